@@ -1,0 +1,147 @@
+"""Everything that meshlab raises on purpose.
+
+    MeshlabError                 message, remedy, retryable
+    ├── InputError               bad input: a list of problems, exit code 2, nothing was touched
+    ├── Interrupted              SIGINT or SIGTERM reached us, exit code 130 or 143
+    ├── ProcessError             a command failed, was not found or ran past its deadline
+    ├── BuildError               compiling or assembling the embedded distribution failed
+    ├── ClusterError             a cluster could not be made, reached or removed
+    │   └── ClusterBusyError     another run holds it
+    ├── KubeError                the Kubernetes API refused or did not answer
+    │   ├── RolloutError         pods do not start, with the cause found in the cluster
+    │   └── ExecError            a command inside a pod failed or its connection broke
+    ├── IstioError               istioctl or the control plane refused
+    ├── QueryError               Prometheus (or another addon) could not be asked
+    └── WaitTimeout              a deadline passed: names what was awaited and the last state seen
+
+Every error carries a remedy for the reader and says whether trying again may help.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+class MeshlabError(Exception):
+    """Base of the hierarchy.
+
+    message: what happened, one sentence. remedy: what the reader can do about it, may be empty only where nothing can.
+    retryable: whether the same call may succeed when it is made again.
+    """
+
+    retryable = False
+
+    def __init__(self, message: str, *, remedy: str = "", retryable: bool | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+        if retryable is not None:
+            self.retryable = retryable
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  remedy: {self.remedy}" if self.remedy else self.message
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with the input: where (flag, setting or file), what, and the remedy."""
+
+    where: str
+    what: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}\n    remedy: {self.remedy}"
+
+
+class InputError(MeshlabError):
+    """The input can't be run. Raised with every problem that was found, before anything is touched."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        count = len(self.problems)
+        head = "1 problem" if count == 1 else f"{count} problems"
+        super().__init__("\n".join([f"{head}, nothing was started:", *(f"  - {p}" for p in self.problems)]))
+
+
+class Interrupted(MeshlabError):
+    """A signal asked the run to stop. signum: 2 (SIGINT) or 15 (SIGTERM)."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f"interrupted by signal {signum}", remedy="the teardown has run; start again when you like")
+        self.signum = signum
+
+
+class ProcessError(MeshlabError):
+    """A command failed. argv as run, returncode (None: not started or timed out), output: the end of what it said."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        argv: tuple[str, ...] = (),
+        returncode: int | None = None,
+        output: str = "",
+        remedy: str = "",
+        retryable: bool | None = None,
+    ) -> None:
+        super().__init__(message, remedy=remedy, retryable=retryable)
+        self.argv = argv
+        self.returncode = returncode
+        self.output = output
+
+
+class BuildError(MeshlabError):
+    """Compiling the cluster's binaries or assembling its images failed."""
+
+
+class ClusterError(MeshlabError):
+    """A cluster could not be made, reached or removed."""
+
+
+class ClusterBusyError(ClusterError):
+    """Another run holds this cluster."""
+
+
+class KubeError(MeshlabError):
+    """The Kubernetes API refused a call or did not answer. status: the HTTP status, None without an answer."""
+
+    def __init__(
+        self, message: str, *, status: int | None = None, remedy: str = "", retryable: bool | None = None
+    ) -> None:
+        super().__init__(message, remedy=remedy, retryable=retryable)
+        self.status = status
+
+
+class RolloutError(KubeError):
+    """Pods do not start; the message names the cause that the cluster gave (events, pending reason, image, probe)."""
+
+
+class ExecError(KubeError):
+    """A command inside a pod failed (returncode) or its connection broke (returncode None)."""
+
+    def __init__(self, message: str, *, returncode: int | None = None, output: str = "", remedy: str = "") -> None:
+        super().__init__(message, remedy=remedy, retryable=returncode is None)
+        self.returncode = returncode
+        self.output = output
+
+
+class IstioError(MeshlabError):
+    """istioctl or the control plane refused what was asked."""
+
+
+class QueryError(MeshlabError):
+    """An addon (Prometheus, Jaeger, …) could not be asked, or its answer was no answer."""
+
+    retryable = True
+
+
+class WaitTimeout(MeshlabError):
+    """A deadline passed. what: the thing awaited; last: the last state that was seen; seconds: how long it was awaited."""
+
+    def __init__(self, what: str, *, last: str, seconds: float, remedy: str = "") -> None:
+        super().__init__(f"waited {seconds:.0f} s for {what}; last seen: {last}", remedy=remedy)
+        self.what = what
+        self.last = last
+        self.seconds = seconds

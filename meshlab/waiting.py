@@ -1,0 +1,95 @@
+"""The one wait loop. Model: jubilant's `wait(ready, error, delay, timeout, successes)`, with a clock that tests replace."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from meshlab.errors import MeshlabError, WaitTimeout
+
+log = logging.getLogger(__name__)
+State = TypeVar("State")
+
+
+class Clock(Protocol):
+    """Where time comes from. Both methods use seconds; `now` is monotonic."""
+
+    def now(self) -> float: ...
+
+    def sleep(self, seconds: float) -> None: ...
+
+
+class SystemClock:
+    """The machine's monotonic clock. With a stop event, a sleep ends as soon as the event is set."""
+
+    def __init__(self, stop: threading.Event | None = None) -> None:
+        self._stop = stop
+
+    def now(self) -> float:
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        if self._stop is None:
+            time.sleep(seconds)
+        else:
+            self._stop.wait(seconds)
+
+
+def wait(
+    what: str,
+    probe: Callable[[], State],
+    *,
+    ready: Callable[[State], bool],
+    timeout: float,
+    error: Callable[[State], MeshlabError | None] | None = None,
+    describe: Callable[[State], str] = str,
+    explain: Callable[[], str] | None = None,
+    delay: float = 0.5,
+    successes: int = 1,
+    remedy: str = "",
+    clock: Clock | None = None,
+    on_change: Callable[[str], None] | None = None,
+) -> State:
+    """Call `probe` until `ready` holds `successes` times in a row, and return the state that satisfied it.
+
+    what: the thing awaited, for messages. timeout, delay: seconds. error: returns an exception for a state that can't
+    heal, which ends the wait at once. describe: one line about a state; it is logged, and handed to on_change, only when
+    it changes. explain: asked once after the deadline for the cause (pod events, image, quota), joined to the message.
+    A probe that raises a retryable MeshlabError counts as "not yet" with that error as its state text; any other
+    exception passes through.
+
+    Raises WaitTimeout after the deadline (the probe is asked at least once), or what `error` returned.
+    """
+    clock = clock or SystemClock()
+    start = clock.now()
+    seen = ""
+    in_a_row = 0
+    while True:
+        try:
+            state = probe()
+        except MeshlabError as problem:
+            if not problem.retryable:
+                raise
+            text, in_a_row = problem.message, 0
+        else:
+            text = describe(state)
+            fatal = error(state) if error else None
+            if fatal is not None:
+                raise fatal
+            in_a_row = in_a_row + 1 if ready(state) else 0
+            if in_a_row >= successes:
+                log.debug("%s: ready after %.1f s", what, clock.now() - start)
+                return state
+        if text != seen:
+            log.debug("%s: %s", what, text)
+            if on_change:
+                on_change(text)
+            seen = text
+        waited = clock.now() - start
+        if waited >= timeout:
+            cause = explain() if explain else ""
+            raise WaitTimeout(what, last=f"{seen}; {cause}" if cause else seen, seconds=waited, remedy=remedy)
+        clock.sleep(min(delay, max(timeout - waited, 0.0)))
