@@ -110,7 +110,11 @@ class SystemRunner:
         ]
         for reader in readers:
             reader.start()
-        ended = _feed_and_await(child, input, start + timeout, stop)
+        try:
+            ended = _feed_and_await(child, input, start + timeout, stop)
+        except BaseException:  # a signal handler's exception must not leave the child behind
+            end_group(child)
+            raise
         for reader in readers:
             reader.join(timeout=5)
         done = Completed(words, child.returncode, "".join(out), "".join(err), time.monotonic() - start)

@@ -1,0 +1,102 @@
+"""The values of `result.json`: steps, checks, measures, and the verdict and exit code that follow from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Verdict(StrEnum):
+    """What became of a check."""
+
+    PASS = "pass"  # evidence was seen
+    FAIL = "fail"  # the mesh is wrong
+    SKIPPED = "skipped"  # not made, with the reason
+    BROKEN = "broken"  # its own positive control did not trip
+    INFRA_ERROR = "infra-error"  # it could not be made
+
+
+SCOPES = ("observe", "namespace", "mesh")
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """One check's answer. summary: one line with numbers. evidence: JSON-able numbers, series, tables that support it.
+
+    reason: why it was skipped, broken, or could not be made. remedy: what to do next, where it is not a pass.
+    """
+
+    id: str
+    title: str
+    verdict: Verdict
+    summary: str
+    scope: str = "observe"
+    seconds: float = 0.0
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    reason: str | None = None
+    remedy: str | None = None
+    asked_for: bool = False  # a skip that the user asked for (--keep), or that lies in the nature of the scope
+
+    def as_json(self) -> dict[str, Any]:
+        """The check as `result.json` holds it."""
+        record = asdict(self)
+        del record["asked_for"]
+        return {**record, "verdict": str(self.verdict), "seconds": round(self.seconds, 3), "evidence": dict(self.evidence)}
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """One step of a run. state: done, skipped or failed. seconds: wall time. attempts: 1 when it went at once."""
+
+    name: str
+    state: str
+    seconds: float
+    attempts: int = 1
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number worth keeping over nights."""
+
+    name: str
+    value: float
+    unit: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+def settle_skips(checks: Iterable[CheckResult], optional: Iterable[str]) -> list[CheckResult]:
+    """Turn every involuntary skip of a check that is not optional into an infra-error, its reason kept."""
+    allowed = set(optional)
+    settled = []
+    for check in checks:
+        if check.verdict is Verdict.SKIPPED and not check.asked_for and check.id not in allowed:
+            check = CheckResult(**{**_fields(check), "verdict": Verdict.INFRA_ERROR})
+        settled.append(check)
+    return settled
+
+
+def _fields(check: CheckResult) -> dict[str, Any]:
+    return {name: getattr(check, name) for name in check.__dataclass_fields__}
+
+
+def exit_code(checks: Iterable[CheckResult], steps: Iterable[StepRecord], signum: int | None = None) -> int:
+    """The process's exit code: 130 or 143 after a signal, else the first that holds of 4 broken, 1 fail, 3 infra, 0."""
+    if signum is not None:
+        return 128 + signum
+    verdicts = [check.verdict for check in checks]
+    if Verdict.BROKEN in verdicts:
+        return 4
+    if Verdict.FAIL in verdicts:
+        return 1
+    made = [v for v in verdicts if v is not Verdict.SKIPPED]
+    if Verdict.INFRA_ERROR in verdicts or any(step.state == "failed" for step in steps) or not made:
+        return 3
+    return 0
+
+
+def verdict_of(code: int) -> str:
+    """`result.json`'s verdict for an exit code: pass = 0, fail = 1, everything else is error."""
+    return {0: "pass", 1: "fail"}.get(code, "error")
