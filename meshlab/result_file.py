@@ -1,0 +1,103 @@
+"""`result.json` and `junit.xml`, made from a run's journal. The JSON Schema beside this module is the contract."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from meshlab.report.junit import junit_xml
+from meshlab.results import CheckResult, StepRecord, Verdict, exit_code, settle_skips, verdict_of
+from meshlab.runs import RunRef, now, read_journal
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of `result.json`."""
+    return json.loads(resources.files("meshlab").joinpath("result.schema.json").read_text(encoding="utf-8"))
+
+
+def finish(run: RunRef, *, optional: Iterable[str] = (), signum: int | None = None) -> tuple[int, dict[str, Any]]:
+    """Write `result.json` and `junit.xml`; returns the exit code and what was written. Running it twice is fine.
+
+    optional: checks that may be skipped where they can't be made. signum: the signal that ended the run, if one did.
+    """
+    result, code = summarise(run, optional=optional, signum=signum)
+    write_whole(run.directory / "result.json", json.dumps(result, indent=1, default=str) + "\n")
+    write_whole(run.directory / "junit.xml", junit_xml(result))
+    return code, result
+
+
+def summarise(run: RunRef, *, optional: Iterable[str], signum: int | None) -> tuple[dict[str, Any], int]:
+    """`result.json`'s content and the exit code, from the journal."""
+    events = read_journal(run)
+    steps = _steps(events)
+    checks = settle_skips(_checks(events), optional)
+    facts: dict[str, Any] = {}
+    for event in events:
+        if event["event"] == "facts":
+            _merge(facts, event["facts"])
+    code = exit_code(checks, steps, signum)
+    return {
+        "schema": 1,
+        "run_id": run.run_id,
+        "flow": run.flow,
+        "verdict": verdict_of(code),
+        "started": run.started,
+        "finished": now(),
+        "cluster": facts.get("cluster", {"provider": None, "name": None, "nodes": 0}),
+        "distribution": facts.get("distribution"),
+        "images": facts.get("images", {}),
+        "versions": facts.get("versions", {}),
+        "steps": [vars(step) for step in steps],
+        "checks": [check.as_json() for check in checks],
+        "measures": [_without(event, "at", "event") for event in events if event["event"] == "measure"],
+        "catches": [_without(event, "at", "event") for event in events if event["event"] == "catch"],
+    }, code
+
+
+def _steps(events: list[dict[str, Any]]) -> list[StepRecord]:
+    """The last state of each step, in the order of their beginnings. What never ended was cut off, which is a failure."""
+    last: dict[str, dict[str, Any]] = {}
+    for event in events:
+        if event["event"] == "step":
+            last[event["name"]] = {**last.get(event["name"], {}), **event}
+    found = []
+    for name, event in last.items():
+        state, reason = event["state"], event.get("reason")
+        if state == "started":
+            state, reason = "failed", "the run ended while this step was under way"
+        found.append(StepRecord(name, state, float(event.get("seconds", 0.0)), int(event["attempts"]), reason))
+    return found
+
+
+def _checks(events: list[dict[str, Any]]) -> list[CheckResult]:
+    last: dict[str, CheckResult] = {}
+    for event in events:
+        if event["event"] == "check":
+            fields = {name: event[name] for name in CheckResult.__dataclass_fields__ if name in event}
+            last[event["id"]] = CheckResult(**{**fields, "verdict": Verdict(event["verdict"])})
+    return list(last.values())
+
+
+def _merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
+    for key, value in more.items():
+        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = dict(value) if isinstance(value, Mapping) else value
+
+
+def _without(event: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {key: value for key, value in event.items() if key not in names}
+
+
+def write_whole(path: Path, text: str, *, mode: int = 0o644) -> None:
+    """Write a file so that a reader, or a crash, sees all of it or the old one."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.touch(mode=mode)
+    draft.chmod(mode)
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)

@@ -1,0 +1,155 @@
+"""A run's directory and its journal.
+
+Everything that happens in a run is one line of `evidence/journal.jsonl`, written when it happens: a killed run still
+tells how far it came, and `result.json` is made from the journal alone (see `meshlab.result_file`). Listeners of this
+process (terminal, Prefect artifacts) hear the same events.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from meshlab.errors import MeshlabError
+from meshlab.progress import Update
+from meshlab.results import CheckResult, Measure
+
+Event = Mapping[str, Any]
+_lock = threading.Lock()
+_listeners: list[Callable[[Event], None]] = []
+_watchers: list[Callable[[Update], None]] = []
+
+
+@dataclass(frozen=True)
+class RunRef:
+    """Names a run: its id, its directory, its flow, and when it began (RFC 3339, UTC). Passes between steps."""
+
+    run_id: str
+    directory: Path
+    flow: str
+    started: str
+
+    @property
+    def evidence(self) -> Path:
+        """Folder of raw answers, logs and dumps."""
+        return self.directory / "evidence"
+
+    @property
+    def journal(self) -> Path:
+        """One JSON object per line, in the order in which things happened."""
+        return self.evidence / "journal.jsonl"
+
+
+def now() -> str:
+    """The present moment as RFC 3339 in UTC, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def new_run_id() -> str:
+    """A name that sorts by time and fits labels: 20261123t180312z-1f3a."""
+    return f"{datetime.now(UTC):%Y%m%dt%H%M%Sz}-{secrets.token_hex(2)}"
+
+
+def create(runs_dir: Path, flow: str, *, run_id: str | None = None) -> RunRef:
+    """Make the run's directory with its folders. Raises MeshlabError where that can't be written."""
+    name = run_id or new_run_id()
+    run = RunRef(name, (runs_dir / name).absolute(), flow, now())
+    try:
+        for folder in (run.evidence, run.directory / "pictures"):
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise MeshlabError(
+            f"the run directory {run.directory} can't be made: {problem.strerror}", remedy="name another with --runs-dir"
+        ) from problem
+    record(run, {"event": "run", "run_id": run.run_id, "flow": flow, "started": run.started})
+    return run
+
+
+def record(run: RunRef, event: Event) -> None:
+    """Append an event to the journal, then tell the listeners. The time is added as `at`."""
+    line = json.dumps({"at": now(), **event}, default=str, separators=(",", ":"))
+    with _lock, run.journal.open("a", encoding="utf-8") as sink:
+        sink.write(line + "\n")
+    for listener in tuple(_listeners):
+        listener(event)
+
+
+def record_check(run: RunRef, check: CheckResult) -> CheckResult:
+    """Write a check's result down; the last one of an id counts. Returns it, for chaining."""
+    record(run, {"event": "check", "asked_for": check.asked_for, **check.as_json()})
+    return check
+
+
+def record_measures(run: RunRef, *measures: Measure) -> None:
+    """Write measures down."""
+    for measure in measures:
+        record(run, {"event": "measure", **asdict(measure)})
+
+
+def record_facts(run: RunRef, **facts: Any) -> None:
+    """Write down what `result.json` names at its top: cluster, versions, images, distribution. Mappings are merged."""
+    record(run, {"event": "facts", "facts": facts})
+
+
+@contextmanager
+def step(run: RunRef, name: str, *, attempt: int = 1) -> Iterator[None]:
+    """A step of the run: its begin, end, time and failure reach the journal. Exceptions pass through."""
+    start = time.monotonic()
+    record(run, {"event": "step", "name": name, "state": "started", "attempts": attempt})
+
+    def ended(state: str, reason: str | None) -> None:
+        seconds = round(time.monotonic() - start, 3)
+        record(run, {"event": "step", "name": name, "state": state, "seconds": seconds, "attempts": attempt, "reason": reason})
+
+    try:
+        yield
+    except BaseException as problem:
+        ended("failed", str(problem) or type(problem).__name__)
+        raise
+    ended("done", None)
+
+
+def skip_step(run: RunRef, name: str, reason: str) -> None:
+    """Say that a step was not made, and why."""
+    record(run, {"event": "step", "name": name, "state": "skipped", "seconds": 0.0, "attempts": 0, "reason": reason})
+
+
+def read_journal(run: RunRef) -> list[dict[str, Any]]:
+    """All events so far. A last line that a crash cut short is left out."""
+    events = []
+    for line in run.journal.read_text(encoding="utf-8").splitlines():
+        with suppress(json.JSONDecodeError):
+            events.append(json.loads(line))
+    return events
+
+
+def tell(update: Update) -> None:
+    """Hand a progress report to this process's watchers; it is the `progress` argument of the library's long calls."""
+    for watcher in tuple(_watchers):
+        watcher(update)
+
+
+@contextmanager
+def listening(
+    events: Callable[[Event], None] | None = None, updates: Callable[[Update], None] | None = None
+) -> Iterator[None]:
+    """Hear this process's events and progress reports while the block runs."""
+    if events:
+        _listeners.append(events)
+    if updates:
+        _watchers.append(updates)
+    try:
+        yield
+    finally:
+        if events:
+            _listeners.remove(events)
+        if updates:
+            _watchers.remove(updates)
