@@ -1,0 +1,173 @@
+"""What the embedded distribution is compiled from: versions, Go targets, stamps, and the keys of their build outputs.
+
+The pins themselves live in `gomod/<module>/go.mod` and `go.sum`; nothing here repeats a version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+GOMOD = Path(__file__).parent / "gomod"
+ISTIO = "istio.io/istio"
+IMAGE_HUB = "localhost/istio"
+BUILD_FLAGS = ("-trimpath", "-buildvcs=false")
+
+
+@dataclass(frozen=True)
+class Target:
+    """One binary: the name it gets, and the Go package (import path, or ./folder of the module) that it is compiled from."""
+
+    name: str
+    package: str
+
+    @property
+    def go_name(self) -> str:
+        """The file name that `go build -o folder/` chooses: the last element of the path that is no major version."""
+        words = [w for w in self.package.split("/") if not re.fullmatch(r"v[2-9]\d*", w)]
+        return words[-1]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Binaries that are compiled together, by one `go build` in one module. tags: Go build tags."""
+
+    name: str
+    module: str
+    targets: tuple[Target, ...]
+    tags: tuple[str, ...] = ()
+
+    @property
+    def directory(self) -> Path:
+        """Where the module's go.mod is."""
+        return GOMOD / self.module
+
+
+STAGES: Mapping[str, Stage] = {
+    stage.name: stage
+    for stage in (
+        Stage(
+            "cluster",
+            "mesh",
+            (
+                Target("etcd", "go.etcd.io/etcd/server/v3"),
+                Target("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
+                Target("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"),
+                Target("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"),
+                Target("kubelet", "k8s.io/kubernetes/cmd/kubelet"),
+                Target("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy"),
+                Target("coredns", "./coredns"),
+                Target("istioctl", "istio.io/istio/istioctl/cmd/istioctl"),
+                Target("pilot-agent", "istio.io/istio/pilot/cmd/pilot-agent"),
+                Target("pilot-discovery", "istio.io/istio/pilot/cmd/pilot-discovery"),
+            ),
+        ),
+        Stage(
+            "prometheus",
+            "prometheus",
+            (Target("prometheus", "github.com/prometheus/prometheus/cmd/prometheus"),),
+            tags=("remove_all_sd", "enable_kubernetes_sd"),
+        ),
+        Stage("jaeger", "jaeger", (Target("jaeger", "github.com/jaegertracing/jaeger/cmd/jaeger"),)),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Versions:
+    """What the binaries call themselves. kubernetes has its leading v, as everywhere in Kubernetes; the others have none."""
+
+    kubernetes: str
+    istio: str
+    istio_revision: str
+    etcd: str
+    coredns: str
+    prometheus: str
+    jaeger: str
+
+
+@cache
+def requirements(module: str) -> Mapping[str, str]:
+    """Module path → version, as the go.mod of `module` requires it (its replacements ask for the same versions)."""
+    text = (GOMOD / module / "go.mod").read_text()
+    return dict(re.findall(r"^\s*(?:require\s+)?([\w.-]+\.[\w-]+/\S+|[\w.-]+\.[\w-]+)\s+(v\d\S*)", text, re.MULTILINE))
+
+
+def versions() -> Versions:
+    """The versions that the pins mean.
+
+    Istio's pin is a commit between releases, so its number comes from the istio.io/api that it requires
+    (v1.31.0-rc… → 1.31.0-dev). Prometheus publishes 3.X.Y as the Go module v0.3XX.Y.
+    """
+    mesh = requirements("mesh")
+    api = re.match(r"v(\d+\.\d+\.\d+)", mesh["istio.io/api"])
+    prometheus = re.match(r"v0\.(\d)(\d\d)\.(\d+)", requirements("prometheus")["github.com/prometheus/prometheus"])
+    assert api and prometheus, "gomod holds a version in a form that this function was not written for"
+    return Versions(
+        kubernetes=mesh["k8s.io/kubernetes"],
+        istio=f"{api[1]}-dev",
+        istio_revision=mesh[ISTIO].rsplit("-", 1)[-1],
+        etcd=mesh["go.etcd.io/etcd/api/v3"].removeprefix("v"),
+        coredns=mesh["github.com/coredns/coredns"].removeprefix("v"),
+        prometheus=f"{prometheus[1]}.{int(prometheus[2])}.{prometheus[3]}",
+        jaeger=requirements("jaeger")["github.com/jaegertracing/jaeger"].removeprefix("v"),
+    )
+
+
+def ldflags(stage: Stage) -> str:
+    """Linker flags: no symbol tables, and the version stamps without which every version reads "unknown" or v0.0.0-master.
+
+    Only constants derived from the pins, never the time, so that Go's cache and the build key hold. The flags are the
+    same for all targets of a stage: the linker ignores the stamp of a package that a binary does not contain.
+    """
+    pinned = versions()
+    stamps: dict[str, str] = {}
+    if stage.module == "mesh":
+        major, minor = pinned.kubernetes.removeprefix("v").split(".")[:2]
+        kubernetes = {
+            "gitVersion": pinned.kubernetes,
+            "gitMajor": major,
+            "gitMinor": minor,
+            "gitCommit": "unknown",
+            "gitTreeState": "archive",
+            "buildDate": "1970-01-01T00:00:00Z",
+        }
+        for package in ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version"):
+            stamps |= {f"{package}.{key}": value for key, value in kubernetes.items()}
+        istio = {
+            "buildVersion": pinned.istio,
+            "buildTag": pinned.istio,
+            "buildHub": IMAGE_HUB,
+            "buildGitRevision": pinned.istio_revision,
+            "buildStatus": "Clean",
+        }
+        stamps |= {f"istio.io/istio/pkg/version.{key}": value for key, value in istio.items()}
+    elif stage.module == "prometheus":
+        stamps["github.com/prometheus/common/version.Version"] = pinned.prometheus
+        stamps["github.com/prometheus/common/version.Revision"] = f"v{pinned.prometheus}"
+    elif stage.module == "jaeger":
+        stamps["github.com/jaegertracing/jaeger/internal/version.latestVersion"] = f"v{pinned.jaeger}"
+    return " ".join(["-s", "-w", *(f"-X {name}={value}" for name, value in stamps.items())])
+
+
+def pins_key(stage: Stage) -> str:
+    """16 hex digits that change when anything that decides the stage's binaries does: pins, own sources, flags, machine type."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in stage.directory.rglob("*") if p.name in ("go.mod", "go.sum") or p.suffix == ".go"):
+        digest.update(f"{path.relative_to(stage.directory)}\n".encode())
+        digest.update(path.read_bytes())
+    words = [platform.machine(), *BUILD_FLAGS, *stage.tags, ldflags(stage)]
+    words += [f"{target.name}={target.package}" for target in stage.targets]
+    digest.update("\n".join(words).encode())
+    return digest.hexdigest()[:16]
+
+
+def go_needed() -> tuple[int, ...]:
+    """The lowest Go version, as numbers, that all modules together ask for."""
+    asked = [re.search(r"^go (\d+(?:\.\d+)+)", p.read_text(), re.MULTILINE) for p in GOMOD.glob("*/go.mod")]
+    return max(tuple(int(n) for n in found[1].split(".")) for found in asked if found)
