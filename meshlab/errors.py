@@ -2,7 +2,6 @@
 
     MeshlabError                 message, remedy, retryable
     ├── InputError               bad input: a list of problems, exit code 2, nothing was touched
-    ├── Interrupted              SIGINT or SIGTERM reached us, exit code 130 or 143
     ├── ProcessError             a command failed, was not found or ran past its deadline
     ├── BuildError               compiling or assembling the embedded distribution failed
     ├── ClusterError             a cluster could not be made, reached or removed
@@ -13,6 +12,9 @@
     ├── IstioError               istioctl or the control plane refused
     ├── QueryError               Prometheus (or another addon) could not be asked
     └── WaitTimeout              a deadline passed: names what was awaited and the last state seen
+
+Beside it stands Interrupted (a KeyboardInterrupt, so that nothing takes it for a failure that a retry could heal):
+SIGINT or SIGTERM reached us, exit code 130 or 143.
 
 Every error carries a remedy for the reader and says whether trying again may help.
 """
@@ -65,11 +67,11 @@ class InputError(MeshlabError):
         super().__init__("\n".join([f"{head}, nothing was started:", *(f"  - {p}" for p in self.problems)]))
 
 
-class Interrupted(MeshlabError):
+class Interrupted(KeyboardInterrupt):
     """A signal asked the run to stop. signum: 2 (SIGINT) or 15 (SIGTERM)."""
 
     def __init__(self, signum: int) -> None:
-        super().__init__(f"interrupted by signal {signum}", remedy="the teardown has run; start again when you like")
+        super().__init__(f"interrupted by signal {signum}")
         self.signum = signum
 
 

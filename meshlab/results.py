@@ -43,6 +43,8 @@ class CheckResult:
         """The check as `result.json` holds it."""
         record = asdict(self)
         del record["asked_for"]
+        if self.verdict is not Verdict.PASS and not self.reason:
+            record["reason"] = self.summary
         return {**record, "verdict": str(self.verdict), "seconds": round(self.seconds, 3), "evidence": dict(self.evidence)}
 
 

