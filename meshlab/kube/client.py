@@ -1,0 +1,308 @@
+"""The one seam to the Kubernetes API. Every call has a deadline, every failure is a KubeError."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import urllib3
+from kubernetes import client, config
+from kubernetes.dynamic import DynamicClient
+from kubernetes.dynamic.resource import Resource
+from kubernetes.stream import stream
+from kubernetes.stream.ws_client import WSClient
+
+from meshlab.errors import KubeError
+from meshlab.kube.api_errors import api_errors
+from meshlab.kube.pods import PodSummary, summarise
+
+__all__ = ["Kube", "PodSummary", "api_errors"]
+
+log = logging.getLogger(__name__)
+CONNECT_TIMEOUT, READ_TIMEOUT = 5.0, 30.0  # seconds, for calls that name no deadline of their own
+STREAM_OPEN_TIMEOUT = 15.0
+# The library would keep its discovery in a file under /tmp named after the server's address, and a cluster
+# that was made anew at the same address would get the old one's kinds. A path that can't exist keeps it in
+# memory.
+NO_CACHE_FILE = os.path.join(os.devnull, "none")  # noqa: PTH118 (never opened)
+
+
+class _TimedClient(client.ApiClient):
+    """The generated client with a deadline on each call that names none: it has none itself."""
+
+    def call_api(
+        self,
+        method: str,
+        url: str,
+        header_params: Any = None,
+        body: Any = None,
+        post_params: Any = None,
+        _request_timeout: Any = None,
+    ) -> Any:
+        timeout = _request_timeout or (CONNECT_TIMEOUT, READ_TIMEOUT)
+        return super().call_api(method, url, header_params, body, post_params, timeout)
+
+
+class Kube:
+    """One cluster. Safe for use by several threads; make one per cluster with `Kube.connect`.
+
+    The generic methods (`objects`, `get`, `server_side_apply`, `delete`) take and return objects as the
+    API's JSON, so they work for custom resources too. The typed APIs of the client library are there for
+    what they don't cover; put such calls in `with api_errors("what we do")`.
+    """
+
+    def __init__(self, configuration: client.Configuration, *, context: str | None = None) -> None:
+        configuration.retries = urllib3.Retry(total=2, backoff_factor=0.2)
+        self.configuration = configuration
+        self.context = context
+        self.api_client = _TimedClient(configuration)
+        self._discovery = threading.RLock()
+
+    @classmethod
+    def connect(cls, kubeconfig: Path | None, context: str | None = None) -> Kube:
+        """A client for a context of a kubeconfig. None: the default file, and its current context.
+
+        Nothing is asked of the server yet. Raises KubeError when the file or the context can't be used.
+        """
+        configuration = client.Configuration()
+        where = f"use kubeconfig {kubeconfig or 'of this user'}" + (f", context {context}" if context else "")
+        with api_errors(where):
+            config.load_kube_config(
+                config_file=str(kubeconfig) if kubeconfig else None,
+                context=context,
+                client_configuration=configuration,
+                persist_config=False,
+            )
+        return cls(configuration, context=context)
+
+    @property
+    def host(self) -> str:
+        """The API server's URL."""
+        return str(self.configuration.host)
+
+    @cached_property
+    def core(self) -> client.CoreV1Api:
+        return client.CoreV1Api(self.api_client)
+
+    @cached_property
+    def apps(self) -> client.AppsV1Api:
+        return client.AppsV1Api(self.api_client)
+
+    @cached_property
+    def admission(self) -> client.AdmissionregistrationV1Api:
+        return client.AdmissionregistrationV1Api(self.api_client)
+
+    @cached_property
+    def apiextensions(self) -> client.ApiextensionsV1Api:
+        return client.ApiextensionsV1Api(self.api_client)
+
+    @cached_property
+    def rbac(self) -> client.RbacAuthorizationV1Api:
+        return client.RbacAuthorizationV1Api(self.api_client)
+
+    @cached_property
+    def version(self) -> client.VersionApi:
+        return client.VersionApi(self.api_client)
+
+    @cached_property
+    def dynamic(self) -> DynamicClient:
+        with self._discovery, api_errors("discover the kinds that the cluster knows"):
+            return DynamicClient(self.api_client, cache_file=NO_CACHE_FILE)
+
+    # ── objects
+
+    def resource(self, api_version: str, kind: str) -> Resource:
+        """How the cluster serves a kind (path, namespaced or not). KubeError with status 404 when it does
+        not."""
+        dynamic = self.dynamic
+        with self._discovery, api_errors(f"find kind {kind} of {api_version}"):
+            return dynamic.resources.get(api_version=api_version, kind=kind)
+
+    def forget_discovery(self) -> None:
+        """Ask the cluster anew which kinds it knows: after CustomResourceDefinitions came or went."""
+        dynamic = self.dynamic
+        with self._discovery, api_errors("discover the kinds that the cluster knows"):
+            dynamic.resources.invalidate_cache()
+
+    def objects(
+        self,
+        api_version: str,
+        kind: str,
+        namespace: str | None = None,
+        *,
+        selector: str | None = None,
+        field_selector: str | None = None,
+    ) -> list[dict[str, Any]]:
+        """Objects of a kind, of one namespace or (None) of all, narrowed by a label or field selector."""
+        resource = self.resource(api_version, kind)
+        with api_errors(f"list {kind} in {namespace or 'all namespaces'}"):
+            answer = resource.get(
+                namespace=namespace, label_selector=selector, field_selector=field_selector, serialize=False
+            )
+        items = json.loads(answer.data)["items"]
+        return [{"apiVersion": api_version, "kind": kind, **item} for item in items]
+
+    def get(
+        self, api_version: str, kind: str, name: str, namespace: str | None = None
+    ) -> dict[str, Any] | None:
+        """One object, or None when it does not exist."""
+        resource = self.resource(api_version, kind)
+        try:
+            with api_errors(f"read {_named(kind, namespace, name)}"):
+                return json.loads(resource.get(name=name, namespace=namespace, serialize=False).data)
+        except KubeError as problem:
+            if problem.status == 404:
+                return None
+            raise
+
+    def server_side_apply(
+        self, document: Mapping[str, Any], *, namespace: str | None = None, field_manager: str = "meshlab"
+    ) -> dict[str, Any]:
+        """Apply one object as the owner of its fields, taking over fields that others set. Returns it as
+        stored."""
+        name, kind = document["metadata"]["name"], document["kind"]
+        resource = self.resource(document["apiVersion"], kind)
+        with api_errors(f"apply {_named(kind, namespace, name)}"):
+            answer = resource.server_side_apply(
+                body=dict(document),
+                name=name,
+                namespace=namespace if resource.namespaced else None,
+                field_manager=field_manager,
+                force_conflicts=True,
+                serialize=False,
+            )
+        return json.loads(answer.data)
+
+    def delete(
+        self, api_version: str, kind: str, name: str, namespace: str | None = None, *, foreground: bool = True
+    ) -> bool:
+        """Ask for an object's deletion; False when it (or its kind) does not exist.
+
+        foreground: the object stays, marked as deleting, until what it owns is gone.
+        """
+        try:
+            resource = self.resource(api_version, kind)
+            with api_errors(f"delete {_named(kind, namespace, name)}"):
+                resource.delete(
+                    name=name,
+                    namespace=namespace,
+                    propagation_policy="Foreground" if foreground else "Background",
+                    serialize=False,
+                )
+        except KubeError as problem:
+            if problem.status == 404:
+                return False
+            raise
+        return True
+
+    def pods(self, namespace: str | None, selector: str | None = None) -> list[PodSummary]:
+        """The pods of a namespace (None: of all) as kubectl prints them, sorted by namespace and name."""
+        found = [summarise(pod) for pod in self.objects("v1", "Pod", namespace, selector=selector)]
+        return sorted(found, key=lambda pod: (pod.namespace, pod.name))
+
+    def pod_log(
+        self,
+        namespace: str,
+        pod: str,
+        container: str | None = None,
+        *,
+        previous: bool = False,
+        lines: int = 500,
+    ) -> str:
+        """The last lines of a container's log; previous: of the run before its last restart."""
+        with api_errors(f"read the log of {namespace}/{pod}" + (f" ({container})" if container else "")):
+            answer = self.core.read_namespaced_pod_log(
+                pod,
+                namespace,
+                container=container,
+                previous=previous,
+                tail_lines=lines,
+                _preload_content=False,
+            )
+            return cast(urllib3.BaseHTTPResponse, answer).data.decode(errors="replace")
+
+    # ── streams
+
+    def open_exec(
+        self, namespace: str, pod: str, container: str | None, argv: Sequence[str], *, stdin: bool
+    ) -> WSClient:
+        """The open stream of a command that starts in a container. Channels as in the library: 0 in, 1
+        out, 2 err."""
+
+        def open_stream(core: client.CoreV1Api) -> WSClient:
+            return stream(
+                core.connect_get_namespaced_pod_exec,
+                pod,
+                namespace,
+                container=container,
+                command=list(argv),
+                stdin=stdin,
+                stdout=True,
+                stderr=True,
+                tty=False,
+                binary=True,
+                _preload_content=False,
+            )
+
+        return self._open(f"start a command in {namespace}/{pod}", open_stream)
+
+    def open_portforward(self, namespace: str, pod: str, port: int) -> WSClient:
+        """An open stream to one TCP connection with a pod's port: channel 0 carries the data, 1 the
+        error's text."""
+
+        def open_stream(core: client.CoreV1Api) -> WSClient:
+            return stream(
+                core.connect_get_namespaced_pod_portforward,
+                pod,
+                namespace,
+                ports=port,
+                binary=True,
+                _preload_content=False,
+            )
+
+        return self._open(f"connect to port {port} of {namespace}/{pod}", open_stream)
+
+    def _open(self, doing: str, open_stream: Callable[[client.CoreV1Api], WSClient]) -> WSClient:
+        """Open a websocket within STREAM_OPEN_TIMEOUT: the library sets none, and a stuck kubelet would
+        hold us for good.
+
+        The library swaps a method of the ApiClient while it opens one, so each stream gets a client of its
+        own.
+        """
+        opened: Future[WSClient] = Future()
+
+        def work() -> None:
+            try:
+                opened.set_result(open_stream(client.CoreV1Api(client.ApiClient(self.configuration))))
+            except Exception as problem:  # noqa: BLE001 (handed to the caller by the future)
+                opened.set_exception(problem)
+
+        threading.Thread(target=work, name=doing, daemon=True).start()
+        with api_errors(doing):
+            try:
+                ws = opened.result(timeout=STREAM_OPEN_TIMEOUT)
+            except TimeoutError:
+                opened.add_done_callback(_close_late)
+                raise TimeoutError(f"no stream within {STREAM_OPEN_TIMEOUT:.0f} s") from None
+        ws.sock.settimeout(READ_TIMEOUT)  # bounds a frame that stops half way; waiting for a frame is polled
+        return ws
+
+    def close(self) -> None:
+        """Close the connections that are kept for re-use."""
+        self.api_client.close()
+
+
+def _close_late(opened: Future[WSClient]) -> None:
+    if opened.exception() is None:
+        opened.result().close()
+
+
+def _named(kind: str, namespace: str | None, name: str) -> str:
+    return f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}"
