@@ -176,6 +176,7 @@ class Machine(Section):
     state: Path
     home: Path
     path: str = ""
+    kubeconfig: str = ""
 
     @classmethod
     def here(cls, environ: dict[str, str] | None = None) -> Machine:
@@ -192,4 +193,5 @@ class Machine(Section):
             state=folder("XDG_STATE_HOME", ".local/state"),
             home=home,
             path=env.get("PATH", os.defpath),
+            kubeconfig=env.get("KUBECONFIG", ""),
         )

@@ -1,0 +1,104 @@
+"""The command line of the flows: flags as text, judged by the settings model together with the machine's own problems."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+from meshlab.config import FLAGS, keys, load
+from meshlab.errors import InputError, Problem
+from meshlab.preflight import preflight
+from meshlab.settings import LabConfig, Machine
+
+SWITCHES = ("keep", "keep_on_failure", "allow_changes")
+
+
+@dataclass
+class Words:
+    """A command line, taken apart but not judged: dotted settings as text, --set words, and what made no sense."""
+
+    flags: dict[str, Any] = field(default_factory=dict)
+    sets: list[str] = field(default_factory=list)
+    config: Path | None = None
+    problems: list[Problem] = field(default_factory=list)
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse stops at the first problem; this one keeps it, so that it can be named with the others."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.wrong: list[Problem] = []
+
+    def error(self, message: str) -> NoReturn:
+        raise argparse.ArgumentError(None, message)
+
+
+def parser(program: str, description: str) -> _Parser:
+    """The flags that all flows share. Values stay text: their types and choices are the settings model's."""
+    shown = _Parser(
+        prog=program, description=description, formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=_settings_help(), allow_abbrev=False, exit_on_error=False,
+    )  # fmt: skip
+    described = keys()
+    for key, flag in FLAGS.items():
+        if key in SWITCHES:
+            shown.add_argument(flag, dest=key, action="store_const", const="true", help=described[key])
+        else:
+            shown.add_argument(flag, dest=key, metavar=_metavar(key), help=described[key])
+    shown.add_argument("--config", metavar="FILE", help="YAML file of settings; flags win over variables, those over the file.")
+    shown.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="Any setting of the list below.")
+    return shown
+
+
+def parse(arguments: Sequence[str], shown: _Parser) -> Words:
+    """Take the command line apart. Unknown flags and missing values become problems; `--help` prints and exits 0."""
+    words = Words()
+    rest = list(arguments)
+    while True:
+        try:
+            known, unknown = shown.parse_known_args(rest)
+            break
+        except argparse.ArgumentError as wrong:
+            # Only a missing value gets here: leave that flag out and go on, to find the other problems too.
+            name = next((f for f in reversed(rest) if f.startswith("--") and f in str(wrong)), None)
+            words.problems.append(Problem(name or "command line", wrong.message, "see --help"))
+            if name is None:
+                return words
+            rest.remove(name)
+    words.problems += [Problem(word, "is no flag", "see --help for all flags") for word in unknown]
+    values = vars(known)
+    words.sets = values.pop("set")
+    config = values.pop("config")
+    words.config = Path(config) if config else None
+    words.flags = {key: value for key, value in values.items() if key in FLAGS and value is not None}
+    return words
+
+
+def judge(words: Words, machine: Machine, *, need_cluster: bool = True) -> LabConfig:
+    """The configuration, or InputError with every problem of flags, files, variables and machine. Touches nothing."""
+    loaded = load(words.flags, words.sets, words.config)
+    problems = words.problems + loaded.problems
+    if loaded.config is not None:
+        problems += preflight(loaded.config, machine, spoiled=loaded.spoiled, need_cluster=need_cluster)
+    if problems:
+        raise InputError(problems)
+    assert loaded.config is not None
+    return loaded.config
+
+
+def _metavar(key: str) -> str:
+    known = {"cluster": "local|existing|gke", "runs_dir": "DIR", "existing.context": "NAME", "gke.project": "ID"}
+    return known.get(key) or key.rsplit(".", 1)[-1].upper()
+
+
+def _settings_help() -> str:
+    lines = ["every setting, as --set KEY=VALUE, as a key of the --config file (nested), or as a variable", ""]
+    lines += [f"  {key:28} {text}" for key, text in keys().items()]
+    lines += ["", "a variable is MESHLAB_ and the key in capitals, dots as two underscores: MESHLAB_LOCAL__NODES=1"]
+    lines += ["", "exit codes: 0 all checks passed, 1 a check failed, 2 bad input, 3 a check or step could not be made,"]
+    lines += ["            4 a check's own control did not trip, 130 and 143 after SIGINT and SIGTERM"]
+    return "\n".join(lines)

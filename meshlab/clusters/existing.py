@@ -1,0 +1,89 @@
+"""A cluster that somebody else runs, named by a kubeconfig's context. Nothing of it is made or removed here."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from meshlab.clusters.base import ClusterRef, Leftovers
+from meshlab.errors import Problem
+from meshlab.kube.client import Kube
+from meshlab.progress import Progress, Update
+from meshlab.settings import ExistingSettings, Machine
+
+
+class ExistingCluster:
+    """The provider `existing`: finds the cluster and says whether it answers."""
+
+    def __init__(self, settings: ExistingSettings, machine: Machine) -> None:
+        self._settings = settings
+        self._kubeconfig = kubeconfig_of(settings, machine)
+
+    def up(self, *, progress: Progress, stop: threading.Event | None = None) -> ClusterRef:
+        """Ask the API server for its version. Raises KubeError when it does not answer."""
+        context = self._settings.context or current_context(self._kubeconfig)
+        kube = Kube.connect(self._kubeconfig, context)
+        progress(Update(f"context {context}", 1, 1, f"Kubernetes {kube.server_version()}"))
+        return ClusterRef("existing", context or "current-context", self._kubeconfig, context, adopted=True)
+
+    def inventory(self) -> Leftovers:
+        """Nothing: the machines are not ours to list."""
+        return Leftovers()
+
+    def collect_logs(self, directory: Path) -> Sequence[Path]:
+        """Nothing beyond what the Kubernetes API gives, which the evidence holds anyway."""
+        return ()
+
+    def down(self, *, progress: Progress) -> None:
+        """Leave it as it is."""
+        progress(Update("existing cluster", 1, 1, "left running, it is not ours"))
+
+
+def kubeconfig_of(settings: ExistingSettings, machine: Machine) -> Path:
+    """The kubeconfig that is used: the setting, the first of KUBECONFIG, or ~/.kube/config, as kubectl looks for it."""
+    if settings.kubeconfig:
+        return settings.kubeconfig.expanduser()
+    first = machine.kubeconfig.split(os.pathsep)[0]
+    return Path(first) if first else machine.home / ".kube" / "config"
+
+
+def current_context(kubeconfig: Path) -> str | None:
+    """The kubeconfig's current context, None when it names none."""
+    content, _ = read_kubeconfig(kubeconfig, "kubeconfig")
+    name = content.get("current-context")
+    return str(name) if name else None
+
+
+def problems(settings: ExistingSettings, machine: Machine) -> list[Problem]:
+    """What is wrong with kubeconfig and context; the cluster itself is not asked."""
+    path = kubeconfig_of(settings, machine)
+    where = "--kubeconfig" if settings.kubeconfig else "kubeconfig"
+    content, found = read_kubeconfig(path, where)
+    if found:
+        return found
+    contexts = content["contexts"]
+    assert isinstance(contexts, list)
+    names = [str(entry.get("name")) for entry in contexts if isinstance(entry, dict)]
+    wanted = settings.context or content.get("current-context")
+    if not wanted:
+        return [Problem("--context", f"{path} has no current context", f"name one of: {', '.join(names) or 'none there'}")]
+    if wanted not in names:
+        return [Problem("--context", f"{path} has no context {wanted!r}", f"one of: {', '.join(names) or 'none there'}")]
+    return []
+
+
+def read_kubeconfig(path: Path, where: str) -> tuple[dict[str, object], list[Problem]]:
+    """A kubeconfig's content, or the problem with it."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as wrong:
+        return {}, [Problem(where, f"{path} can't be read: {wrong.strerror}", "name a readable kubeconfig with --kubeconfig")]
+    except (UnicodeDecodeError, yaml.YAMLError):
+        return {}, [Problem(where, f"{path} is no valid YAML", "mend the kubeconfig, or name another")]
+    if not isinstance(content, dict) or not isinstance(content.get("contexts"), list):
+        return {}, [Problem(where, f"{path} is no kubeconfig: it has no list of contexts", "name another with --kubeconfig")]
+    return content, []
