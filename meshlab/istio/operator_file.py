@@ -1,0 +1,116 @@
+"""The user's IstioOperator file: reading it, and what can be wrong with it before Istio is asked."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from meshlab.errors import InputError, Problem
+
+KIND = "IstioOperator"
+API_VERSION = "install.istio.io/v1alpha1"
+SYSTEM_NAMESPACE = "istio-system"
+# Fields of IstioOperatorSpec, from operator/pkg/apis/types.go of Istio.
+SPEC_FIELDS = (
+    "profile",
+    "installPackagePath",
+    "hub",
+    "tag",
+    "namespace",
+    "revision",
+    "compatibilityVersion",
+    "meshConfig",
+    "components",
+    "values",
+    "unvalidatedValues",
+)
+# What components need that the embedded distribution does not compile.
+NOT_EMBEDDED = {"cni": "Istio's CNI node agent", "ztunnel": "ztunnel"}
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The IstioOperator in a file. Raises InputError that names everything wrong with it."""
+    document, found = _parse(path)
+    if found:
+        raise InputError(found)
+    return document
+
+
+def problems(path: Path, *, embedded: bool) -> list[Problem]:
+    """What is wrong with the file; embedded: also what the embedded distribution can't run."""
+    document, found = _parse(path)
+    if found or not embedded:
+        return found
+    return list(_not_embeddable(document, f"--operator-file {path}"))
+
+
+def _parse(path: Path) -> tuple[dict[str, Any], list[Problem]]:
+    where = f"--operator-file {path}"
+    try:
+        documents = [d for d in yaml.safe_load_all(path.read_text(encoding="utf-8")) if d is not None]
+    except (OSError, UnicodeDecodeError) as wrong:
+        reason = (wrong.strerror or str(wrong)) if isinstance(wrong, OSError) else "it is no UTF-8 text"
+        return {}, [Problem(where, f"can't be read: {reason}", "name a readable YAML file")]
+    except yaml.YAMLError as wrong:
+        mark = getattr(wrong, "problem_mark", None)
+        at = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        return {}, [Problem(where, f"is no valid YAML{at}", "mend the file")]
+    if len(documents) != 1 or not isinstance(documents[0], dict):
+        what = f"holds {len(documents)} YAML documents" if len(documents) != 1 else "holds no mapping"
+        return {}, [Problem(where, what, f"one {KIND} per file, as `istioctl install -f` takes it")]
+    return documents[0], list(_malformed(documents[0], where))
+
+
+def _malformed(document: Mapping[str, Any], where: str) -> Iterator[Problem]:
+    if document.get("kind") != KIND or document.get("apiVersion") != API_VERSION:
+        given = f"{document.get('apiVersion')} {document.get('kind')}"
+        yield Problem(where, f"is a {given}, not an {KIND}", f"write apiVersion: {API_VERSION}, kind: {KIND}")
+        return
+    spec = document.get("spec") or {}
+    if not isinstance(spec, dict):
+        yield Problem(where, "spec is no mapping", "write settings as `key: value` under spec")
+        return
+    for field in spec:
+        if field not in SPEC_FIELDS:
+            near = difflib.get_close_matches(str(field), SPEC_FIELDS, n=1)
+            yield Problem(
+                where,
+                f"spec.{field} is no field of an {KIND}",
+                f"did you mean spec.{near[0]}?" if near else f"fields: {', '.join(SPEC_FIELDS)}",
+            )
+    for field in ("meshConfig", "components", "values", "unvalidatedValues"):
+        if not isinstance(spec.get(field) or {}, dict):
+            yield Problem(where, f"spec.{field} is no mapping", "write settings as `key: value` under it")
+            return
+    asked = {
+        at(document, "metadata.namespace"),
+        spec.get("namespace"),
+        at(document, "spec.values.global.istioNamespace"),
+    }
+    for namespace in sorted(str(n) for n in asked if n and n != SYSTEM_NAMESPACE):
+        yield Problem(
+            where,
+            f"puts Istio into namespace {namespace}",
+            f"this lab looks for Istio in {SYSTEM_NAMESPACE}: leave the namespace out",
+        )
+
+
+def _not_embeddable(document: Mapping[str, Any], where: str) -> Iterator[Problem]:
+    remedy = "leave it out, or use a release: --set istio.distribution=release --istioctl PATH"
+    for component, what in NOT_EMBEDDED.items():
+        if at(document, f"spec.components.{component}.enabled") is True:
+            yield Problem(where, f"enables {component}: {what} is not compiled here", remedy)
+    if at(document, "spec.installPackagePath"):
+        yield Problem(where, "spec.installPackagePath names other charts than the embedded ones", remedy)
+
+
+def at(document: Mapping[str, Any], path: str) -> Any:
+    """The value at a dotted path, None where the path does not exist."""
+    value: Any = document
+    for part in path.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
