@@ -1,0 +1,1 @@
+"""Composition only: order, conditions, teardown."""

@@ -1,0 +1,138 @@
+"""`up` as a process of its own: started before Prefect's slow import, followed by the step that needs the cluster.
+
+The child appends one JSON object per line to its report: progress, then either the cluster or the error. Whoever
+follows may have started it or found it; a child that dies without a last line is an error too.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import psutil
+
+from meshlab.clusters.base import ClusterRef
+from meshlab.errors import ClusterError, Interrupted, MeshlabError
+from meshlab.process import Runner, SystemRunner
+from meshlab.progress import Progress, Update
+from meshlab.settings import LocalSettings, Machine
+from meshlab.waiting import SystemClock, wait
+
+FOLLOW_TIMEOUT = 3600.0  # seconds; a cold build on two cores takes a quarter of that
+
+
+@dataclass(frozen=True)
+class UpChild:
+    """A running `up`: its pid, when it began (seconds since the epoch), its report and its log."""
+
+    pid: int
+    began: float
+    report: Path
+    log: Path
+
+
+def start(
+    settings: LocalSettings, run_id: str, folder: Path, *, addons: Sequence[str] = (), runner: Runner | None = None
+) -> UpChild:
+    """Start `up` in the background. folder: gets report and log. addons: whose images the cluster must hold."""
+    report, log = folder / "cluster-up.jsonl", folder / "cluster-up.log"
+    report.unlink(missing_ok=True)
+    wanted = json.dumps({"settings": settings.model_dump(), "run_id": run_id, "report": str(report), "addons": list(addons)})
+    child = (runner or SystemRunner()).spawn([sys.executable, "-m", "meshlab.clusters.local.child", wanted], log_file=log)
+    return UpChild(child.pid, psutil.Process(child.pid).create_time(), report, log)
+
+
+def follow(child: UpChild, *, progress: Progress, stop: threading.Event | None = None) -> ClusterRef:
+    """Wait for the child, passing its progress on. Raises ClusterError (or what the child said) when it fails."""
+    seen = 0
+
+    def read() -> dict[str, Any] | None:
+        nonlocal seen
+        dead = not alive(child)  # before reading, so that a last line is never missed
+        lines = child.report.read_text(encoding="utf-8").splitlines(keepends=True) if child.report.exists() else []
+        for line in lines[seen:]:
+            if not line.endswith("\n"):
+                break
+            seen += 1
+            event = json.loads(line)
+            if "what" not in event:
+                return event
+            progress(Update(**event))
+        if stop is not None and stop.is_set():
+            return {"error": "stopped before it was up", "remedy": ""}
+        return {"error": f"ended without a word; the end of its log:\n{_tail(child.log)}", "remedy": ""} if dead else None
+
+    last = wait(
+        "the cluster to come up", read, ready=lambda event: event is not None, timeout=FOLLOW_TIMEOUT, delay=0.1,
+        clock=SystemClock(stop), describe=lambda event: "coming up",
+    )  # fmt: skip
+    assert last is not None
+    if "error" in last:
+        raise ClusterError(f"bringing the cluster up failed: {last['error']}", remedy=last["remedy"] or f"see {child.log}")
+    return ClusterRef(**{**last["cluster"], "kubeconfig": Path(last["cluster"]["kubeconfig"])})
+
+
+def alive(child: UpChild) -> bool:
+    """Whether the child still runs (and its pid is not another's)."""
+    try:
+        process = psutil.Process(child.pid)
+        return abs(process.create_time() - child.began) < 1 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def end(child: UpChild, grace: float = 30.0) -> None:
+    """Stop the child: SIGTERM, so that it can leave in order, SIGKILL after `grace` seconds."""
+    if not alive(child):
+        return
+    process = psutil.Process(child.pid)
+    process.terminate()
+    try:
+        process.wait(grace)
+    except psutil.TimeoutExpired:
+        process.kill()
+
+
+def main(wanted: dict[str, Any]) -> int:
+    """The child itself."""
+    from meshlab.clusters.local.cluster import LocalCluster
+
+    report = Path(wanted["report"])
+
+    def say(event: dict[str, Any]) -> None:
+        with report.open("a", encoding="utf-8") as sink:
+            sink.write(json.dumps(event, default=str) + "\n")
+
+    def on_signal(signum: int, frame: FrameType | None) -> None:
+        raise Interrupted(signum)
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    cluster = LocalCluster(
+        LocalSettings.model_validate(wanted["settings"]), Machine.here(), run_id=wanted["run_id"], addons=tuple(wanted["addons"])
+    )
+    try:
+        ref = cluster.up(progress=lambda update: say(asdict(update)))
+    except MeshlabError as problem:
+        say({"error": problem.message, "remedy": problem.remedy})
+        return 3
+    except Interrupted as problem:
+        say({"error": str(problem), "remedy": ""})
+        return 128 + problem.signum
+    say({"cluster": asdict(ref)})
+    return 0
+
+
+def _tail(path: Path, size: int = 2000) -> str:
+    return path.read_text(encoding="utf-8", errors="replace")[-size:] if path.exists() else "(none)"
+
+
+if __name__ == "__main__":
+    sys.exit(main(json.loads(sys.argv[1])))

@@ -1,0 +1,106 @@
+"""From the command line to the moment before the flow: judge, write down, start the cluster, and only then Prefect.
+
+Prefect takes seconds to import and to start its server; the cluster comes up meanwhile in a process of its own. A flow
+that a worker starts finds nothing prepared and does the same things itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+from rich.console import Console
+
+from meshlab.cli import judge, parse, parser
+from meshlab.clusters.local import child as local_child
+from meshlab.errors import InputError, Interrupted, MeshlabError
+from meshlab.ledger import Entry, Ledger
+from meshlab.runs import RunRef, create
+from meshlab.settings import LabConfig, Machine
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What is prepared before the flow: the judged configuration, the run, and the cluster's `up` where one was started."""
+
+    config: LabConfig
+    run: RunRef
+    child: local_child.UpChild | None
+
+
+_prepared: Launch | None = None
+
+
+def prepared() -> Launch | None:
+    """What the command line has prepared for the flow of this process, once; later calls give None."""
+    global _prepared
+    launch, _prepared = _prepared, None
+    return launch
+
+
+def launch(program: str, description: str, arguments: list[str]) -> Launch:
+    """Judge the command line, then make run directory and ledger, then start the cluster.
+
+    Exits with 2, every problem named, before anything is touched, when the input is bad.
+    """
+    global _prepared
+    machine = Machine.here()
+    try:
+        config = judge(parse(arguments, parser(program, description)), machine)
+    except InputError as problem:
+        Console(stderr=True).print(f"{program}: {problem.message}", highlight=False, markup=False, soft_wrap=True)
+        sys.exit(2)
+    signals_raise()
+    try:
+        run = create(config.runs_dir, "full-lab")
+        ledger = Ledger.open(machine, run)
+        child = None
+        if config.cluster == "local":
+            ledger.intend(Entry("cluster", config.local.name, "local"))
+            child = local_child.start(config.local, run.run_id, run.evidence, addons=addons_of(config))
+    except MeshlabError as problem:
+        Console(stderr=True).print(f"{program}: {problem}", highlight=False, markup=False, soft_wrap=True)
+        sys.exit(3)
+    _prepared = Launch(config, run, child)
+    return _prepared
+
+
+def addons_of(config: LabConfig) -> tuple[str, ...]:
+    """The addons whose images the local cluster must hold for this run."""
+    return ("prometheus",)
+
+
+def signals_raise() -> None:
+    """Turn SIGINT and SIGTERM into Interrupted in the main thread, so that every `finally` runs."""
+
+    def on_signal(signum: int, frame: FrameType | None) -> None:
+        raise Interrupted(signum)
+
+    # A background job of a non-interactive shell inherits SIGINT ignored; we want it all the same.
+    signal.signal(signal.SIGINT, on_signal)
+    signal.signal(signal.SIGTERM, on_signal)
+
+
+@contextmanager
+def signals_wait(say: Callable[[str], None] = logging.getLogger(__name__).warning) -> Iterator[None]:
+    """Let a teardown finish: signals are only answered with a word while the block runs. No effect off the main thread."""
+
+    def on_signal(signum: int, frame: FrameType | None) -> None:
+        say(f"signal {signum}: the teardown is under way and goes on; what it can't finish, `make down` removes")
+
+    before = {}
+    try:
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            before[signum] = signal.signal(signum, on_signal)
+    except ValueError:
+        pass  # not the main thread: signals don't come here
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)

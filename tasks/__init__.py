@@ -1,0 +1,1 @@
+"""Thin Prefect tasks over `meshlab`: options, retries, the run's journal, artifacts."""

@@ -1,0 +1,56 @@
+"""What every task of the lab shares: a step in the journal, retries for what may heal, logging, artifacts."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+from prefect import Task, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.exceptions import MissingContextError
+from prefect.runtime import task_run
+
+from meshlab.errors import MeshlabError
+from meshlab.runs import RunRef, step
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def may_heal(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+    """Prefect's retry condition: only errors that say so themselves are tried again."""
+    problem = state.result(raise_on_failure=False)
+    return isinstance(problem, MeshlabError) and problem.retryable
+
+
+def lab_task(name: str, *, tags: tuple[str, ...] = (), retries: int = 0) -> Callable[[Callable[P, R]], Task[P, R]]:
+    """A Prefect task that is a step of the run's journal. The function's first parameter must be the RunRef.
+
+    Steps have effects, so nothing is cached; deadlines are those of the library's calls, because Prefect's own timeout
+    does not interrupt a blocking call in a thread.
+    """
+
+    def decorate(function: Callable[P, R]) -> Task[P, R]:
+        @functools.wraps(function)
+        def as_step(*args: P.args, **kwargs: P.kwargs) -> R:
+            run = args[0]
+            assert isinstance(run, RunRef)
+            with step(run, name, attempt=task_run.run_count or 1):
+                return function(*args, **kwargs)
+
+        return task(
+            as_step, name=name, tags=list(tags), retries=retries, retry_delay_seconds=2, cache_policy=NO_CACHE,
+            retry_condition_fn=may_heal if retries else None, persist_result=False,
+        )  # fmt: skip
+
+    return decorate
+
+
+def say(message: str) -> None:
+    """Log to the Prefect run, where there is one."""
+    try:
+        get_run_logger().info(message)
+    except MissingContextError:
+        return
