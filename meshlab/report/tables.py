@@ -1,0 +1,91 @@
+"""Rows for the tables that Prefect and the report show. Flat records, same keys in every row, texts short."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from meshlab.kube.pods import PodSummary
+
+Row = dict[str, Any]
+
+
+def pod_rows(pods: Iterable[PodSummary], at: datetime | None = None) -> list[Row]:
+    """Pods as `kubectl get po -o wide` shows them. at: the moment that ages are counted to, now by default."""
+    moment = at or datetime.now(UTC)
+    return [
+        {
+            "namespace": pod.namespace,
+            "name": pod.name,
+            "ready": pod.ready,
+            "status": pod.status,
+            "restarts": pod.restarts,
+            "age": age(pod.started, moment),
+            "node": pod.node,
+            "ip": pod.ip,
+        }
+        for pod in sorted(pods, key=lambda pod: (pod.namespace, pod.name))
+    ]
+
+
+def age(since: datetime | None, at: datetime) -> str:
+    """A duration as kubectl writes it: 42s, 5m, 17h, 3d."""
+    if since is None:
+        return "-"
+    seconds = int((at - since).total_seconds())
+    for unit, size, least in (("d", 86400, 2 * 86400), ("h", 3600, 2 * 3600), ("m", 60, 120)):
+        if seconds >= least:
+            return f"{seconds // size}{unit}"
+    return f"{max(seconds, 0)}s"
+
+
+def version_rows(versions: Mapping[str, Any], prefix: str = "") -> list[Row]:
+    """Versions as two columns; nested ones get dotted names (istio.data_plane.1.31.0: 9 proxies)."""
+    rows: list[Row] = []
+    for name, value in versions.items():
+        if isinstance(value, Mapping) and name == "data_plane":
+            rows += [{"what": f"{prefix}data_plane", "version": f"{v} ({n} proxies)"} for v, n in value.items()]
+        elif isinstance(value, Mapping):
+            rows += version_rows(value, f"{prefix}{name}.")
+        else:
+            rows.append({"what": prefix + name, "version": "-" if value is None else str(value)})
+    return rows
+
+
+def check_rows(checks: Iterable[Mapping[str, Any]]) -> list[Row]:
+    """Checks with verdict, what was seen and, where it is no pass, why and what to do."""
+    return [
+        {
+            "check": check["id"],
+            "verdict": check["verdict"],
+            "what was seen": check["summary"],
+            "reason": check["reason"] or "",
+            "remedy": check["remedy"] or "",
+            "seconds": round(check["seconds"], 1),
+        }
+        for check in checks
+    ]
+
+
+def query_rows(checks: Iterable[Mapping[str, Any]]) -> list[Row]:
+    """The document's queries, their series and values, from the evidence of the prometheus checks."""
+    rows: list[Row] = []
+    for check in checks:
+        evidence = check["evidence"]
+        if "query" not in evidence:
+            continue
+        for series in evidence.get("series", []):
+            rows.append({"check": check["id"], "query": evidence["query"], **{k: str(v) for k, v in series.items()}})
+        if not evidence.get("series"):
+            rows.append({"check": check["id"], "query": evidence["query"]})
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    return [{key: row.get(key, "") for key in columns} for row in rows]
+
+
+def step_rows(steps: Iterable[Mapping[str, Any]]) -> list[Row]:
+    """Steps with their state and time."""
+    return [
+        {"step": s["name"], "state": s["state"], "seconds": s["seconds"], "attempts": s["attempts"], "reason": s["reason"] or ""}
+        for s in steps
+    ]

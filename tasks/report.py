@@ -1,0 +1,82 @@
+"""Publishing: artifacts with fixed keys, so that each builds a history. A failure to publish is a warning, never the run's."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+from prefect.artifacts import (
+    create_link_artifact,
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.context import FlowRunContext, TaskRunContext
+
+from meshlab.progress import Update
+from meshlab.report.markdown import summary_markdown
+from meshlab.report.tables import Row, check_rows, query_rows, version_rows
+from meshlab.runs import listening
+
+log = logging.getLogger(__name__)
+PROGRESS_EVERY = 2.0  # seconds between updates of a progress artifact: each is a call to the server
+
+
+def publish_table(key: str, rows: list[Row], description: str) -> None:
+    """A table under a fixed key. An empty one is published too: that there is nothing is news."""
+    _try(key, lambda: create_table_artifact(key=key, table=rows or [{"": "(nothing)"}], description=description))
+
+
+def publish_link(key: str, link: str, text: str) -> None:
+    """A link under a fixed key."""
+    _try(key, lambda: create_link_artifact(key=key, link=link, link_text=text))
+
+
+def publish_result(result: Mapping[str, Any]) -> None:
+    """Everything that the end of a run shows: versions, queries, checks, and the summary."""
+    publish_table("versions", version_rows(result["versions"]), "Versions that ran")
+    publish_table("queries", query_rows(result["checks"]), "The document's queries and what Prometheus answered")
+    publish_table("checks", check_rows(result["checks"]), f"Checks of run {result['run_id']}: {result['verdict']}")
+    _try("report", lambda: create_markdown_artifact(key="report", markdown=summary_markdown(result), description="Summary"))
+
+
+@contextmanager
+def progress_artifact(key: str, description: str) -> Iterator[None]:
+    """Show the library's progress reports of this block as one progress artifact (percent of the work that knows its size)."""
+    if FlowRunContext.get() is None and TaskRunContext.get() is None:
+        yield
+        return
+    artifact: UUID | None = None
+    last = 0.0
+
+    def on_update(update: Update) -> None:
+        nonlocal last
+        percent = update.percent
+        if artifact is None or percent is None or time.monotonic() - last < PROGRESS_EVERY:
+            return
+        last = time.monotonic()
+        text = f"{description}: {update.what}, {update.detail}"
+        _try(key, lambda: update_progress_artifact(artifact_id=artifact, progress=percent, description=text))
+
+    def begin() -> None:
+        nonlocal artifact
+        artifact = create_progress_artifact(progress=0.0, key=key, description=description)  # type: ignore[assignment]
+
+    _try(key, begin)
+    with listening(updates=on_update):
+        yield
+    if artifact is not None:
+        done = artifact
+        _try(key, lambda: update_progress_artifact(artifact_id=done, progress=100.0, description=f"{description}: done"))
+
+
+def _try(key: str, publish: Callable[[], Any]) -> None:
+    try:
+        publish()
+    except Exception as problem:  # noqa: BLE001 - whatever the server says, the lab's own result stands
+        log.warning("artifact %s could not be published: %s", key, problem)
