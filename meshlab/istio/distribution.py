@@ -1,0 +1,182 @@
+"""Which build of Istio runs: the embedded one, compiled by this project, or a release that the user has.
+
+Keyed on the settings only, never on the cluster's provider: either build runs on any cluster.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from meshlab.clusters.local import build, pins
+from meshlab.errors import InputError, IstioError, Problem
+from meshlab.istio import operator_file, profiles
+from meshlab.istio.istioctl import Istioctl
+from meshlab.process import Runner, SystemRunner
+from meshlab.settings import Distribution as Kind
+from meshlab.settings import LabConfig, Machine
+
+# What the lab reads of a release's samples.
+NEEDED_SAMPLES = ("bookinfo/platform/kube/bookinfo.yaml", "sleep/sleep.yaml", "addons/prometheus.yaml")
+RELEASE_REMEDY = "name a release's istioctl with --istioctl PATH, its samples/ folder beside it or above it"
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """A build of Istio, ready to be installed.
+
+    kind: embedded or release. istioctl: the program. version: what it calls itself. samples: the folder with
+    bookinfo/, sleep/ and addons/. root: the folder above it. hub, tag: of the images, None for a release,
+    which knows its own.
+    """
+
+    kind: Kind
+    istioctl: Path
+    version: str
+    samples: Path
+    hub: str | None = None
+    tag: str | None = None
+
+    @property
+    def ours(self) -> bool:
+        """Whether this project compiled it, with an upstream Envoy as its proxy."""
+        return self.kind == "embedded"
+
+    @property
+    def root(self) -> Path:
+        """The folder that holds samples/ and manifests/."""
+        return self.samples.parent
+
+    @property
+    def profile_values(self) -> Path:
+        """The folder with the Helm values of each profile; a release may lack it."""
+        return self.root / "manifests" / "helm-profiles"
+
+
+def locate(
+    config: LabConfig,
+    *,
+    machine: Machine,
+    binaries: Mapping[str, Path] | None = None,
+    runner: Runner | None = None,
+) -> Distribution:
+    """The distribution that the settings ask for.
+
+    binaries: name → path, as the build returned them; looked up in the cache when not given. Only the
+    embedded distribution needs them. Raises InputError for a release that is not there, IstioError for an
+    embedded one that is not compiled yet, BuildError when the Istio module can't be had.
+    """
+    runner = runner or SystemRunner()
+    if config.distribution == "release":
+        found = problems(config, machine=machine, runner=runner)
+        if found:
+            raise InputError(found)
+        program = _release_istioctl(config, machine)
+        samples = _samples_of(program) if program else None
+        if program is None or samples is None:
+            raise InputError(
+                [Problem("--istioctl", "no release of Istio was named or found", RELEASE_REMEDY)]
+            )
+        return Distribution(
+            "release", program, Istioctl(program, runner=runner).version(remote=False).client, samples
+        )
+    compiled = binaries or build.built("cluster", machine) or {}
+    if "istioctl" not in compiled:
+        raise IstioError(
+            "the embedded Istio is not compiled yet", remedy="bring the cluster up first: make up"
+        )
+    module = build.module_dir(pins.ISTIO, machine=machine, runner=runner)
+    version = pins.versions().istio
+    return Distribution(
+        "embedded", compiled["istioctl"], version, module / "samples", hub=pins.IMAGE_HUB, tag=version
+    )
+
+
+def problems(config: LabConfig, *, machine: Machine, runner: Runner | None = None) -> list[Problem]:
+    """Everything about the wanted Istio that can't be run. Touches nothing: it reads files and asks istioctl its version."""
+    path = config.istio.operator_file
+    embedded = config.distribution == "embedded"
+    found = operator_file.problems(path, embedded=embedded) if path else []
+    operator = operator_file.read(path) if path and not found else None
+    profile = profiles.chosen(config, operator)
+    if embedded:
+        return found + _embedded_problems(config) + profiles.embedded_problems(profile, operator)
+    return found + _release_problems(config, profile, machine, runner or SystemRunner())
+
+
+def _embedded_problems(config: LabConfig) -> list[Problem]:
+    found = []
+    have, asked = pins.versions().istio, config.istio.version
+    if asked is not None and asked.removeprefix("v") != have:
+        found.append(
+            Problem(
+                f"--istio-version {asked}",
+                f"the embedded distribution is Istio {have} and nothing else",
+                "leave the version out, or use a release: --set istio.distribution=release --istioctl PATH",
+            )
+        )
+    if config.istio.istioctl is not None:
+        found.append(
+            Problem(
+                f"--istioctl {config.istio.istioctl}",
+                "the embedded distribution brings its own istioctl",
+                "leave it out, or use a release: --set istio.distribution=release",
+            )
+        )
+    return found
+
+
+def _release_problems(config: LabConfig, profile: str, machine: Machine, runner: Runner) -> list[Problem]:
+    program = _release_istioctl(config, machine)
+    if program is None:
+        if config.cluster == "gke":
+            return []  # the release is downloaded there
+        return [
+            Problem(
+                "--istioctl",
+                "was not given, and no istioctl is on PATH",
+                f"{RELEASE_REMEDY}; or run the embedded one: --set istio.distribution=embedded",
+            )
+        ]
+    where = f"--istioctl {program}"
+    if not program.is_file():
+        return [Problem(where, "is no file" if program.exists() else "does not exist", RELEASE_REMEDY)]
+    if not os.access(program, os.X_OK):
+        return [Problem(where, "is not executable", f"chmod +x {program}")]
+    found = []
+    samples = _samples_of(program)
+    if samples is None:
+        found.append(Problem(where, "has no samples/ folder beside it or above it", RELEASE_REMEDY))
+    elif missing := [name for name in NEEDED_SAMPLES if not (samples / name).is_file()]:
+        found.append(Problem(where, f"{samples} lacks {', '.join(missing)}", "unpack the whole release"))
+    try:
+        have = Istioctl(program, runner=runner).version(remote=False).client
+    except IstioError as problem:
+        return [*found, Problem(where, f"does not run: {problem.message}", RELEASE_REMEDY)]
+    asked = config.istio.version
+    if asked is not None and asked.removeprefix("v") != have:
+        found.append(
+            Problem(f"--istio-version {asked}", f"{program} is {have}", "name that version's istioctl")
+        )
+    known = profiles.in_folder(samples.parent / "manifests" / "profiles") if samples else ()
+    if known and profile not in known:
+        found.append(profiles.unknown(profile, known))
+    return found
+
+
+def _release_istioctl(config: LabConfig, machine: Machine) -> Path | None:
+    if config.istio.istioctl is not None:
+        return config.istio.istioctl
+    on_path = shutil.which("istioctl", path=machine.path)
+    return Path(on_path) if on_path else None
+
+
+def _samples_of(program: Path) -> Path | None:
+    """samples/ beside istioctl, or up to two folders above it, where a release unpacks it (bin/istioctl)."""
+    for folder in list(program.resolve().parents)[:3]:
+        if (folder / "samples").is_dir():
+            return folder / "samples"
+    return None

@@ -1,0 +1,297 @@
+"""The one seam to istioctl. Answers are read from its JSON and returned as values."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from meshlab.errors import IstioError, ProcessError
+from meshlab.process import Completed, Runner, SystemRunner
+
+QUERY_TIMEOUT = 60.0  # seconds, for commands that only ask
+GRACE = 30.0  # seconds that istioctl gets beyond the readiness timeout it was given
+
+
+@dataclass(frozen=True)
+class MeshVersions:
+    """What `istioctl version` knows. control_plane: (revision, version) of each istiod; data_plane: (proxy,
+    version).
+
+    proxy: `pod.namespace`. Both are empty without a reachable control plane, or when only the client was
+    asked.
+    """
+
+    client: str
+    client_revision: str
+    control_plane: tuple[tuple[str, str], ...] = ()
+    data_plane: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class ProxyStatus:
+    """One proxy as istiod sees it. name: `pod.namespace`. types: configuration type (CDS, LDS, …) → its
+    state.
+
+    States: SYNCED, NOT SENT (istiod has nothing for it), STALE (not acknowledged yet), ERROR (rejected).
+    errors: type → what the proxy said when it rejected.
+    """
+
+    name: str
+    namespace: str
+    version: str
+    types: Mapping[str, str] = field(default_factory=dict)
+    errors: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def pod(self) -> str:
+        """The pod's name."""
+        return self.name.removesuffix(f".{self.namespace}")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One message of `istioctl analyze`. level: Info, Warning or Error. origin: the object, as `Kind
+    namespace/name`.
+    """
+
+    code: str
+    level: str
+    origin: str
+    message: str
+    documentation_url: str = ""
+
+
+class Istioctl:
+    """istioctl, pointed at one cluster. path: the program. kubeconfig, context: None for istioctl's own
+    defaults.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        kubeconfig: Path | None = None,
+        context: str | None = None,
+        runner: Runner | None = None,
+    ) -> None:
+        self.path = path
+        self.kubeconfig = kubeconfig
+        self.context = context
+        self._runner = runner or SystemRunner()
+
+    def install(
+        self,
+        *,
+        files: Sequence[Path] = (),
+        document: Mapping[str, Any] | None = None,
+        sets: Sequence[str] = (),
+        timeout: float,
+        on_line: Callable[[str], None] | None = None,
+        stop: threading.Event | None = None,
+    ) -> str:
+        """`istioctl install`: applies, waits until what it installed is Ready, removes what is no longer
+        wanted.
+
+        files: IstioOperator files, later ones win. document: one more, handed over without a file, which wins
+        over them. sets: PATH=VALUE, which win over both. timeout: seconds until each component must be Ready.
+        on_line: gets its progress. stop: when set, it is ended. Returns what it printed. Raises IstioError.
+        """
+        argv = ["install", "--skip-confirmation", f"--readiness-timeout={timeout:.0f}s"]
+        argv += self._sources(files, document, sets)
+        done = self._run(
+            argv,
+            timeout=timeout + GRACE,
+            text=yaml.safe_dump(document) if document is not None else None,
+            on_line=on_line,
+            stop=stop,
+        )
+        return done.stdout + done.stderr
+
+    def generate(
+        self,
+        *,
+        files: Sequence[Path] = (),
+        document: Mapping[str, Any] | None = None,
+        sets: Sequence[str] = (),
+    ) -> list[dict[str, Any]]:
+        """The Kubernetes objects that `install` would apply. No cluster is asked. Raises IstioError for bad
+        settings.
+        """
+        done = self._run(
+            ["manifest", "generate", *self._sources(files, document, sets)],
+            timeout=QUERY_TIMEOUT,
+            text=yaml.safe_dump(document) if document is not None else None,
+            cluster=False,
+        )
+        return [each for each in yaml.safe_load_all(done.stdout) if each]
+
+    def uninstall_purge(self, *, timeout: float, on_line: Callable[[str], None] | None = None) -> str:
+        """`istioctl uninstall --purge`: what it removes, for every revision. Returns what it printed. Raises
+        IstioError.
+        """
+        argv = ["uninstall", "--purge", "--skip-confirmation"]
+        done = self._run(argv, timeout=timeout, on_line=on_line)
+        return done.stdout + done.stderr
+
+    def version(self, *, remote: bool = True) -> MeshVersions:
+        """Versions of this program and (remote) of every istiod and proxy. Raises IstioError."""
+        argv = ["version", "--output=json", f"--remote={str(remote).lower()}"]
+        answer = self._json(self._run(argv, timeout=QUERY_TIMEOUT, cluster=remote))
+        client = answer.get("clientVersion") or {}
+        return MeshVersions(
+            client=client.get("version", "unknown"),
+            client_revision=client.get("revision", "unknown"),
+            control_plane=tuple(
+                (each.get("Revision", ""), (each.get("Info") or {}).get("version", "unknown"))
+                for each in answer.get("meshVersion") or []
+            ),
+            data_plane=tuple(
+                (each.get("ID", ""), each.get("IstioVersion", "unknown"))
+                for each in answer.get("dataPlaneVersion") or []
+            ),
+        )
+
+    def proxy_status(self) -> tuple[ProxyStatus, ...]:
+        """Every proxy that is connected to any istiod, sorted by name. Raises IstioError."""
+        done = self._run(["proxy-status", "--output=json"], timeout=QUERY_TIMEOUT)
+        found = {}
+        for answer in _documents(done.stdout):
+            for resource in answer.get("resources") or []:
+                status = _proxy(resource.get("resource", resource))
+                found[status.name] = status
+        return tuple(found[name] for name in sorted(found))
+
+    def analyze(self, namespace: str | None = None) -> tuple[Finding, ...]:
+        """What `istioctl analyze` finds in a namespace, or (None) in all of them. Raises IstioError."""
+        scope = [f"--namespace={namespace}"] if namespace else ["--all-namespaces"]
+        # It ends with 79 when it found errors, which is an answer here.
+        done = self._run(["analyze", *scope, "--output=json"], timeout=QUERY_TIMEOUT, check=False)
+        if done.returncode not in (0, 79):
+            raise self._refused(done.stderr.strip() or done.stdout.strip(), ["analyze"])
+        return tuple(
+            Finding(
+                code=each.get("code", ""),
+                level=each.get("level", ""),
+                origin=each.get("origin", ""),
+                message=each.get("message", ""),
+                documentation_url=each.get("documentationUrl", ""),
+            )
+            for answer in _documents(done.stdout)
+            for each in (answer if isinstance(answer, list) else [answer])
+        )
+
+    def checksum(self) -> str:
+        """SHA-256 of the program, in hex. Raises IstioError when it can't be read."""
+        try:
+            with self.path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as problem:
+            raise IstioError(
+                f"{self.path} can't be read: {problem.strerror}", remedy="name a readable istioctl"
+            ) from problem
+
+    @staticmethod
+    def _sources(files: Sequence[Path], document: Mapping[str, Any] | None, sets: Sequence[str]) -> list[str]:
+        names = [os.fspath(path) for path in files] + (["-"] if document is not None else [])
+        return [f"--filename={name}" for name in names] + [f"--set={each}" for each in sets]
+
+    def _run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float,
+        text: str | None = None,
+        check: bool = True,
+        cluster: bool = True,
+        on_line: Callable[[str], None] | None = None,
+        stop: threading.Event | None = None,
+    ) -> Completed:
+        where = [f"--kubeconfig={self.kubeconfig}"] if cluster and self.kubeconfig else []
+        where += [f"--context={self.context}"] if cluster and self.context else []
+        try:
+            return self._runner.run(
+                [self.path, *argv, *where],
+                timeout=timeout,
+                check=check,
+                input=text,
+                on_line=on_line,
+                stop=stop,
+            )
+        except ProcessError as problem:
+            raise self._refused(problem.output or problem.message, argv, problem.retryable) from problem
+
+    def _refused(self, said: str, argv: Sequence[str], retryable: bool = False) -> IstioError:
+        return IstioError(
+            f"istioctl {argv[0]} failed: {said}",
+            remedy=f"run it by hand to see all of it: {self.path} {' '.join(argv)}",
+            retryable=retryable,
+        )
+
+    def _json(self, done: Completed) -> dict[str, Any]:
+        answers = list(_documents(done.stdout))
+        if len(answers) != 1 or not isinstance(answers[0], dict):
+            raise self._refused(f"its answer is no JSON: {done.stdout[:200]!r}", done.argv[1:])
+        return answers[0]
+
+
+def _documents(text: str) -> Iterator[Any]:
+    """The JSON documents that are written one after the other in a text (one per istiod)."""
+    decoder = json.JSONDecoder()
+    position = 0
+    while (start := _next_brace(text, position)) >= 0:
+        try:
+            document, position = decoder.raw_decode(text, start)
+        except ValueError as problem:
+            raise IstioError(
+                f"istioctl's answer is no JSON: {text[start : start + 200]!r}",
+                remedy="use an istioctl that knows --output=json for this command (1.20 or newer)",
+            ) from problem
+        yield document
+
+
+def _next_brace(text: str, position: int) -> int:
+    found = [at for at in (text.find("{", position), text.find("[", position)) if at >= 0]
+    return min(found, default=-1)
+
+
+def _proxy(resource: Mapping[str, Any]) -> ProxyStatus:
+    """A proxy from an xDS ClientConfig, as istiod's status generator fills it (pilot/pkg/xds/statusgen.go)."""
+    node = resource.get("node") or {}
+    meta = node.get("metadata") or {}
+    types: dict[str, str] = {}
+    errors: dict[str, str] = {}
+    for each in resource.get("genericXdsConfigs") or []:
+        name = short_type(each.get("typeUrl", ""))
+        # protojson leaves a field out that has its zero value, UNKNOWN.
+        types[name] = each.get("configStatus", "UNKNOWN").replace("_", " ")
+        if each.get("errorState"):
+            errors[name] = each["errorState"].get("details", "no reason given")
+    return ProxyStatus(
+        name=node.get("id", ""),
+        namespace=meta.get("NAMESPACE", ""),
+        version=meta.get("ISTIO_VERSION", "unknown"),
+        types=types,
+        errors=errors,
+    )
+
+
+SHORT_TYPES = {
+    "type.googleapis.com/envoy.config.cluster.v3.Cluster": "CDS",
+    "type.googleapis.com/envoy.config.listener.v3.Listener": "LDS",
+    "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment": "EDS",
+    "type.googleapis.com/envoy.config.route.v3.RouteConfiguration": "RDS",
+    "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig": "ECDS",
+    "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret": "SDS",
+}
+
+
+def short_type(url: str) -> str:
+    """CDS, LDS, EDS, RDS, ECDS or SDS for an xDS type URL; its last part for any other."""
+    return SHORT_TYPES.get(url, url.rsplit("/", 1)[-1])
