@@ -1,4 +1,4 @@
-"""What the embedded distribution is compiled from: versions, Go targets, stamps, and the keys of their build outputs.
+"""What the embedded distribution is compiled from: versions, Go targets, stamps, keys of the build outputs.
 
 The pins themselves live in `gomod/<module>/go.mod` and `go.sum`; nothing here repeats a version.
 """
@@ -21,14 +21,14 @@ BUILD_FLAGS = ("-trimpath", "-buildvcs=false")
 
 @dataclass(frozen=True)
 class Target:
-    """One binary: the name it gets, and the Go package (import path, or ./folder of the module) that it is compiled from."""
+    """One binary: the name it gets, and its Go package (an import path, or ./folder of the module)."""
 
     name: str
     package: str
 
     @property
     def go_name(self) -> str:
-        """The file name that `go build -o folder/` chooses: the last element of the path that is no major version."""
+        """The file name that `go build` gives it: the path's last element that is no major version."""
         words = [w for w in self.package.split("/") if not re.fullmatch(r"v[2-9]\d*", w)]
         return words[-1]
 
@@ -80,7 +80,7 @@ STAGES: Mapping[str, Stage] = {
 
 @dataclass(frozen=True)
 class Versions:
-    """What the binaries call themselves. kubernetes has its leading v, as everywhere in Kubernetes; the others have none."""
+    """What the binaries call themselves; kubernetes with its leading v, the others without one."""
 
     kubernetes: str
     istio: str
@@ -93,9 +93,11 @@ class Versions:
 
 @cache
 def requirements(module: str) -> Mapping[str, str]:
-    """Module path → version, as the go.mod of `module` requires it (its replacements ask for the same versions)."""
+    """Module path → version, as the go.mod of `module` requires it (its replacements ask for the same)."""
     text = (GOMOD / module / "go.mod").read_text()
-    return dict(re.findall(r"^\s*(?:require\s+)?([\w.-]+\.[\w-]+/\S+|[\w.-]+\.[\w-]+)\s+(v\d\S*)", text, re.MULTILINE))
+    return dict(
+        re.findall(r"^\s*(?:require\s+)?([\w.-]+\.[\w-]+/\S+|[\w.-]+\.[\w-]+)\s+(v\d\S*)", text, re.MULTILINE)
+    )
 
 
 def versions() -> Versions:
@@ -106,7 +108,9 @@ def versions() -> Versions:
     """
     mesh = requirements("mesh")
     api = re.match(r"v(\d+\.\d+\.\d+)", mesh["istio.io/api"])
-    prometheus = re.match(r"v0\.(\d)(\d\d)\.(\d+)", requirements("prometheus")["github.com/prometheus/prometheus"])
+    prometheus = re.match(
+        r"v0\.(\d)(\d\d)\.(\d+)", requirements("prometheus")["github.com/prometheus/prometheus"]
+    )
     assert api and prometheus, "gomod holds a version in a form that this function was not written for"
     return Versions(
         kubernetes=mesh["k8s.io/kubernetes"],
@@ -120,10 +124,10 @@ def versions() -> Versions:
 
 
 def ldflags(stage: Stage) -> str:
-    """Linker flags: no symbol tables, and the version stamps without which every version reads "unknown" or v0.0.0-master.
+    """Linker flags: no symbol tables, and the stamps without which versions read "unknown" or v0.0.0-master.
 
-    Only constants derived from the pins, never the time, so that Go's cache and the build key hold. The flags are the
-    same for all targets of a stage: the linker ignores the stamp of a package that a binary does not contain.
+    Only constants derived from the pins, never the time, so that Go's cache and the build key hold. One set
+    serves all targets of a stage: the linker ignores the stamp of a package that a binary does not contain.
     """
     pinned = versions()
     stamps: dict[str, str] = {}
@@ -156,9 +160,11 @@ def ldflags(stage: Stage) -> str:
 
 
 def pins_key(stage: Stage) -> str:
-    """16 hex digits that change when anything that decides the stage's binaries does: pins, own sources, flags, machine type."""
+    """16 hex digits that change with what decides the binaries: pins, our sources, flags, machine type."""
     digest = hashlib.sha256()
-    for path in sorted(p for p in stage.directory.rglob("*") if p.name in ("go.mod", "go.sum") or p.suffix == ".go"):
+    for path in sorted(
+        p for p in stage.directory.rglob("*") if p.name in ("go.mod", "go.sum") or p.suffix == ".go"
+    ):
         digest.update(f"{path.relative_to(stage.directory)}\n".encode())
         digest.update(path.read_bytes())
     words = [platform.machine(), *BUILD_FLAGS, *stage.tags, ldflags(stage)]
