@@ -59,7 +59,7 @@ class Distribution:
 def locate(
     config: LabConfig,
     *,
-    machine: Machine,
+    machine: Machine | None = None,
     binaries: Mapping[str, Path] | None = None,
     runner: Runner | None = None,
 ) -> Distribution:
@@ -69,9 +69,9 @@ def locate(
     embedded distribution needs them. Raises InputError for a release that is not there, IstioError for an
     embedded one that is not compiled yet, BuildError when the Istio module can't be had.
     """
-    runner = runner or SystemRunner()
+    runner, machine = runner or SystemRunner(), machine or Machine.here()
     if config.distribution == "release":
-        found = problems(config, machine=machine, runner=runner)
+        found = problems(config, machine, runner=runner)
         if found:
             raise InputError(found)
         program = _release_istioctl(config, machine)
@@ -95,8 +95,13 @@ def locate(
     )
 
 
-def problems(config: LabConfig, *, machine: Machine, runner: Runner | None = None) -> list[Problem]:
-    """Everything about the wanted Istio that can't be run. Touches nothing: it reads files and asks istioctl its version."""
+def problems(
+    config: LabConfig, machine: Machine | None = None, *, runner: Runner | None = None
+) -> list[Problem]:
+    """Everything about the wanted Istio that can't be run. Touches nothing: it reads files and asks istioctl
+    its version.
+    """
+    machine = machine or Machine.here()
     path = config.istio.operator_file
     embedded = config.distribution == "embedded"
     found = operator_file.problems(path, embedded=embedded) if path else []
