@@ -35,17 +35,21 @@ class Target:
 
 @dataclass(frozen=True)
 class Stage:
-    """Binaries that are compiled together, by one `go build` in one module. tags: Go build tags."""
+    """Binaries that are compiled together, by one `go build` in one module.
+
+    tags: Go build tags. root: the folder that has the module's folder in it.
+    """
 
     name: str
     module: str
     targets: tuple[Target, ...]
     tags: tuple[str, ...] = ()
+    root: Path = GOMOD
 
     @property
     def directory(self) -> Path:
         """Where the module's go.mod is."""
-        return GOMOD / self.module
+        return self.root / self.module
 
 
 STAGES: Mapping[str, Stage] = {

@@ -1,0 +1,92 @@
+"""A Go toolchain that compiles nothing: it answers the commands of compiler.py and refuses any other."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from meshlab.errors import ProcessError
+from meshlab.process import Completed
+
+WRAPPER = ("setpriv", "--pdeathsig", "TERM")
+
+
+class FakeGo:
+    """Stands in for meshlab.process.Runner.
+
+    version: what `go version` says. stale: how many packages are not in the cache. fail: command (`list`, `build`
+    or `mod`) → what it says on stderr before it ends with 1. source: the folder that `go mod download` names.
+    """
+
+    def __init__(
+        self,
+        *,
+        version: str = "go1.26.8",
+        stale: int = 3,
+        fail: Mapping[str, str] | None = None,
+        source: Path | None = None,
+    ) -> None:
+        self.version = version
+        self.stale = stale
+        self.fail = dict(fail or {})
+        self.source = source or Path("/nowhere")
+        self.commands: list[tuple[str, ...]] = []
+        self.environments: list[dict[str, str]] = []
+
+    def run(
+        self,
+        argv: Sequence[str | os.PathLike[str]],
+        *,
+        timeout: float,
+        check: bool = True,
+        input: str | None = None,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        on_line: Callable[[str], None] | None = None,
+        stop: threading.Event | None = None,
+        remedy: str = "",
+    ) -> Completed:
+        words = tuple(os.fspath(word) for word in argv)
+        if words[: len(WRAPPER)] == WRAPPER:
+            words = words[len(WRAPPER) :]
+        self.commands.append(words)
+        self.environments.append(dict(env or {}))
+        command = words[1]
+        if stop is not None and stop.is_set():
+            raise ProcessError("go was stopped", argv=words)
+        if command in self.fail:
+            return Completed(words, 1, "", self.fail[command], 0.1)
+        if command == "version":
+            return Completed(words, 0, f"go version {self.version} linux/amd64\n", "", 0.1)
+        if command == "list":
+            return Completed(words, 0, self._listing(), "", 0.1)
+        if command == "build":
+            return Completed(words, 0, "", self._build(words, on_line), 0.1)
+        if words[1:4] == ("mod", "download", "-json"):
+            return Completed(words, 0, json.dumps({"Path": words[4], "Dir": str(self.source)}), "", 0.1)
+        raise AssertionError(f"FakeGo does not know {words}")
+
+    def spawn(self, *_: object, **__: object) -> subprocess.Popen[bytes]:
+        raise AssertionError("compiling starts no process that goes on running")
+
+    def _listing(self) -> str:
+        cached = ["false "] * 5 + ["true not installed but available in build cache"]
+        return "\n".join(cached + ["true stale dependency: errors"] * self.stale) + "\n"
+
+    def _build(self, words: tuple[str, ...], on_line: Callable[[str], None] | None) -> str:
+        """Write a file per package into the -o folder, named as Go does; name the packages as -v does."""
+        into = Path(words[words.index("-o") + 1])
+        for package in words[words.index("-o") + 2 :]:
+            parts = [part for part in package.split("/") if part != "v3"]
+            binary = into / parts[-1]
+            binary.write_text(f"binary of {package}")
+            binary.chmod(0o755)
+        names = [f"example.org/package/{n}" for n in range(self.stale)]
+        for name in names:
+            if on_line:
+                on_line(name)
+        return "\n".join(names)

