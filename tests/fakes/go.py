@@ -18,8 +18,8 @@ WRAPPER = ("setpriv", "--pdeathsig", "TERM")
 class FakeGo:
     """Stands in for meshlab.process.Runner.
 
-    version: what `go version` says. stale: how many packages are not in the cache. fail: command (`list`, `build`
-    or `mod`) → what it says on stderr before it ends with 1. source: the folder that `go mod download` names.
+    version: what `go version` says. stale: how many packages are not in the cache. fail: command (`list`,
+    `build` or `mod`) → what it says on stderr before it ends with 1. source: what `go mod download` names.
     """
 
     def __init__(

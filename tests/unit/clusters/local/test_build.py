@@ -8,6 +8,7 @@ import json
 import subprocess
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,7 @@ def machine(tmp_path: Path) -> Machine:
     return Machine(cache=tmp_path / "cache", state=tmp_path / "state", home=tmp_path, path=str(go.parent))
 
 
-def _build(machine: Machine, runner: FakeGo, *stages: str, **more: object) -> dict[str, Path]:
+def _build(machine: Machine, runner: FakeGo, *stages: str, **more: Any) -> dict[str, Path]:
     return build.build(
         stages or ("cluster",), machine=machine, runner=runner, log_dir=machine.home / "logs", **more
     )
@@ -186,7 +187,7 @@ def test_a_real_module_is_compiled_by_the_real_go(tmp_path: Path, monkeypatch: p
     (module / "go.mod").write_text("module meshlab.invalid/tiny\n\ngo 1.26.0\n")
     (module / "hello" / "main.go").write_text('package main\n\nfunc main() { println("hello") }\n')
     tiny = Stage("tiny", "tiny", (Target("greeter", "./hello"),), root=tmp_path / "gomod")
-    monkeypatch.setitem(STAGES, "tiny", tiny)  # type: ignore[arg-type]
+    monkeypatch.setitem(STAGES, "tiny", tiny)
     machine = Machine.here().model_copy(update={"cache": tmp_path / "cache"})
     updates: list[Update] = []
     runner = SystemRunner()
