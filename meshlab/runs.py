@@ -1,8 +1,8 @@
 """A run's directory and its journal.
 
-Everything that happens in a run is one line of `evidence/journal.jsonl`, written when it happens: a killed run still
-tells how far it came, and `result.json` is made from the journal alone (see `meshlab.result_file`). Listeners of this
-process (terminal, Prefect artifacts) hear the same events.
+Everything that happens in a run is one line of `evidence/journal.jsonl`, written when it happens: a killed
+run still tells how far it came, and `result.json` is made from the journal alone (see `meshlab.result_file`).
+Listeners of this process (terminal, Prefect artifacts) hear the same events.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _watchers: list[Callable[[Update], None]] = []
 
 @dataclass(frozen=True)
 class RunRef:
-    """Names a run: its id, its directory, its flow, and when it began (RFC 3339, UTC). Passes between steps."""
+    """Names a run: its id, its directory, its flow, when it began (RFC 3339, UTC). Passes between steps."""
 
     run_id: str
     directory: Path
@@ -67,7 +67,8 @@ def create(runs_dir: Path, flow: str, *, run_id: str | None = None) -> RunRef:
             folder.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
         raise MeshlabError(
-            f"the run directory {run.directory} can't be made: {problem.strerror}", remedy="name another with --runs-dir"
+            f"the run directory {run.directory} can't be made: {problem.strerror}",
+            remedy="name another with --runs-dir",
         ) from problem
     record(run, {"event": "run", "run_id": run.run_id, "flow": flow, "started": run.started})
     return run
@@ -95,19 +96,26 @@ def record_measures(run: RunRef, *measures: Measure) -> None:
 
 
 def record_facts(run: RunRef, **facts: Any) -> None:
-    """Write down what `result.json` names at its top: cluster, versions, images, distribution. Mappings are merged."""
+    """Write down what `result.json` names at its top: cluster, versions, images, distribution.
+
+    Mappings are merged.
+    """
     record(run, {"event": "facts", "facts": facts})
 
 
 @contextmanager
-def step(run: RunRef, name: str, *, attempt: int = 1) -> Iterator[None]:
-    """A step of the run: its begin, end, time and failure reach the journal. Exceptions pass through."""
-    start = time.monotonic()
+def step(run: RunRef, name: str, *, attempt: int = 1, began: float | None = None) -> Iterator[None]:
+    """A step of the run: its begin, end, time and failure reach the journal. Exceptions pass through.
+
+    began: seconds since the epoch, for a step whose work was started before this process came to it.
+    """
+    start = time.monotonic() - (max(0.0, time.time() - began) if began else 0.0)
     record(run, {"event": "step", "name": name, "state": "started", "attempts": attempt})
 
     def ended(state: str, reason: str | None) -> None:
         seconds = round(time.monotonic() - start, 3)
-        record(run, {"event": "step", "name": name, "state": state, "seconds": seconds, "attempts": attempt, "reason": reason})
+        outcome = {"state": state, "seconds": seconds, "attempts": attempt, "reason": reason}
+        record(run, {"event": "step", "name": name, **outcome})
 
     try:
         yield
@@ -119,7 +127,8 @@ def step(run: RunRef, name: str, *, attempt: int = 1) -> Iterator[None]:
 
 def skip_step(run: RunRef, name: str, reason: str) -> None:
     """Say that a step was not made, and why."""
-    record(run, {"event": "step", "name": name, "state": "skipped", "seconds": 0.0, "attempts": 0, "reason": reason})
+    outcome = {"state": "skipped", "seconds": 0.0, "attempts": 0, "reason": reason}
+    record(run, {"event": "step", "name": name, **outcome})
 
 
 def read_journal(run: RunRef) -> list[dict[str, Any]]:
@@ -132,7 +141,7 @@ def read_journal(run: RunRef) -> list[dict[str, Any]]:
 
 
 def tell(update: Update) -> None:
-    """Hand a progress report to this process's watchers; it is the `progress` argument of the library's long calls."""
+    """Hand a progress report to this process's watchers: the `progress` argument of long calls."""
     for watcher in tuple(_watchers):
         watcher(update)
 

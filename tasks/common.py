@@ -12,6 +12,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.exceptions import MissingContextError
 from prefect.runtime import task_run
 
+from meshlab.clusters.local.child import UpChild
 from meshlab.errors import MeshlabError
 from meshlab.runs import RunRef, step
 
@@ -25,11 +26,15 @@ def may_heal(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
     return isinstance(problem, MeshlabError) and problem.retryable
 
 
-def lab_task(name: str, *, tags: tuple[str, ...] = (), retries: int = 0) -> Callable[[Callable[P, R]], Task[P, R]]:
+def lab_task(
+    name: str, *, tags: tuple[str, ...] = (), retries: int = 0
+) -> Callable[[Callable[P, R]], Task[P, R]]:
     """A Prefect task that is a step of the run's journal. The function's first parameter must be the RunRef.
 
-    Steps have effects, so nothing is cached; deadlines are those of the library's calls, because Prefect's own timeout
-    does not interrupt a blocking call in a thread.
+    A keyword `child` (a process that was started earlier and does the step's work) sets the step's real begin.
+
+    Steps have effects, so nothing is cached; deadlines are those of the library's calls, because Prefect's
+    own timeout does not interrupt a blocking call in a thread.
     """
 
     def decorate(function: Callable[P, R]) -> Task[P, R]:
@@ -37,13 +42,20 @@ def lab_task(name: str, *, tags: tuple[str, ...] = (), retries: int = 0) -> Call
         def as_step(*args: P.args, **kwargs: P.kwargs) -> R:
             run = args[0]
             assert isinstance(run, RunRef)
-            with step(run, name, attempt=task_run.run_count or 1):
+            child = kwargs.get("child")
+            began = child.began if isinstance(child, UpChild) else None
+            with step(run, name, attempt=task_run.run_count or 1, began=began):
                 return function(*args, **kwargs)
 
         return task(
-            as_step, name=name, tags=list(tags), retries=retries, retry_delay_seconds=2, cache_policy=NO_CACHE,
-            retry_condition_fn=may_heal if retries else None, persist_result=False,
-        )  # fmt: skip
+            name=name,
+            tags=list(tags),
+            retries=retries,
+            retry_delay_seconds=2,
+            cache_policy=NO_CACHE,
+            retry_condition_fn=may_heal if retries else None,
+            persist_result=False,
+        )(as_step)
 
     return decorate
 

@@ -1,0 +1,67 @@
+"""The cluster's begin and end."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import asdict
+
+from meshlab.checks.base import run_check
+from meshlab.checks.leftovers import teardown_nothing_left
+from meshlab.clusters.base import ClusterRef, Leftovers
+from meshlab.clusters.local import child as local_child
+from meshlab.clusters.provider import provider_of
+from meshlab.launch import addons_of
+from meshlab.ledger import Entry, Ledger
+from meshlab.results import CheckResult
+from meshlab.runs import RunRef, record_check, record_facts, tell
+from meshlab.settings import LabConfig, Machine
+from tasks.common import lab_task, say
+from tasks.report import progress_artifact
+
+_stopping = threading.Event()
+
+
+@lab_task("start-cluster", tags=("cluster",))
+def start_cluster(run: RunRef, config: LabConfig, *, child: local_child.UpChild | None = None) -> ClusterRef:
+    """Bring the cluster up, or follow the `up` that was started before Prefect was imported. Returns when nodes are Ready."""
+    machine = Machine.here()
+    with progress_artifact("progress-cluster", "Cluster"):
+        if config.cluster == "local":
+            Ledger.open(machine, run).intend(Entry("cluster", config.local.name, "local"))
+            child = child or local_child.start(config.local, run.run_id, run.evidence, addons=addons_of(config))
+            cluster = local_child.follow(child, progress=tell, stop=_stopping)
+        else:
+            cluster = provider_of(config, machine, run.run_id).up(progress=tell)
+    record_facts(run, cluster={"provider": cluster.provider, "name": cluster.name, "nodes": cluster.nodes})
+    record_facts(run, distribution=config.distribution)
+    (run.evidence / "cluster.json").write_text(str(asdict(cluster)), encoding="utf-8")
+    say(f"cluster {cluster.name} {'adopted' if cluster.adopted else 'is up'}: {cluster.nodes} nodes at {cluster.endpoint}")
+    return cluster
+
+
+@lab_task("inventory", tags=("cluster", "teardown"))
+def take_inventory(run: RunRef, config: LabConfig) -> Leftovers:
+    """What exists of the cluster on this machine: the control of the claim that nothing is left."""
+    return provider_of(config, Machine.here(), run.run_id).inventory()
+
+
+@lab_task("remove-cluster", tags=("cluster", "teardown"))
+def remove_cluster(run: RunRef, config: LabConfig, child: local_child.UpChild | None = None) -> None:
+    """Take the cluster down, an unfinished `up` included, and strike it out of the ledger."""
+    machine = Machine.here()
+    if child is not None:
+        local_child.end(child)
+    provider_of(config, machine, run.run_id).down(progress=tell)
+    Ledger.open(machine, run).gone(Entry("cluster", config.local.name, "local"))
+
+
+@lab_task("check-teardown", tags=("check", "teardown"))
+def check_teardown(run: RunRef, config: LabConfig, before: Leftovers) -> CheckResult:
+    """teardown.nothing-left: the inventory that found things before finds nothing now."""
+    provider = provider_of(config, Machine.here(), run.run_id)
+    return record_check(
+        run,
+        run_check(
+            "teardown.nothing-left", teardown_nothing_left, before.items, lambda: provider.inventory().items, keep=config.keep
+        ),
+    )

@@ -1,0 +1,106 @@
+"""The one live lab that all live tests share. They fail, with the reason, where this machine can't run it; they never skip."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from meshlab.settings import Machine
+from tests.live import host
+
+ROOT = Path(__file__).parents[2]
+NAME, NETWORK = "mltest", "10.181"
+LAB = ["--set", f"local.name={NAME}", "--set", f"local.network={NETWORK}"]
+COLD = 45 * 60  # seconds: the first run of a machine compiles the cluster
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A finished run of the command line."""
+
+    code: int
+    output: str
+    directory: Path | None
+
+    @property
+    def result(self) -> dict[str, Any]:
+        assert self.directory is not None, f"no run directory; the run said:\n{self.output}"
+        return json.loads((self.directory / "result.json").read_text())
+
+    def check(self, check_id: str) -> dict[str, Any]:
+        """One check of the result."""
+        return next(check for check in self.result["checks"] if check["id"] == check_id)
+
+
+def command(*words: str, module: str = "flows.full_lab") -> list[str]:
+    """A command line of the product, on the test's own cluster."""
+    return [sys.executable, "-m", module, *words]
+
+
+def run_lab(runs_dir: Path, *words: str, timeout: float = COLD) -> Ran:
+    """Run `python -m flows.full_lab` to its end."""
+    runs_dir.mkdir(parents=True, exist_ok=True)
+    known = set(runs_dir.iterdir())
+    done = subprocess.run(
+        command("--runs-dir", str(runs_dir), *LAB, *words),
+        cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    made = [path for path in runs_dir.iterdir() if path not in known]
+    return Ran(done.returncode, done.stdout + done.stderr, made[0] if made else None)
+
+
+def down() -> subprocess.CompletedProcess[str]:
+    """What `make down` runs."""
+    return subprocess.run(
+        command("down", "--name", NAME, "--network", NETWORK, module="meshlab.clusters.local"),
+        cwd=ROOT, capture_output=True, text=True, timeout=180, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session", autouse=True)
+def able_machine() -> None:
+    """Say what this machine lacks, as a failure: a skipped proof would look like a proof."""
+    lacks = []
+    if not sys.platform.startswith("linux"):
+        lacks.append("Linux")
+    elif os.geteuid() != 0:
+        lacks.append("root")
+    elif subprocess.run(["unshare", "--net", "true"], capture_output=True, check=False).returncode:
+        lacks.append("network namespaces (unshare --net)")
+    if not any(Path("/sys/fs/cgroup").iterdir()):
+        lacks.append("cgroups")
+    lacks += [name for name in ("containerd", "runc", "ip", "nsenter") if shutil.which(name) is None]
+    if lacks:
+        pytest.fail(f"the live tests need, and this machine lacks: {', '.join(lacks)}; run `make setup` as root", pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def clean_host(able_machine: None) -> dict[str, list[str]]:
+    """The machine before the first live test, with what an earlier, killed session left removed first."""
+    down()
+    return host.snapshot()
+
+
+@pytest.fixture(scope="session")
+def kept_lab(clean_host: dict[str, list[str]], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
+    """A whole lab, left up for the tests that look at it, and removed at the end."""
+    ran = run_lab(tmp_path_factory.mktemp("runs"), "--keep")
+    try:
+        yield ran
+    finally:
+        assert down().returncode == 0
+
+
+@pytest.fixture(scope="session")
+def machine() -> Machine:
+    """This machine's folders, as the product sees them."""
+    return Machine.here()

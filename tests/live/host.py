@@ -1,0 +1,83 @@
+"""What a run must leave as it found it: the machine's firewall, routes, mounts, links, namespaces, sysctls, processes."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import psutil
+
+SYSCTLS = (
+    "net/ipv4/ip_forward",
+    "net/ipv6/conf/all/forwarding",
+    "net/netfilter/nf_conntrack_max",
+    "vm/overcommit_memory",
+    "vm/panic_on_oom",
+    "kernel/panic",
+    "kernel/panic_on_oops",
+    "kernel/keys/root_maxkeys",
+    "kernel/keys/root_maxbytes",
+    "fs/inotify/max_user_instances",
+)
+
+
+def snapshot() -> dict[str, list[str]]:
+    """Sorted lines per kind, with what changes by itself (counters, ages) left out."""
+    return {
+        "firewall": _firewall(),
+        "routes": _lines("ip", "route", "show", "table", "all"),
+        "links": sorted(line.split(":")[1].strip() for line in _lines("ip", "-o", "link")),
+        "namespaces": _lines("ip", "netns"),
+        "mounts": sorted(Path("/proc/self/mounts").read_text().splitlines()),
+        "cgroups": _cgroups(),
+        "sysctls": [f"{name}={_sysctl(name)}" for name in SYSCTLS],
+        "processes": _processes(),
+        "container logs": sorted(str(path) for path in Path("/var/log/containers").glob("*")),
+        "cni results": sorted(str(path) for path in Path("/var/lib/cni").rglob("*") if path.is_file()),
+    }
+
+
+def difference(before: dict[str, list[str]], after: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Kind → lines with + or -, only for kinds that differ."""
+    found = {}
+    for kind, lines in before.items():
+        gone = [f"- {line}" for line in lines if line not in after[kind]]
+        new = [f"+ {line}" for line in after[kind] if line not in lines]
+        if gone or new:
+            found[kind] = gone + new
+    return found
+
+
+def _firewall() -> list[str]:
+    rules = []
+    for program in ("iptables-save", "ip6tables-save", "iptables-legacy-save"):
+        for line in _lines(program):
+            if not line.startswith(("#", ":")):
+                rules.append(f"{program}: {line}")
+    return rules
+
+
+def _lines(*argv: str) -> list[str]:
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+    return sorted(line for line in done.stdout.splitlines() if line.strip())
+
+
+def _cgroups() -> list[str]:
+    root = Path("/sys/fs/cgroup")
+    return sorted(str(path) for path in root.rglob("*") if path.is_dir() and len(path.relative_to(root).parts) <= 3)
+
+
+def _sysctl(name: str) -> str:
+    path = Path("/proc/sys") / name
+    return path.read_text().strip() if path.exists() else "(none)"
+
+
+def _processes() -> list[str]:
+    """Command lines of what only the lab starts."""
+    ours = ("kube-", "kubelet", "etcd", "containerd", "pilot-", "envoy", "prometheus", "coredns", "meshlab", "flows.")
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
+        if words and any(mark in " ".join(words[:4]) for mark in ours) and "pytest" not in " ".join(words):
+            found.append(" ".join(words)[:200])
+    return sorted(found)
