@@ -262,7 +262,7 @@ def _next_brace(text: str, position: int) -> int:
 
 
 def _proxy(resource: Mapping[str, Any]) -> ProxyStatus:
-    """A proxy from an xDS ClientConfig, as istiod's status generator fills it (pilot/pkg/xds/statusgen.go)."""
+    """A proxy from an xDS ClientConfig, as istiod fills it (pilot/pkg/xds/statusgen.go)."""
     node = resource.get("node") or {}
     meta = node.get("metadata") or {}
     types: dict[str, str] = {}
