@@ -1,4 +1,4 @@
-"""The command line of the flows: flags as text, judged by the settings model together with the machine's own problems."""
+"""The flows' command line: flags as text, judged by the settings model together with the machine's."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SWITCHES = ("keep", "keep_on_failure", "allow_changes")
 
 @dataclass
 class Words:
-    """A command line, taken apart but not judged: dotted settings as text, --set words, and what made no sense."""
+    """A command line, taken apart, not judged: dotted settings as text, --set words, what made no sense."""
 
     flags: dict[str, Any] = field(default_factory=dict)
     sets: list[str] = field(default_factory=list)
@@ -49,13 +49,18 @@ def parser(program: str, description: str) -> _Parser:
             shown.add_argument(flag, dest=key, action="store_const", const="true", help=described[key])
         else:
             shown.add_argument(flag, dest=key, metavar=_metavar(key), help=described[key])
-    shown.add_argument("--config", metavar="FILE", help="YAML file of settings; flags win over variables, those over the file.")
-    shown.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="Any setting of the list below.")
+    shown.add_argument("--config", metavar="FILE", help="YAML file of settings, sections nested.")
+    shown.add_argument(
+        "--set", metavar="KEY=VALUE", action="append", default=[], help="Any setting of the list below."
+    )
     return shown
 
 
 def parse(arguments: Sequence[str], shown: _Parser) -> Words:
-    """Take the command line apart. Unknown flags and missing values become problems; `--help` prints and exits 0."""
+    """Take the command line apart.
+
+    Unknown flags and missing values become problems; `--help` prints and exits 0.
+    """
     words = Words()
     rest = list(arguments)
     while True:
@@ -79,7 +84,10 @@ def parse(arguments: Sequence[str], shown: _Parser) -> Words:
 
 
 def judge(words: Words, machine: Machine, *, need_cluster: bool = True) -> LabConfig:
-    """The configuration, or InputError with every problem of flags, files, variables and machine. Touches nothing."""
+    """The configuration, or InputError with every problem of flags, files, variables and machine.
+
+    Touches nothing.
+    """
     loaded = load(words.flags, words.sets, words.config)
     problems = words.problems + loaded.problems
     if loaded.config is not None:
@@ -91,14 +99,26 @@ def judge(words: Words, machine: Machine, *, need_cluster: bool = True) -> LabCo
 
 
 def _metavar(key: str) -> str:
-    known = {"cluster": "local|existing|gke", "runs_dir": "DIR", "existing.context": "NAME", "gke.project": "ID"}
+    known = {
+        "cluster": "local|existing|gke",
+        "runs_dir": "DIR",
+        "existing.context": "NAME",
+        "gke.project": "ID",
+    }
     return known.get(key) or key.rsplit(".", 1)[-1].upper()
 
 
 def _settings_help() -> str:
-    lines = ["every setting, as --set KEY=VALUE, as a key of the --config file (nested), or as a variable", ""]
-    lines += [f"  {key:28} {text}" for key, text in keys().items()]
-    lines += ["", "a variable is MESHLAB_ and the key in capitals, dots as two underscores: MESHLAB_LOCAL__NODES=1"]
-    lines += ["", "exit codes: 0 all checks passed, 1 a check failed, 2 bad input, 3 a check or step could not be made,"]
-    lines += ["            4 a check's own control did not trip, 130 and 143 after SIGINT and SIGTERM"]
-    return "\n".join(lines)
+    return "\n".join(
+        [
+            "every setting, as --set KEY=VALUE, as a key of the --config file (nested), or as a variable",
+            "",
+            *(f"  {key:28} {text}" for key, text in keys().items()),
+            "",
+            "a variable is MESHLAB_ and the key in capitals, dots as two underscores: MESHLAB_LOCAL__NODES=1",
+            "flags win over --set, --set over variables, variables over the file, the file over the defaults",
+            "",
+            "exit codes: 0 all checks passed, 1 a check failed, 2 bad input, 3 a check or step could not be",
+            "            made, 4 a check's own control did not trip, 130 and 143 after SIGINT and SIGTERM",
+        ]
+    )

@@ -1,4 +1,5 @@
-"""Where a `LabConfig` comes from: defaults, then the config file, then variables, then flags. Judged together, once.
+"""Where a `LabConfig` comes from: defaults, then the config file, then variables, then flags. Judged
+together, once.
 
 Every source is read as text, so that one pass of the settings model names all problems of all sources.
 """
@@ -31,8 +32,8 @@ class _Variables(LabConfig, BaseSettings):
 class Loaded:
     """What loading gave: the configuration, the problems, and the top-level names that a problem touches.
 
-    With problems, `config` holds defaults in place of what was wrong, good for finding further problems only; it is None
-    where not even that is possible.
+    With problems, `config` holds defaults in place of what was wrong, good for finding further problems only;
+    it is None where not even that is possible.
     """
 
     config: LabConfig | None
@@ -41,12 +42,15 @@ class Loaded:
 
 
 def load(
-    flags: Mapping[str, Any], sets: Iterable[str] = (), config_file: Path | None = None, environ: Mapping[str, str] | None = None
+    flags: Mapping[str, Any],
+    sets: Iterable[str] = (),
+    config_file: Path | None = None,
+    environ: Mapping[str, str] | None = None,
 ) -> Loaded:
     """Merge all sources and judge them.
 
-    flags: dotted setting → text, as given on the command line. sets: `KEY=VALUE` words of --set. environ: for tests.
-    Never raises for bad input: problems are returned, so that the caller can join its own.
+    flags: dotted setting → text, as given on the command line. sets: `KEY=VALUE` words of --set. environ: for
+    tests. Never raises for bad input: problems are returned, so that the caller can join its own.
     """
     problems: list[Problem] = []
     origin: dict[str, str] = {}
@@ -121,7 +125,8 @@ def _from_file(path: Path | None, problems: list[Problem]) -> dict[str, Any]:
     if content is None:
         return {}
     if not isinstance(content, dict):
-        problems.append(Problem(where, "holds no mapping of settings", "write `key: value` lines; keys are those of --help"))
+        remedy = "write `key: value` lines; keys are those of --help"
+        problems.append(Problem(where, "holds no mapping of settings", remedy))
         return {}
     return content
 
@@ -154,7 +159,9 @@ def _from_sets(words: Iterable[str], problems: list[Problem]) -> dict[str, Any]:
             try:
                 value = yaml.safe_load(text)
             except yaml.YAMLError:
-                problems.append(Problem(f"--set {key}", "is neither a list nor a mapping", "quote it as YAML or JSON"))
+                problems.append(
+                    Problem(f"--set {key}", "is neither a list nor a mapping", "quote it as YAML or JSON")
+                )
                 continue
         _merge(found, _nest(key, value), {}, "")
     return found
@@ -166,7 +173,9 @@ def _nest(key: str, value: Any) -> dict[str, Any]:
     return value
 
 
-def _merge(into: dict[str, Any], source: Mapping[str, Any], origin: dict[str, str], name: str, prefix: str = "") -> None:
+def _merge(
+    into: dict[str, Any], source: Mapping[str, Any], origin: dict[str, str], name: str, prefix: str = ""
+) -> None:
     for key, value in source.items():
         dotted = f"{prefix}{key}"
         if isinstance(value, Mapping) and isinstance(into.get(key, {}), dict):
@@ -178,14 +187,20 @@ def _merge(into: dict[str, Any], source: Mapping[str, Any], origin: dict[str, st
 
 def _problem(fault: Any, key: str, origin: Mapping[str, str]) -> Problem:
     source = origin.get(key) or next((o for k, o in origin.items() if key.startswith(k)), "")
-    where = source if source.startswith("--") and source != "--set" else f"{key} ({source})" if source else key
+    where = (
+        source if source.startswith("--") and source != "--set" else f"{key} ({source})" if source else key
+    )
     given = "" if isinstance(fault["input"], (dict, list)) else f" {str(fault['input'])!r}"
     if fault["type"] == "extra_forbidden":
         return Problem(where, "is no setting", _closest(key, keys()))
     if fault["type"] == "literal_error":
         return Problem(where, f"unknown value{given}", f"one of: {fault['ctx']['expected']}")
     described = keys().get(key, "")
-    return Problem(where, f"{fault['msg'][:1].lower()}{fault['msg'][1:]}{', not' + given if given else ''}", described or "see --help")
+    return Problem(
+        where,
+        f"{fault['msg'][:1].lower()}{fault['msg'][1:]}{', not' + given if given else ''}",
+        described or "see --help",
+    )
 
 
 def _closest(name: str, names: Iterable[str]) -> str:

@@ -13,8 +13,8 @@
     ├── QueryError               Prometheus (or another addon) could not be asked
     └── WaitTimeout              a deadline passed: names what was awaited and the last state seen
 
-Beside it stands Interrupted (a KeyboardInterrupt, so that nothing takes it for a failure that a retry could heal):
-SIGINT or SIGTERM reached us, exit code 130 or 143.
+Beside it stands Interrupted (a KeyboardInterrupt, so that nothing takes it for a failure that a retry could
+heal): SIGINT or SIGTERM reached us, exit code 130 or 143.
 
 Every error carries a remedy for the reader and says whether trying again may help.
 """
@@ -28,8 +28,8 @@ from dataclasses import dataclass
 class MeshlabError(Exception):
     """Base of the hierarchy.
 
-    message: what happened, one sentence. remedy: what the reader can do about it, may be empty only where nothing can.
-    retryable: whether the same call may succeed when it is made again.
+    message: what happened, one sentence. remedy: what the reader can do about it, may be empty only where
+    nothing can. retryable: whether the same call may succeed when it is made again.
     """
 
     retryable = False
@@ -76,7 +76,10 @@ class Interrupted(KeyboardInterrupt):
 
 
 class ProcessError(MeshlabError):
-    """A command failed. argv as run, returncode (None: not started or timed out), output: the end of what it said."""
+    """A command failed.
+
+    argv as run, returncode (None: not started or timed out), output: the end of what it said.
+    """
 
     def __init__(
         self,
@@ -107,7 +110,7 @@ class ClusterBusyError(ClusterError):
 
 
 class KubeError(MeshlabError):
-    """The Kubernetes API refused a call or did not answer. status: the HTTP status, None without an answer."""
+    """The Kubernetes API refused a call or did not answer. status: HTTP status, None without an answer."""
 
     def __init__(
         self, message: str, *, status: int | None = None, remedy: str = "", retryable: bool | None = None
@@ -117,13 +120,15 @@ class KubeError(MeshlabError):
 
 
 class RolloutError(KubeError):
-    """Pods do not start; the message names the cause that the cluster gave (events, pending reason, image, probe)."""
+    """Pods do not start; the message names the cause (events, pending reason, image, probe)."""
 
 
 class ExecError(KubeError):
     """A command inside a pod failed (returncode) or its connection broke (returncode None)."""
 
-    def __init__(self, message: str, *, returncode: int | None = None, output: str = "", remedy: str = "") -> None:
+    def __init__(
+        self, message: str, *, returncode: int | None = None, output: str = "", remedy: str = ""
+    ) -> None:
         super().__init__(message, remedy=remedy, retryable=returncode is None)
         self.returncode = returncode
         self.output = output
@@ -140,7 +145,10 @@ class QueryError(MeshlabError):
 
 
 class WaitTimeout(MeshlabError):
-    """A deadline passed. what: the thing awaited; last: the last state that was seen; seconds: how long it was awaited."""
+    """A deadline passed.
+
+    what: the thing awaited; last: the last state that was seen; seconds: how long it was awaited.
+    """
 
     def __init__(self, what: str, *, last: str, seconds: float, remedy: str = "") -> None:
         super().__init__(f"waited {seconds:.0f} s for {what}; last seen: {last}", remedy=remedy)

@@ -1,7 +1,7 @@
-"""From the command line to the moment before the flow: judge, write down, start the cluster, and only then Prefect.
+"""From the command line to the moment before the flow: judge, write down, start the cluster, then Prefect.
 
-Prefect takes seconds to import and to start its server; the cluster comes up meanwhile in a process of its own. A flow
-that a worker starts finds nothing prepared and does the same things itself.
+Prefect takes seconds to import and to start its server; the cluster comes up meanwhile in a process of its
+own. A flow that a worker starts finds nothing prepared and does the same things itself.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ from meshlab.ledger import Entry, Ledger
 from meshlab.runs import RunRef, create
 from meshlab.settings import LabConfig, Machine
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Launch:
-    """What is prepared before the flow: the judged configuration, the run, and the cluster's `up` where one was started."""
+    """What is prepared before the flow: the judged configuration, the run, and the cluster's `up`, if any."""
 
     config: LabConfig
     run: RunRef
@@ -53,7 +55,9 @@ def launch(program: str, description: str, arguments: list[str]) -> Launch:
     try:
         config = judge(parse(arguments, parser(program, description)), machine)
     except InputError as problem:
-        Console(stderr=True).print(f"{program}: {problem.message}", highlight=False, markup=False, soft_wrap=True)
+        Console(stderr=True).print(
+            f"{program}: {problem.message}", highlight=False, markup=False, soft_wrap=True
+        )
         sys.exit(2)
     signals_raise()
     try:
@@ -87,11 +91,14 @@ def signals_raise() -> None:
 
 
 @contextmanager
-def signals_wait(say: Callable[[str], None] = logging.getLogger(__name__).warning) -> Iterator[None]:
-    """Let a teardown finish: signals are only answered with a word while the block runs. No effect off the main thread."""
+def signals_wait(say: Callable[[str], None] = log.warning) -> Iterator[None]:
+    """Let a teardown finish: signals are only answered with a word while the block runs.
+
+    No effect off the main thread.
+    """
 
     def on_signal(signum: int, frame: FrameType | None) -> None:
-        say(f"signal {signum}: the teardown is under way and goes on; what it can't finish, `make down` removes")
+        say(f"signal {signum}: the teardown goes on; what it can't finish, `make down` removes")
 
     before = {}
     try:

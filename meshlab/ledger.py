@@ -1,6 +1,8 @@
-"""The ledger: what a run makes is written down before it is made, outside the run directory, and struck out when gone.
+"""The ledger: what a run makes is written down before it is made, outside the run directory, and struck out
+when gone.
 
-One JSON file per run in the XDG state folder. A file that still has entries names what a killed run may have left.
+One JSON file per run in the XDG state folder. A file that still has entries names what a killed run may have
+left.
 """
 
 from __future__ import annotations
@@ -42,7 +44,13 @@ class Ledger:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             me = psutil.Process()
             owner = {"pid": me.pid, "process_started": me.create_time()}
-            head = {"run_id": run.run_id, "directory": str(run.directory), "opened": now(), **owner, "entries": []}
+            head = {
+                "run_id": run.run_id,
+                "directory": str(run.directory),
+                "opened": now(),
+                **owner,
+                "entries": [],
+            }
             _write(path, head)
         return cls(path)
 

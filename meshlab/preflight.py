@@ -9,11 +9,13 @@ from meshlab.errors import Problem
 from meshlab.settings import LabConfig, Machine
 
 
-def preflight(config: LabConfig, machine: Machine, *, spoiled: set[str], need_cluster: bool = True) -> list[Problem]:
+def preflight(
+    config: LabConfig, machine: Machine, *, spoiled: set[str], need_cluster: bool = True
+) -> list[Problem]:
     """All problems of this configuration on this machine.
 
-    spoiled: top-level settings that are known to be wrong; what depends on them is not looked at. need_cluster: whether
-    the provider is asked too.
+    spoiled: top-level settings that are known to be wrong; what depends on them is not looked at.
+    need_cluster: whether the provider is asked too.
     """
     problems: list[Problem] = []
     if "runs_dir" not in spoiled:
@@ -52,8 +54,16 @@ def provider_problems(config: LabConfig, machine: Machine) -> list[Problem]:
         from meshlab.clusters.existing import problems as existing_problems
 
         return existing_problems(config.existing, machine)
-    found = [] if config.gke.project else [Problem("--project", "is needed with --cluster gke", "name the project that pays")]
+    found = (
+        []
+        if config.gke.project
+        else [Problem("--project", "is needed with --cluster gke", "name the project that pays")]
+    )
     return [
         *found,
-        Problem("--cluster gke", "can't be run yet: the GKE provider is not there", "use --cluster local or --cluster existing"),
+        Problem(
+            "--cluster gke",
+            "can't be run yet: the GKE provider is not there",
+            "use --cluster local or --cluster existing",
+        ),
     ]

@@ -31,7 +31,10 @@ class Completed:
 
 
 class Runner(Protocol):
-    """Runs and starts programs. `SystemRunner` is the real one; tests bring their own, which refuses unknown commands."""
+    """Runs and starts programs.
+
+    `SystemRunner` is the real one; tests bring their own, which refuses unknown commands.
+    """
 
     def run(
         self,
@@ -77,9 +80,10 @@ class SystemRunner:
         """Run a command to its end and return what it said.
 
         timeout: seconds; past it, or when `stop` is set, the command's whole process group is ended.
-        env: added to this process's environment. on_line: called with each line of stderr as it comes (for progress).
-        check: raise on a return code other than 0. remedy: what the reader should do when it fails.
-        Raises ProcessError when the program is missing, fails (with check), is stopped, or runs past its timeout.
+        env: added to this process's environment. on_line: called with each line of stderr as it comes (for
+        progress). check: raise on a return code other than 0. remedy: what the reader should do when it
+        fails. Raises ProcessError when the program is missing, fails (with check), is stopped, or runs past
+        its timeout.
         """
         words = tuple(os.fspath(a) for a in argv)
         log.debug("run: %s", " ".join(words))
@@ -146,7 +150,10 @@ class SystemRunner:
         env: Mapping[str, str] | None = None,
         new_session: bool = True,
     ) -> subprocess.Popen[bytes]:
-        """Start a program that goes on running; its output is appended to `log_file`. Raises ProcessError if it is missing."""
+        """Start a program that goes on running; its output is appended to `log_file`.
+
+        Raises ProcessError if it is missing.
+        """
         words = tuple(os.fspath(a) for a in argv)
         log.debug("spawn: %s", " ".join(words))
         log_file.parent.mkdir(parents=True, exist_ok=True)

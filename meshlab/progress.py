@@ -9,7 +9,7 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Update:
-    """One report: what is worked on, how many of how many units are done (total 0: not known), and a short detail."""
+    """One report: what is worked on, units done of how many in total (0: not known), and a short detail."""
 
     what: str
     done: int = 0

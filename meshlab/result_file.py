@@ -1,4 +1,7 @@
-"""`result.json` and `junit.xml`, made from a run's journal. The JSON Schema beside this module is the contract."""
+"""`result.json` and `junit.xml`, made from a run's journal.
+
+The JSON Schema beside this module is the contract.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +22,13 @@ def schema() -> dict[str, Any]:
     return json.loads(resources.files("meshlab").joinpath("result.schema.json").read_text(encoding="utf-8"))
 
 
-def finish(run: RunRef, *, optional: Iterable[str] = (), signum: int | None = None) -> tuple[int, dict[str, Any]]:
-    """Write `result.json` and `junit.xml`; returns the exit code and what was written. Running it twice is fine.
+def finish(
+    run: RunRef, *, optional: Iterable[str] = (), signum: int | None = None
+) -> tuple[int, dict[str, Any]]:
+    """Write `result.json` and `junit.xml`; returns the exit code and what was written. Can run twice.
 
-    optional: checks that may be skipped where they can't be made. signum: the signal that ended the run, if one did.
+    optional: checks that may be skipped where they can't be made. signum: the signal that ended the run, if
+    one did.
     """
     result, code = summarise(run, optional=optional, signum=signum)
     write_whole(run.directory / "result.json", json.dumps(result, indent=1, default=str) + "\n")
@@ -59,7 +65,10 @@ def summarise(run: RunRef, *, optional: Iterable[str], signum: int | None) -> tu
 
 
 def _steps(events: list[dict[str, Any]]) -> list[StepRecord]:
-    """The last state of each step, in the order of their beginnings. What never ended was cut off, which is a failure."""
+    """The last state of each step, in the order of their beginnings.
+
+    What never ended was cut off, which is a failure.
+    """
     last: dict[str, dict[str, Any]] = {}
     for event in events:
         if event["event"] == "step":
@@ -69,7 +78,9 @@ def _steps(events: list[dict[str, Any]]) -> list[StepRecord]:
         state, reason = event["state"], event.get("reason")
         if state == "started":
             state, reason = "failed", "the run ended while this step was under way"
-        found.append(StepRecord(name, state, float(event.get("seconds", 0.0)), int(event["attempts"]), reason))
+        found.append(
+            StepRecord(name, state, float(event.get("seconds", 0.0)), int(event["attempts"]), reason)
+        )
     return found
 
 

@@ -1,4 +1,4 @@
-"""The values of `result.json`: steps, checks, measures, and the verdict and exit code that follow from them."""
+"""The values of `result.json`: steps, checks, measures, and the verdict and exit code that follow."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ SCOPES = ("observe", "namespace", "mesh")
 
 @dataclass(frozen=True)
 class CheckResult:
-    """One check's answer. summary: one line with numbers. evidence: JSON-able numbers, series, tables that support it.
+    """One check's answer. summary: one line with numbers. evidence: JSON-able numbers, series, tables that
+    support it.
 
     reason: why it was skipped, broken, or could not be made. remedy: what to do next, where it is not a pass.
     """
@@ -37,7 +38,7 @@ class CheckResult:
     evidence: Mapping[str, Any] = field(default_factory=dict)
     reason: str | None = None
     remedy: str | None = None
-    asked_for: bool = False  # a skip that the user asked for (--keep), or that lies in the nature of the scope
+    asked_for: bool = False  # a skip that the user asked for (--keep), or that the write scope implies
 
     def as_json(self) -> dict[str, Any]:
         """The check as `result.json` holds it."""
@@ -45,12 +46,20 @@ class CheckResult:
         del record["asked_for"]
         if self.verdict is not Verdict.PASS and not self.reason:
             record["reason"] = self.summary
-        return {**record, "verdict": str(self.verdict), "seconds": round(self.seconds, 3), "evidence": dict(self.evidence)}
+        return {
+            **record,
+            "verdict": str(self.verdict),
+            "seconds": round(self.seconds, 3),
+            "evidence": dict(self.evidence),
+        }
 
 
 @dataclass(frozen=True)
 class StepRecord:
-    """One step of a run. state: done, skipped or failed. seconds: wall time. attempts: 1 when it went at once."""
+    """One step of a run.
+
+    state: done, skipped or failed. seconds: wall time. attempts: 1 when it went at once.
+    """
 
     name: str
     state: str
@@ -85,7 +94,7 @@ def _fields(check: CheckResult) -> dict[str, Any]:
 
 
 def exit_code(checks: Iterable[CheckResult], steps: Iterable[StepRecord], signum: int | None = None) -> int:
-    """The process's exit code: 130 or 143 after a signal, else the first that holds of 4 broken, 1 fail, 3 infra, 0."""
+    """The exit code: 130 or 143 after a signal, else the first that holds of 4 broken, 1 fail, 3 infra, 0."""
     if signum is not None:
         return 128 + signum
     verdicts = [check.verdict for check in checks]

@@ -1,4 +1,7 @@
-"""What is wanted (`LabConfig`, the flow's parameter) and what this machine offers (`Machine`). Nothing else reads the environment."""
+"""What is wanted (`LabConfig`, the flow's parameter) and what this machine offers (`Machine`).
+
+Nothing else reads the environment.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,9 @@ class ExistingSettings(Section):
     """A cluster that somebody else runs."""
 
     context: str | None = Field(None, description="The kubeconfig's context; its current one when not given.")
-    kubeconfig: Path | None = Field(None, description="The kubeconfig file; KUBECONFIG or ~/.kube/config when not given.")
+    kubeconfig: Path | None = Field(
+        None, description="The kubeconfig file; KUBECONFIG or ~/.kube/config when not given."
+    )
 
 
 class GkeSettings(Section):
@@ -62,15 +67,25 @@ class IstioSettings(Section):
     """The mesh."""
 
     distribution: Distribution | None = Field(
-        None, description="embedded (compiled by this project) or release; local defaults to embedded, others to release."
+        None,
+        description="embedded (compiled by this project; local's default) or release (the others').",
     )
     version: str | None = Field(None, description="Istio version; the distribution's own when not given.")
     profile: str = Field("demo", description="Installation profile.")
-    operator_file: Path | None = Field(None, description="IstioOperator file that is merged over the profile.")
-    istioctl: Path | None = Field(None, description="istioctl of a release, with its samples/ folder beside it or above it.")
-    install_timeout: float = Field(300, gt=0, le=3600, description="Seconds until the control plane must be Ready.")
+    operator_file: Path | None = Field(
+        None, description="IstioOperator file that is merged over the profile."
+    )
+    istioctl: Path | None = Field(
+        None, description="istioctl of a release, with its samples/ folder beside it or above it."
+    )
+    install_timeout: float = Field(
+        300, gt=0, le=3600, description="Seconds until the control plane must be Ready."
+    )
     drain_seconds: int = Field(
-        5, ge=1, le=300, description="drainDuration of the proxies, on clusters of ours with the embedded distribution only."
+        5,
+        ge=1,
+        le=300,
+        description="drainDuration of the proxies, on clusters of ours with the embedded distribution only.",
     )
 
 
@@ -80,14 +95,18 @@ class AppSettings(Section):
     namespace: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")] | None = Field(
         None, description="Namespace; `default` on clusters that are ours, `meshlab` elsewhere."
     )
-    rollout_timeout: float = Field(300, gt=0, le=3600, description="Seconds until every workload must be Ready.")
+    rollout_timeout: float = Field(
+        300, gt=0, le=3600, description="Seconds until every workload must be Ready."
+    )
     page_requests: int = Field(5, ge=3, le=1000, description="Requests of the check app.productpage.")
 
 
 class TrafficSettings(Section):
     """The document's two loops."""
 
-    fast_interval: float = Field(0.3, ge=0.05, le=60, description="Seconds between requests of the fast loop.")
+    fast_interval: float = Field(
+        0.3, ge=0.05, le=60, description="Seconds between requests of the fast loop."
+    )
     fast_seconds: float = Field(20, ge=5, le=3600, description="Least seconds that the fast loop runs.")
     gentle_interval: tuple[float, float] = Field(
         (1.0, 2.0), description="Least and most seconds between requests of the gentle loop."
@@ -106,10 +125,15 @@ class PrometheusSettings(Section):
     """The metrics addon."""
 
     scrape_seconds: int = Field(
-        5, ge=1, le=60, description="Scrape interval, on clusters of ours with the embedded distribution only."
+        5,
+        ge=1,
+        le=60,
+        description="Scrape interval, on clusters of ours with the embedded distribution only.",
     )
     namespace: str = Field("istio-system", description="Where Prometheus runs, or is put.")
-    answer_timeout: float = Field(60, gt=0, le=600, description="Seconds until an expected series must be there.")
+    answer_timeout: float = Field(
+        60, gt=0, le=600, description="Seconds until an expected series must be there."
+    )
 
 
 class CheckSettings(Section):
@@ -121,14 +145,21 @@ class CheckSettings(Section):
 
 
 class LabConfig(Section):
-    """Everything that a run can be asked for. Each field is a flag or a `--set` key, a config-file key, and a variable."""
+    """Everything that a run can be asked for.
+
+    Each field is a flag or a `--set` key, a config-file key, and a variable.
+    """
 
     cluster: Provider = Field("local", description="Where the mesh runs: local, existing or gke.")
     runs_dir: Path = Field(Path("runs"), description="Folder that gets one folder per run.")
     keep: bool = Field(False, description="Leave the lab up and print how to reach it.")
     keep_on_failure: bool = Field(False, description="Leave the lab up when something failed.")
-    allow_changes: bool = Field(False, description="Allow changes outside our own namespace on a cluster that is not ours.")
-    images: Images | None = Field(None, description="embedded or official; the default follows the distribution.")
+    allow_changes: bool = Field(
+        False, description="Allow changes outside our own namespace on a cluster that is not ours."
+    )
+    images: Images | None = Field(
+        None, description="embedded or official; the default follows the distribution."
+    )
     local: LocalSettings = LocalSettings()
     existing: ExistingSettings = ExistingSettings()
     gke: GkeSettings = GkeSettings()
@@ -165,7 +196,7 @@ class LabConfig(Section):
 
     @property
     def tuned(self) -> bool:
-        """Whether scrape interval and drain duration are shortened: only where cluster and distribution are ours."""
+        """Whether scrape interval and drain duration are shortened: cluster and distribution are ours."""
         return self.ours and self.distribution == "embedded"
 
 
@@ -180,7 +211,10 @@ class Machine(Section):
 
     @classmethod
     def here(cls, environ: dict[str, str] | None = None) -> Machine:
-        """Read the environment. XDG Base Directory specification: unset or relative values fall back to the defaults."""
+        """Read the environment.
+
+        XDG Base Directory specification: unset or relative values fall back to the defaults.
+        """
         env = dict(os.environ) if environ is None else environ
         home = Path(env.get("HOME") or "/root")
 

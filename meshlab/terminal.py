@@ -1,4 +1,5 @@
-"""What a person sees while a run goes on: a line per step with its time, a bar for long work, one table at the end.
+"""What a person sees while a run goes on: a line per step with its time, a bar for long work, one table at
+the end.
 
 Where the output is no terminal the same story comes as plain lines, without colours or moving parts.
 """
@@ -22,9 +23,14 @@ from meshlab.progress import Update
 from meshlab.runs import Event, listening
 
 STYLES = {
-    "pass": "bold green", "fail": "bold red", "broken": "bold magenta", "infra-error": "bold red", "skipped": "bold yellow",
-    "done": "green", "failed": "bold red",
-}  # fmt: skip
+    "pass": "bold green",
+    "fail": "bold red",
+    "broken": "bold magenta",
+    "infra-error": "bold red",
+    "skipped": "bold yellow",
+    "done": "green",
+    "failed": "bold red",
+}
 MARKS = {"done": "✓", "failed": "✗", "skipped": "–"}
 PLAIN_EVERY = 15.0  # seconds between plain progress lines of one piece of work
 
@@ -48,7 +54,9 @@ class View:
             if not self.console.is_terminal:
                 yield self
                 return
-            with Live(get_renderable=self._moving, console=self.console, refresh_per_second=8, transient=True) as live:
+            with Live(
+                get_renderable=self._moving, console=self.console, refresh_per_second=8, transient=True
+            ) as live:
                 self._live = live
                 try:
                     yield self
@@ -61,7 +69,8 @@ class View:
             self._on_step(event)
         elif event["event"] == "check" and event["verdict"] != "pass":
             said = event.get("reason") or event["summary"]
-            self._print(Text.assemble("    ", (event["verdict"], STYLES[event["verdict"]]), f"  {event['id']}: {said}"))
+            verdict = (event["verdict"], STYLES[event["verdict"]])
+            self._print(Text.assemble("    ", verdict, f"  {event['id']}: {said}"))
 
     def on_update(self, update: Update) -> None:
         """A progress report: the bar moves; plain output says it now and then."""
@@ -84,7 +93,8 @@ class View:
             self._running.pop(name, None)
             if not self._running:
                 self._work.clear()
-        line = Text.assemble("  ", (MARKS[state], STYLES[state]), f" {name:<28}", (f"{event['seconds']:7.1f} s", "dim"))
+        took = (f"{event['seconds']:7.1f} s", "dim")
+        line = Text.assemble("  ", (MARKS[state], STYLES[state]), f" {name:<28}", took)
         if event["attempts"] > 1:
             line.append(f"  at attempt {event['attempts']}")
         if event.get("reason"):
@@ -108,9 +118,12 @@ class View:
         with self._lock:
             rows = Table.grid(padding=(0, 1))
             for name, since in self._running.items():
-                rows.add_row(Spinner("dots"), name, Text(f"{time.monotonic() - since:5.1f} s", style="dim"), "")
+                took = Text(f"{time.monotonic() - since:5.1f} s", style="dim")
+                rows.add_row(Spinner("dots"), name, took, "")
             for update in list(self._work.values())[-4:]:
-                bar = ProgressBar(total=100, completed=update.percent or 0, width=24, pulse=update.percent is None)
+                bar = ProgressBar(
+                    total=100, completed=update.percent or 0, width=24, pulse=update.percent is None
+                )
                 percent = "" if update.percent is None else f"{update.percent:3.0f} %"
                 rows.add_row("", Text(update.what, style="cyan"), bar, f"{percent} {update.detail}"[:60])
             total = Text(f"  {time.monotonic() - self._start:.0f} s", style="dim")
@@ -137,7 +150,7 @@ def checks_table(result: Mapping[str, Any]) -> Table:
 
 
 def closing(console: Console, result: Mapping[str, Any], code: int, directory: str, hints: list[str]) -> None:
-    """The end of a run: the table, the verdict in one line, where the evidence is, and the next command to type."""
+    """The end of a run: the table, the verdict, where the evidence is, the next command to type."""
     console.print()
     if result["checks"]:
         console.print(checks_table(result))

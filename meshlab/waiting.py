@@ -1,4 +1,7 @@
-"""The one wait loop. Model: jubilant's `wait(ready, error, delay, timeout, successes)`, with a clock that tests replace."""
+"""The one wait loop.
+
+Model: jubilant's `wait(ready, error, delay, timeout, successes)`, with a clock that tests replace.
+"""
 
 from __future__ import annotations
 
@@ -55,11 +58,11 @@ def wait(
 ) -> State:
     """Call `probe` until `ready` holds `successes` times in a row, and return the state that satisfied it.
 
-    what: the thing awaited, for messages. timeout, delay: seconds. error: returns an exception for a state that can't
-    heal, which ends the wait at once. describe: one line about a state; it is logged, and handed to on_change, only when
-    it changes. explain: asked once after the deadline for the cause (pod events, image, quota), joined to the message.
-    A probe that raises a retryable MeshlabError counts as "not yet" with that error as its state text; any other
-    exception passes through.
+    what: the thing awaited, for messages. timeout, delay: seconds. error: returns an exception for a state
+    that can't heal, which ends the wait at once. describe: one line about a state; it is logged, and handed
+    to on_change, only when it changes. explain: asked once after the deadline for the cause (pod events,
+    image, quota), joined to the message. A probe that raises a retryable MeshlabError counts as "not yet"
+    with that error as its state text; any other exception passes through.
 
     Raises WaitTimeout after the deadline (the probe is asked at least once), or what `error` returned.
     """

@@ -1,4 +1,7 @@
-"""Publishing: artifacts with fixed keys, so that each builds a history. A failure to publish is a warning, never the run's."""
+"""Publishing: artifacts with fixed keys, so that each builds a history.
+
+A failure to publish is a warning, never the run's.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from prefect.artifacts import (
@@ -29,7 +32,10 @@ PROGRESS_EVERY = 2.0  # seconds between updates of a progress artifact: each is 
 
 def publish_table(key: str, rows: list[Row], description: str) -> None:
     """A table under a fixed key. An empty one is published too: that there is nothing is news."""
-    _try(key, lambda: create_table_artifact(key=key, table=rows or [{"": "(nothing)"}], description=description))
+    _try(
+        key,
+        lambda: create_table_artifact(key=key, table=rows or [{"": "(nothing)"}], description=description),
+    )
 
 
 def publish_link(key: str, link: str, text: str) -> None:
@@ -40,39 +46,52 @@ def publish_link(key: str, link: str, text: str) -> None:
 def publish_result(result: Mapping[str, Any]) -> None:
     """Everything that the end of a run shows: versions, queries, checks, and the summary."""
     publish_table("versions", version_rows(result["versions"]), "Versions that ran")
-    publish_table("queries", query_rows(result["checks"]), "The document's queries and what Prometheus answered")
-    publish_table("checks", check_rows(result["checks"]), f"Checks of run {result['run_id']}: {result['verdict']}")
-    _try("report", lambda: create_markdown_artifact(key="report", markdown=summary_markdown(result), description="Summary"))
+    publish_table(
+        "queries", query_rows(result["checks"]), "The document's queries and what Prometheus answered"
+    )
+    publish_table(
+        "checks", check_rows(result["checks"]), f"Checks of run {result['run_id']}: {result['verdict']}"
+    )
+    _try(
+        "report",
+        lambda: create_markdown_artifact(
+            key="report", markdown=summary_markdown(result), description="Summary"
+        ),
+    )
 
 
 @contextmanager
 def progress_artifact(key: str, description: str) -> Iterator[None]:
-    """Show the library's progress reports of this block as one progress artifact (percent of the work that knows its size)."""
+    """Show the progress reports of this block as one artifact (percent of the work that knows its size)."""
     if FlowRunContext.get() is None and TaskRunContext.get() is None:
         yield
         return
     artifact: UUID | None = None
     last = 0.0
 
-    def on_update(update: Update) -> None:
-        nonlocal last
-        percent = update.percent
-        if artifact is None or percent is None or time.monotonic() - last < PROGRESS_EVERY:
-            return
-        last = time.monotonic()
-        text = f"{description}: {update.what}, {update.detail}"
-        _try(key, lambda: update_progress_artifact(artifact_id=artifact, progress=percent, description=text))
-
     def begin() -> None:
         nonlocal artifact
-        artifact = create_progress_artifact(progress=0.0, key=key, description=description)  # type: ignore[assignment]
+        # Synchronous outside of an event loop, which is where tasks in threads run.
+        artifact = cast(UUID, create_progress_artifact(progress=0.0, key=key, description=description))
+
+    def show(progress: float, text: str) -> None:
+        if artifact is not None:
+            shown = artifact
+            _try(
+                key, lambda: update_progress_artifact(artifact_id=shown, progress=progress, description=text)
+            )
+
+    def on_update(update: Update) -> None:
+        nonlocal last
+        if update.percent is None or time.monotonic() - last < PROGRESS_EVERY:
+            return
+        last = time.monotonic()
+        show(update.percent, f"{description}: {update.what}, {update.detail}")
 
     _try(key, begin)
     with listening(updates=on_update):
         yield
-    if artifact is not None:
-        done = artifact
-        _try(key, lambda: update_progress_artifact(artifact_id=done, progress=100.0, description=f"{description}: done"))
+    show(100.0, f"{description}: done")
 
 
 def _try(key: str, publish: Callable[[], Any]) -> None:

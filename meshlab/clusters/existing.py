@@ -1,4 +1,4 @@
-"""A cluster that somebody else runs, named by a kubeconfig's context. Nothing of it is made or removed here."""
+"""A cluster that somebody else runs, named by a kubeconfig's context. Nothing of it is made or removed."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ExistingCluster:
 
 
 def kubeconfig_of(settings: ExistingSettings, machine: Machine) -> Path:
-    """The kubeconfig that is used: the setting, the first of KUBECONFIG, or ~/.kube/config, as kubectl looks for it."""
+    """The kubeconfig that is used: the setting, the first of KUBECONFIG, or ~/.kube/config."""
     if settings.kubeconfig:
         return settings.kubeconfig.expanduser()
     first = machine.kubeconfig.split(os.pathsep)[0]
@@ -70,9 +70,21 @@ def problems(settings: ExistingSettings, machine: Machine) -> list[Problem]:
     names = [str(entry.get("name")) for entry in contexts if isinstance(entry, dict)]
     wanted = settings.context or content.get("current-context")
     if not wanted:
-        return [Problem("--context", f"{path} has no current context", f"name one of: {', '.join(names) or 'none there'}")]
+        return [
+            Problem(
+                "--context",
+                f"{path} has no current context",
+                f"name one of: {', '.join(names) or 'none there'}",
+            )
+        ]
     if wanted not in names:
-        return [Problem("--context", f"{path} has no context {wanted!r}", f"one of: {', '.join(names) or 'none there'}")]
+        return [
+            Problem(
+                "--context",
+                f"{path} has no context {wanted!r}",
+                f"one of: {', '.join(names) or 'none there'}",
+            )
+        ]
     return []
 
 
@@ -81,9 +93,21 @@ def read_kubeconfig(path: Path, where: str) -> tuple[dict[str, object], list[Pro
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as wrong:
-        return {}, [Problem(where, f"{path} can't be read: {wrong.strerror}", "name a readable kubeconfig with --kubeconfig")]
+        return {}, [
+            Problem(
+                where,
+                f"{path} can't be read: {wrong.strerror}",
+                "name a readable kubeconfig with --kubeconfig",
+            )
+        ]
     except (UnicodeDecodeError, yaml.YAMLError):
         return {}, [Problem(where, f"{path} is no valid YAML", "mend the kubeconfig, or name another")]
     if not isinstance(content, dict) or not isinstance(content.get("contexts"), list):
-        return {}, [Problem(where, f"{path} is no kubeconfig: it has no list of contexts", "name another with --kubeconfig")]
+        return {}, [
+            Problem(
+                where,
+                f"{path} is no kubeconfig: it has no list of contexts",
+                "name another with --kubeconfig",
+            )
+        ]
     return content, []

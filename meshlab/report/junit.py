@@ -8,15 +8,17 @@ from collections.abc import Mapping
 from typing import Any
 from xml.etree import ElementTree as ET
 
+TAGS = {"fail": "failure", "broken": "error", "infra-error": "error", "skipped": "skipped"}
 _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")  # characters that XML 1.0 can't hold
 
 
 def junit_xml(result: Mapping[str, Any]) -> str:
     """`junit.xml`'s text from the content of `result.json`.
 
-    fail becomes a failure, broken and infra-error become errors, skipped is skipped; a failed step is an error.
+    fail becomes a failure, broken and infra-error become errors, skipped is skipped; a failed step is an
+    error.
     """
-    cases = [_check_case(check) for check in result["checks"]] + [_step_case(step) for step in result["steps"]]
+    cases = [*map(_check_case, result["checks"]), *map(_step_case, result["steps"])]
     suite = ET.Element(
         "testsuite",
         name=str(result["flow"]),
@@ -36,8 +38,10 @@ def junit_xml(result: Mapping[str, Any]) -> str:
 
 def _check_case(check: Mapping[str, Any]) -> ET.Element:
     family, _, name = check["id"].partition(".")
-    case = ET.Element("testcase", classname=f"checks.{family}", name=name or family, time=f"{check['seconds']:.3f}")
-    tag = {"fail": "failure", "broken": "error", "infra-error": "error", "skipped": "skipped"}.get(check["verdict"])
+    case = ET.Element(
+        "testcase", classname=f"checks.{family}", name=name or family, time=f"{check['seconds']:.3f}"
+    )
+    tag = TAGS.get(check["verdict"])
     if tag:
         said = _clean(check["reason"] or check["summary"])
         note = ET.SubElement(case, tag, message=said, type=check["verdict"])

@@ -8,24 +8,26 @@ from typing import Any
 
 
 def summary_markdown(result: Mapping[str, Any]) -> str:
-    """Verdict and numbers first, then what is no pass and why, then the steps. Input: the content of `result.json`."""
+    """Verdict and numbers first, then what is no pass and why, then the steps.
+
+    Input: the content of `result.json`.
+    """
     counts = Counter(check["verdict"] for check in result["checks"])
     tally = ", ".join(f"{count} {verdict}" for verdict, count in counts.items()) or "no check was made"
     cluster = result["cluster"]
     lines = [
         f"# {result['verdict'].upper()}: {tally}",
         "",
-        f"Run `{result['run_id']}` of flow {result['flow']} on cluster **{cluster['name']}** ({cluster['provider']}, "
-        f"{cluster['nodes']} nodes), distribution {result['distribution']}.",
+        f"Run `{result['run_id']}` of flow {result['flow']} on cluster **{cluster['name']}** "
+        f"({cluster['provider']}, {cluster['nodes']} nodes), distribution {result['distribution']}.",
         "",
     ]
     not_passed = [check for check in result["checks"] if check["verdict"] != "pass"]
     if not_passed:
         lines += ["| check | verdict | why | what to do |", "|---|---|---|---|"]
-        lines += [
-            f"| {_cell(c['id'])} | **{c['verdict']}** | {_cell(c['reason'] or c['summary'])} | {_cell(c['remedy'])} |"
-            for c in not_passed
-        ]
+        for check in not_passed:
+            why, what = _cell(check["reason"] or check["summary"]), _cell(check["remedy"])
+            lines.append(f"| {_cell(check['id'])} | **{check['verdict']}** | {why} | {what} |")
         lines.append("")
     if result["measures"]:
         lines += ["| measure | value |", "|---|---|"]
@@ -36,7 +38,8 @@ def summary_markdown(result: Mapping[str, Any]) -> str:
         lines.append("")
     ours = sorted({entry["image"] for entry in result["images"].values() if entry["ours"]})
     if ours:
-        lines += [f"Images of our own, in place of the official ones: {', '.join(f'`{name}`' for name in ours)}.", ""]
+        names = ", ".join(f"`{name}`" for name in ours)
+        lines += [f"Images of our own, in place of the official ones: {names}.", ""]
     lines += ["| step | state | seconds |", "|---|---|---|"]
     lines += [f"| {_cell(s['name'])} | {s['state']} | {s['seconds']:.1f} |" for s in result["steps"]]
     return "\n".join(lines) + "\n"

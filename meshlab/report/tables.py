@@ -12,7 +12,7 @@ Row = dict[str, Any]
 
 
 def pod_rows(pods: Iterable[PodSummary], at: datetime | None = None) -> list[Row]:
-    """Pods as `kubectl get po -o wide` shows them. at: the moment that ages are counted to, now by default."""
+    """Pods as `kubectl get po -o wide` shows them. at: the moment that ages count to, now by default."""
     moment = at or datetime.now(UTC)
     return [
         {
@@ -45,7 +45,9 @@ def version_rows(versions: Mapping[str, Any], prefix: str = "") -> list[Row]:
     rows: list[Row] = []
     for name, value in versions.items():
         if isinstance(value, Mapping) and name == "data_plane":
-            rows += [{"what": f"{prefix}data_plane", "version": f"{v} ({n} proxies)"} for v, n in value.items()]
+            rows += [
+                {"what": f"{prefix}data_plane", "version": f"{v} ({n} proxies)"} for v, n in value.items()
+            ]
         elif isinstance(value, Mapping):
             rows += version_rows(value, f"{prefix}{name}.")
         else:
@@ -76,7 +78,9 @@ def query_rows(checks: Iterable[Mapping[str, Any]]) -> list[Row]:
         if "query" not in evidence:
             continue
         for series in evidence.get("series", []):
-            rows.append({"check": check["id"], "query": evidence["query"], **{k: str(v) for k, v in series.items()}})
+            rows.append(
+                {"check": check["id"], "query": evidence["query"], **{k: str(v) for k, v in series.items()}}
+            )
         if not evidence.get("series"):
             rows.append({"check": check["id"], "query": evidence["query"]})
     columns = list(dict.fromkeys(key for row in rows for key in row))
@@ -86,6 +90,12 @@ def query_rows(checks: Iterable[Mapping[str, Any]]) -> list[Row]:
 def step_rows(steps: Iterable[Mapping[str, Any]]) -> list[Row]:
     """Steps with their state and time."""
     return [
-        {"step": s["name"], "state": s["state"], "seconds": s["seconds"], "attempts": s["attempts"], "reason": s["reason"] or ""}
+        {
+            "step": s["name"],
+            "state": s["state"],
+            "seconds": s["seconds"],
+            "attempts": s["attempts"],
+            "reason": s["reason"] or "",
+        }
         for s in steps
     ]

@@ -1,7 +1,8 @@
-"""`up` as a process of its own: started before Prefect's slow import, followed by the step that needs the cluster.
+"""`up` as a process of its own: started before Prefect's slow import, followed by the step that needs the
+cluster.
 
-The child appends one JSON object per line to its report: progress, then either the cluster or the error. Whoever
-follows may have started it or found it; a child that dies without a last line is an error too.
+The child appends one JSON object per line to its report: progress, then either the cluster or the error.
+Whoever follows may have started it or found it; a child that dies without a last line is an error too.
 """
 
 from __future__ import annotations
@@ -39,24 +40,40 @@ class UpChild:
 
 
 def start(
-    settings: LocalSettings, run_id: str, folder: Path, *, addons: Sequence[str] = (), runner: Runner | None = None
+    settings: LocalSettings,
+    run_id: str,
+    folder: Path,
+    *,
+    addons: Sequence[str] = (),
+    runner: Runner | None = None,
 ) -> UpChild:
-    """Start `up` in the background. folder: gets report and log. addons: whose images the cluster must hold."""
+    """Start `up` in the background. folder: gets report and log. addons: whose images it must hold."""
     report, log = folder / "cluster-up.jsonl", folder / "cluster-up.log"
     report.unlink(missing_ok=True)
-    wanted = json.dumps({"settings": settings.model_dump(), "run_id": run_id, "report": str(report), "addons": list(addons)})
-    child = (runner or SystemRunner()).spawn([sys.executable, "-m", "meshlab.clusters.local.child", wanted], log_file=log)
+    wanted = json.dumps(
+        {"settings": settings.model_dump(), "run_id": run_id, "report": str(report), "addons": list(addons)}
+    )
+    child = (runner or SystemRunner()).spawn(
+        [sys.executable, "-m", "meshlab.clusters.local.child", wanted], log_file=log
+    )
     return UpChild(child.pid, psutil.Process(child.pid).create_time(), report, log)
 
 
 def follow(child: UpChild, *, progress: Progress, stop: threading.Event | None = None) -> ClusterRef:
-    """Wait for the child, passing its progress on. Raises ClusterError (or what the child said) when it fails."""
+    """Wait for the child, passing its progress on.
+
+    Raises ClusterError (or what the child said) when it fails.
+    """
     seen = 0
 
     def read() -> dict[str, Any] | None:
         nonlocal seen
         dead = not alive(child)  # before reading, so that a last line is never missed
-        lines = child.report.read_text(encoding="utf-8").splitlines(keepends=True) if child.report.exists() else []
+        lines = (
+            child.report.read_text(encoding="utf-8").splitlines(keepends=True)
+            if child.report.exists()
+            else []
+        )
         for line in lines[seen:]:
             if not line.endswith("\n"):
                 break
@@ -67,15 +84,26 @@ def follow(child: UpChild, *, progress: Progress, stop: threading.Event | None =
             progress(Update(**event))
         if stop is not None and stop.is_set():
             return {"error": "stopped before it was up", "remedy": ""}
-        return {"error": f"ended without a word; the end of its log:\n{_tail(child.log)}", "remedy": ""} if dead else None
+        return (
+            {"error": f"ended without a word; the end of its log:\n{_tail(child.log)}", "remedy": ""}
+            if dead
+            else None
+        )
 
     last = wait(
-        "the cluster to come up", read, ready=lambda event: event is not None, timeout=FOLLOW_TIMEOUT, delay=0.1,
-        clock=SystemClock(stop), describe=lambda event: "coming up",
-    )  # fmt: skip
+        "the cluster to come up",
+        read,
+        ready=lambda event: event is not None,
+        timeout=FOLLOW_TIMEOUT,
+        delay=0.1,
+        clock=SystemClock(stop),
+        describe=lambda event: "coming up",
+    )
     assert last is not None
     if "error" in last:
-        raise ClusterError(f"bringing the cluster up failed: {last['error']}", remedy=last["remedy"] or f"see {child.log}")
+        raise ClusterError(
+            f"bringing the cluster up failed: {last['error']}", remedy=last["remedy"] or f"see {child.log}"
+        )
     return ClusterRef(**{**last["cluster"], "kubeconfig": Path(last["cluster"]["kubeconfig"])})
 
 
@@ -116,7 +144,10 @@ def main(wanted: dict[str, Any]) -> int:
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
     cluster = LocalCluster(
-        LocalSettings.model_validate(wanted["settings"]), Machine.here(), run_id=wanted["run_id"], addons=tuple(wanted["addons"])
+        LocalSettings.model_validate(wanted["settings"]),
+        Machine.here(),
+        run_id=wanted["run_id"],
+        addons=tuple(wanted["addons"]),
     )
     try:
         ref = cluster.up(progress=lambda update: say(asdict(update)))
