@@ -1,0 +1,157 @@
+"""The catalogue of checks, the builders of their answers, and the one way to run them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from meshlab.errors import MeshlabError
+from meshlab.results import SCOPES, CheckResult, Verdict
+from meshlab.waiting import Clock, SystemClock
+
+Table = list[dict[str, Any]]  # rows of a table in the evidence: flat records that all have the same keys
+
+
+@dataclass(frozen=True)
+class CheckSpec:
+    """A check that exists. scope: the write scope that it needs (observe, namespace or mesh)."""
+
+    id: str
+    title: str
+    scope: str = "observe"
+
+
+_SPECS = (
+    CheckSpec("cluster.nodes-ready", "The wanted number of nodes is Ready"),
+    CheckSpec("cluster.version", "Versions of the server, the Python client, istioctl and kubectl"),
+    CheckSpec("istio.cli", "istioctl is present, with its version and checksum"),
+    CheckSpec("istio.control-plane", "istiod and the gateways are Running and Ready"),
+    CheckSpec("istio.injection", "The namespace is labelled and every pod really has a sidecar"),
+    CheckSpec("istio.versions", "Versions of the client, the control plane and the data plane"),
+    CheckSpec("istio.proxies-synced", "Every proxy is synced and rejected nothing"),
+    CheckSpec("app.bookinfo", "The workloads of Bookinfo and sleep are Ready"),
+    CheckSpec("app.productpage", "Every request from the sleep pod gets the product page"),
+    CheckSpec("envoy.scrape", "productpage's sidecar exports the request metrics on port 15090"),
+    CheckSpec("prometheus.targets", "Prometheus scrapes every expected target"),
+    CheckSpec("prometheus.requests-total", "istio_requests_total has every expected series"),
+    CheckSpec("prometheus.code-200", "istio_requests_total with response code 200 matches the traffic"),
+    CheckSpec(
+        "prometheus.sleep-to-productpage", "The calls from sleep to productpage are counted on both sides"
+    ),
+    CheckSpec("prometheus.rate-5m", "rate() over five minutes is what the raw samples give"),
+    CheckSpec(
+        "prometheus.reconcile", "Requests counted are the requests sent, by reporter and response code"
+    ),
+    CheckSpec("uninstall.nothing-left", "Nothing of Istio is left after the uninstall", scope="mesh"),
+    CheckSpec("teardown.nothing-left", "Nothing that the run made is left"),
+)
+CATALOG: Mapping[str, CheckSpec] = {spec.id: spec for spec in _SPECS}
+
+
+def passed(check_id: str, summary: str, evidence: Mapping[str, Any] | None = None) -> CheckResult:
+    """The evidence was seen. summary: one line with numbers."""
+    return _result(check_id, Verdict.PASS, summary, evidence)
+
+
+def failed(
+    check_id: str, problems: Sequence[str], evidence: Mapping[str, Any] | None = None, *, remedy: str = ""
+) -> CheckResult:
+    """The mesh is wrong: every problem is in the reason, the first of them in the summary."""
+    if not problems:
+        raise ValueError(f"{check_id}: a failure needs at least one problem")
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    full = {**(evidence or {}), "problems": list(problems)}
+    reason = "; ".join(problems)
+    return _result(check_id, Verdict.FAIL, problems[0] + more, full, reason=reason, remedy=remedy)
+
+
+def judged(
+    check_id: str,
+    problems: Sequence[str],
+    summary: str,
+    evidence: Mapping[str, Any] | None = None,
+    *,
+    remedy: str = "",
+) -> CheckResult:
+    """A pass when there is no problem, else a failure that names them all."""
+    if problems:
+        return failed(check_id, problems, {"observed": summary, **(evidence or {})}, remedy=remedy)
+    return passed(check_id, summary, evidence)
+
+
+def skipped(check_id: str, reason: str, *, asked_for: bool = False, remedy: str = "") -> CheckResult:
+    """Not made. asked_for: the user wanted it so, or the write scope excludes it."""
+    return _result(check_id, Verdict.SKIPPED, f"skipped: {reason}", None, reason, remedy, asked_for=asked_for)
+
+
+def broken(
+    check_id: str, reason: str, evidence: Mapping[str, Any] | None = None, *, remedy: str = ""
+) -> CheckResult:
+    """The positive control did not trip, so a pass would prove nothing."""
+    return _result(check_id, Verdict.BROKEN, f"control did not trip: {reason}", evidence, reason, remedy)
+
+
+def infra_error(
+    check_id: str, reason: str, evidence: Mapping[str, Any] | None = None, *, remedy: str = ""
+) -> CheckResult:
+    """The check could not be made."""
+    return _result(check_id, Verdict.INFRA_ERROR, f"could not be made: {reason}", evidence, reason, remedy)
+
+
+def run_check(
+    check_id: str,
+    function: Callable[..., CheckResult],
+    *args: Any,
+    granted: str = "mesh",
+    clock: Clock | None = None,
+    **kwargs: Any,
+) -> CheckResult:
+    """Run one check of the catalogue: `function(*args, **kwargs)`, timed, and never ended by a MeshlabError.
+
+    granted: the write scope of the run (observe, namespace or mesh); a check that needs more is skipped
+    and not called. A MeshlabError becomes an infra-error with its message and remedy. Other exceptions are
+    defects and pass through. Raises ValueError when the function answers for another check, KeyError for
+    an id that is not in the catalogue.
+    """
+    spec = CATALOG[check_id]
+    if SCOPES.index(spec.scope) > SCOPES.index(granted):
+        return skipped(
+            check_id,
+            f"needs scope {spec.scope}",
+            asked_for=True,
+            remedy=f"allow changes in the {spec.scope} (--allow-changes) if the cluster may be changed",
+        )
+    clock = clock or SystemClock()
+    start = clock.now()
+    try:
+        result = function(*args, **kwargs)
+    except MeshlabError as problem:
+        result = infra_error(check_id, problem.message, remedy=problem.remedy)
+    if result.id != check_id:
+        raise ValueError(f"the function given for {check_id} answered for {result.id}")
+    return replace(result, seconds=clock.now() - start)
+
+
+def _result(
+    check_id: str,
+    verdict: Verdict,
+    summary: str,
+    evidence: Mapping[str, Any] | None,
+    reason: str | None = None,
+    remedy: str | None = None,
+    *,
+    asked_for: bool = False,
+) -> CheckResult:
+    spec = CATALOG[check_id]
+    return CheckResult(
+        id=spec.id,
+        title=spec.title,
+        verdict=verdict,
+        summary=summary,
+        scope=spec.scope,
+        evidence=dict(evidence or {}),
+        reason=reason or None,
+        remedy=remedy or None,
+        asked_for=asked_for,
+    )

@@ -1,0 +1,276 @@
+"""The mesh: its command line tool, its control plane, its sidecars, and whether they all agree."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from meshlab.checks.base import Table, judged
+from meshlab.checks.cluster import is_unstamped, minor
+from meshlab.istio.istioctl import MeshVersions, ProxyStatus
+from meshlab.kube.pods import PodSummary
+from meshlab.results import CheckResult
+
+PROXY = "istio-proxy"
+INJECTION_LABEL, REVISION_LABEL = "istio-injection", "istio.io/rev"
+NO_INJECTION = "sidecar.istio.io/inject"  # a pod label with the value "false" opts out
+# Components of the demo profile: name → label that its pods carry. Other profiles have fewer.
+CONTROL_PLANE: Mapping[str, tuple[str, str]] = {
+    "istiod": ("app", "istiod"),
+    "istio-ingressgateway": ("istio", "ingressgateway"),
+    "istio-egressgateway": ("istio", "egressgateway"),
+}
+NEEDED_TYPES = ("CDS", "LDS")  # every proxy has clusters and listeners; other types may have nothing to send
+MAX_PROXY_LAG = 2  # minors that a proxy may be behind the control plane (Istio's supported skew)
+
+
+def pod_rows(pods: Iterable[PodSummary]) -> Table:
+    """Pods as rows of a table, as `kubectl get pods -o wide` shows them. Used for the artifact `pods`,
+    too."""
+    return [
+        {
+            "namespace": pod.namespace,
+            "name": pod.name,
+            "ready": pod.ready,
+            "status": pod.status,
+            "restarts": pod.restarts,
+            "started": pod.started.isoformat() if pod.started else None,
+            "node": pod.node,
+            "ip": pod.ip,
+            "containers": ", ".join(pod.containers),
+        }
+        for pod in pods
+    ]
+
+
+def has_sidecar(pod: PodSummary) -> bool:
+    """Whether a pod has a running kind of sidecar: an ordinary container, or an init container that goes
+    on running."""
+    return PROXY in pod.containers
+
+
+def cli(
+    path: Path,
+    version: str,
+    sha256: str,
+    *,
+    revision: str = "",
+    wanted: str | None = None,
+    expected_sha256: str | None = None,
+) -> CheckResult:
+    """istioctl is there, knows its version, and is the file that was built or named.
+
+    version: what it says about itself. sha256: of the file that runs. wanted: the version that the
+    settings ask for. expected_sha256: what the build or download recorded, None where nothing did.
+    Evidence: path, version, sha256.
+    """
+    problems = []
+    if is_unstamped(version):
+        problems.append(f"{path} says that its version is {version!r}")
+    if wanted and version.lstrip("v") != wanted.lstrip("v"):
+        problems.append(f"{path} is {version}, {wanted} was wanted")
+    if expected_sha256 and sha256 != expected_sha256:
+        problems.append(f"{path} has SHA-256 {sha256[:12]}…, {expected_sha256[:12]}… was recorded")
+    recorded = "as recorded" if expected_sha256 else "none was recorded to compare with"
+    evidence = {"path": str(path), "version": version, "revision": revision, "sha256": sha256}
+    return judged(
+        "istio.cli",
+        problems,
+        f"istioctl {version}, SHA-256 {sha256[:12]}… ({recorded})",
+        evidence | {"expected_sha256": expected_sha256},
+        remedy="build the distribution anew, or name another istioctl with --istioctl PATH",
+    )
+
+
+def control_plane(
+    pods: Sequence[PodSummary], *, components: Mapping[str, tuple[str, str]] = CONTROL_PLANE
+) -> CheckResult:
+    """Each component has a pod, and every pod of it is Running and Ready.
+
+    pods: of istio-system. components: name → (label, value) of its pods. Evidence: table `pods` (every pod
+    given), `components` (name → Ready pods).
+    """
+    problems: list[str] = []
+    ready: dict[str, int] = {}
+    for name, (label, value) in components.items():
+        mine = [p for p in pods if p.labels.get(label) == value and not p.deleting]
+        bad = [p for p in mine if p.status != "Running" or not p.is_ready]
+        ready[name] = len(mine) - len(bad)
+        if not mine:
+            problems.append(f"{name} has no pod")
+        problems += [f"{name}: pod {p.name} is {p.status}, {p.ready} ready" for p in bad]
+    if not components:
+        problems.append("no component is expected, so nothing was checked")
+    shown = ", ".join(f"{name} {count}" for name, count in ready.items())
+    return judged(
+        "istio.control-plane",
+        problems,
+        f"{sum(ready.values())} pods of {len(components)} components Running and Ready ({shown})",
+        {"pods": pod_rows(pods), "components": ready},
+        remedy="`kubectl -n istio-system describe pod NAME` and its log name the cause",
+    )
+
+
+def injection(
+    namespace_labels: Mapping[str, Mapping[str, str]], namespace: str, pods: Sequence[PodSummary]
+) -> CheckResult:
+    """The namespace asks for injection, and every pod in it really has a sidecar that is Ready.
+
+    namespace_labels: every namespace → its labels. pods: of `namespace`. A pod whose label
+    sidecar.istio.io/inject is "false" opted out; it is named and not judged. Evidence: tables `namespaces`
+    (as `kubectl get ns -L istio-injection`) and `pods`, each with its sidecar.
+    """
+    namespaces: Table = [
+        {
+            "namespace": name,
+            "istio-injection": labels.get(INJECTION_LABEL, ""),
+            "istio.io/rev": labels.get(REVISION_LABEL, ""),
+        }
+        for name, labels in sorted(namespace_labels.items())
+    ]
+    mine = namespace_labels.get(namespace, {})
+    asked = mine.get(INJECTION_LABEL) == "enabled" or bool(mine.get(REVISION_LABEL))
+    living = [p for p in pods if not p.deleting and p.phase not in ("Succeeded", "Failed")]
+    opted_out = [p.name for p in living if p.labels.get(NO_INJECTION) == "false"]
+    judged_pods = [p for p in living if p.name not in opted_out]
+    without = [p.name for p in judged_pods if not has_sidecar(p)]
+    unready = [p for p in judged_pods if has_sidecar(p) and not p.is_ready]
+
+    problems = []
+    if namespace not in namespace_labels:
+        problems.append(f"there is no namespace {namespace}")
+    elif not asked:
+        problems.append(f"namespace {namespace} has no label {INJECTION_LABEL}=enabled")
+    if not judged_pods:
+        problems.append(f"there is no pod in {namespace} that should have a sidecar")
+    if without:
+        problems.append(f"{len(without)} of {len(judged_pods)} pods have no sidecar: {', '.join(without)}")
+    problems += [f"pod {p.name} has a sidecar but is not Ready: {p.status}, {p.ready}" for p in unready]
+    good = len(judged_pods) - len(without) - len(unready)
+    rows = [
+        {**row, "sidecar": has_sidecar(pod), "opted_out": pod.name in opted_out}
+        for row, pod in zip(pod_rows(living), living, strict=True)
+    ]
+    note = f"; {len(opted_out)} opted out: {', '.join(opted_out)}" if opted_out else ""
+    return judged(
+        "istio.injection",
+        problems,
+        f"{good} of {len(judged_pods)} pods of {namespace} have a Ready sidecar{note}",
+        {"namespaces": namespaces, "pods": rows},
+        remedy=f"label the namespace ({INJECTION_LABEL}=enabled) and restart the workloads named: "
+        "sidecars are added when a pod is made",
+    )
+
+
+def versions(found: MeshVersions, *, expected_proxies: Iterable[str] | None = None) -> CheckResult:
+    """Client, control plane and data plane tell their versions; skew is named.
+
+    expected_proxies: `pod.namespace` of every pod that has a sidecar or is a gateway; None: not known.
+    Fails for a version that says nothing, a plane that does not answer, a proxy that is missing, and a
+    proxy ahead of its control plane or more than two minors behind. Evidence: table `versions` (component,
+    version, count), `data_plane` (version → proxies), table `proxies`.
+    """
+    planes = Counter(version for _, version in found.control_plane)
+    proxies = Counter(version for _, version in found.data_plane)
+    problems = [
+        f"the version of the {component} is {text!r}: it says nothing"
+        for component, texts in (
+            ("client", [found.client]),
+            ("control plane", planes),
+            ("data plane", proxies),
+        )
+        for text in texts
+        if is_unstamped(text)
+    ]
+    if not planes:
+        problems.append("no control plane answered")
+    if not proxies:
+        problems.append("the control plane knows no proxy")
+    missing = sorted(set(expected_proxies or ()) - {name for name, _ in found.data_plane})
+    if missing:
+        problems.append(f"{len(missing)} proxies did not report: {', '.join(missing)}")
+    problems += [text for plane in planes for proxy in proxies if (text := _unsupported(plane, proxy))]
+    skew = sorted({found.client, *planes, *proxies})
+    shown = ", ".join(f"{version} ({n} proxies)" for version, n in sorted(proxies.items())) or "none"
+    told = ", ".join(sorted(planes)) or "none"
+    named = f"skew: {' / '.join(skew)}" if len(skew) > 1 else "no skew"
+    rows: Table = [{"component": "client", "version": found.client, "count": 1}]
+    rows += [{"component": "control plane", "version": v, "count": n} for v, n in sorted(planes.items())]
+    rows += [{"component": "data plane", "version": v, "count": n} for v, n in sorted(proxies.items())]
+    return judged(
+        "istio.versions",
+        problems,
+        f"client {found.client}, control plane {told}, data plane {shown}; {named}",
+        {
+            "versions": rows,
+            "data_plane": dict(proxies),
+            "proxies": [{"proxy": name, "version": version} for name, version in found.data_plane],
+        },
+        remedy="bring the planes to one version: upgrade the control plane first, then restart the workloads",
+    )
+
+
+def proxies_synced(statuses: Sequence[ProxyStatus], expected_proxies: Iterable[str]) -> CheckResult:
+    """Every expected proxy is connected, has acknowledged all it was sent, and rejected nothing.
+
+    expected_proxies: `pod.namespace` of every pod that has a sidecar or is a gateway. A type that istiod
+    has nothing for (NOT SENT) is fine, except clusters and listeners. Evidence: table `proxies` (proxy,
+    version, one column per type, rejected).
+    """
+    expected = set(expected_proxies)
+    types = sorted({name for status in statuses for name in status.types})
+    rows: Table = [
+        {
+            "proxy": status.name,
+            "version": status.version,
+            **{name: status.types.get(name, "") for name in types},
+            "rejected": "; ".join(f"{kind}: {text}" for kind, text in sorted(status.errors.items())),
+        }
+        for status in statuses
+    ]
+    problems: list[str] = []
+    missing = sorted(expected - {status.name for status in statuses})
+    if missing:
+        problems.append(f"{len(missing)} of {len(expected)} proxies are not connected: {', '.join(missing)}")
+    if not expected:
+        problems.append("no proxy is expected, so nothing was checked")
+    bad = 0
+    for status in statuses:
+        wrong = _not_synced(status)
+        bad += bool(wrong)
+        problems += wrong
+    synced = len(statuses) - bad
+    rejected = sum(len(status.errors) for status in statuses)
+    return judged(
+        "istio.proxies-synced",
+        problems,
+        f"{synced} of {len(expected)} proxies synced, {rejected} rejected updates",
+        {"proxies": rows, "expected": sorted(expected)},
+        remedy="`istioctl proxy-status` and the istio-proxy container's log tell what was rejected and why",
+    )
+
+
+def _not_synced(status: ProxyStatus) -> list[str]:
+    found = [f"{status.name} rejected {kind}: {text}" for kind, text in sorted(status.errors.items())]
+    for kind in sorted({*status.types, *NEEDED_TYPES} - set(status.errors)):
+        state = status.types.get(kind, "NOT SENT")
+        if state != "SYNCED" and (state != "NOT SENT" or kind in NEEDED_TYPES):
+            found.append(f"{status.name}: {kind} is {state}")
+    return found
+
+
+def expected_proxies(pods: Iterable[PodSummary]) -> tuple[str, ...]:
+    """`pod.namespace` of every living pod that runs a proxy: sidecars and gateways."""
+    return tuple(f"{pod.name}.{pod.namespace}" for pod in pods if has_sidecar(pod) and not pod.deleting)
+
+
+def _unsupported(plane: str, proxy: str) -> str:
+    ours, theirs = minor(plane), minor(proxy)
+    if ours is None or theirs is None or plane.split(".")[0] != proxy.split(".")[0]:
+        return ""
+    if theirs > ours:
+        return f"proxies of {proxy} are ahead of the control plane's {plane}"
+    if ours - theirs > MAX_PROXY_LAG:
+        return f"proxies of {proxy} are more than {MAX_PROXY_LAG} minors behind the control plane's {plane}"
+    return ""

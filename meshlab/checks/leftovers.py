@@ -1,0 +1,155 @@
+"""Negative claims about what remains: each with the inventory that found things before as its positive
+control."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from meshlab.checks.base import Table, broken, failed, passed, skipped
+from meshlab.errors import WaitTimeout
+from meshlab.results import CheckResult
+from meshlab.waiting import Clock, wait
+
+Inventory = Mapping[str, Sequence[str]]  # kind → names of the things of that kind that exist
+IN_A_ROW = 3
+
+
+def uninstall_nothing_left(
+    before: Inventory,
+    left_by_purge: Inventory,
+    inventory: Callable[[], Inventory],
+    *,
+    keep: bool = False,
+    timeout: float = 60,
+    clock: Clock | None = None,
+) -> CheckResult:
+    """Nothing of Istio is left after `istioctl uninstall --purge` and our own removal of what that leaves.
+
+    before: the inventory while Istio was installed, the control. left_by_purge: the inventory between
+    purge and our removal. inventory: asks the cluster again; it must be empty three times in a row within
+    `timeout` seconds (namespaces and their pods need a while to go). keep: the lab is left up on purpose.
+    Evidence: `before`, `left_by_purge`, `after` (kind → how many) and the table `inventory`.
+    """
+    return _nothing_left(
+        "uninstall.nothing-left",
+        before,
+        inventory,
+        between=left_by_purge,
+        between_name="left_by_purge",
+        keep=keep,
+        timeout=timeout,
+        clock=clock,
+        remedy="delete what is named; a namespace that stays Terminating names the cause in its status",
+    )
+
+
+def teardown_nothing_left(
+    before: Inventory,
+    inventory: Callable[[], Inventory],
+    *,
+    keep: bool = False,
+    timeout: float = 15,
+    clock: Clock | None = None,
+) -> CheckResult:
+    """Nothing that the run made remains: processes, mounts, namespaces, links, disks, whatever the
+    provider counts.
+
+    before: the provider's inventory while the cluster was up, the control. inventory: asks again, three
+    times in a row. Evidence: `before`, `after` (kind → how many) and the table `inventory`.
+    """
+    return _nothing_left(
+        "teardown.nothing-left",
+        before,
+        inventory,
+        keep=keep,
+        timeout=timeout,
+        clock=clock,
+        remedy="run the teardown again; it can be repeated and removes what is named here",
+    )
+
+
+def count(inventory: Inventory) -> int:
+    """How many things an inventory names, over all kinds."""
+    return sum(len(names) for names in inventory.values())
+
+
+def _nothing_left(
+    check_id: str,
+    before: Inventory,
+    inventory: Callable[[], Inventory],
+    *,
+    keep: bool,
+    timeout: float,
+    clock: Clock | None,
+    remedy: str,
+    between: Inventory | None = None,
+    between_name: str = "",
+) -> CheckResult:
+    if keep:
+        return skipped(check_id, "the lab is kept (--keep)", asked_for=True)
+    evidence: dict[str, object] = {"before": _counts(before)}
+    stages = [("before", before)]
+    if between is not None:
+        evidence[between_name] = _counts(between)
+        stages.append((between_name, between))
+    if count(before) == 0:
+        return broken(
+            check_id,
+            "the same inventory found nothing before either",
+            evidence,
+            remedy="take the first inventory while everything still runs",
+        )
+    looks: list[Inventory] = []
+
+    def look() -> Inventory:
+        looks.append(inventory())
+        return looks[-1]
+
+    try:
+        wait(
+            f"an empty inventory ({check_id})",
+            look,
+            ready=lambda state: count(state) == 0,
+            timeout=timeout,
+            successes=IN_A_ROW,
+            describe=_named,
+            clock=clock,
+        )
+    except WaitTimeout:
+        if (
+            not looks or count(looks[-1]) == 0
+        ):  # it could not be asked three times in a row: no verdict about the mesh
+            raise
+    after = looks[-1]
+    evidence |= {
+        "after": _counts(after),
+        "looks": len(looks),
+        "inventory": _table([*stages, ("after", after)]),
+    }
+    found = f"{count(before)} things of {len([k for k in before if before[k]])} kinds before"
+    if count(after):
+        return failed(check_id, [f"{count(after)} left of {found}: {_named(after)}"], evidence, remedy=remedy)
+    steps = f", {count(between)} left by the purge and removed" if between is not None else ""
+    return passed(check_id, f"{found}{steps}, 0 after ({IN_A_ROW} looks in a row)", evidence)
+
+
+def _counts(inventory: Inventory) -> dict[str, int]:
+    return {kind: len(names) for kind, names in inventory.items()}
+
+
+def _named(inventory: Inventory) -> str:
+    parts = [
+        f"{kind} {', '.join(names[:5])}{' …' if len(names) > 5 else ''}"
+        for kind, names in inventory.items()
+        if names
+    ]
+    return "; ".join(parts) or "nothing"
+
+
+def _table(stages: Sequence[tuple[str, Inventory]]) -> Table:
+    return [
+        {"stage": stage, "kind": kind, "name": name}
+        for stage, inventory in stages
+        for kind, names in inventory.items()
+        for name in names
+    ]

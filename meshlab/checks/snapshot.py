@@ -1,0 +1,156 @@
+"""What the sidecars of sleep and productpage have counted at one time, and what Prometheus has scraped of
+it."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from meshlab.checks.base import Table
+from meshlab.checks.scrape import Attempts, Sample, SidecarReader, families
+from meshlab.errors import QueryError
+from meshlab.kube.client import Kube
+from meshlab.kube.pods import PodSummary
+from meshlab.waiting import Clock, wait
+
+SOURCE_APP, DESTINATION_APP = "sleep", "productpage"
+SETTLED = 2  # reads in a row that must agree
+
+
+@dataclass(frozen=True)
+class Count:
+    """One raw counter of a sidecar: the pod it was read from, its series, and the two labels that are
+    compared."""
+
+    pod: str
+    reporter: str
+    response_code: str
+    series: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What the sidecars of sleep and productpage had counted for that pair at one time, once nothing moved
+    any more.
+
+    pods: pod name → identity (uid and restarts); counters of another identity can't be compared. taken:
+    Prometheus's or this machine's clock, seconds since the epoch. family: the names under which the
+    sidecars export the counters.
+    """
+
+    taken: float
+    pods: Mapping[str, str]
+    counts: tuple[Count, ...]
+    attempts: tuple[Attempts, ...]
+    family: tuple[str, ...] = ()
+
+    def same_as(self, other: Snapshot) -> bool:
+        """Whether nothing was counted between the two."""
+        return (self.pods, self.counts, self.attempts) == (other.pods, other.counts, other.attempts)
+
+    def totals(self) -> dict[tuple[str, str], float]:
+        """(reporter, response code) → value, summed over pods and series."""
+        sums: dict[tuple[str, str], float] = defaultdict(float)
+        for count in self.counts:
+            sums[count.reporter, count.response_code] += count.value
+        return dict(sums)
+
+
+@dataclass(frozen=True)
+class Scraped:
+    """What Prometheus had scraped of the same counters, after two scrapes in a row agreed: (reporter,
+    code) → value."""
+
+    totals: Mapping[tuple[str, str], float]
+    scrapes: int = 2
+    series: Table = field(default_factory=list)
+
+
+def take_snapshot(
+    kube: Kube,
+    reader: SidecarReader,
+    namespace: str,
+    *,
+    timeout: float = 45,
+    delay: float = 1.0,
+    clock: Clock | None = None,
+) -> Snapshot:
+    """Read the sidecars of sleep and productpage until two reads in a row agree: the load is stopped and
+    drained.
+
+    timeout, delay: seconds. Raises WaitTimeout when the counters go on moving (some load still runs),
+    QueryError when a pod or its sidecar is missing, KubeError when the cluster does not answer.
+    """
+    before: list[Snapshot] = []
+
+    def read() -> tuple[Snapshot, bool]:
+        now = read_once(kube, reader, namespace)
+        same = bool(before) and now.same_as(before[-1])
+        before.append(now)
+        return now, same
+
+    snapshot, _ = wait(
+        f"the counters of {SOURCE_APP} and {DESTINATION_APP} to stand still",
+        read,
+        ready=lambda state: state[1],
+        describe=lambda state: f"{sum(c.value for c in state[0].counts):.0f} requests counted",
+        timeout=timeout,
+        delay=delay,
+        clock=clock,
+        remedy="stop the traffic loop before the counters are read, and let it drain",
+    )
+    return snapshot
+
+
+def read_once(kube: Kube, reader: SidecarReader, namespace: str) -> Snapshot:
+    """One read of the sidecars, whether or not the counters still move."""
+    sources = _pods(kube, namespace, SOURCE_APP)
+    destinations = _pods(kube, namespace, DESTINATION_APP)
+    service = f"{DESTINATION_APP}.{namespace}.svc.cluster.local"
+    counts: list[Count] = []
+    attempts: list[Attempts] = []
+    names: set[str] = set()
+    for reporter, pods in (("source", sources), ("destination", destinations)):
+        for pod in pods:
+            samples = [s for s in reader.stats(pod.name) if is_pair(s, reporter, namespace)]
+            names.update(families(samples))
+            counts += [Count(pod.name, reporter, s.get("response_code"), s.series, s.value) for s in samples]
+    for pod in sources:
+        attempts += reader.attempts(pod.name, service)
+    return Snapshot(
+        taken=time.time(),
+        pods={pod.name: f"{pod.uid}, {pod.restarts} restarts" for pod in (*sources, *destinations)},
+        counts=tuple(sorted(counts, key=lambda c: (c.pod, c.series))),
+        attempts=tuple(sorted(attempts, key=lambda a: (a.cluster, a.endpoint))),
+        family=tuple(sorted(names)),
+    )
+
+
+def is_pair(sample: Sample, reporter: str, namespace: str) -> bool:
+    """Whether a counter is one of sleep's calls to productpage as this reporter tells it.
+
+    The source names the service it called even where no endpoint could be reached; the destination names
+    the caller.
+    """
+    if sample.get("reporter") != reporter:
+        return False
+    caller = (sample.get("source_workload"), sample.get("source_workload_namespace"))
+    if caller != (SOURCE_APP, namespace):
+        return False
+    if reporter == "source":
+        return sample.get("destination_service_name") == DESTINATION_APP
+    return sample.get("destination_app") == DESTINATION_APP
+
+
+def _pods(kube: Kube, namespace: str, app: str) -> list[PodSummary]:
+    found = [pod for pod in kube.pods(namespace, f"app={app}") if not pod.deleting]
+    if not found:
+        raise QueryError(
+            f"there is no pod with app={app} in {namespace}",
+            remedy="deploy Bookinfo and sleep first",
+            retryable=False,
+        )
+    return found

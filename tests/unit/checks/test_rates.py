@@ -1,0 +1,73 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meshlab.checks.rates import extrapolated_rate, increase
+
+
+def every(step: float, values: list[float], start: float = 0.0) -> list[tuple[float, float]]:
+    return [(start + step * index, value) for index, value in enumerate(values)]
+
+
+def test_a_counter_that_covers_its_range_gives_its_slope() -> None:
+    # as in Prometheus's own test data (promqltest/testdata/functions.test): +10 every 5 min over 50 min
+    samples = every(300, [10.0 * n for n in range(1, 11)], start=300)
+    assert extrapolated_rate(samples, at=3000, range_seconds=3000) == pytest.approx(0.1 / 3)
+
+
+def test_a_series_that_starts_inside_the_range_is_stretched_by_half_an_interval() -> None:
+    # 31 samples, 5 s apart, from 130 s to 280 s; the range is (0 s, 300 s].
+    samples = every(5, [100.0 + 2 * n for n in range(31)], start=130)
+    # risen 60 over 150 s; start border 130 s away → 2.5 s, end border 20 s away → 2.5 s
+    assert extrapolated_rate(samples, at=300, range_seconds=300) == pytest.approx(60 * 155 / 150 / 300)
+
+
+def test_a_near_border_is_reached_whole() -> None:
+    samples = every(
+        5, [1000.0 + n for n in range(59)], start=5.4
+    )  # 5.4 s to the start (≤ 5.5), 4.6 s to the end
+    assert extrapolated_rate(samples, at=300, range_seconds=300) == pytest.approx(58 * 300 / 290 / 300)
+
+
+def test_the_counter_is_never_stretched_below_zero() -> None:
+    samples = every(5, [1.0, 21.0, 41.0], start=290)
+    # half an interval back would be 2.5 s, but the counter would be zero 0.25 s before its first sample
+    assert extrapolated_rate(samples, at=300, range_seconds=300) == pytest.approx(40 * 10.25 / 10 / 300)
+
+
+def test_a_reset_counts_what_came_before_it() -> None:
+    assert increase([5, 10, 3, 4]) == 9  # 5 up to the reset, 3 from zero, 1 more
+    samples = every(100, [5.0, 10.0, 3.0, 4.0])
+    # 0 s to 300 s, and the border of the range lies at the first sample
+    assert extrapolated_rate(samples, at=300, range_seconds=300) == pytest.approx(9 / 300)
+
+
+def test_a_counter_that_stands_still_has_rate_zero() -> None:
+    assert extrapolated_rate(every(5, [7.0] * 10, start=255), at=300, range_seconds=300) == 0.0
+
+
+@pytest.mark.parametrize("samples", [[], [(10.0, 5.0)]])
+def test_fewer_than_two_samples_give_no_answer(samples: list[tuple[float, float]]) -> None:
+    assert extrapolated_rate(samples, at=300, range_seconds=300) is None
+
+
+def test_one_instant_twice_is_not_stretched() -> None:
+    assert extrapolated_rate([(10.0, 5.0), (10.0, 8.0)], at=300, range_seconds=300) == pytest.approx(3 / 300)
+
+
+@given(
+    st.lists(st.integers(0, 50), min_size=2, max_size=60),
+    st.integers(0, 1000),
+    st.floats(0, 4.9),
+)
+def test_the_rate_lies_between_the_plain_rise_and_the_rise_stretched_to_the_range(
+    steps: list[int], first: int, offset: float
+) -> None:
+    values = [float(first)]
+    for step in steps:
+        values.append(values[-1] + step)
+    samples = every(5, values, start=300 - 5 * len(steps) - offset)
+    rate = extrapolated_rate(samples, at=300, range_seconds=300)
+    assert rate is not None
+    risen, covered = values[-1] - values[0], 5.0 * len(steps)
+    assert risen / 300 - 1e-9 <= rate <= risen / covered + 1e-9
