@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import urllib3
+import websocket
 from kubernetes import client, config
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.resource import Resource
@@ -299,9 +300,17 @@ class Kube:
         self.api_client.close()
 
 
+def close_quietly(ws: WSClient, timeout: float = 1.0) -> None:
+    """Close a stream whatever state it is in; timeout: seconds for the other side's answer."""
+    try:
+        ws.close(timeout=timeout)
+    except (websocket.WebSocketException, OSError, ValueError) as problem:
+        log.debug("closing a stream: %s", problem)
+
+
 def _close_late(opened: Future[WSClient]) -> None:
     if opened.exception() is None:
-        opened.result().close()
+        close_quietly(opened.result())
 
 
 def _named(kind: str, namespace: str | None, name: str) -> str:

@@ -24,7 +24,7 @@ from kubernetes.stream.ws_client import (
 )
 
 from meshlab.errors import ExecError
-from meshlab.kube.client import Kube
+from meshlab.kube.client import Kube, close_quietly
 
 POLL = 0.2  # seconds between looks at the stop event and the deadline
 CHUNK = 32 * 1024  # bytes of input per frame
@@ -95,9 +95,9 @@ def stream_in_pod(
     """Run a long command in a container and hand over each line of its standard output as it comes.
 
     stop: when set, `stop_input` is written to the command's standard input, once, and its own end is
-    awaited; without a stop_input the connection is closed at once (returncode None). timeout,
-    idle_timeout: seconds for the whole command and without any output. Returns with empty stdout, and the
-    end of stderr. Raises like `run_in_pod`.
+    awaited; without a stop_input the connection is closed at once (returncode None). A last line that was
+    not finished is handed over too. timeout, idle_timeout: seconds for the whole command and without any
+    output. Returns with empty stdout, and the end of stderr. Raises like `run_in_pod`.
     """
     err = bytearray()
 
@@ -119,8 +119,10 @@ def stream_in_pod(
         stop_input,
         idle_timeout,
     )
-    code, seconds = talk.run(None)
-    lines.finish()
+    try:
+        code, seconds = talk.run(None)
+    finally:
+        lines.finish()
     return ExecOutput("", err.decode(errors="replace"), code, seconds)
 
 
@@ -161,7 +163,7 @@ class _Talk:
                 status = ws.read_channel(ERROR_CHANNEL)
             return self._returncode(status), time.monotonic() - self.started
         finally:
-            ws.close()
+            close_quietly(ws)
 
     def _send(self, ws: WSClient, data: bytes) -> None:
         if ws.subprotocol != V5_CHANNEL_PROTOCOL:

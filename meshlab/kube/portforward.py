@@ -21,7 +21,7 @@ import websocket
 from kubernetes.stream.ws_client import WSClient
 
 from meshlab.errors import KubeError, MeshlabError
-from meshlab.kube.client import Kube
+from meshlab.kube.client import Kube, close_quietly
 from meshlab.kube.pods import condition
 
 log = logging.getLogger(__name__)
@@ -161,7 +161,7 @@ class PortForward:
             except (websocket.WebSocketException, OSError) as problem:
                 log.debug("port-forward %s: a connection broke: %s", self.target, problem)
             finally:
-                _quiet_close(ws)
+                close_quietly(ws)
 
     def _connect(self) -> WSClient:
         """A stream to the target's present pod. A pod that vanished since it was looked up is looked up
@@ -208,7 +208,7 @@ class PortForward:
         ports = {p["port"]: str(p.get("targetPort", p["port"])) for p in spec.get("ports", [])}
         if self._remote not in ports or not spec.get("selector"):
             raise KubeError(
-                f"service {self._namespace}/{name} leads no port {self._remote} to pods (it has {sorted(ports)})",
+                f"service {self._namespace}/{name} leads no port {self._remote} to pods: {sorted(ports)}",
                 remedy="choose one of its ports, or name the pod",
             )
         return ",".join(f"{k}={v}" for k, v in spec["selector"].items()), ports[self._remote]
@@ -276,10 +276,3 @@ def _taken(ws: WSClient, channel: int, skip: dict[int, int]) -> bytes:
     cut = min(skip[channel], len(data))
     skip[channel] -= cut
     return data[cut:]
-
-
-def _quiet_close(ws: WSClient) -> None:
-    try:
-        ws.close(timeout=1)
-    except (websocket.WebSocketException, OSError) as problem:
-        log.debug("closing a port-forward stream: %s", problem)

@@ -1,0 +1,121 @@
+"""Asks the cluster why something does not start, in the words that a wait or a report can show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from meshlab.errors import KubeError
+from meshlab.kube.causes import Diagnosis, diagnose_owner, diagnose_pod
+from meshlab.kube.client import Kube
+from meshlab.kube.evidence import dump_evidence
+from meshlab.kube.pods import summarise
+
+__all__ = ["Cause", "Diagnosis", "dump_evidence", "explain", "find_causes"]
+
+OWNERS = (
+    ("apps/v1", "ReplicaSet"),
+    ("apps/v1", "StatefulSet"),
+    ("apps/v1", "DaemonSet"),
+    ("batch/v1", "Job"),
+)
+SHOWN = 3  # causes that a message names
+LOG_LINES = 15
+
+
+@dataclass(frozen=True)
+class Cause:
+    """A diagnosis and the object it is about ("pod default/reviews-v1-...")."""
+
+    subject: str
+    diagnosis: Diagnosis
+
+
+def find_causes(
+    kube: Kube,
+    namespace: str,
+    selector: str | None = None,
+    *,
+    of: Sequence[Mapping[str, Any]] = (),
+) -> list[Cause]:
+    """Why pods of a namespace are not Ready, or are not created at all.
+
+    selector: only pods with these labels. of: only pods of these workloads (objects with a spec.selector).
+    """
+    events = kube.objects("v1", "Event", namespace)
+    found: list[Cause] = []
+    for pod in kube.objects("v1", "Pod", namespace, selector=selector):
+        meta = pod["metadata"]
+        if "deletionTimestamp" in meta or not _belongs(meta.get("labels") or {}, of):
+            continue
+
+        def log(container: str, previous: bool, pod_name: str = meta["name"]) -> str:
+            return _log(kube, namespace, pod_name, container, previous)
+
+        diagnosis = diagnose_pod(pod, events, log)
+        if diagnosis:
+            found.append(Cause(f"pod {namespace}/{meta['name']}", diagnosis))
+    for api_version, kind in OWNERS:
+        for owner in kube.objects(
+            api_version, kind, namespace, selector=selector if kind == "ReplicaSet" else None
+        ):
+            labels = owner["spec"].get("template", {}).get("metadata", {}).get("labels") or {}
+            if not _belongs(labels, of) or owner["spec"].get("replicas", 1) == 0:
+                continue
+            diagnosis = diagnose_owner(owner, events)
+            if diagnosis:
+                found.append(Cause(f"{kind} {namespace}/{owner['metadata']['name']}", diagnosis))
+    return found
+
+
+def explain(
+    kube: Kube, namespace: str, selector: str | None = None, *, of: Sequence[Mapping[str, Any]] = ()
+) -> str:
+    """Why pods are not Ready, as one text: the causes with what to do, else how each unready pod stands.
+
+    Made for the `explain=` of a wait, so a refusal of the API becomes part of the text instead of an error.
+    """
+    try:
+        causes = find_causes(kube, namespace, selector, of=of)
+        if causes:
+            return _told(causes)
+        pods = [
+            pod
+            for pod in map(summarise, kube.objects("v1", "Pod", namespace, selector=selector))
+            if not pod.is_ready and pod.phase != "Succeeded" and _belongs(pod.labels, of)
+        ]
+    except KubeError as problem:
+        return f"the cause can't be read: {problem.message}"
+    if not pods:
+        return f"no pod of {namespace} is in trouble"
+    return "; ".join(f"pod {pod.name} is {pod.ready} {pod.status}" for pod in pods[:SHOWN])
+
+
+def _told(causes: Iterable[Cause]) -> str:
+    """The causes in a few sentences; several objects with the same one are named together."""
+    grouped: dict[tuple[str, str], list[Cause]] = {}
+    for cause in causes:
+        grouped.setdefault((cause.diagnosis.category, cause.diagnosis.summary), []).append(cause)
+    told = []
+    for same in list(grouped.values())[:SHOWN]:
+        others = f" and {len(same) - 1} more" if len(same) > 1 else ""
+        told.append(f"{same[0].subject}{others}: {same[0].diagnosis}; to do: {same[0].diagnosis.resolution}")
+    if len(grouped) > SHOWN:
+        told.append(f"{len(grouped) - SHOWN} further causes")
+    return "; ".join(told)
+
+
+def _belongs(labels: Mapping[str, str], workloads: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether these labels are selected by one of the workloads; true when none is given."""
+    wanted = [w["spec"].get("selector", {}).get("matchLabels") or {} for w in workloads]
+    return not wanted or any(w.items() <= labels.items() for w in wanted if w)
+
+
+def _log(kube: Kube, namespace: str, pod: str, container: str, previous: bool) -> str:
+    """The end of a log; a log that is not there (any more) is an empty one, the diagnosis stands without
+    it."""
+    try:
+        return kube.pod_log(namespace, pod, container, previous=previous, lines=LOG_LINES)
+    except KubeError as problem:
+        return f"(no log: {problem.message})"

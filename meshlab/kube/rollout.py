@@ -1,0 +1,230 @@
+"""Waits for workloads and nodes: what kubectl's `rollout status` waits for, with the cause when it does
+not come."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from meshlab.errors import KubeError, RolloutError
+from meshlab.kube.client import Kube
+from meshlab.kube.diagnosis import Cause, explain, find_causes
+from meshlab.kube.pods import condition
+from meshlab.progress import Progress, Update, silent
+from meshlab.waiting import Clock, SystemClock, wait
+
+API = {"Deployment": "apps/v1", "StatefulSet": "apps/v1", "DaemonSet": "apps/v1"}
+DELAY = 0.3  # seconds between looks at the workloads
+CAUSES_EVERY = 2.0  # seconds between searches for a cause, which ask for pods, events and logs
+
+
+@dataclass(frozen=True)
+class NodeSummary:
+    """A node: its name, whether it is Ready (and why not), kubelet version, container runtime, OS and
+    address."""
+
+    name: str
+    ready: bool
+    reason: str
+    kubelet: str
+    runtime: str
+    os_image: str
+    ip: str
+
+
+def wait_rollout(
+    kube: Kube,
+    kind: str,
+    namespace: str,
+    name: str,
+    *,
+    timeout: float,
+    progress: Progress = silent,
+    clock: Clock | None = None,
+) -> None:
+    """Wait until a Deployment, StatefulSet or DaemonSet runs its newest revision with every replica
+    available.
+
+    timeout: seconds. Raises RolloutError as soon as a cause is seen that does not heal, WaitTimeout with
+    the cause after the deadline.
+    """
+    _wait(kube, kind, namespace, [name], timeout, progress, clock)
+
+
+def wait_deployments(
+    kube: Kube,
+    namespace: str,
+    names: Sequence[str] | None,
+    *,
+    timeout: float,
+    progress: Progress = silent,
+    clock: Clock | None = None,
+) -> tuple[str, ...]:
+    """Wait for several Deployments of a namespace at once (None: all that are there, at least one);
+    returns their names.
+
+    Raises as `wait_rollout` does.
+    """
+    return _wait(kube, "Deployment", namespace, names, timeout, progress, clock)
+
+
+def nodes(kube: Kube) -> tuple[NodeSummary, ...]:
+    """The cluster's nodes, by name."""
+    return tuple(sorted(map(_node, kube.objects("v1", "Node")), key=lambda node: node.name))
+
+
+def nodes_ready(
+    kube: Kube,
+    count: int,
+    *,
+    timeout: float,
+    progress: Progress = silent,
+    clock: Clock | None = None,
+) -> tuple[NodeSummary, ...]:
+    """Wait until at least `count` nodes are there and every node is Ready. Raises WaitTimeout naming the
+    others."""
+
+    def told(found: tuple[NodeSummary, ...]) -> str:
+        unready = [f"{node.name}: {node.reason}" for node in found if not node.ready]
+        return f"{len(found) - len(unready)} of {count} nodes Ready" + (
+            f"; {'; '.join(unready)}" if unready else ""
+        )
+
+    def ready(found: tuple[NodeSummary, ...]) -> bool:
+        good = sum(node.ready for node in found)
+        progress(Update("nodes", good, count, told(found)))
+        return good >= count and good == len(found)
+
+    return wait(
+        f"{count} nodes to be Ready",
+        lambda: nodes(kube),
+        ready=ready,
+        describe=told,
+        timeout=timeout,
+        delay=DELAY,
+        remedy="look at the kubelet's log on the node that is not Ready",
+        clock=clock,
+    )
+
+
+def _wait(
+    kube: Kube,
+    kind: str,
+    namespace: str,
+    names: Sequence[str] | None,
+    timeout: float,
+    progress: Progress,
+    clock: Clock | None,
+) -> tuple[str, ...]:
+    clock = clock or SystemClock()
+    what = f"{kind}s of {namespace}" if names is None else f"{kind} {', '.join(names)} of {namespace}"
+    watch = _CauseWatch(kube, namespace, clock)
+
+    def probe() -> dict[str, dict[str, Any] | None]:
+        found = {w["metadata"]["name"]: w for w in kube.objects(API[kind], kind, namespace)}
+        return dict(found) if names is None else {name: found.get(name) for name in names}
+
+    def pending(state: Mapping[str, dict[str, Any] | None]) -> dict[str, str]:
+        return {name: why for name, workload in state.items() if (why := _missing(workload))}
+
+    def ready(state: Mapping[str, dict[str, Any] | None]) -> bool:
+        left = pending(state)
+        progress(
+            Update(f"{kind.lower()}s of {namespace}", len(state) - len(left), len(state), ", ".join(left))
+        )
+        return bool(state) and not left
+
+    def told(state: Mapping[str, dict[str, Any] | None]) -> str:
+        left = pending(state)
+        waiting = "; ".join(f"{name}: {why}" for name, why in left.items())
+        return f"{len(state) - len(left)} of {len(state)} ready" + (f"; {waiting}" if waiting else "")
+
+    def unready(state: Mapping[str, dict[str, Any] | None]) -> list[dict[str, Any]]:
+        return [w for name, w in state.items() if w is not None and name in pending(state)]
+
+    state = wait(
+        what,
+        probe,
+        ready=ready,
+        error=lambda state: watch.verdict(unready(state)),
+        describe=told,
+        explain=lambda: explain(kube, namespace, of=unready(probe())),
+        timeout=timeout,
+        delay=DELAY,
+        remedy=f"kubectl -n {namespace} get pods, and describe the ones that are not Ready",
+        clock=clock,
+    )
+    return tuple(sorted(state))
+
+
+class _CauseWatch:
+    """Remembers since when each cause is there, and says when one has stayed longer than it has patience
+    for."""
+
+    def __init__(self, kube: Kube, namespace: str, clock: Clock) -> None:
+        self._kube, self._namespace, self._clock = kube, namespace, clock
+        self._since: dict[tuple[str, str], float] = {}
+        self._asked = clock.now()
+
+    def verdict(self, workloads: Sequence[Mapping[str, Any]]) -> RolloutError | None:
+        now = self._clock.now()
+        if not workloads or now - self._asked < CAUSES_EVERY:
+            return None
+        self._asked = now
+        try:
+            causes = find_causes(self._kube, self._namespace, of=workloads)
+        except KubeError as problem:
+            if problem.retryable or problem.status == 404:  # a pod can go while its log is being read
+                return None
+            raise
+        keys = {(cause.subject, cause.diagnosis.category): cause for cause in causes}
+        self._since = {key: self._since.get(key, now) for key in keys}
+        for key, cause in keys.items():
+            patience = cause.diagnosis.patience
+            if patience is not None and now - self._since[key] >= patience:
+                return _rollout_error(cause)
+        return None
+
+
+def _rollout_error(cause: Cause) -> RolloutError:
+    return RolloutError(
+        f"{cause.subject} does not start: {cause.diagnosis}", remedy=cause.diagnosis.resolution
+    )
+
+
+def _missing(workload: Mapping[str, Any] | None) -> str:
+    """What a workload still lacks, empty when nothing. Rules: kubectl's rollout status
+    (polymorphichelpers)."""
+    if workload is None:
+        return "does not exist yet"
+    status, spec = workload.get("status", {}), workload["spec"]
+    if status.get("observedGeneration", 0) < workload["metadata"].get("generation", 0):
+        return "its change is not seen yet"
+    if workload["kind"] == "DaemonSet":
+        wanted = status.get("desiredNumberScheduled", 0)
+        updated, available = status.get("updatedNumberScheduled", 0), status.get("numberAvailable", 0)
+        old = 0
+    else:
+        wanted = spec.get("replicas", 1)
+        updated, available = status.get("updatedReplicas", 0), status.get("availableReplicas", 0)
+        old = status.get("replicas", 0) - updated
+    if updated < wanted:
+        return f"{updated} of {wanted} pods updated"
+    if old > 0:
+        return f"{old} old pods still there"
+    return "" if available >= wanted else f"{available} of {wanted} pods available"
+
+
+def _node(node: Mapping[str, Any]) -> NodeSummary:
+    state, info = condition(node, "Ready"), node.get("status", {}).get("nodeInfo", {})
+    addresses = {a["type"]: a["address"] for a in node.get("status", {}).get("addresses", [])}
+    return NodeSummary(
+        name=node["metadata"]["name"],
+        ready=state.get("status") == "True",
+        reason=state.get("message") or state.get("reason") or "no status yet",
+        kubelet=info.get("kubeletVersion", ""),
+        runtime=info.get("containerRuntimeVersion", ""),
+        os_image=info.get("osImage", ""),
+        ip=addresses.get("InternalIP", ""),
+    )

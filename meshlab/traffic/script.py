@@ -1,0 +1,139 @@
+"""The shell loop that runs inside the pod, and the lines it writes.
+
+POSIX shell only: the official image has busybox sh, the embedded one dash. Lines on its standard output:
+
+    B <leftovers>                              begun, after so many loops of earlier runs were ended
+    R <number> <status> <seconds> <exit code>  one request; the number is written before it is sent
+    E <sent>                                   ended by itself, after so many requests
+    X <why>                                    can't run here
+"""
+
+from __future__ import annotations
+
+import random
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+MARK = "meshlab-loop-"
+JITTERS = 64  # different pauses, used in turn
+LEFTOVER_WAIT = 20  # seconds for an earlier loop to finish its request
+
+# A word or the end of the standard input ends the loop after the request that is under way: a reader in
+# the background sends TERM to the shell alone, whose trap runs when curl is done. So the loop also ends
+# when the connection is cut because the program at its other end was killed. Output goes to a pipe nobody
+# reads then: SIGPIPE ends the shell.
+LOOP = r"""
+command -v curl >/dev/null || { echo "X there is no curl in this container"; exit 127; }
+old=""
+for proc in /proc/[0-9]*; do
+  line=$(tr '\0' ' ' 2>/dev/null <"$proc/cmdline")
+  case "$line" in
+    *" @RUN@"*) ;;
+    *" @MARK@"*) old="$old ${proc#/proc/}" ;;
+  esac
+done
+ended=0
+for pid in $old; do kill -TERM "$pid" 2>/dev/null && ended=$((ended + 1)); done
+tries=0
+for pid in $old; do
+  while [ -n "$(tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline")" ]; do
+    tries=$((tries + 1))
+    [ "$tries" -gt @TRIES@ ] && kill -KILL "$pid" 2>/dev/null
+    sleep 0.2
+  done
+done
+stop=0
+n=0
+nap=
+trap 'stop=1' TERM
+exec 3<&0 </dev/null
+{ read -r _ <&3; kill -TERM $$; } >/dev/null 2>&1 &
+reader=$!
+exec 3<&-
+echo "B $ended"
+while [ "$stop" -eq 0 ]; do
+  n=$((n + 1))
+  printf 'R %s ' "$n"
+  @CURL@
+  printf ' %s\n' "$?"
+  [ "$n" -eq @COUNT@ ] && break
+  [ "$stop" -eq 0 ] || break
+  pause=$1
+  shift
+  set -- "$@" "$pause"
+  sleep "$pause" >/dev/null 2>&1 &
+  nap=$!
+  wait "$nap"
+done
+kill $nap "$reader" 2>/dev/null
+wait
+echo "E $n"
+"""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One finished request: its number, HTTP status ("000": none), time in seconds, curl's exit code."""
+
+    number: int
+    status: str
+    seconds: float
+    exit_code: int
+
+
+def loop_argv(
+    url: str,
+    *,
+    run: str,
+    name: str,
+    interval: float | tuple[float, float],
+    count: int | None,
+    headers: Mapping[str, str],
+    request_timeout: float,
+) -> list[str]:
+    """The command of a loop. run: loops of other runs are leftovers and are ended first; name: unique in
+    the run.
+
+    interval: seconds between requests, or the range from which each pause is drawn. count: end after so many.
+    """
+    own = f"{MARK}{run}-"
+    curl = [
+        "curl",
+        "-sS",
+        "-o",
+        "/dev/null",
+        "--max-time",
+        f"{request_timeout:g}",
+        "-w",
+        "%{http_code} %{time_total}",
+    ]
+    for key, value in headers.items():
+        curl += ["-H", f"{key}: {value}"]
+    script = (
+        LOOP.replace("@RUN@", own)
+        .replace("@MARK@", MARK)
+        .replace("@TRIES@", str(LEFTOVER_WAIT * 5))
+        .replace("@COUNT@", str(count or 0))
+        .replace("@CURL@", shlex.join([*curl, url]))
+    )
+    return ["sh", "-c", script, f"{own}{name}", *(f"{pause:.3f}" for pause in pauses(interval, own + name))]
+
+
+def pauses(interval: float | tuple[float, float], seed: str) -> Sequence[float]:
+    """The pauses of a loop in seconds, to be used in turn: one, or 64 drawn evenly from a range."""
+    if isinstance(interval, tuple):
+        draw = random.Random(seed)
+        return [draw.uniform(*interval) for _ in range(JITTERS)]
+    return [interval]
+
+
+def parse_answer(line: str) -> Answer | None:
+    """The request of an R line; None when the line was cut before the request was done, or is no R line."""
+    words = line.split()
+    if len(words) != 5 or words[0] != "R":
+        return None
+    try:
+        return Answer(int(words[1]), words[2], float(words[3]), int(words[4]))
+    except ValueError:
+        return None
