@@ -56,7 +56,7 @@ def ensure(
     """Return a golden root that holds every image of `specs`; what is missing is imported first.
 
     It lives in `<cache_dir>/golden/<key>/`, keyed by containerd's version, this module's format and the base
-    layers, so images that come later are only added. An import that was interrupted is made again from nothing.
+    layers, so images that come later are only added. An interrupted import is made again from nothing.
     Of two calls at once, one works and the other waits. Raises BuildError, ProcessError, WaitTimeout.
     """
     home = cache_dir / "golden" / _key(specs, containerd.version(runner=runner))

@@ -32,7 +32,7 @@ ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}  # uname's word → Go's
 class Entry:
     """One file, folder or symbolic link of a layer.
 
-    path: inside the image, without a leading slash. source: the file to copy; without it, `data` is the content.
+    path: inside the image, without a leading slash. source: the file to copy; without it, `data` counts.
     """
 
     path: str
@@ -88,6 +88,11 @@ class Layer:
         sink = _Sink()
         _write_tar(parts, sink)
         return cls(sink.digest, sink.size, parts)
+
+    @classmethod
+    def known(cls, entries: Iterable[Entry], digest: str, size: int) -> Layer:
+        """A layer whose digest an earlier `of` found for the same entries; no source is read."""
+        return cls(digest, size, _with_folders(entries))
 
     @classmethod
     def of_archive(cls, archive: Path) -> Layer:
@@ -227,7 +232,7 @@ def write_tree(root: Path, target: Path) -> None:
 
 
 class _Sink(io.RawIOBase):
-    """Counts and hashes what is written, and hands it on; its position starts at 0 wherever the target stands."""
+    """Counts and hashes what is written, and hands it on; its position starts at 0."""
 
     def __init__(self, target: IO[bytes] | None = None) -> None:
         super().__init__()
@@ -268,7 +273,7 @@ def _write_tar(entries: Sequence[Entry], sink: _Sink) -> None:
                         archive.addfile(entry.info(), content)
     except OSError as problem:
         raise BuildError(
-            f"an image's content can't be read: {problem}",
+            f"an image can't be made: {problem}",
             remedy="build again: `make clean`, then `make lab`",
         ) from problem
 

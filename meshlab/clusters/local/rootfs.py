@@ -45,15 +45,12 @@ PACKAGES = (
 )
 RECIPE = 1  # raise it when anything below changes what the root file system holds
 APT_CONFIG = Path("/etc/apt")
-HOOKS = Path(
-    "/usr/share/mmdebstrap/hooks/merged-usr"
-)  # bin, lib and sbin are links into usr, as on Debian 12
+HOOKS = Path("/usr/share/mmdebstrap/hooks/merged-usr")  # bin, lib and sbin are links into usr
 TIMEOUT = 600.0  # seconds for download and unpacking
 STRIPPED = (
     "etc/apt", "etc/fstab", "etc/hostname", "etc/resolv.conf", "etc/cron.daily",
-    "usr/lib/python3.11/config-3.11-*",
-"usr/lib/python3.11/lib2to3", "usr/lib/python3.11/pydoc_data", "usr/lib/python3.11/ensurepip",
-    "usr/lib/x86_64-linux-gnu/gconv", "usr/lib/x86_64-linux-gnu/perl*",
+    "usr/lib/python3.11/config-3.11-*", "usr/lib/python3.11/ensurepip", "usr/lib/python3.11/lib2to3",
+    "usr/lib/python3.11/pydoc_data", "usr/lib/x86_64-linux-gnu/gconv", "usr/lib/x86_64-linux-gnu/perl*",
     "usr/share/bash-completion", "usr/share/bug", "usr/share/doc", "usr/share/info", "usr/share/lintian",
     "usr/share/locale", "usr/share/man", "usr/share/perl5", "usr/share/zsh", "var/cache/*", "var/lib/apt",
     "var/lib/dpkg", "var/log/*", "tmp/*", "dev/*",
@@ -101,7 +98,7 @@ def ensure(
 ) -> BaseRoot:
     """Return the base layer, making it first when `<cache_dir>/rootfs/<key>/` does not hold it.
 
-    An interrupted build leaves nothing that is taken for whole; of two at once, one builds and the other waits.
+    An interrupted build leaves nothing that is taken for whole; of two, one builds and the other waits.
     Raises BuildError when the machine has no apt sources, ProcessError when mmdebstrap fails.
     """
     name = key()
@@ -194,7 +191,10 @@ def finish(root: Path) -> None:
             else:
                 found.unlink()
     _link_iptables(root / "usr" / "sbin")
-    _link(root / "usr" / "bin" / "awk", "mawk")
+    _link(root / "usr/bin/awk", "mawk")
+    for name, target in (("run", "/run"), ("lock", "/run/lock")):
+        shutil.rmtree(root / "var" / name, ignore_errors=True)
+        _link(root / "var" / name, target)
     certificates = sorted((root / "usr/share/ca-certificates").rglob("*.crt"))
     bundle = root / "etc/ssl/certs/ca-certificates.crt"
     bundle.parent.mkdir(parents=True, exist_ok=True)
@@ -206,10 +206,14 @@ def finish(root: Path) -> None:
 
 
 def _link_iptables(sbin: Path) -> None:
-    """What update-alternatives would do: nft is Debian's default and Istio's choice; legacy stays beside."""
+    """What update-alternatives would do, but with legacy behind the plain names.
+
+    Istio's redirection takes iptables-nft by itself where the kernel has nft, and the plain name where it has
+    not (tools/istio-iptables/pkg/dependencies of the Istio repository): so one image fits both.
+    """
     for family in ("iptables", "ip6tables"):
         for tool in ("", "-save", "-restore"):
-            _link(sbin / f"{family}{tool}", f"{family}-nft{tool}")
+            _link(sbin / f"{family}{tool}", f"{family}-legacy{tool}")
 
 
 def _link(path: Path, target: str) -> None:
