@@ -1,0 +1,105 @@
+"""Load: the document's two loops, in the background while metrics are awaited, stopped and drained before counting."""
+
+from __future__ import annotations
+
+import csv
+import threading
+import time
+from collections import defaultdict
+from typing import Literal
+
+from prefect.futures import PrefectFuture
+
+from meshlab.clusters.base import ClusterRef
+from meshlab.kube.client import Kube
+from meshlab.progress import Update
+from meshlab.results import Measure
+from meshlab.runs import RunRef, record_measures, tell
+from meshlab.settings import LabConfig
+from meshlab.traffic.loop import RequestLoop, TrafficResult
+from meshlab.traffic.source import find_source
+from tasks.common import lab_task, say
+
+Pace = Literal["fast", "gentle"]
+
+
+class _Brake:
+    """Ends a loop that another thread runs. enough: after its least time. now: at once, a teardown is waiting."""
+
+    def __init__(self) -> None:
+        self.enough = threading.Event()
+        self.now = threading.Event()
+
+
+_brakes: dict[tuple[str, Pace], _Brake] = defaultdict(_Brake)
+
+
+def generate_load(run: RunRef, config: LabConfig, cluster: ClusterRef, pace: Pace) -> PrefectFuture[TrafficResult]:
+    """Start one of the two loops beside the flow. Its result comes from `stop_load`."""
+    task = {"fast": fast_load, "gentle": gentle_load}[pace]
+    return task.submit(run, config, cluster)
+
+
+def stop_load(run: RunRef, load: PrefectFuture[TrafficResult], pace: Pace) -> TrafficResult:
+    """Let the loop reach its least time, drain it, and return what it sent. Raises what the loop raised."""
+    _brakes[run.run_id, pace].enough.set()
+    return load.result()
+
+
+def halt_load(run: RunRef, *loads: PrefectFuture[TrafficResult]) -> None:
+    """End every loop of the run at once and wait for its thread: nothing may send while the cluster is taken down."""
+    for pace in ("fast", "gentle"):
+        brake = _brakes[run.run_id, pace]  # type: ignore[index]
+        brake.now.set()
+        brake.enough.set()
+    for load in loads:
+        load.wait()
+
+
+@lab_task("fast-load", tags=("traffic",))
+def fast_load(run: RunRef, config: LabConfig, cluster: ClusterRef) -> TrafficResult:
+    """A request every 0.3 s, as while the document looks at dashboards."""
+    return _send(run, config, cluster, "fast", config.traffic.fast_interval, config.traffic.fast_seconds)
+
+
+@lab_task("gentle-load", tags=("traffic",))
+def gentle_load(run: RunRef, config: LabConfig, cluster: ClusterRef) -> TrafficResult:
+    """A request every 1–2 s, as while the document looks at traces and the graph."""
+    return _send(run, config, cluster, "gentle", config.traffic.gentle_interval, config.traffic.gentle_seconds)
+
+
+def _send(
+    run: RunRef, config: LabConfig, cluster: ClusterRef, pace: Pace, interval: float | tuple[float, float], least: float
+) -> TrafficResult:
+    kube = Kube.connect(cluster.kubeconfig, cluster.context)
+    source = find_source(kube, config.namespace)
+    brake = _brakes[run.run_id, pace]
+    begun = time.monotonic()
+    with RequestLoop(kube, source, "productpage:9080/productpage", interval=interval) as loop:
+        while not brake.now.is_set():
+            so_far = loop.snapshot()
+            left = least - (time.monotonic() - begun)
+            tell(Update(f"{pace} load", detail=f"{so_far.sent} requests, {so_far.by_status.get('200', 0)} with 200"))
+            if not loop.running or (brake.enough.is_set() and left <= 0):
+                break
+            (brake.now if brake.enough.is_set() else brake.enough).wait(min(1.0, max(left, 0.2)))
+        sent = loop.stop_and_drain()
+    tell(Update(f"{pace} load", 1, 1, f"{sent.sent} requests"))
+    _keep(run, pace, loop, sent)
+    say(f"{pace} load: {sent.sent} requests, {dict(sent.by_status)}, p50 {sent.p50_ms} ms, p99 {sent.p99_ms} ms")
+    return sent
+
+
+def _keep(run: RunRef, pace: Pace, loop: RequestLoop, sent: TrafficResult) -> None:
+    """Every request as a line of evidence, and the numbers that are worth keeping over nights."""
+    with (run.evidence / f"requests-{pace}.csv").open("w", newline="", encoding="utf-8") as sink:
+        rows = csv.writer(sink)
+        rows.writerow(("number", "started", "status", "ms", "curl_exit"))
+        rows.writerows((r.number, r.started.isoformat(), r.status, f"{r.ms:.2f}", r.exit_code) for r in loop.records())
+    labels = {"loop": pace}
+    record_measures(run, Measure("requests-sent", sent.sent, "requests", labels))
+    record_measures(run, Measure("requests-ok", sent.by_status.get("200", 0), "requests", labels))
+    record_measures(run, Measure("request-rate", round(sent.rate, 3), "requests/s", labels))
+    for name, value in (("p50", sent.p50_ms), ("p90", sent.p90_ms), ("p99", sent.p99_ms)):
+        if value is not None:
+            record_measures(run, Measure(f"request-{name}", round(value, 3), "ms", labels))
