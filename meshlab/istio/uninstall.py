@@ -106,7 +106,7 @@ def _hurry(kube: Kube, pod: ObjectRef) -> None:
     """Ask for a pod's deletion with a short grace: its mesh is gone, there is nothing to drain."""
     try:
         with api_errors(f"delete {pod}"):
-            kube.core.delete_namespaced_pod(pod.name, pod.namespace, grace_period_seconds=1)
+            kube.core.delete_namespaced_pod(pod.name, pod.namespace or "default", grace_period_seconds=1)
     except KubeError as problem:
         if problem.status != 404:
             raise

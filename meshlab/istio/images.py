@@ -1,0 +1,69 @@
+"""The embedded distribution's images: which a cluster holds, and manifests with the upstream ones replaced."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from meshlab.clusters.local import images as ours
+from meshlab.errors import IstioError
+from meshlab.kube.client import Kube
+
+REMEDY = "run on a cluster that has them (--cluster local), or with official images: --set images=official"
+
+
+def in_cluster(kube: Kube) -> tuple[str, ...]:
+    """References of our images that the cluster holds: first those that pods use, then those that nodes
+    report.
+
+    For clusters that somebody else brought up. A node may still hold the images of an earlier build; what
+    runs is newer.
+    """
+    used = [image for pod in kube.pods(None) for image in pod.images.values()]
+    held = [
+        name
+        for node in kube.objects("v1", "Node")
+        for image in node.get("status", {}).get("images") or []
+        for name in image.get("names") or []
+    ]
+    return tuple(dict.fromkeys(name for name in [*used, *held] if name.startswith(f"{ours.HUB}/")))
+
+
+def hub_and_tag(images: Iterable[str]) -> tuple[str, str]:
+    """Hub and tag under which istioctl finds pilot and proxyv2. Raises IstioError unless both are there with
+    one tag.
+    """
+    tags: dict[str, list[str]] = {"pilot": [], "proxyv2": []}
+    for reference in images:
+        repository, _, tag = reference.rpartition(":")
+        hub, _, name = repository.rpartition("/")
+        if hub == ours.HUB and name in tags:
+            tags[name].append(tag)
+    for tag in tags["pilot"]:
+        if tag in tags["proxyv2"]:
+            return ours.HUB, tag
+    raise IstioError("the images pilot and proxyv2 of the embedded distribution are not there", remedy=REMEDY)
+
+
+def replace(documents: Iterable[Mapping[str, Any]], images: Sequence[str]) -> list[dict[str, Any]]:
+    """The documents with every image of a pod template replaced by ours. Nothing else of them changes.
+
+    Raises IstioError for an image that has no replacement among `images`.
+    """
+    replaced = [copy.deepcopy(dict(document)) for document in documents]
+    for document in replaced:
+        for container in containers(document):
+            found = ours.replacement(container["image"], images)
+            if found is None:
+                where = f"{document['kind']} {document['metadata']['name']}"
+                raise IstioError(f"no image of ours stands for {container['image']} ({where})", remedy=REMEDY)
+            container["image"] = found
+    return replaced
+
+
+def containers(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The containers of an object's pod template, init containers included; none for other objects."""
+    spec = (document.get("spec") or {}).get("template", {}).get("spec") or {}
+    yield from spec.get("initContainers") or []
+    yield from spec.get("containers") or []

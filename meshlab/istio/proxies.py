@@ -1,0 +1,136 @@
+"""What the proxies have acknowledged, as istiod sees it and as each proxy tells itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from meshlab.errors import ExecError
+from meshlab.istio.control_plane import SIDECAR
+from meshlab.istio.istioctl import Istioctl, ProxyStatus
+from meshlab.kube.client import Kube
+from meshlab.kube.exec import run_in_pod
+from meshlab.kube.pods import PodSummary
+from meshlab.progress import Progress, Update, silent
+from meshlab.waiting import Clock, wait
+
+# Envoy's own counters: updates of clusters, listeners, routes and endpoints that it took or rejected.
+COUNTER = re.compile(
+    r"^(?:(?P<manager>cluster_manager\.cds|listener_manager\.lds)|\S*?(?P<part>\brds\b)\S*)"
+    r"\.update_(?P<what>success|rejected): (?P<value>\d+)$",
+    re.MULTILINE,
+)
+NAMES = {"cluster_manager.cds": "CDS", "listener_manager.lds": "LDS"}
+EXEC_TIMEOUT = 20.0  # seconds
+AT_ONCE = 8  # proxies that are asked side by side
+
+
+@dataclass(frozen=True)
+class ProxyUpdates:
+    """A proxy's own count since it started: configuration type → updates taken, and updates rejected."""
+
+    name: str
+    accepted: Mapping[str, int]
+    rejected: Mapping[str, int]
+
+
+def proxy_statuses(kube: Kube, istioctl: Istioctl) -> tuple[ProxyStatus, ...]:
+    """Every proxy's state: istiod's view, with an error for each type of which the proxy counted a rejection.
+
+    istiod forgets a rejection once a later update is accepted; the proxy's counter does not. Raises
+    IstioError, ExecError, KubeError.
+    """
+    statuses = istioctl.proxy_status()
+    counted = {each.name: each for each in read_updates(kube, kube.pods(None))}
+    return tuple(_with_rejections(status, counted.get(status.name)) for status in statuses)
+
+
+def read_updates(kube: Kube, pods: Sequence[PodSummary]) -> tuple[ProxyUpdates, ...]:
+    """Ask each pod's proxy for its counters, several at once; pods without a running proxy are passed over.
+
+    Raises ExecError naming the proxy that did not answer.
+    """
+    asked = [pod for pod in pods if SIDECAR in pod.containers and not pod.deleting and pod.phase == "Running"]
+    with ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="proxy") as pool:
+        return tuple(pool.map(lambda pod: _ask(kube, pod), asked))
+
+
+def parse_updates(name: str, text: str) -> ProxyUpdates:
+    """The counters in Envoy's /stats, summed by configuration type."""
+    counts: dict[str, dict[str, int]] = {"success": {}, "rejected": {}}
+    for found in COUNTER.finditer(text):
+        kind = NAMES.get(found["manager"] or "", "RDS")
+        into = counts[found["what"]]
+        into[kind] = into.get(kind, 0) + int(found["value"])
+    return ProxyUpdates(name, counts["success"], counts["rejected"])
+
+
+def wait_synced(
+    istioctl: Istioctl,
+    expected: Sequence[str],
+    *,
+    timeout: float,
+    progress: Progress = silent,
+    clock: Clock | None = None,
+) -> tuple[ProxyStatus, ...]:
+    """Wait until istiod has every expected proxy (`pod.namespace`) connected and nothing is left to
+    acknowledge.
+
+    Raises WaitTimeout naming the proxies that lag or rejected, and what they said.
+    """
+
+    def lagging(statuses: tuple[ProxyStatus, ...]) -> list[str]:
+        known = {status.name: status for status in statuses}
+        return [f"{name}: {why}" for name in expected if (why := _unsettled(known.get(name)))]
+
+    def told(statuses: tuple[ProxyStatus, ...]) -> str:
+        late = lagging(statuses)
+        progress(Update("proxies synced", len(expected) - len(late), len(expected)))
+        return f"{len(expected) - len(late)} of {len(expected)} synced" + (
+            f"; {'; '.join(late)}" if late else ""
+        )
+
+    return wait(
+        f"{len(expected)} proxies to acknowledge their configuration",
+        istioctl.proxy_status,
+        ready=lambda statuses: not lagging(statuses),
+        describe=told,
+        timeout=timeout,
+        delay=0.5,
+        remedy="the istio-proxy container's log names what it rejected",
+        clock=clock,
+    )
+
+
+def _unsettled(status: ProxyStatus | None) -> str:
+    if status is None:
+        return "not connected to istiod"
+    parts = [f"{kind} {state}" for kind, state in status.types.items() if state not in ("SYNCED", "NOT SENT")]
+    return ", ".join([*parts, *status.errors.values()])
+
+
+def _with_rejections(status: ProxyStatus, counted: ProxyUpdates | None) -> ProxyStatus:
+    if counted is None:
+        return status
+    told = {
+        kind: f"the proxy counted {count} rejected updates since it started"
+        for kind, count in counted.rejected.items()
+        if count
+    }
+    return replace(status, errors={**told, **status.errors})
+
+
+def _ask(kube: Kube, pod: PodSummary) -> ProxyUpdates:
+    argv = ["pilot-agent", "request", "GET", "stats?filter=update_(success|rejected)"]
+    done = run_in_pod(kube, pod.namespace, pod.name, SIDECAR, argv, timeout=EXEC_TIMEOUT, check=True)
+    found = parse_updates(f"{pod.name}.{pod.namespace}", done.stdout)
+    if not found.accepted:
+        raise ExecError(
+            f"the proxy of {pod.namespace}/{pod.name} tells no update counters",
+            returncode=0,
+            output=done.stdout[:500],
+            remedy="look at its statistics: pilot-agent request GET stats",
+        )
+    return found
