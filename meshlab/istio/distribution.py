@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,16 +29,15 @@ class Distribution:
     """A build of Istio, ready to be installed.
 
     kind: embedded or release. istioctl: the program. version: what it calls itself. samples: the folder with
-    bookinfo/, sleep/ and addons/. root: the folder above it. hub, tag: of the images, None for a release,
-    which knows its own.
+    bookinfo/, sleep/ and addons/. images: references of our images in the cluster; empty for a release, and
+    where they are to be looked up in the cluster.
     """
 
     kind: Kind
     istioctl: Path
     version: str
     samples: Path
-    hub: str | None = None
-    tag: str | None = None
+    images: tuple[str, ...] = ()
 
     @property
     def ours(self) -> bool:
@@ -61,13 +60,15 @@ def locate(
     *,
     machine: Machine | None = None,
     binaries: Mapping[str, Path] | None = None,
+    images: Iterable[str] = (),
     runner: Runner | None = None,
 ) -> Distribution:
     """The distribution that the settings ask for.
 
-    binaries: name → path, as the build returned them; looked up in the cache when not given. Only the
-    embedded distribution needs them. Raises InputError for a release that is not there, IstioError for an
-    embedded one that is not compiled yet, BuildError when the Istio module can't be had.
+    binaries: name → path, as the build returned them; looked up in the cache when not given. images:
+    references of the images that the cluster was given. Only the embedded distribution needs the two. Raises
+    InputError for a release that is not there, IstioError for an embedded one that is not compiled yet,
+    BuildError when the Istio module can't be had.
     """
     runner, machine = runner or SystemRunner(), machine or Machine.here()
     if config.distribution == "release":
@@ -90,9 +91,7 @@ def locate(
         )
     module = build.module_dir(pins.ISTIO, machine=machine, runner=runner)
     version = pins.versions().istio
-    return Distribution(
-        "embedded", compiled["istioctl"], version, module / "samples", hub=pins.IMAGE_HUB, tag=version
-    )
+    return Distribution("embedded", compiled["istioctl"], version, module / "samples", tuple(images))
 
 
 def problems(

@@ -1,4 +1,4 @@
-"""The embedded distribution's images: which a cluster holds, and manifests with the upstream ones replaced."""
+"""The embedded distribution's images: which a cluster holds, and manifests that use them."""
 
 from __future__ import annotations
 

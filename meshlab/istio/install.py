@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from meshlab.errors import IstioError
 from meshlab.istio import operator_file, overlay, profiles
 from meshlab.istio.control_plane import control_planes, deployments, label_namespace
 from meshlab.istio.distribution import Distribution
+from meshlab.istio.images import hub_and_tag, in_cluster
 from meshlab.istio.istioctl import Istioctl
 from meshlab.istio.operator_file import API_VERSION, KIND, SYSTEM_NAMESPACE
 from meshlab.istio.uninstall import uninstall
@@ -71,7 +72,8 @@ def install(
         log.info("using the Istio that the cluster has")
         names = _wait_ready(config, kube, progress)
         return InstallResult(True, "", names, seconds=time.monotonic() - start)
-    document, overridden = operator_document(config, distribution)
+    images = distribution.images or (in_cluster(kube) if distribution.ours else ())
+    document, overridden = operator_document(config, distribution, images)
     for line in overridden:
         log.warning("%s", line)
     try:
@@ -96,9 +98,13 @@ def install(
 
 
 def operator_document(
-    config: LabConfig, distribution: Distribution
+    config: LabConfig, distribution: Distribution, images: Iterable[str] = ()
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The IstioOperator that the settings ask for, and a line per setting of the user's that gave way."""
+    """The IstioOperator that the settings ask for, and a line per setting of the user's that gave way.
+
+    images: references of our images; only the embedded distribution needs them. Raises InputError,
+    IstioError.
+    """
     path = config.istio.operator_file
     document: dict[str, Any] = operator_file.read(path) if path else {"apiVersion": API_VERSION, "kind": KIND}
     spec = document["spec"] = document.get("spec") or {}
@@ -115,8 +121,8 @@ def operator_document(
     if config.tuned:
         # A preference, not a need: the user's own value stays.
         defaults.setdefault("drainDuration", f"{config.istio.drain_seconds}s")
-    assert distribution.hub and distribution.tag, "the embedded distribution names its images"
-    merged = overlay.merge(document, needed, hub=distribution.hub, tag=distribution.tag)
+    hub, tag = hub_and_tag(images)
+    merged = overlay.merge(document, needed, hub=hub, tag=tag)
     return merged.document, merged.overridden
 
 

@@ -39,10 +39,10 @@ def compare(found: MeshVersions) -> Versions:
     planes = sorted({version for _, version in found.control_plane})
     proxies = dict(sorted(Counter(version for _, version in found.data_plane).items()))
     skew = [
-        f"istioctl is {found.client}, the control plane {plane}" for plane in planes if plane != found.client
+        f"istioctl is {found.client}, the control plane {each}" for each in planes if each != found.client
     ]
     skew += [
-        f"{count} {'proxy is' if count == 1 else 'proxies are'} {version}, the control plane {', '.join(planes)}"
+        f"{count} of the proxies run {version}, the control plane {', '.join(planes)}"
         for version, count in proxies.items()
         if planes and version not in planes
     ]
