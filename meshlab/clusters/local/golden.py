@@ -34,6 +34,7 @@ DATABASES = (
 )
 # Its own mount namespace, and SIGKILL when the thread that started it ends: see the module's docstring.
 CONFINED = ("unshare", "--mount", "--propagation", "private", "setpriv", "--pdeathsig", "KILL")
+RUN = Path("/run")  # where the temporary containerd's socket and state go: paths there are short enough
 STEPS = 4  # of the progress: archive, start, import, done
 
 
@@ -166,16 +167,17 @@ def _import(
 @contextmanager
 def _temporary(home: Path, *, runner: Runner, stop: threading.Event | None) -> Iterator[Path]:
     """A containerd on the golden root for as long as the context lasts; yields its socket."""
-    with tempfile.TemporaryDirectory(prefix="meshlab-golden-") as work:
-        config = ContainerdConfig(
-            root=home / "root", state=Path(work, "state"), socket=Path(work, "containerd.sock"), cri=False
-        )
-        log_file = home / "containerd.log"
-        child = containerd.start(
-            config, Path(work, "config.toml"), runner=runner, log_file=log_file, prefix=CONFINED
-        )
-        try:
-            containerd.await_ready(config.socket, runner=runner, child=child, log_file=log_file, stop=stop)
-            yield config.socket
-        finally:
-            end_group(child, grace=10)
+    # One name per golden root, so that what a killed run left there is found and removed; the lock is ours.
+    work = RUN / f"meshlab-golden-{hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:12]}"
+    shutil.rmtree(work, ignore_errors=True)
+    config = ContainerdConfig(
+        root=home / "root", state=work / "state", socket=work / "containerd.sock", cri=False
+    )
+    log_file = home / "containerd.log"
+    child = containerd.start(config, work / "config.toml", runner=runner, log_file=log_file, prefix=CONFINED)
+    try:
+        containerd.await_ready(config.socket, runner=runner, child=child, log_file=log_file, stop=stop)
+        yield config.socket
+    finally:
+        end_group(child, grace=10)
+        shutil.rmtree(work, ignore_errors=True)

@@ -46,6 +46,8 @@ PACKAGES = (
 RECIPE = 1  # raise it when anything below changes what the root file system holds
 APT_CONFIG = Path("/etc/apt")
 HOOKS = Path("/usr/share/mmdebstrap/hooks/merged-usr")  # bin, lib and sbin are links into usr
+# The kernel ends the command when the thread that started it ends, so not even a kill -9 leaves it behind.
+ENDS_WITH_US = ("setpriv", "--pdeathsig", "TERM")
 TIMEOUT = 600.0  # seconds for download and unpacking
 STRIPPED = (
     "etc/apt", "etc/fstab", "etc/hostname", "etc/resolv.conf", "etc/cron.daily",
@@ -168,6 +170,7 @@ def bootstrap(root: Path, *, runner: Runner, stop: threading.Event | None, apt_c
     settings = runner.run(("apt-config", "dump"), timeout=30).stdout.splitlines()
     network = [line for line in settings if line.startswith(("Acquire::http", "Acquire::Retries"))]
     command: list[str | Path] = [
+        *ENDS_WITH_US,
         "mmdebstrap",
         "--mode=root",
         "--variant=extract",
