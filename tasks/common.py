@@ -12,8 +12,10 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.exceptions import MissingContextError
 from prefect.runtime import task_run
 
+from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local.child import UpChild
 from meshlab.errors import MeshlabError
+from meshlab.kube.client import Kube
 from meshlab.runs import RunRef, step
 
 P = ParamSpec("P")
@@ -58,6 +60,12 @@ def lab_task(
         )(as_step)
 
     return decorate
+
+
+@functools.lru_cache(maxsize=8)
+def kube_of(cluster: ClusterRef) -> Kube:
+    """The connection to a cluster, one per process: it is safe for threads, and its discovery costs a second."""
+    return Kube.connect(cluster.kubeconfig, cluster.context)
 
 
 def say(message: str) -> None:

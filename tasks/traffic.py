@@ -11,14 +11,13 @@ from typing import Literal
 from prefect.futures import PrefectFuture
 
 from meshlab.clusters.base import ClusterRef
-from meshlab.kube.client import Kube
 from meshlab.progress import Update
 from meshlab.results import Measure
 from meshlab.runs import RunRef, record_measures, tell
 from meshlab.settings import LabConfig
 from meshlab.traffic.loop import RequestLoop, TrafficResult
 from meshlab.traffic.source import find_source
-from tasks.common import lab_task, say
+from tasks.common import kube_of, lab_task, say
 
 Pace = Literal["fast", "gentle"]
 
@@ -71,7 +70,7 @@ def gentle_load(run: RunRef, config: LabConfig, cluster: ClusterRef) -> TrafficR
 def _send(
     run: RunRef, config: LabConfig, cluster: ClusterRef, pace: Pace, interval: float | tuple[float, float], least: float
 ) -> TrafficResult:
-    kube = Kube.connect(cluster.kubeconfig, cluster.context)
+    kube = kube_of(cluster)
     source = find_source(kube, config.namespace)
     brake = _brakes[run.run_id, pace]
     begun = time.monotonic()

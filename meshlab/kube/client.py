@@ -117,6 +117,11 @@ class Kube:
         with self._discovery, api_errors("discover the kinds that the cluster knows"):
             return DynamicClient(self.api_client, cache_file=NO_CACHE_FILE)
 
+    def server_version(self) -> str:
+        """The API server's gitVersion, for example v1.36.1. Raises KubeError."""
+        with api_errors("ask the API server for its version"):
+            return str(self.version.get_code().git_version)
+
     # ── objects
 
     def resource(self, api_version: str, kind: str) -> Resource:

@@ -1,0 +1,79 @@
+"""Istio: found or installed, the namespace labelled, and at the end taken out again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+from meshlab.checks.base import run_check
+from meshlab.checks.leftovers import uninstall_nothing_left
+from meshlab.clusters.base import ClusterRef
+from meshlab.istio.control_plane import label_namespace
+from meshlab.istio.distribution import Distribution, locate
+from meshlab.istio.install import InstallResult, install
+from meshlab.istio.inventory import istio_inventory
+from meshlab.istio.istioctl import Istioctl
+from meshlab.istio.uninstall import UninstallResult, uninstall
+from meshlab.ledger import Entry, Ledger
+from meshlab.results import CheckResult
+from meshlab.runs import RunRef, record_check, tell
+from meshlab.settings import LabConfig, Machine
+from tasks.common import kube_of, lab_task, say
+from tasks.report import progress_artifact
+
+
+@lab_task("find-istio", tags=("istio",))
+def find_istio(run: RunRef, config: LabConfig, cluster: ClusterRef) -> Distribution:
+    """Which build of Istio runs: its istioctl, its version and its samples."""
+    distribution = locate(config, machine=Machine.here())
+    say(f"Istio {distribution.version} ({distribution.kind}), istioctl at {distribution.istioctl}")
+    return distribution
+
+
+@lab_task("install-istio", tags=("istio",), retries=1)
+def install_istio(run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution) -> InstallResult:
+    """Install Istio with all of the mesh's configuration, or use the one that is there; returns when it is Ready."""
+    kube = kube_of(cluster)
+    ledger = Ledger.open(Machine.here(), run)
+    ledger.intend(Entry("istio", cluster.name, cluster.endpoint))
+    with progress_artifact("progress-istio", "Istio"):
+        installed = install(config, distribution, kube, istioctl_of(cluster, distribution), progress=tell)
+    if installed.reused:
+        ledger.gone(Entry("istio", cluster.name, cluster.endpoint))
+    (run.evidence / "istio-install.json").write_text(json.dumps(asdict(installed), indent=1, default=str), encoding="utf-8")
+    say(f"Istio {'found' if installed.reused else 'installed'} in {installed.seconds:.1f} s: {', '.join(installed.deployments)}")
+    return installed
+
+
+@lab_task("label-namespace", tags=("istio",), retries=2)
+def enable_injection(run: RunRef, config: LabConfig, cluster: ClusterRef) -> None:
+    """Ask for sidecars in the app's namespace, before its pods are born."""
+    Ledger.open(Machine.here(), run).intend(Entry("label", config.namespace, cluster.endpoint))
+    label_namespace(kube_of(cluster), config.namespace)
+
+
+@lab_task("uninstall-istio", tags=("istio", "teardown"))
+def uninstall_istio(run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution) -> UninstallResult:
+    """`istioctl uninstall --purge`, then a named step of ours removes what that leaves; inventories before, between, after."""
+    result = uninstall(kube_of(cluster), istioctl_of(cluster, distribution), progress=tell)
+    (run.evidence / "uninstall.json").write_text(json.dumps(asdict(result), indent=1, default=str), encoding="utf-8")
+    ledger = Ledger.open(Machine.here(), run)
+    ledger.gone(Entry("istio", cluster.name, cluster.endpoint))
+    ledger.gone(Entry("label", config.namespace, cluster.endpoint))
+    return result
+
+
+@lab_task("check-uninstall", tags=("check", "istio", "teardown"))
+def check_uninstall(run: RunRef, config: LabConfig, cluster: ClusterRef, result: UninstallResult) -> CheckResult:
+    """uninstall.nothing-left: the inventory that found Istio before finds nothing now, three times in a row."""
+    kube = kube_of(cluster)
+    check = run_check(
+        "uninstall.nothing-left", uninstall_nothing_left, result.before, result.left_by_purge, lambda: istio_inventory(kube),
+        granted=config.scope,
+    )  # fmt: skip
+    return record_check(run, check)
+
+
+def istioctl_of(cluster: ClusterRef, distribution: Distribution) -> Istioctl:
+    """istioctl, bound to a cluster."""
+    return Istioctl(distribution.istioctl, kubeconfig=cluster.kubeconfig, context=cluster.context)
