@@ -75,20 +75,18 @@ def deploy(
 ) -> tuple[ObjectRef, ...]:
     """Apply the addon and wait until it is Ready; returns what was applied.
 
+    On a cluster that is not ours a Prometheus that is there is used as it is, and nothing is applied.
     images: references of ours; looked up in the cluster when not given. Raises RolloutError with the cause,
     KubeError.
     """
+    if not config.ours and kube.get("v1", "Service", NAME, config.prometheus.namespace):
+        _wait_ready(config, kube, progress)
+        return ()
     known = images or distribution.images
     if config.image_source == "embedded" and not known:
         known = in_cluster(kube)
     refs = apply(kube, manifest(distribution, config, known))
-    wait_deployments(
-        kube,
-        config.prometheus.namespace,
-        [NAME],
-        timeout=config.app.rollout_timeout,
-        progress=progress,
-    )
+    _wait_ready(config, kube, progress)
     return refs
 
 
@@ -115,6 +113,11 @@ def wait_answering(client: PrometheusClient, *, timeout: float, clock: Clock | N
     )
 
 
+def _wait_ready(config: LabConfig, kube: Kube, progress: Progress) -> None:
+    timeout = config.app.rollout_timeout
+    wait_deployments(kube, config.prometheus.namespace, [NAME], timeout=timeout, progress=progress)
+
+
 def _in_namespace(document: Mapping[str, Any], namespace: str) -> dict[str, Any]:
     """The addon names istio-system everywhere; settings may put it elsewhere."""
     moved = copy.deepcopy(dict(document))
@@ -136,7 +139,7 @@ def _configured(documents: Sequence[Mapping[str, Any]], config: LabConfig) -> li
     if missing:
         raise IstioError(
             f"Istio's Prometheus addon has no job {', '.join(missing)}",
-            remedy="name the jobs that scrape sidecars in this release: SIDECAR_JOBS in meshlab/addons/prometheus.py",
+            remedy="name this release's jobs that scrape sidecars in meshlab/addons/prometheus.py",
         )
     for name in SIDECAR_JOBS:
         jobs[name].setdefault("metric_relabel_configs", []).extend(manifests.read("prometheus-relabel"))
@@ -145,9 +148,8 @@ def _configured(documents: Sequence[Mapping[str, Any]], config: LabConfig) -> li
         settings["global"]["scrape_interval"] = f"{seconds}s"
         # A scrape may not take longer than the interval.
         settings["global"]["scrape_timeout"] = f"{min(seconds, 10)}s"
-        _only(changed, "Deployment")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = (
-            GRACE_SECONDS
-        )
+        pod = _only(changed, "Deployment")["spec"]["template"]["spec"]
+        pod["terminationGracePeriodSeconds"] = GRACE_SECONDS
     config_map["data"]["prometheus.yml"] = yaml.safe_dump(settings, sort_keys=False)
     return changed
 

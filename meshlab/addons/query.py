@@ -166,18 +166,13 @@ def _query_errors(what: str, url: str) -> Iterator[None]:
             retryable=not refused,
         ) from problem
     except requests.JSONDecodeError as problem:
-        raise QueryError(
-            f"{url} answered {what} with no JSON", remedy="check what listens there"
-        ) from problem
+        remedy = "check what listens there"
+        raise QueryError(f"{url} answered {what} with no JSON", remedy=remedy) from problem
     except requests.RequestException as problem:
-        raise QueryError(
-            f"Prometheus at {url} can't be asked for {what}: {problem}", remedy=REMEDY
-        ) from problem
+        raise QueryError(f"{url} can't be asked for {what}: {problem}", remedy=REMEDY) from problem
     except (KeyError, TypeError, ValueError, IndexError) as problem:
-        raise QueryError(
-            f"Prometheus at {url} answered {what} in a form that is none of its API: {problem!r}",
-            remedy=REMEDY,
-        ) from problem
+        message = f"{url} answered {what} in a form that is none of Prometheus's: {problem!r}"
+        raise QueryError(message, remedy=REMEDY) from problem
 
 
 def _at(at: float | None) -> dict[str, float]:
