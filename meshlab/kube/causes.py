@@ -141,7 +141,7 @@ def _unscheduled(pod: Object, events: Sequence[Object]) -> Diagnosis | None:
     if scheduled.get("status") != "False":
         return None
     message = scheduled.get("message", "")
-    lacking = sorted(set(re.findall(r"Insufficient ([\w./-]+)", message)))
+    lacking = sorted(set(re.findall(r"Insufficient ([\w-]+(?:[./][\w-]+)*)", message)))
     taints = sorted(set(re.findall(r"untolerated taint\(?s?\)? ?\{([^}:]+)", message)))
     if lacking:
         summary = f"no node has enough {', '.join(lacking)} left for it"
