@@ -1,0 +1,332 @@
+"""The local cluster as a provider: up, inventory, collect_logs, down."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from meshlab.clusters.base import ClusterRef, Leftovers
+from meshlab.clusters.local import (
+    cell,
+    certificates,
+    containerd,
+    controlplane,
+    dns,
+    golden,
+    inventory,
+    materials,
+    network,
+    node,
+)
+from meshlab.clusters.local.api import Api
+from meshlab.clusters.local.cgroups import SYSTEM, Hierarchies
+from meshlab.clusters.local.components import Plan
+from meshlab.clusters.local.layout import NETNS_DIR, Layout, NodeLayout
+from meshlab.clusters.local.materials import Materials
+from meshlab.clusters.local.oci import ImageSpec
+from meshlab.clusters.local.remove import remove
+from meshlab.clusters.local.state import Record, State
+from meshlab.clusters.local.supervisor import Status, tail
+from meshlab.errors import ClusterError, MeshlabError
+from meshlab.process import Runner, SystemRunner
+from meshlab.progress import Progress, Update, silent
+from meshlab.settings import LocalSettings, Machine
+from meshlab.waiting import SystemClock, wait
+
+log = logging.getLogger(__name__)
+LOCK_TIMEOUT = 90.0  # seconds: another start or removal takes a few
+ADOPT_TIMEOUT = 5.0  # seconds that a running cluster gets to show that it is healthy
+
+
+class LocalCluster:
+    """A cluster on this machine. run_id: the run that uses it (claims it), "" for nobody in particular.
+
+    addons: names of addons whose images the nodes should hold from the start, as far as their binaries are
+    compiled; `add_images` brings the others.
+    """
+
+    def __init__(
+        self,
+        settings: LocalSettings,
+        machine: Machine,
+        *,
+        run_id: str = "",
+        addons: Sequence[str] = (),
+        runner: Runner | None = None,
+    ) -> None:
+        self.settings = settings
+        self.machine = machine
+        self.run_id = run_id
+        self.addons = tuple(addons)
+        self.runner = runner or SystemRunner()
+        self.layout = Layout.of(settings, machine)
+        self.state = State(self.layout)
+        self.hierarchies = Hierarchies.here()
+
+    def up(self, *, progress: Progress = silent, stop: threading.Event | None = None) -> ClusterRef:
+        """Make the cluster, or adopt it where it runs, is healthy and was made from the same things.
+
+        Raises ClusterError, ClusterBusyError, BuildError, ProcessError, WaitTimeout. What was half made when
+        it failed stays for `collect_logs`; `down` removes it, and so does the next `up`.
+        """
+        self.claim()
+        with self._changing():
+            adopted = self._adopt()
+        if adopted is not None:
+            return adopted
+        ready = materials.gather(self.machine, self.addons, runner=self.runner, progress=progress, stop=stop)
+        with self._changing():
+            adopted = self._adopt()  # somebody else may have made it while we compiled
+            if adopted is not None:
+                return adopted
+            self._clean(progress)
+            return self._start(ready, progress, stop)
+
+    def _start(self, ready: Materials, progress: Progress, stop: threading.Event | None) -> ClusterRef:
+        layout = self.layout
+        steps: list[tuple[str, Callable[[], object]]] = [
+            ("keys and certificates", lambda: certificates.write_all(layout)),
+            ("network", lambda: network.build(layout, self.runner)),
+            ("cgroups", lambda: self.hierarchies.make(layout.cgroup, [SYSTEM, *_node_cgroups(layout)])),
+            ("nodes", lambda: self._prepare_nodes(ready)),
+            ("control plane", lambda: self._write_plan(ready)),
+        ]
+        self.state.write(self._new_record())
+        for done, (what, step) in enumerate(steps):
+            progress(Update("start the cluster", done, len(steps) + 2, what))
+            step()
+            _check(stop)
+        began = time.monotonic()
+        progress(Update("start the cluster", len(steps), len(steps) + 2, "components"))
+        cell.launch(layout, self.runner)
+        self._await_nodes(ready, progress, stop)
+        seconds = round(time.monotonic() - began, 2)
+        self.state.note_started(seconds)
+        progress(
+            Update(
+                "start the cluster",
+                len(steps) + 2,
+                len(steps) + 2,
+                f"{layout.node_count} nodes Ready in {seconds:.1f} s",
+            )
+        )
+        return self._ref(adopted=False, seconds=seconds)
+
+    def _prepare_nodes(self, ready: Materials) -> None:
+        (self.layout.root / "tmp").mkdir(parents=True, exist_ok=True)
+
+        def prepare(one: NodeLayout) -> None:
+            golden.clone(ready.golden, one.containerd_root, runner=self.runner)
+            node.prepare(self.layout, one, sandbox_image=ready.sandbox_image)
+
+        with ThreadPoolExecutor(max_workers=len(self.layout.nodes)) as pool:
+            list(pool.map(prepare, self.layout.nodes))
+
+    def _write_plan(self, ready: Materials) -> None:
+        layout = self.layout
+        controlplane.prepare(layout)
+        components = controlplane.components(layout, ready.binaries)
+        for one in layout.nodes:
+            components += node.components(layout, one, ready.binaries)
+        Plan(
+            name=layout.name,
+            root=str(layout.root),
+            status=str(layout.status),
+            cgroup=layout.cgroup,
+            components=tuple(components),
+        ).write(layout.plan)
+
+    def _await_nodes(self, ready: Materials, progress: Progress, stop: threading.Event | None) -> None:
+        """Wait for Ready nodes; CoreDNS is applied meanwhile, so that it starts as soon as a node can take
+        it.
+        """
+        api, timeout = Api(self.layout), self.settings.start_timeout
+        given_up = threading.Event()
+
+        def judge(nodes: dict[str, str]) -> MeshlabError | None:
+            _check(stop)
+            return self._failure()
+
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            applied = pool.submit(dns.apply, api, ready.dns_image, timeout=timeout, stop=given_up)
+            try:
+                wait(
+                    f"{self.layout.node_count} Ready nodes",
+                    lambda: self._node_states(api),
+                    ready=lambda nodes: list(nodes.values()).count("Ready") == self.layout.node_count,
+                    error=judge,
+                    describe=lambda nodes: ", ".join(
+                        f"{name} {what}" for name, what in sorted(nodes.items())
+                    ),
+                    timeout=timeout,
+                    delay=0.05,
+                    clock=SystemClock(stop),
+                    remedy=f"read {self.layout.logs}, or give it more time (--set local.start_timeout=…)",
+                    on_change=lambda text: progress(Update("start the cluster", 5, 7, text[:120])),
+                )
+            except BaseException:
+                given_up.set()  # else leaving the pool waits for CoreDNS to be applied
+                raise
+            applied.result()
+
+    def _node_states(self, api: Api) -> dict[str, str]:
+        try:
+            return api.nodes()
+        except MeshlabError as problem:
+            if not problem.retryable:
+                raise
+            return {"API server": "not ready yet"}
+
+    def _failure(self) -> ClusterError | None:
+        """Why the cluster can't come up, None while it still may."""
+        status = Status.read(self.layout.status)
+        if status is not None and status.failed:
+            return ClusterError(
+                f"{status.failed} keeps exiting: {status.reason}",
+                remedy=f"read {self.layout.logs / status.failed}.log",
+            )
+        if not inventory.launched(self.layout):
+            log_file = self.layout.logs / "supervisor.log"
+            return ClusterError(f"the supervisor ended: {tail(log_file)[-1500:]}", remedy=f"read {log_file}")
+        return None
+
+    def _adopt(self) -> ClusterRef | None:
+        """The running cluster, where it is healthy and what the settings ask for."""
+        record = self.state.record()
+        if record is None or record.started_seconds is None or record.key != self._key():
+            return None
+        if not self._healthy():
+            return None
+        return self._ref(adopted=True)
+
+    def _healthy(self) -> bool:
+        """Whether supervisor, components and nodes are well, at the latest after ADOPT_TIMEOUT seconds."""
+        if not inventory.launched(self.layout) or not self.layout.kubeconfig.exists():
+            return False
+        api = Api(self.layout)
+
+        def look() -> bool:
+            status = Status.read(self.layout.status)
+            well = status is not None and status.state == "running"
+            nodes = self._node_states(api) if well else {}
+            return list(nodes.values()).count("Ready") == self.layout.node_count
+
+        try:
+            return wait(
+                "the running cluster to be healthy", look, ready=bool, timeout=ADOPT_TIMEOUT, delay=0.2
+            )
+        except MeshlabError as problem:
+            log.info("cluster %s is not adopted: %s", self.layout.name, problem.message)
+            return False
+
+    def add_images(self, specs: Sequence[ImageSpec], *, stop: threading.Event | None = None) -> None:
+        """Bring images to every running node, as far as it has none of that name.
+
+        Raises ProcessError, BuildError.
+        """
+
+        def add(one: NodeLayout) -> None:
+            held = containerd.image_names(one.socket, runner=self.runner)
+            missing = [spec for spec in specs if spec.reference not in held]
+            if missing:
+                golden.import_into(one.socket, missing, runner=self.runner, stop=stop)
+
+        with ThreadPoolExecutor(max_workers=len(self.layout.nodes)) as pool:
+            list(pool.map(add, self.layout.nodes))
+
+    def wait_dns(self, *, timeout: float = 60.0) -> None:
+        """Wait until the cluster's names resolve: a DNS server is ready. Raises WaitTimeout."""
+        dns.await_available(Api(self.layout), timeout=timeout)
+
+    def inventory(self) -> Leftovers:
+        """What exists of the cluster now: processes, mounts, namespaces, links, cgroups, folders."""
+        return inventory.take(self.layout, self.state.record(), self.hierarchies)
+
+    def status(self) -> Status | None:
+        """What the supervisor says, None without one."""
+        return Status.read(self.layout.status) if inventory.launched(self.layout) else None
+
+    def collect_logs(self, directory: Path) -> Sequence[Path]:
+        """Copy the components' logs and the supervisor's status into `directory`; no keys."""
+        directory.mkdir(parents=True, exist_ok=True)
+        found = [*sorted(self.layout.logs.glob("*.log")), self.layout.status, self.layout.plan]
+        return [Path(shutil.copy2(path, directory / path.name)) for path in found if path.exists()]
+
+    def down(self, *, progress: Progress = silent) -> None:
+        """Remove the cluster, whatever is left of it. Running it again, or without a cluster, is fine.
+
+        Raises ClusterBusyError when another living run uses it, ClusterError when something can't go.
+        """
+        held = self.state.claimed_by()
+        if held is not None and held[0] != self.run_id:
+            raise self.state.busy(held)
+        with self._changing():
+            self._clean(progress)
+        self.release()
+
+    def claim(self, run_id: str | None = None, pid: int | None = None) -> None:
+        """Say which run uses the cluster.
+
+        Without a run, only see that no other has it. Raises ClusterBusyError.
+        """
+        self.run_id = self.run_id if run_id is None else run_id
+        if self.run_id:
+            self.state.claim(self.run_id, pid)
+            return
+        held = self.state.claimed_by()
+        if held is not None:
+            raise self.state.busy(held)
+
+    def release(self) -> None:
+        """Give the cluster up; it may go on running."""
+        self.state.release(self.run_id)
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        with self.state.locked(timeout=LOCK_TIMEOUT):
+            yield
+
+    def _clean(self, progress: Progress) -> None:
+        remove(self.layout, self.state.record(), self.hierarchies, self.runner, progress=progress)
+
+    def _key(self) -> str:
+        return materials.key(self.layout)
+
+    def _new_record(self) -> Record:
+        layout = self.layout
+        return Record(
+            key=self._key(),
+            nodes=layout.node_count,
+            network=layout.network,
+            namespaces=layout.namespaces,
+            link=layout.host_link,
+            cgroup=layout.cgroup,
+            made_netns_dir=not NETNS_DIR.exists(),
+        )
+
+    def _ref(self, *, adopted: bool, seconds: float | None = None) -> ClusterRef:
+        ref = ClusterRef(
+            provider="local",
+            name=self.layout.name,
+            kubeconfig=self.layout.kubeconfig,
+            context=self.layout.name,
+            nodes=self.layout.node_count,
+            endpoint=self.layout.endpoint,
+        )
+        return replace(ref, adopted=adopted, started_seconds=seconds)
+
+
+def _node_cgroups(layout: Layout) -> list[str]:
+    return [one.cgroup.rsplit("/", 1)[-1] for one in layout.nodes]
+
+
+def _check(stop: threading.Event | None) -> None:
+    if stop is not None and stop.is_set():
+        raise ClusterError("the start was stopped", remedy="`make down` removes what was made")

@@ -1,0 +1,139 @@
+"""The control plane: etcd, API server, controller manager, scheduler, all in the hub's network namespace.
+
+Settings follow `kubeadm`'s static pods where nothing is said; the differences save time on a cluster that
+lives for minutes and has one of each: no leader election, no fsync, more requests per second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from meshlab.clusters.local import kubeconfig
+from meshlab.clusters.local.components import Component, Gate, inside
+from meshlab.clusters.local.layout import API_PORT, CLUSTER_DOMAIN, Layout
+
+ETCD = "http://127.0.0.1:2379"  # only the hub's namespace reaches it
+AGENTS, STORES = 2, 1  # order of stopping: whoever talks to etcd or containerd goes first
+
+
+def prepare(layout: Layout) -> None:
+    """Write the kubeconfigs of the control plane and the administrator's. The keys must be there."""
+    for user in ("kube-controller-manager", "kube-scheduler"):
+        kubeconfig.write(layout, layout.root / "hub" / f"{user}.kubeconfig", user)
+    kubeconfig.write(layout, layout.kubeconfig, "admin")
+
+
+def api_ready(layout: Layout) -> Gate:
+    """Open once the API server has bootstrapped RBAC: until then a stranger gets a 403 for /readyz."""
+    return Gate("https", f"{layout.endpoint}/readyz", str(layout.ca))
+
+
+def components(layout: Layout, binaries: Mapping[str, Path]) -> list[Component]:
+    """The four programs, ready to be supervised."""
+    ready = (api_ready(layout),)
+    return [
+        _component(layout, binaries, "etcd", _etcd(layout), order=STORES),
+        _component(layout, binaries, "kube-apiserver", _api_server(layout)),
+        # Both exit when RBAC is not there yet, so they wait for it (and are restarted when that was not
+        # enough).
+        _component(layout, binaries, "kube-controller-manager", _controller_manager(layout), after=ready),
+        _component(layout, binaries, "kube-scheduler", _scheduler(layout), after=ready),
+    ]
+
+
+def _component(
+    layout: Layout,
+    binaries: Mapping[str, Path],
+    name: str,
+    flags: Mapping[str, object],
+    *,
+    after: tuple[Gate, ...] = (),
+    order: int = AGENTS,
+) -> Component:
+    argv = inside(layout.hub_netns, [binaries[name], *(f"--{flag}={value}" for flag, value in flags.items())])
+    return Component(name, argv, str(layout.logs / f"{name}.log"), after=after, order=order)
+
+
+def _etcd(layout: Layout) -> dict[str, object]:
+    return {
+        "name": layout.hub,
+        "data-dir": layout.root / "hub" / "etcd",
+        "listen-client-urls": ETCD,
+        "advertise-client-urls": ETCD,
+        "listen-peer-urls": "http://127.0.0.1:2380",
+        "initial-advertise-peer-urls": "http://127.0.0.1:2380",
+        "initial-cluster": f"{layout.hub}=http://127.0.0.1:2380",
+        # The data die with the cluster; waiting for the disk would only slow every write down.
+        "unsafe-no-fsync": "true",
+        "log-level": "warn",
+    }
+
+
+def _api_server(layout: Layout) -> dict[str, object]:
+    pki = layout.pki
+    return {
+        "advertise-address": layout.hub_address,
+        "secure-port": API_PORT,
+        "etcd-servers": ETCD,
+        "authorization-mode": "Node,RBAC",
+        "enable-admission-plugins": "NodeRestriction",
+        "allow-privileged": "true",
+        "client-ca-file": layout.ca,
+        "tls-cert-file": pki / "apiserver.crt",
+        "tls-private-key-file": pki / "apiserver.key",
+        "cert-dir": pki,
+        "kubelet-certificate-authority": layout.ca,
+        "kubelet-client-certificate": pki / "apiserver-kubelet.crt",
+        "kubelet-client-key": pki / "apiserver-kubelet.key",
+        "kubelet-preferred-address-types": "InternalIP",
+        "service-account-issuer": f"https://kubernetes.default.svc.{CLUSTER_DOMAIN}",
+        "service-account-key-file": pki / "service-accounts.key",
+        "service-account-signing-key-file": pki / "service-accounts.key",
+        "service-cluster-ip-range": layout.service_subnet,
+        # Nothing is aggregated here, but whoever delegates authentication to the API server wants to know of
+        # it.
+        "requestheader-client-ca-file": layout.ca,
+        "requestheader-allowed-names": "front-proxy-client",
+        "requestheader-username-headers": "X-Remote-User",
+        "requestheader-group-headers": "X-Remote-Group",
+        "requestheader-extra-headers-prefix": "X-Remote-Extra-",
+        # Webhooks and aggregated services are called at their pods' addresses: the hub has no kube-proxy.
+        "enable-aggregator-routing": "true",
+        "profiling": "false",
+    }
+
+
+def _controller_manager(layout: Layout) -> dict[str, object]:
+    configuration = layout.root / "hub" / "kube-controller-manager.kubeconfig"
+    return {
+        "kubeconfig": configuration,
+        "authentication-kubeconfig": configuration,
+        "authorization-kubeconfig": configuration,
+        "bind-address": "127.0.0.1",
+        "leader-elect": "false",
+        "use-service-account-credentials": "true",
+        "service-account-private-key-file": layout.pki / "service-accounts.key",
+        "root-ca-file": layout.ca,
+        "cluster-signing-cert-file": layout.ca,
+        "cluster-signing-key-file": layout.pki / "ca.key",
+        "cluster-name": layout.name,
+        "allocate-node-cidrs": "false",
+        "kube-api-qps": "200",
+        "kube-api-burst": "400",
+        "profiling": "false",
+    }
+
+
+def _scheduler(layout: Layout) -> dict[str, object]:
+    configuration = layout.root / "hub" / "kube-scheduler.kubeconfig"
+    return {
+        "kubeconfig": configuration,
+        "authentication-kubeconfig": configuration,
+        "authorization-kubeconfig": configuration,
+        "bind-address": "127.0.0.1",
+        "leader-elect": "false",
+        "kube-api-qps": "200",
+        "kube-api-burst": "400",
+        "profiling": "false",
+    }

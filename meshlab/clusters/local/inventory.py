@@ -1,0 +1,130 @@
+"""What exists of a cluster on this machine now, asked of the kernel and not remembered.
+
+Ours is what the record names, what is in our cgroups or network namespaces, and what is mounted below the
+cluster's folder, whoever started it and whether its supervisor still lives.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from meshlab.clusters.base import Leftovers
+from meshlab.clusters.local import network
+from meshlab.clusters.local.cgroups import Hierarchies
+from meshlab.clusters.local.layout import NETNS_DIR, Layout
+from meshlab.clusters.local.state import Record
+
+PROC = Path("/proc")
+
+
+def take(layout: Layout, record: Record | None, hierarchies: Hierarchies) -> Leftovers:
+    """Processes, mounts (the cell's included), network namespaces, links, cgroups and the folder of the
+    cluster.
+    """
+    pids = processes(layout, record, hierarchies)
+    names = [name for name in record.namespaces if (NETNS_DIR / name).exists()] if record else []
+    links = [record.link] if record and record.link in network.links() else []
+    return Leftovers(
+        {
+            "processes": tuple(f"{pid} {describe(pid)}" for pid in sorted(pids)),
+            "mounts": mounts(layout, pids),
+            "namespaces": tuple(names),
+            "links": tuple(links),
+            "cgroups": tuple(str(folder) for folder in hierarchies.folders(layout.cgroup)),
+            "folders": (str(layout.root),) if layout.root.exists() else (),
+        }
+    )
+
+
+def processes(layout: Layout, record: Record | None, hierarchies: Hierarchies) -> frozenset[int]:
+    """Ids of the cluster's processes: in its cgroups, in its network namespaces, or given its plan as an
+    argument.
+
+    (A pager on one of its logs is not ours to end, so not everything that names its folder is.)
+    """
+    ours = set(hierarchies.processes(layout.cgroup))
+    inodes = {
+        (NETNS_DIR / name).stat().st_ino for name in (record.namespaces if record else ()) if _is_there(name)
+    }
+    for pid in _pids():
+        if pid in ours or pid == os.getpid():
+            continue
+        if _netns(pid) in inodes or str(layout.plan) in _command_line(pid):
+            ours.add(pid)
+    return frozenset(ours)
+
+
+def mounts(layout: Layout, pids: frozenset[int]) -> tuple[str, ...]:
+    """Mount points below the cluster's folder: this machine's, and those of the cells that `pids` live in."""
+    found = {str(point) for point in host_mounts(layout)}
+    seen: set[str] = {_link("self", "mnt")}
+    for pid in sorted(pids):
+        cell = _link(str(pid), "mnt")
+        if not cell or cell in seen:
+            continue
+        seen.add(cell)
+        found.update(
+            f"{point} (in the cell)" for point in _mount_points(str(pid)) if _below(layout.root, point)
+        )
+    return tuple(sorted(found))
+
+
+def host_mounts(layout: Layout) -> list[Path]:
+    """Mount points below the cluster's folder that this process sees, deepest first."""
+    found = [point for point in _mount_points("self") if _below(layout.root, point)]
+    return sorted(found, key=lambda point: len(point.parts), reverse=True)
+
+
+def describe(pid: int) -> str:
+    """A process's command line, cut to one short line."""
+    return shlex.join(_command_line(pid))[:120] or "(ending)"
+
+
+def _below(root: Path, point: Path) -> bool:
+    return point == root or root in point.parents
+
+
+def _is_there(name: str) -> bool:
+    return (NETNS_DIR / name).exists()
+
+
+def _pids() -> Iterator[int]:
+    for entry in PROC.iterdir():
+        if entry.name.isdigit():
+            yield int(entry.name)
+
+
+def _link(pid: str, kind: str) -> str:
+    try:
+        return str((PROC / pid / "ns" / kind).readlink())
+    except OSError:
+        return ""  # it ended meanwhile
+
+
+def _netns(pid: int) -> int:
+    text = _link(str(pid), "net")
+    return int(text[5:-1]) if text else -1
+
+
+def launched(layout: Layout) -> bool:
+    """Whether a process that was given the cluster's plan is there: the supervisor, or what starts it."""
+    return any(str(layout.plan) in _command_line(pid) for pid in _pids())
+
+
+def _command_line(pid: int) -> list[str]:
+    try:
+        return (PROC / str(pid) / "cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
+    except OSError:
+        return []
+
+
+def _mount_points(pid: str) -> list[Path]:
+    try:
+        lines = (PROC / pid / "mountinfo").read_text().splitlines()
+    except OSError:
+        return []
+    # Spaces and other separators are written as octal escapes.
+    return [Path(line.split()[4].encode().decode("unicode_escape")) for line in lines]

@@ -1,0 +1,124 @@
+"""What a cluster is made of: the compiled binaries and the golden containerd root, both cached, made side by
+side.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from meshlab.clusters.local import build, dns, golden, images, pins, rootfs
+from meshlab.clusters.local.golden import Golden
+from meshlab.clusters.local.layout import Layout
+from meshlab.clusters.local.oci import ImageSpec
+from meshlab.process import Runner
+from meshlab.progress import Progress
+from meshlab.settings import Machine
+
+BOOTSTRAP_TEMPLATE = Path("tools/packaging/common/envoy_bootstrap.json")  # inside the Istio module
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Materials:
+    """binaries: name → path. golden: the root that nodes are cloned from. specs: the images in it."""
+
+    binaries: Mapping[str, Path]
+    golden: Golden
+    specs: tuple[ImageSpec, ...]
+
+    @property
+    def sandbox_image(self) -> str:
+        """The image that holds a pod's namespaces."""
+        return self._reference("pause")
+
+    @property
+    def dns_image(self) -> str:
+        """CoreDNS's image."""
+        return self._reference("coredns")
+
+    def _reference(self, name: str) -> str:
+        return next(spec.reference for spec in self.specs if spec.name == f"{images.HUB}/{name}")
+
+
+def gather(
+    machine: Machine,
+    addons: Sequence[str],
+    *,
+    runner: Runner,
+    progress: Progress,
+    stop: threading.Event | None = None,
+) -> Materials:
+    """Compile the binaries while the base root file system is made, then import the images: seconds when
+    warm.
+
+    addons: see `addon_images`. Raises BuildError, ProcessError, ClusterError, WaitTimeout.
+    """
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        compiled = pool.submit(
+            build.build,
+            ["cluster"],
+            machine=machine,
+            runner=runner,
+            log_dir=machine.state / "logs",
+            progress=progress,
+            stop=stop,
+        )
+        based = pool.submit(
+            rootfs.ensure, cache_dir=machine.cache, runner=runner, progress=progress, stop=stop
+        )
+        binaries, base = compiled.result(), based.result()
+    istio = build.module_dir(pins.ISTIO, machine=machine, runner=runner)
+    specs = (
+        *images.cluster_images(
+            binaries,
+            base=base.layer,
+            bootstrap_template=istio / BOOTSTRAP_TEMPLATE,
+            layers=layer_cache(machine),
+        ),
+        *addon_images(machine, addons, runner=runner, progress=progress),
+    )
+    root = golden.ensure(specs, cache_dir=machine.cache, runner=runner, progress=progress, stop=stop)
+    return Materials(binaries, root, specs)
+
+
+def addon_images(
+    machine: Machine, addons: Sequence[str], *, runner: Runner, progress: Progress
+) -> tuple[ImageSpec, ...]:
+    """The images of those addons whose binaries are compiled already; the others have none yet."""
+    programs = {name: (build.built(name, machine) or {}).get(name) for name in addons}
+    if not any(programs.values()):
+        return ()
+    base = rootfs.ensure(cache_dir=machine.cache, runner=runner, progress=progress).layer
+    layers = layer_cache(machine)
+    return tuple(
+        images.addon_image(name, program, base=base, layers=layers)
+        for name, program in programs.items()
+        if program
+    )
+
+
+def layer_cache(machine: Machine) -> images.LayerCache:
+    """Where layers' digests are remembered."""
+    return images.LayerCache(machine.cache / "layers")
+
+
+def key(layout: Layout) -> str:
+    """16 hexadecimal digits that change with whatever decides how the cluster is: shape, pins, base, this
+    package.
+    """
+    digest = hashlib.sha256()
+    words = (layout.node_count, layout.network, pins.pins_key(pins.STAGES["cluster"]), rootfs.key())
+    digest.update("\n".join(map(str, words)).encode())
+    for path in sorted([*_sources(), dns.MANIFEST]):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _sources() -> Iterator[Path]:
+    # The pins' Go sources are in their key already.
+    return (path for path in HERE.rglob("*.py") if "gomod" not in path.parts)

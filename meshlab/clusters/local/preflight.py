@@ -1,0 +1,231 @@
+"""What can be known to keep a local cluster from coming up, before anything is touched. All of it at once."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from meshlab.clusters.local import build, containerd, network, pins
+from meshlab.clusters.local.cgroups import Hierarchies
+from meshlab.clusters.local.layout import Layout
+from meshlab.clusters.local.state import State
+from meshlab.errors import MeshlabError, Problem
+from meshlab.process import Runner, SystemRunner
+from meshlab.settings import LocalSettings, Machine
+
+PROGRAMS = {
+    "containerd": "containerd",
+    "ctr": "containerd",
+    "runc": "runc",
+    "iptables": "iptables",
+    "conntrack": "conntrack",
+    "ip": "iproute2",
+    "nsenter": "util-linux",
+    "unshare": "util-linux",
+    "setsid": "util-linux",
+    "mount": "mount",
+    "mmdebstrap": "mmdebstrap",
+}  # program → Debian package
+CNI_PROGRAMS = ("ptp", "host-local", "portmap", "loopback")
+DISK_COLD, DISK_WARM = 8, 2  # GB: with the compile's caches, and without
+MEMORY = 4  # GB that a lab with three nodes takes, some air included
+INOTIFY_PER_NODE, INOTIFY_AIR = 20, 20  # instances; measured: about 60 for three nodes
+GB = 1e9
+INSTALL = "`make lab` installs it"
+
+
+def problems(settings: LocalSettings, machine: Machine, *, runner: Runner | None = None) -> list[Problem]:
+    """Everything that stands in the way of a local cluster with these settings; touches nothing."""
+    if sys.platform != "linux":
+        return [Problem("--cluster local", f"needs Linux, this is {sys.platform}", "use --cluster existing")]
+    layout = Layout.of(settings, machine)
+    try:
+        record = State(layout).record()
+    except PermissionError:
+        record = None
+    found = [
+        *_version(settings),
+        *_privileges(),
+        *_programs(machine),
+        *_resources(layout, machine),
+        *_paths(layout),
+    ]
+    found += _others(State(layout))
+    if record is None:
+        # What the record names is ours: it is adopted or replaced. The rest applies to a new cluster only.
+        found += [*_taken(layout), *_inotify(layout)]
+    if record is None or record.network != settings.network:
+        found += _routes(layout, runner or SystemRunner(), machine)
+    return found
+
+
+def _version(settings: LocalSettings) -> Iterator[Problem]:
+    compiled = pins.versions().kubernetes
+    wanted = settings.kubernetes_version
+    if wanted is not None and wanted.removeprefix("v") != compiled.removeprefix("v"):
+        yield Problem(
+            "local.kubernetes_version",
+            f"{wanted} is not what this distribution compiles",
+            f"use {compiled}, or leave it out",
+        )
+
+
+def _privileges() -> Iterator[Problem]:
+    if os.geteuid() != 0:
+        yield Problem("--cluster local", "needs root for namespaces, mounts and cgroups", "run as root")
+        return
+    for what, needed in (("cgroups", _writable_cgroups()), ("network namespaces", _may_make_namespaces())):
+        if not needed:
+            yield Problem(
+                "--cluster local",
+                f"{what} can't be made here",
+                "run on the machine itself, not in an unprivileged container",
+            )
+
+
+def _writable_cgroups() -> bool:
+    mounts = Hierarchies.here().mounts
+    return bool(mounts) and all(os.access(mount, os.W_OK) for mount in mounts)
+
+
+def _may_make_namespaces() -> bool:
+    # CAP_SYS_ADMIN (21) and CAP_NET_ADMIN (12) in the effective set, see capabilities(7).
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("CapEff:"):
+            held = int(line.split()[1], 16)
+            return bool(held >> 21 & 1 and held >> 12 & 1)
+    return False
+
+
+def _programs(machine: Machine) -> Iterator[Problem]:
+    for program, package in PROGRAMS.items():
+        if shutil.which(program, path=machine.path) is None:
+            yield Problem(
+                "--cluster local",
+                f"the program {program} is missing",
+                f"{INSTALL}: apt-get install {package}",
+            )
+    missing = [name for name in CNI_PROGRAMS if not (containerd.CNI_PLUGINS / name).exists()]
+    if missing:
+        yield Problem(
+            "--cluster local",
+            f"CNI plugins are missing in {containerd.CNI_PLUGINS}: {', '.join(missing)}",
+            f"{INSTALL}: apt-get install containernetworking-plugins",
+        )
+
+
+def _resources(layout: Layout, machine: Machine) -> Iterator[Problem]:
+    needed = DISK_WARM if build.built("cluster", machine) else DISK_COLD
+    for folder in dict.fromkeys((_existing(machine.cache), _existing(layout.root))):
+        free = shutil.disk_usage(folder).free / GB
+        if free < needed:
+            yield Problem(
+                "--cluster local", f"{folder} has {free:.1f} GB free, {needed} are needed", "make room"
+            )
+    total = psutil.virtual_memory().total / GB
+    if total < MEMORY:
+        yield Problem(
+            "--cluster local",
+            f"the machine has {total:.1f} GB of memory, {MEMORY} are needed",
+            "use a larger one",
+        )
+
+
+def _paths(layout: Layout) -> Iterator[Problem]:
+    longest = layout.nodes[-1].root / "kubelet" / "device-plugins" / "kubelet.sock"
+    if len(os.fsencode(longest)) > containerd.SOCKET_MAX:
+        yield Problem(
+            "XDG_STATE_HOME",
+            f"{layout.root} is too long a path for sockets below it",
+            "set XDG_STATE_HOME to a shorter one",
+        )
+
+
+def _others(state: State) -> Iterator[Problem]:
+    try:
+        held = state.claimed_by()
+    except PermissionError:
+        return
+    if held is not None:
+        yield Problem(
+            "local.name",
+            f"cluster {state.layout.name} is used by run {held[0]} (process {held[1]})",
+            "wait for it, or use another name and network",
+        )
+
+
+def _taken(layout: Layout) -> Iterator[Problem]:
+    for name in sorted(network.namespaces() & set(layout.namespaces)):
+        yield Problem(
+            "local.name",
+            f"a network namespace {name} exists and is not ours",
+            f"use another name, or: ip netns delete {name}",
+        )
+    if layout.host_link in network.links():
+        yield Problem(
+            "local.name",
+            f"a link {layout.host_link} exists and is not ours",
+            f"use another name, or: ip link delete {layout.host_link}",
+        )
+
+
+def _routes(layout: Layout, runner: Runner, machine: Machine) -> Iterator[Problem]:
+    if shutil.which("ip", path=machine.path) is None:
+        return
+    ours = ipaddress.IPv4Network(layout.everything)
+    try:
+        lines = runner.run(("ip", "-4", "route", "show", "table", "all"), timeout=10).stdout.splitlines()
+    except MeshlabError as problem:
+        yield Problem(
+            "local.network", f"this machine's routes can't be read: {problem.message}", "run as root"
+        )
+        return
+    for line in lines:
+        words = [
+            word
+            for word in line.split()[:2]
+            if word not in ("local", "broadcast", "unreachable", "multicast")
+        ]
+        try:
+            route = ipaddress.IPv4Network(words[0])
+        except (ValueError, IndexError):
+            continue  # `default`: everything has a default route
+        # A route to more than our range gives way to ours, which is narrower.
+        if route.subnet_of(ours) and layout.host_link not in line.split():
+            yield Problem(
+                "local.network",
+                f"{ours} is used already: {line.strip()}",
+                "use another one, as --set local.network=10.200",
+            )
+            return
+
+
+def _inotify(layout: Layout) -> Iterator[Problem]:
+    limit = int(Path("/proc/sys/fs/inotify/max_user_instances").read_text())
+    used = sum(1 for entry in Path("/proc").glob("[0-9]*/fd/*") if _is_inotify(entry))
+    needed = used + INOTIFY_PER_NODE * layout.node_count + INOTIFY_AIR
+    if limit < needed:
+        yield Problem(
+            "fs.inotify.max_user_instances",
+            f"is {limit}: {used} are in use, and {layout.node_count} nodes need {needed - used}",
+            f"sysctl fs.inotify.max_user_instances={max(512, needed * 2)}",
+        )
+
+
+def _is_inotify(descriptor: Path) -> bool:
+    try:
+        return descriptor.readlink().name == "anon_inode:inotify"
+    except OSError:
+        return False
+
+
+def _existing(folder: Path) -> Path:
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return folder

@@ -1,0 +1,139 @@
+"""What is remembered of a cluster between processes: its record, its lock and its claim.
+
+All of it lives in `<XDG state>/clusters/`: NAME/record.json (what was made, written before it is made),
+NAME.lock (one up or down at a time; the kernel frees it when its holder dies) and NAME.claim.json (the run
+that uses the cluster; a holder that is dead is taken over).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+
+import psutil
+
+from meshlab.clusters.local.files import write_atomically
+from meshlab.clusters.local.layout import Layout
+from meshlab.errors import ClusterBusyError, MeshlabError
+from meshlab.process import lives
+from meshlab.waiting import wait
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a cluster is and what was made for it on this machine.
+
+    key: what it was made from (nodes, network, binaries, images); another key means another cluster.
+    namespaces, link: names on this machine that are ours to remove. made_netns_dir: /run/netns was not there
+    before. started_seconds: from the first process to Ready nodes; None until then.
+    """
+
+    key: str
+    nodes: int
+    network: str
+    namespaces: tuple[str, ...]
+    link: str
+    cgroup: str
+    made_netns_dir: bool = False
+    started_seconds: float | None = None
+
+
+class State:
+    """The files that remember one cluster."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self._record = layout.root / "record.json"
+        self._lock = layout.root.with_name(f"{layout.name}.lock")
+        self._claim = layout.root.with_name(f"{layout.name}.claim.json")
+
+    def record(self) -> Record | None:
+        """What was written down, None when nothing was made (or all of it removed)."""
+        try:
+            raw = json.loads(self._record.read_text())
+        except FileNotFoundError:
+            return None
+        return Record(**{**raw, "namespaces": tuple(raw["namespaces"])})
+
+    def write(self, record: Record) -> None:
+        """Write the record down; it is on disk when this returns."""
+        write_atomically(self._record, json.dumps(asdict(record), indent=1))
+
+    def note_started(self, seconds: float) -> None:
+        """Note in the record how long the start took: from now on the cluster is whole."""
+        record = self.record()
+        assert record is not None, "a cluster that starts has a record"
+        self.write(replace(record, started_seconds=seconds))
+
+    @contextmanager
+    def locked(self, *, timeout: float) -> Iterator[None]:
+        """Hold the cluster's lock.
+
+        Raises ClusterBusyError, which names the holder, after `timeout` seconds.
+        """
+        self._lock.parent.mkdir(parents=True, exist_ok=True)
+        with self._lock.open("a+") as handle:
+
+            def take() -> bool:
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return False
+                return True
+
+            try:
+                wait(f"the lock of cluster {self.layout.name}", take, ready=bool, timeout=timeout, delay=0.1)
+            except MeshlabError as problem:
+                raise ClusterBusyError(
+                    f"cluster {self.layout.name} is being started or removed by process {self._holder()}",
+                    remedy="wait until it is done, or use another name (--set local.name=…)",
+                    retryable=True,
+                ) from problem
+            handle.truncate(0)
+            handle.write(str(os.getpid()))
+            handle.flush()
+            yield
+
+    def _holder(self) -> str:
+        return self._lock.read_text().strip() or "(unknown)"
+
+    def claim(self, run_id: str, pid: int | None = None) -> None:
+        """Say that a run uses the cluster. pid: the run's process, this one when not given.
+
+        The same run may claim it again. Raises ClusterBusyError when another run, whose process lives, has
+        it.
+        """
+        held = self.claimed_by()
+        if held is not None:
+            if held[0] == run_id:
+                return
+            raise self.busy(held)
+        holder = psutil.Process(pid)
+        content = {"run_id": run_id, "pid": holder.pid, "process_started": holder.create_time()}
+        write_atomically(self._claim, json.dumps(content))
+
+    def busy(self, held: tuple[str, int]) -> ClusterBusyError:
+        """The error for a cluster that `held` (run id, process id) uses."""
+        return ClusterBusyError(
+            f"cluster {self.layout.name} is used by run {held[0]} (process {held[1]})",
+            remedy="wait until that run has ended, or use another name and network "
+            "(--set local.name=… --set local.network=10.…)",
+        )
+
+    def claimed_by(self) -> tuple[str, int] | None:
+        """Run id and process id of the living holder, None without one."""
+        try:
+            raw = json.loads(self._claim.read_text())
+        except FileNotFoundError:
+            return None
+        return (raw["run_id"], raw["pid"]) if lives(raw["pid"], raw["process_started"]) else None
+
+    def release(self, run_id: str) -> None:
+        """Give the cluster up, if that run has it."""
+        held = self.claimed_by()
+        if held is None or held[0] == run_id:
+            self._claim.unlink(missing_ok=True)
