@@ -8,12 +8,11 @@ from pathlib import Path
 
 from meshlab.checks.base import Table, judged
 from meshlab.checks.cluster import is_unstamped, minor
+from meshlab.istio.control_plane import INJECTION_LABEL, REVISION_LABEL, SIDECAR
 from meshlab.istio.istioctl import MeshVersions, ProxyStatus
 from meshlab.kube.pods import PodSummary
 from meshlab.results import CheckResult
 
-PROXY = "istio-proxy"
-INJECTION_LABEL, REVISION_LABEL = "istio-injection", "istio.io/rev"
 NO_INJECTION = "sidecar.istio.io/inject"  # a pod label with the value "false" opts out
 # Components of the demo profile: name → label that its pods carry. Other profiles have fewer.
 CONTROL_PLANE: Mapping[str, tuple[str, str]] = {
@@ -47,7 +46,7 @@ def pod_rows(pods: Iterable[PodSummary]) -> Table:
 def has_sidecar(pod: PodSummary) -> bool:
     """Whether a pod has a running kind of sidecar: an ordinary container, or an init container that goes
     on running."""
-    return PROXY in pod.containers
+    return SIDECAR in pod.containers
 
 
 def cli(

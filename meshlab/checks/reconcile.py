@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,8 @@ from meshlab.checks.base import Table, infra_error, judged
 from meshlab.checks.scrape import Attempts
 from meshlab.checks.snapshot import Count, Scraped, Snapshot
 from meshlab.results import CheckResult, Verdict
+from meshlab.traffic.loop import TrafficResult
+from meshlab.traffic.once import RoundResult
 
 CHECK = "prometheus.reconcile"
 NO_RESPONSE = "000"  # what curl reports when no response came
@@ -17,13 +20,17 @@ VOID = "void"
 
 
 def reconcile(
-    before: Snapshot, after: Snapshot, sent: Mapping[str, int], scraped: Scraped | None = None
+    before: Snapshot,
+    after: Snapshot,
+    traffic: Sequence[TrafficResult | RoundResult],
+    scraped: Scraped | None = None,
 ) -> CheckResult:
     """Judge one window: load stopped and drained between the two snapshots' reads and the traffic between
     them.
 
-    sent: response code as curl reports it ("200"; "000": no response) → requests that the loop sent in the
-    window. scraped: Prometheus's own totals after the window; judged against the raw counters of `after`.
+    traffic: all that the sleep pod sent to productpage in the window, each loop stopped and drained; a loop
+    that lost count makes the check an infra-error. scraped: Prometheus's own totals after the window; judged
+    against the raw counters of `after`.
 
     Source reporter: the requests sent, code by code; an absent series counts as 0. Requests without a
     response are at most what the sidecar logged with code 0, the others never reached it. Destination
@@ -35,6 +42,7 @@ def reconcile(
     before and after), `sent`.
     """
     reasons = void_reasons(before, after)
+    sent = sent_by_status(traffic)
     evidence: dict[str, Any] = {
         "sent": dict(sent),
         "requests": sum(sent.values()),
@@ -49,6 +57,11 @@ def reconcile(
             f"{VOID}: {'; '.join(reasons)}",
             {**evidence, VOID: reasons},
             remedy="repeat the window; no pod and no mesh configuration may change in it",
+        )
+    lost = [error for each in traffic if isinstance(each, TrafficResult) for error in each.errors]
+    if lost:
+        return infra_error(
+            CHECK, f"the traffic loop lost count: {'; '.join(lost)}", evidence, remedy="repeat the window"
         )
     if not sum(sent.values()):
         return infra_error(
@@ -66,6 +79,14 @@ def reconcile(
         evidence,
         remedy="compare by_code and series; nothing else may call productpage from sleep meanwhile",
     )
+
+
+def sent_by_status(traffic: Sequence[TrafficResult | RoundResult]) -> dict[str, int]:
+    """HTTP status as curl reports it → requests, over all loops and rounds."""
+    sums: Counter[str] = Counter()
+    for each in traffic:
+        sums.update(each.by_status)
+    return dict(sums)
 
 
 def is_void(result: CheckResult) -> bool:

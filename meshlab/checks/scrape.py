@@ -199,7 +199,9 @@ def fetch(url: str, timeout: float = 15) -> requests.Response:
     """GET a page of a sidecar. Raises QueryError when there is no answer, or one with another status than
     200."""
     try:
-        answer = requests.get(url, timeout=timeout)
+        with requests.Session() as session:
+            session.trust_env = False  # a proxy of the environment can't reach a port-forward
+            answer = session.get(url, timeout=timeout)
     except requests.RequestException as problem:
         raise QueryError(
             f"a sidecar did not answer {url}: {problem}",

@@ -3,10 +3,12 @@ from collections.abc import Mapping
 
 import pytest
 
-from meshlab.checks.reconcile import is_void, reconcile, void_reasons
+from meshlab.checks.reconcile import is_void, void_reasons
+from meshlab.checks.reconcile import reconcile as judge
 from meshlab.checks.scrape import Attempts
 from meshlab.checks.snapshot import Count, Scraped, Snapshot
-from meshlab.results import Verdict
+from meshlab.results import CheckResult, Verdict
+from tests.unit.checks.traffic import traffic
 
 PODS = {"sleep-1": "uid-a, 0 restarts", "productpage-1": "uid-b, 0 restarts"}
 
@@ -28,6 +30,12 @@ def snapshot(
         attempts=(Attempts("outbound|9080||productpage", "10.0.0.9:9080", attempts, attempts, 0),),
         family=("istio_requests_total",),
     )
+
+
+def reconcile(
+    before: Snapshot, after: Snapshot, sent: Mapping[str, int], scraped: Scraped | None = None
+) -> CheckResult:
+    return judge(before, after, [traffic(sent)], scraped)
 
 
 BEFORE = snapshot({"200": 10}, {"200": 10}, attempts=10)
@@ -132,3 +140,10 @@ def test_prometheus_must_have_what_the_sidecars_counted() -> None:
         "Prometheus has 1 for reporter source, code 503"
         in reconcile(BEFORE, AFTER, {"200": 30}, more).summary
     )
+
+
+def test_several_loops_are_added_up_and_one_that_lost_count_makes_no_verdict() -> None:
+    assert judge(BEFORE, AFTER, [traffic({"200": 12}), traffic({"200": 18})]).verdict is Verdict.PASS
+    result = judge(BEFORE, AFTER, [traffic({"200": 30}, errors=("the stream broke",))])
+    assert result.verdict is Verdict.INFRA_ERROR
+    assert "the stream broke" in (result.reason or "")

@@ -1,0 +1,56 @@
+"""The sidecar's own metrics, read where Prometheus reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from meshlab.checks.base import Table, judged
+from meshlab.checks.scrape import EMBEDDED_PREFIX, REQUESTS, STATS_PATH, STATS_PORT, Sample, families
+from meshlab.results import CheckResult
+
+
+def scrape(pod: str, samples: Sequence[Sample], *, lines: int) -> CheckResult:
+    """productpage's sidecar exports the request metrics, and they counted requests that reached it.
+
+    pod: the pod that was read. samples: its `istio_requests_total` in standard form. lines: of the whole
+    answer, to tell an empty page from one without these metrics. The evidence says under which name they
+    are exported: `istio_*` by Istio's own proxy, `envoy_istio_*` by the embedded distribution (`istio_*`
+    once in Prometheus). Evidence: `family`, `lines`, table `series`.
+    """
+    names = families(samples)
+    received = [s for s in samples if s.get("reporter") == "destination" and s.value > 0]
+    problems = []
+    if not samples:
+        problems.append(
+            f"{pod} exports no {REQUESTS} and no {EMBEDDED_PREFIX}{REQUESTS} on port {STATS_PORT} "
+            f"({lines} lines in all)"
+        )
+    elif not received:
+        problems.append(
+            f"{pod} exports {len(samples)} series of {names[0]}, none of a request that reached it"
+        )
+    total = sum(s.value for s in received)
+    return judged(
+        "envoy.scrape",
+        problems,
+        f"{pod}: {len(samples)} series of {', '.join(names)}, {total:.0f} requests received, {lines} lines",
+        {"pod": pod, "url": f":{STATS_PORT}{STATS_PATH}", "family": list(names), "lines": lines}
+        | {"series": series_rows(samples)},
+        remedy="send a request first; if none comes up, look at the mesh's telemetry configuration",
+    )
+
+
+def series_rows(samples: Iterable[Sample]) -> Table:
+    """Counters as rows of a table, the labels first that tell them apart."""
+    return [
+        {
+            "reporter": s.get("reporter"),
+            "source": s.get("source_workload"),
+            "destination": s.get("destination_workload"),
+            "response_code": s.get("response_code"),
+            "connection_security_policy": s.get("connection_security_policy"),
+            "response_flags": s.get("response_flags"),
+            "value": s.value,
+        }
+        for s in samples
+    ]
