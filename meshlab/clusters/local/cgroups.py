@@ -29,10 +29,15 @@ V2_CONTROLLERS = (
 
 @dataclass(frozen=True)
 class Hierarchies:
-    """Where the machine's cgroup hierarchies are mounted. unified: there is one, of version 2."""
+    """Where the machine's cgroup hierarchies are mounted.
+
+    mounts: those with controllers, where we make our cgroups. unified: there is one, of version 2. bare: the
+    version 2 hierarchy of a hybrid machine, without controllers; runc makes cgroups there all the same.
+    """
 
     mounts: tuple[Path, ...]
     unified: bool
+    bare: tuple[Path, ...] = ()
 
     @classmethod
     def here(cls, mountinfo: Path = Path("/proc/self/mountinfo")) -> Hierarchies:
@@ -46,8 +51,8 @@ class Hierarchies:
             kind = right.split()[0]
             if kind in first:
                 first[kind].append(Path(left.split()[4]))
-        v1 = tuple(dict.fromkeys(first["cgroup"]))
-        return cls(v1, False) if v1 else cls(tuple(first["cgroup2"][:1]), True)
+        v1, v2 = tuple(dict.fromkeys(first["cgroup"])), tuple(first["cgroup2"][:1])
+        return cls(v1, False, v2) if v1 else cls(v2, True)
 
     def make(self, top: str, children: Iterable[str]) -> None:
         """Make the cgroup `top` and its children in every hierarchy.
@@ -79,7 +84,8 @@ class Hierarchies:
 
     def folders(self, top: str) -> list[Path]:
         """The cgroup's folders and all below it, in every hierarchy, deepest first."""
-        found = [folder for mount in self.mounts for folder, _, _ in os.walk(mount / top, topdown=False)]
+        places = (*self.mounts, *self.bare)
+        found = [folder for mount in places for folder, _, _ in os.walk(mount / top, topdown=False)]
         return [Path(folder) for folder in found]
 
     def processes(self, top: str) -> frozenset[int]:

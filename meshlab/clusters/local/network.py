@@ -37,11 +37,9 @@ def _make_namespace(file: Path, runner: Runner) -> None:
 
 
 def _forward(netns: Path, runner: Runner) -> None:
-    # rp_filter: a new namespace inherits the machine's setting, and a strict one drops what kube-proxy redirects.
-    settings = ("ip_forward=1", "conf/all/rp_filter=0", "conf/default/rp_filter=0")
-    script = "; ".join(
-        f"echo {value} >/proc/sys/net/ipv4/{name}" for name, value in (s.split("=") for s in settings)
-    )
+    # rp_filter: a new namespace inherits the machine's; a strict one drops what kube-proxy redirects.
+    folder = "/proc/sys/net/ipv4"
+    script = f"echo 1 >{folder}/ip_forward; for i in all default; do echo 0 >{folder}/conf/$i/rp_filter; done"
     runner.run(inside(netns, ("sh", "-ec", script)), timeout=STEP)
 
 
