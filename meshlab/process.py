@@ -9,11 +9,15 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
 
-from meshlab.errors import ProcessError
+import psutil
+
+from meshlab.errors import ProcessError, WaitTimeout
+from meshlab.waiting import wait
 
 log = logging.getLogger(__name__)
 TAIL = 2000  # characters of output that an error repeats
@@ -62,7 +66,10 @@ class Runner(Protocol):
 
 
 class SystemRunner:
-    """The machine's own programs."""
+    """The machine's own programs. grace: seconds between SIGTERM and SIGKILL, of a command that must end."""
+
+    def __init__(self, *, grace: float = 3.0) -> None:
+        self._grace = grace
 
     def run(
         self,
@@ -94,46 +101,48 @@ class SystemRunner:
                 stdin=subprocess.PIPE if input is not None else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                text=True,
+                encoding="utf-8",
                 errors="replace",
                 cwd=cwd,
                 env={**os.environ, **env} if env else None,
                 start_new_session=True,
             )
         except OSError as problem:
-            raise ProcessError(
-                f"{words[0]} can't be started: {problem.strerror or problem}",
-                argv=words,
-                remedy=remedy or f"install {Path(words[0]).name}, or put it on PATH",
-            ) from problem
+            raise _not_started(words, cwd, problem, remedy) from problem
         out: list[str] = []
         err: list[str] = []
-        readers = [
-            threading.Thread(target=_read, args=(child.stdout, out, None), daemon=True),
-            threading.Thread(target=_read, args=(child.stderr, err, on_line), daemon=True),
-        ]
-        for reader in readers:
-            reader.start()
         try:
-            ended = _feed_and_await(child, input, start + timeout, stop)
+            threads = [
+                threading.Thread(target=_read, args=(child.stdout, out, None), daemon=True),
+                threading.Thread(target=_read, args=(child.stderr, err, on_line), daemon=True),
+            ]
+            if input is not None:
+                # A thread of its own: a command that does not read must not outlive its deadline.
+                threads.append(threading.Thread(target=_feed, args=(child.stdin, input), daemon=True))
+            for thread in threads:
+                thread.start()
+            ended = _await(child, start + timeout, stop)
+            if ended:
+                end_group(child, self._grace)
+            for thread in threads:
+                thread.join(timeout=5)
         except BaseException:  # a signal handler's exception must not leave the child behind
-            end_group(child)
+            end_group(child, self._grace)
             raise
-        for reader in readers:
-            reader.join(timeout=5)
         done = Completed(words, child.returncode, "".join(out), "".join(err), time.monotonic() - start)
         if ended:
+            tail = (done.stderr.strip() or done.stdout.strip())[-TAIL:]
             raise ProcessError(
-                f"{words[0]} {ended} after {done.seconds:.0f} s",
+                f"{_shown(words)} {ended} after {done.seconds:.0f} s; it last said: {tail or 'nothing'}",
                 argv=words,
-                output=(done.stderr or done.stdout)[-TAIL:],
+                output=tail,
                 remedy=remedy,
                 retryable=ended == "ran past its deadline",
             )
         if check and done.returncode != 0:
             tail = (done.stderr.strip() or done.stdout.strip())[-TAIL:]
             raise ProcessError(
-                f"{' '.join(words)[:300]} ended with {done.returncode}: {tail}",
+                f"{_shown(words)} ended with {done.returncode}: {tail}",
                 argv=words,
                 returncode=done.returncode,
                 output=tail,
@@ -169,52 +178,84 @@ class SystemRunner:
                     start_new_session=new_session,
                 )
             except OSError as problem:
-                raise ProcessError(
-                    f"{words[0]} can't be started: {problem.strerror or problem}", argv=words
-                ) from problem
+                raise _not_started(words, cwd, problem) from problem
 
 
-def _read(pipe: IO[str] | None, into: list[str], on_line: Callable[[str], None] | None) -> None:
-    assert pipe is not None
+def _shown(words: Sequence[str]) -> str:
+    return " ".join(words)[:300]
+
+
+def _not_started(
+    words: tuple[str, ...], cwd: Path | None, problem: OSError, remedy: str = ""
+) -> ProcessError:
+    if cwd is not None and not cwd.is_dir():
+        return ProcessError(
+            f"{words[0]} can't be started in {cwd}: there is no such folder",
+            argv=words,
+            remedy=remedy or f"make the folder {cwd}",
+        )
+    return ProcessError(
+        f"{words[0]} can't be started: {problem.strerror or problem}",
+        argv=words,
+        remedy=remedy or f"install {Path(words[0]).name}, or put it on PATH",
+    )
+
+
+def _read(pipe: IO[str], into: list[str], on_line: Callable[[str], None] | None) -> None:
     for line in pipe:
         into.append(line)
         if on_line:
             on_line(line.rstrip("\n"))
 
 
-def _feed_and_await(
-    child: subprocess.Popen[str], text: str | None, deadline: float, stop: threading.Event | None
-) -> str:
-    """Wait for the child; returns "" when it ended by itself, else why it was ended."""
-    if text is not None:
-        assert child.stdin is not None
-        try:
-            child.stdin.write(text)
-            child.stdin.close()
-        except BrokenPipeError:
-            log.debug("the command closed its input early")
+def _feed(pipe: IO[str], text: str) -> None:
+    try:
+        with pipe:
+            pipe.write(text)
+    except BrokenPipeError:
+        log.debug("the command closed its input early")
+
+
+def _await(child: subprocess.Popen[str], deadline: float, stop: threading.Event | None) -> str:
+    """Wait for the child; returns "" when it ended by itself, else why it must be ended."""
     while True:
         try:
             child.wait(timeout=max(0.0, min(0.25 if stop else 3600.0, deadline - time.monotonic())))
             return ""
         except subprocess.TimeoutExpired:
             if stop is not None and stop.is_set():
-                end_group(child)
                 return "was stopped"
             if time.monotonic() >= deadline:
-                end_group(child)
                 return "ran past its deadline"
 
 
 def end_group(child: subprocess.Popen[str] | subprocess.Popen[bytes], grace: float = 3.0) -> None:
-    """End a process group that we started: SIGTERM, and SIGKILL after `grace` seconds."""
-    for signum in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(child.pid, signum)
-        except ProcessLookupError:
-            break
-        try:
-            child.wait(timeout=grace)
-            break
-        except subprocess.TimeoutExpired:
-            continue
+    """End a process group that we started, all its members: SIGTERM, and SIGKILL after `grace` seconds."""
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGTERM)
+        with suppress(WaitTimeout):
+            wait("the end", lambda: _group_ended(child), ready=bool, timeout=grace, delay=0.02)
+        os.killpg(child.pid, signal.SIGKILL)
+    with suppress(subprocess.TimeoutExpired):
+        child.wait(timeout=grace)
+
+
+def _group_ended(child: subprocess.Popen[str] | subprocess.Popen[bytes]) -> bool:
+    child.poll()  # reaps the leader, which would stay in its group as a zombie
+    try:
+        os.killpg(child.pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def lives(pid: int, began: float) -> bool:
+    """Whether the process that began then (seconds since the epoch) still runs, and its pid is not another's.
+
+    A zombie does not live. The kernel counts a begin from the boot, whose own moment wanders by a second.
+    """
+    try:
+        process = psutil.Process(pid)
+        return abs(process.create_time() - began) < 2 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

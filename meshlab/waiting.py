@@ -93,6 +93,13 @@ def wait(
             seen = text
         waited = clock.now() - start
         if waited >= timeout:
-            cause = explain() if explain else ""
+            cause = _cause(explain) if explain else ""
             raise WaitTimeout(what, last=f"{seen}; {cause}" if cause else seen, seconds=waited, remedy=remedy)
         clock.sleep(min(delay, max(timeout - waited, 0.0)))
+
+
+def _cause(explain: Callable[[], str]) -> str:
+    try:
+        return explain()
+    except MeshlabError as problem:  # the timeout is the news, not that its cause stays unknown
+        return f"its cause is not known: {problem.message}"
