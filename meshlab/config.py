@@ -1,5 +1,4 @@
-"""Where a `LabConfig` comes from: defaults, then the config file, then variables, then flags. Judged
-together, once.
+"""Where a `LabConfig` comes from: defaults, the config file, variables, --set, flags; the later wins.
 
 Every source is read as text, so that one pass of the settings model names all problems of all sources.
 """
@@ -7,7 +6,6 @@ Every source is read as text, so that one pass of the settings model names all p
 from __future__ import annotations
 
 import difflib
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +17,10 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDic
 from pydantic_settings.exceptions import SettingsError
 
 from meshlab.errors import Problem
-from meshlab.settings import ENV_PREFIX, LabConfig
+from meshlab.settings import ENV_PREFIX, LabConfig, variables
+
+
+VARIABLES = "variables"  # as the origin of a value
 
 
 class _Variables(LabConfig, BaseSettings):
@@ -32,11 +33,10 @@ class _Variables(LabConfig, BaseSettings):
 class Loaded:
     """What loading gave: the configuration, the problems, and the top-level names that a problem touches.
 
-    With problems, `config` holds defaults in place of what was wrong, good for finding further problems only;
-    it is None where not even that is possible.
+    With problems, `config` holds defaults in place of what was wrong, good for finding further problems only.
     """
 
-    config: LabConfig | None
+    config: LabConfig
     problems: list[Problem] = field(default_factory=list)
     spoiled: set[str] = field(default_factory=set)
 
@@ -57,7 +57,7 @@ def load(
     merged: dict[str, Any] = {}
     for name, source in (
         (str(config_file), _from_file(config_file, problems)),
-        ("environment", _from_environment(dict(os.environ if environ is None else environ), problems)),
+        (VARIABLES, _from_environment(variables() if environ is None else environ, problems)),
         ("--set", _from_sets(sets, problems)),
     ):
         _merge(merged, source, origin, name)
@@ -66,13 +66,11 @@ def load(
     try:
         return Loaded(LabConfig.model_validate(merged), problems)
     except ValidationError as wrong:
-        spoiled = set()
-        for fault in wrong.errors():
-            key = ".".join(str(part) for part in fault["loc"])
-            spoiled.add(str(fault["loc"][0]))
-            problems.append(_problem(fault, key, origin))
-        rest = {name: value for name, value in merged.items() if name not in spoiled}
-        return Loaded(LabConfig.model_validate(rest), problems, spoiled)
+        faults = wrong.errors()
+    problems += [_problem(fault, origin) for fault in faults]
+    spoiled = {str(fault["loc"][0]) for fault in faults}
+    rest = {name: value for name, value in merged.items() if name not in spoiled}
+    return Loaded(LabConfig.model_validate(rest), problems, spoiled)
 
 
 # Dotted setting → the flag that sets it. The command line builds its parser from this, the messages name it.
@@ -128,23 +126,28 @@ def _from_file(path: Path | None, problems: list[Problem]) -> dict[str, Any]:
         remedy = "write `key: value` lines; keys are those of --help"
         problems.append(Problem(where, "holds no mapping of settings", remedy))
         return {}
-    return content
+    return {
+        str(key): value for key, value in content.items() if value is not None
+    }  # `local:` alone says nothing
 
 
-def _from_environment(environ: dict[str, str], problems: list[Problem]) -> dict[str, Any]:
-    ours = {name: value for name, value in environ.items() if name.upper().startswith(ENV_PREFIX)}
-    for name in list(ours):
+def _from_environment(environ: Mapping[str, str], problems: list[Problem]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in environ.items():
+        if not name.upper().startswith(ENV_PREFIX) or not value:  # an empty variable is as good as none
+            continue
         head = name[len(ENV_PREFIX) :].lower().split("__")[0]
         if head not in LabConfig.model_fields:
-            del ours[name]
-            problems.append(Problem(name, "is no setting", _closest(head, LabConfig.model_fields)))
-    source = EnvSettingsSource(_Variables, env_prefix=ENV_PREFIX, env_nested_delimiter="__")
-    source.env_vars = {name.lower(): value for name, value in ours.items()}
-    try:
-        return source()
-    except SettingsError as wrong:
-        problems.append(Problem(f"{ENV_PREFIX}…", str(wrong), "give lists and sections as JSON"))
-        return {}
+            problems.append(Problem(name, "is no setting", closest(head, LabConfig.model_fields)))
+            continue
+        # One at a time, so that one that can't be read does not hide the others.
+        source = EnvSettingsSource(_Variables)
+        source.env_vars = {name.lower(): value}
+        try:
+            _merge(found, source(), {}, "")
+        except SettingsError:
+            problems.append(Problem(name, f"is no valid JSON: {value!r}", "give lists and sections as JSON"))
+    return found
 
 
 def _from_sets(words: Iterable[str], problems: list[Problem]) -> dict[str, Any]:
@@ -185,24 +188,32 @@ def _merge(
             origin[dotted] = name
 
 
-def _problem(fault: Any, key: str, origin: Mapping[str, str]) -> Problem:
-    source = origin.get(key) or next((o for k, o in origin.items() if key.startswith(k)), "")
-    where = (
-        source if source.startswith("--") and source != "--set" else f"{key} ({source})" if source else key
-    )
+def _problem(fault: Any, origin: Mapping[str, str]) -> Problem:
+    key = ".".join(str(part) for part in fault["loc"])
+    source = next((name for known, name in origin.items() if f"{key}.".startswith(f"{known}.")), "")
+    if source == VARIABLES:
+        where = ENV_PREFIX + key.upper().replace(".", "__")
+    elif source == "--set":
+        where = f"--set {key}"
+    else:
+        where = source if source.startswith("--") or not source else f"{key} (in {source})"
+    where = where or key
     given = "" if isinstance(fault["input"], (dict, list)) else f" {str(fault['input'])!r}"
     if fault["type"] == "extra_forbidden":
-        return Problem(where, "is no setting", _closest(key, keys()))
+        return Problem(where, "is no setting", closest(key, keys()))
     if fault["type"] == "literal_error":
         return Problem(where, f"unknown value{given}", f"one of: {fault['ctx']['expected']}")
-    described = keys().get(key, "")
-    return Problem(
-        where,
-        f"{fault['msg'][:1].lower()}{fault['msg'][1:]}{', not' + given if given else ''}",
-        described or "see --help",
-    )
+    if fault["type"] in ("model_type", "model_attributes_type"):
+        inner = ", ".join(name for name in keys() if name.startswith(f"{key}."))
+        return Problem(where, f"is a section, not a value{given}", f"set one of: {inner}")
+    described = next((text for name, text in keys().items() if f"{key}.".startswith(f"{name}.")), "")
+    said = f"{fault['msg'][:1].lower()}{fault['msg'][1:]}{', not' + given if given else ''}"
+    if fault["type"] == "string_type":
+        described = f"put it in quotes; {described}"
+    return Problem(where, said, described or "see --help")
 
 
-def _closest(name: str, names: Iterable[str]) -> str:
+def closest(name: str, names: Iterable[str]) -> str:
+    """A remedy for a name that does not exist: the ones that look like it."""
     near = difflib.get_close_matches(name, list(names), n=3, cutoff=0.5)
-    return f"did you mean {' or '.join(near)}?" if near else "see --help for all settings"
+    return f"did you mean {' or '.join(near)}?" if near else "see --help for all of them"

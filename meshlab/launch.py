@@ -13,15 +13,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
+from typing import Any
 
 from rich.console import Console
 
 from meshlab.cli import judge, parse, parser
 from meshlab.clusters.local import child as local_child
+from meshlab.clusters.provider import provider_of
 from meshlab.errors import InputError, Interrupted, MeshlabError
 from meshlab.ledger import Entry, Ledger
-from meshlab.runs import RunRef, create
-from meshlab.settings import LabConfig, Machine
+from meshlab.result_file import finish
+from meshlab.runs import RunRef, create, record, step, tell
+from meshlab.settings import LabConfig, Machine, quieten_prefect
+from meshlab.terminal import View, closing
 
 log = logging.getLogger(__name__)
 
@@ -45,19 +49,41 @@ def prepared() -> Launch | None:
     return launch
 
 
-def launch(program: str, description: str, arguments: list[str]) -> Launch:
+def main(arguments: list[str], *, program: str, about: str, load: Callable[[], Callable[..., Any]]) -> int:
+    """The whole command line of a flow; returns the exit code.
+
+    load: imports the flow (and Prefect with it) and returns it; called while the cluster is already coming up.
+    """
+    launch = prepare(program, about, arguments)
+    console, signum = Console(), None
+    try:
+        with View(console).showing():
+            console.print(f"run {launch.run.run_id}  →  {launch.run.directory}", highlight=False, soft_wrap=True)
+            load()(launch.config, return_state=True)
+    except KeyboardInterrupt as problem:
+        signum = problem.signum if isinstance(problem, Interrupted) else signal.SIGINT
+    except Exception as problem:  # noqa: BLE001 - the flow ends itself; this is Prefect failing before or after it
+        record(launch.run, {"event": "step", "name": "flow", "state": "failed", "seconds": 0.0, "attempts": 1, "reason": str(problem)})
+    with signals_wait():
+        if prepared() is not None and launch.child is not None:
+            _abandon(launch)
+        code, result = finish(launch.run, optional=launch.config.checks.optional, signum=signum)
+    closing(console, result, code, str(launch.run.directory), next_commands(launch.config, code))
+    return code
+
+
+def prepare(program: str, about: str, arguments: list[str]) -> Launch:
     """Judge the command line, then make run directory and ledger, then start the cluster.
 
     Exits with 2, every problem named, before anything is touched, when the input is bad.
     """
     global _prepared
     machine = Machine.here()
+    quieten_prefect()
     try:
-        config = judge(parse(arguments, parser(program, description)), machine)
+        config = judge(parse(arguments, parser(program, about)), machine)
     except InputError as problem:
-        Console(stderr=True).print(
-            f"{program}: {problem.message}", highlight=False, markup=False, soft_wrap=True
-        )
+        Console(stderr=True).print(f"{program}: {problem.message}", highlight=False, markup=False, soft_wrap=True)
         sys.exit(2)
     signals_raise()
     try:
@@ -72,6 +98,25 @@ def launch(program: str, description: str, arguments: list[str]) -> Launch:
         sys.exit(3)
     _prepared = Launch(config, run, child)
     return _prepared
+
+
+def _abandon(launch: Launch) -> None:
+    """The flow never began: end the `up` that was started for it, and remove what it made."""
+    assert launch.child is not None
+    local_child.end(launch.child)
+    machine = Machine.here()
+    with step(launch.run, "remove-cluster"):
+        provider_of(launch.config, machine, launch.run.run_id).down(progress=tell)
+    ledger = Ledger.open(machine, launch.run)
+    ledger.gone(Entry("cluster", launch.config.local.name, "local"))
+    ledger.close()
+
+
+def next_commands(config: LabConfig, code: int) -> list[str]:
+    """What a reader may want to type next."""
+    if config.keep or (config.keep_on_failure and code):
+        return ["make down   (removes the lab that was kept)"]
+    return ["make lab ARGS=--keep   (leaves the lab up to look around)"] if code == 0 else ["make lab ARGS=--keep-on-failure"]
 
 
 def addons_of(config: LabConfig) -> tuple[str, ...]:

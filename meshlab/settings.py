@@ -6,6 +6,8 @@ Nothing else reads the environment.
 from __future__ import annotations
 
 import os
+import pwd
+from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,6 +17,11 @@ Provider = Literal["local", "existing", "gke"]
 Distribution = Literal["embedded", "release"]
 Images = Literal["embedded", "official"]
 ENV_PREFIX = "MESHLAB_"
+
+
+def variables() -> dict[str, str]:
+    """This process's environment. Children inherit it (see `meshlab.process`); nothing else looks at it."""
+    return dict(os.environ)
 
 
 class Section(BaseModel):
@@ -215,8 +222,8 @@ class Machine(Section):
 
         XDG Base Directory specification: unset or relative values fall back to the defaults.
         """
-        env = dict(os.environ) if environ is None else environ
-        home = Path(env.get("HOME") or "/root")
+        env = variables() if environ is None else environ
+        home = Path(env.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir)
 
         def folder(variable: str, default: str) -> Path:
             given = Path(env.get(variable) or "")
@@ -229,3 +236,19 @@ class Machine(Section):
             path=env.get("PATH", os.defpath),
             kubeconfig=env.get("KUBECONFIG", ""),
         )
+
+
+def quieten_prefect(environ: MutableMapping[str, str] | None = None) -> None:
+    """Keep Prefect's own lines off the terminal, which the lab draws itself; the logs in its UI stay whole.
+
+    Whatever the user has set stays. The start-up timeout is raised because the default of 20 s is hit on a busy machine.
+    """
+    env = os.environ if environ is None else environ
+    for name, value in (
+        ("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL"),
+        ("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL"),
+        ("PREFECT_SERVER_ANALYTICS_ENABLED", "false"),
+        ("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120"),
+        ("DO_NOT_TRACK", "1"),
+    ):
+        env.setdefault(name, value)

@@ -9,6 +9,7 @@ from meshlab.checks.base import run_check
 from meshlab.checks.leftovers import teardown_nothing_left
 from meshlab.clusters.base import ClusterRef, Leftovers
 from meshlab.clusters.local import child as local_child
+from meshlab.clusters.local.cluster import LocalCluster
 from meshlab.clusters.provider import provider_of
 from meshlab.launch import addons_of
 from meshlab.ledger import Entry, Ledger
@@ -53,6 +54,16 @@ def remove_cluster(run: RunRef, config: LabConfig, child: local_child.UpChild | 
         local_child.end(child)
     provider_of(config, machine, run.run_id).down(progress=tell)
     Ledger.open(machine, run).gone(Entry("cluster", config.local.name, "local"))
+
+
+@lab_task("release-cluster", tags=("cluster", "teardown"))
+def release_cluster(run: RunRef, config: LabConfig) -> None:
+    """Leave the cluster up for whoever comes next: the run no longer holds it, and no longer owes its removal."""
+    if config.cluster == "local":
+        LocalCluster(config.local, Machine.here(), run_id=run.run_id).release()
+    ledger = Ledger.open(Machine.here(), run)
+    for entry in ledger.entries():
+        ledger.gone(entry)
 
 
 @lab_task("check-teardown", tags=("check", "teardown"))

@@ -6,12 +6,16 @@ from collections.abc import Sequence
 
 import kubernetes
 
+from meshlab import app
 from meshlab.checks import app as app_checks
 from meshlab.checks import cluster as cluster_checks
+from meshlab.checks import envoy as envoy_checks
 from meshlab.checks import istio as istio_checks
 from meshlab.checks.base import run_check
+from meshlab.checks.scrape import SidecarReader, parse_stats
 from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local import build
+from meshlab.errors import KubeError
 from meshlab.istio.distribution import Distribution
 from meshlab.kube.client import Kube
 from meshlab.kube.kubectl import client_version
@@ -20,11 +24,14 @@ from meshlab.report.tables import pod_rows
 from meshlab.results import CheckResult
 from meshlab.runs import RunRef, record_check, record_facts
 from meshlab.settings import LabConfig, Machine
+from meshlab.traffic.once import n_requests
+from meshlab.traffic.source import find_source
 from tasks.common import kube_of, lab_task
 from tasks.istio import istioctl_of
 from tasks.report import publish_table
 
 SYSTEM = "istio-system"
+IMAGE_PREFIX = "localhost/"  # of every image that this project makes
 
 
 @lab_task("check-cluster", tags=("check",))
@@ -92,6 +99,52 @@ def check_istio(run: RunRef, config: LabConfig, cluster: ClusterRef, distributio
             ),
         ],
     )
+
+
+@lab_task("check-app", tags=("check", "app"))
+def check_app(run: RunRef, config: LabConfig, cluster: ClusterRef) -> list[CheckResult]:
+    """app.bookinfo, app.productpage, envoy.scrape; notes which images run."""
+    kube, namespace = kube_of(cluster), config.namespace
+
+    def bookinfo() -> CheckResult:
+        pods = kube.pods(namespace)
+        record_facts(run, images=images_of(pods))
+        names = [workload.name for workload in app.WORKLOADS]
+        return app_checks.bookinfo(names, kube.objects("apps/v1", "Deployment", namespace), pods)
+
+    def productpage() -> CheckResult:
+        source = find_source(kube, namespace, app.SLEEPER.selector)
+        url = f"{app.PRODUCTPAGE.app}:{app.PORT}{app.PAGE_PATH}"
+        return app_checks.productpage(
+            n_requests(
+                kube, namespace, source.pod, url, config.app.page_requests, container=source.container,
+                expect=app.PAGE_TITLE,
+            )
+        )  # fmt: skip
+
+    def scrape() -> CheckResult:
+        pod = next((p for p in kube.pods(namespace, app.PRODUCTPAGE.selector) if p.is_ready and not p.deleting), None)
+        if pod is None:
+            raise KubeError(f"no Ready pod of {app.PRODUCTPAGE.name} in {namespace}", remedy="look at check app.bookinfo")
+        with SidecarReader(kube, namespace) as reader:
+            text = reader.stats_text(pod.name)
+        (run.evidence / "envoy-stats-productpage.txt").write_text(text, encoding="utf-8")
+        return envoy_checks.scrape(pod.name, parse_stats(text), lines=len(text.splitlines()))
+
+    return _record(
+        run,
+        [run_check("app.bookinfo", bookinfo), run_check("app.productpage", productpage), run_check("envoy.scrape", scrape)],
+    )
+
+
+def images_of(pods: Sequence[PodSummary]) -> dict[str, dict[str, str | bool]]:
+    """Workload → its image, and whether this project made it. A workload is its Deployment's name."""
+    found: dict[str, dict[str, str | bool]] = {}
+    for pod in pods:
+        workload = "-".join(pod.name.split("-")[:-2]) or pod.name
+        image = next((image for name, image in zip(pod.containers, pod.images, strict=False) if name != "istio-proxy"), "")
+        found[workload] = {"image": image, "ours": image.startswith(IMAGE_PREFIX)}
+    return found
 
 
 def lab_pods(kube: Kube, config: LabConfig) -> list[PodSummary]:

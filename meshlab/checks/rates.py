@@ -104,17 +104,15 @@ def rate_5m(
             problems.append(f"{_pair(labels)}: {wrong}")
     for reporter in ("source", "destination"):
         if not any(r["reporter"] == reporter and r["source"] == "sleep" and r["answer"] for r in rows):
-            problems.append(
-                f"no rate of sleep's calls by the {reporter} reporter: "
-                f"{explain_miss(client, f'''{RATE_OF[:-1]},source_app="sleep",reporter="{reporter}"}}''')}"
-            )
+            wanted = RATE_OF.replace("}", f',source_app="sleep",reporter="{reporter}"}}')
+            problems.append(f"no rate of sleep's calls ({reporter} reporter): {explain_miss(client, wanted)}")
     own = sum(r["answer"] or 0.0 for r in rows if r["reporter"] == "source" and r["source"] == "sleep")
     covered = max((r["covered_seconds"] for r in rows), default=0.0)
     worst = max((r["deviation"] or 0.0 for r in rows), default=0.0)
     return judged(
         CHECK,
         problems,
-        f"{len(rates)} series, sleep {own:.3f}/s over 5 min (asked {asked_rate:.3f}/s, {covered:.0f} s of it scraped), "
+        f"{len(rates)} series, sleep {own:.3f}/s over 5 min (asked {asked_rate:.3f}/s, {covered:.0f} s scraped), "
         f"largest deviation {worst:.2%}",
         {"query": f"rate({RATE_OF}[5m])", "at": reading.at, "asked_rate": asked_rate, "series": rows},
         remedy="compare the table's samples with the answer; a series that just began has few",

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from meshlab.addons.query import PrometheusClient, RangeSamples
 from meshlab.checks.base import Table
-from meshlab.checks.scrape import Attempts, Sample, SidecarReader, families
-from meshlab.errors import QueryError
+from meshlab.checks.scrape import REQUESTS, Attempts, Sample, SidecarReader, families
+from meshlab.errors import QueryError, WaitTimeout
 from meshlab.kube.client import Kube
 from meshlab.kube.pods import PodSummary
 from meshlab.waiting import Clock, wait
@@ -143,6 +144,77 @@ def is_pair(sample: Sample, reporter: str, namespace: str) -> bool:
     if reporter == "source":
         return sample.get("destination_service_name") == DESTINATION_APP
     return sample.get("destination_app") == DESTINATION_APP
+
+
+def take_scraped(
+    client: PrometheusClient,
+    after: Snapshot,
+    namespace: str,
+    *,
+    timeout: float = 60,
+    clock: Clock | None = None,
+) -> Scraped:
+    """What Prometheus has of the counters that `after` read raw, once each pod was scraped twice since and
+    both agree.
+
+    Only series of the snapshot's pods count, and one that is not there counts as 0. When the deadline
+    (`timeout` seconds) passes first, what was scraped last is returned, to be judged. Raises QueryError,
+    WaitTimeout when there was no answer at all.
+    """
+    since = client.query("time()")[0].value
+    last: list[Scraped] = []
+
+    def look() -> bool:
+        at = client.query("time()")[0].value
+        window = max(at - since, 1.0)
+        up = client.range_samples(f'up{{namespace="{namespace}"}}', window, at=at)
+        scrapes = {s.labels.get("pod", ""): sum(when > since for when, _ in s.points) for s in up}
+        series = [s for each in _selectors(namespace) for s in client.range_samples(each, window, at=at)]
+        series = [s for s in series if s.labels.get("pod") in after.pods]
+        last.append(_scraped(series, min((scrapes.get(pod, 0) for pod in after.pods), default=0)))
+        settled = all(len(s.points) >= SETTLED and s.points[-1][1] == s.points[-2][1] for s in series)
+        return settled and last[-1].scrapes >= SETTLED
+
+    try:
+        wait(
+            "two scrapes in a row that agree, of each pod that was read",
+            look,
+            ready=bool,
+            describe=lambda _: f"{last[-1].scrapes} scrapes, {len(last[-1].series)} series",
+            timeout=timeout,
+            clock=clock,
+        )
+    except WaitTimeout:
+        if not last:
+            raise
+    return last[-1]
+
+
+def _selectors(namespace: str) -> tuple[str, str]:
+    caller = f'source_workload="{SOURCE_APP}",source_workload_namespace="{namespace}"'
+    return (
+        f'{REQUESTS}{{reporter="source",{caller},destination_service_name="{DESTINATION_APP}"}}',
+        f'{REQUESTS}{{reporter="destination",{caller},destination_app="{DESTINATION_APP}"}}',
+    )
+
+
+def _scraped(series: Sequence[RangeSamples], scrapes: int) -> Scraped:
+    totals: dict[tuple[str, str], float] = defaultdict(float)
+    rows: Table = []
+    for each in (s for s in series if s.points):
+        when, value = each.points[-1]
+        reporter, code = each.labels.get("reporter", ""), each.labels.get("response_code", "")
+        totals[reporter, code] += value
+        rows.append(
+            {
+                "pod": each.labels.get("pod", ""),
+                "reporter": reporter,
+                "response_code": code,
+                "value": value,
+                "scraped": when,
+            }
+        )
+    return Scraped(dict(totals), scrapes, rows)
 
 
 def _pods(kube: Kube, namespace: str, app: str) -> list[PodSummary]:

@@ -129,7 +129,9 @@ class Kube:
         not."""
         dynamic = self.dynamic
         with self._discovery, api_errors(f"find kind {kind} of {api_version}"):
-            return dynamic.resources.get(api_version=api_version, kind=kind)
+            # Without the prefix the library would ask every group for its "v1".
+            prefix = "apis" if "/" in api_version else "api"
+            return dynamic.resources.get(prefix=prefix, api_version=api_version, kind=kind)
 
     def forget_discovery(self) -> None:
         """Ask the cluster anew which kinds it knows: after CustomResourceDefinitions came or went."""
@@ -268,7 +270,7 @@ class Kube:
                 core.connect_get_namespaced_pod_portforward,
                 pod,
                 namespace,
-                ports=port,
+                ports=str(port),
                 binary=True,
                 _preload_content=False,
             )

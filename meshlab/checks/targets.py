@@ -1,0 +1,124 @@
+"""What Prometheus scrapes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from meshlab.addons.query import PrometheusClient, Target
+from meshlab.checks.base import judged
+from meshlab.checks.istio import has_sidecar
+from meshlab.errors import WaitTimeout
+from meshlab.kube.pods import PodSummary
+from meshlab.results import CheckResult
+from meshlab.waiting import Clock, wait
+
+NODE_JOBS = ("kubernetes-nodes", "kubernetes-nodes-cadvisor")
+SINGLE_JOBS = ("kubernetes-apiservers", "prometheus")
+
+
+def targets(
+    client: PrometheusClient,
+    pods: Sequence[PodSummary],
+    nodes: Sequence[str],
+    *,
+    timeout: float = 60,
+    clock: Clock | None = None,
+) -> CheckResult:
+    """Every target that must be there is up, over two scrapes: proxies and istiod, nodes and their
+    cAdvisor, the API server, Prometheus itself.
+
+    pods: of every namespace with a part of the mesh; those with a sidecar, and istiod, must be targets.
+    nodes: names. Others that are down are named and not judged. Evidence: table `targets`, `by_job` (job →
+    up), `others_down`.
+    """
+    expected = _expected_targets(pods, nodes)
+    first_scrapes: dict[str, float] = {}
+    looks: list[list[Target]] = []
+
+    def look() -> list[str]:
+        looks.append(client.targets())
+        for target in looks[-1]:
+            if target.last_scrape:
+                first_scrapes.setdefault(target.url, target.last_scrape)
+        return _missing_targets(expected, looks[-1], first_scrapes)
+
+    try:
+        wait(
+            "every Prometheus target to be scraped twice and up",
+            look,
+            ready=lambda missing: not missing,
+            describe=lambda missing: f"{len(missing)} not yet: {'; '.join(missing[:3])}",
+            timeout=timeout,
+            clock=clock,
+        )
+        problems: list[str] = []
+    except WaitTimeout:
+        if not looks:
+            raise
+        problems = _missing_targets(expected, looks[-1], first_scrapes)
+        if not problems:  # it stopped answering: no verdict about the targets
+            raise
+    found = looks[-1]
+    up: dict[str, int] = {}
+    for target in found:
+        up[target.job] = up.get(target.job, 0) + (target.health == "up")
+    wanted = {name for names in expected.values() for name in names}
+    others = [f"{t.job} {t.instance}" for t in found if t.health != "up" and not wanted & {t.pod, t.instance}]
+    note = f"; {len(others)} others down" if others else ""
+    return judged(
+        "prometheus.targets",
+        problems,
+        f"{sum(up.values())} of {len(found)} targets up, all {_count(expected)} expected ones twice{note}",
+        {"targets": [_target_row(t) for t in found], "by_job": up, "others_down": others},
+        remedy="the target's last error names the cause; a pod needs the annotations prometheus.io/scrape and port",
+    )
+
+
+def _expected_targets(pods: Sequence[PodSummary], nodes: Sequence[str]) -> dict[str, list[str]]:
+    """Job (or "pod") → names that must be among its targets; an empty name stands for any."""
+    scraped = [p.name for p in pods if not p.deleting and (has_sidecar(p) or p.labels.get("app") == "istiod")]
+    return {
+        "pod": sorted(scraped),
+        **{job: sorted(nodes) for job in NODE_JOBS},
+        **{job: [""] for job in SINGLE_JOBS},
+    }
+
+
+def _missing_targets(
+    expected: Mapping[str, Sequence[str]], found: Sequence[Target], first_scrapes: Mapping[str, float]
+) -> list[str]:
+    problems = []
+    if not expected["pod"]:
+        problems.append("no pod of the mesh is expected, so nothing was checked")
+    for job, names in expected.items():
+        for name in names:
+            mine = [
+                t
+                for t in found
+                if (t.pod == name if job == "pod" else t.job == job and name in ("", t.instance))
+            ]
+            what = f"{job} {name}".strip() if job == "pod" or name else f"job {job}"
+            if not mine:
+                problems.append(f"{what} is no target")
+            elif not any(t.health == "up" for t in mine):
+                problems.append(f"{what} is {mine[0].health}: {mine[0].last_error or 'no scrape yet'}")
+            elif not any(
+                t.health == "up" and t.last_scrape > first_scrapes.get(t.url, t.last_scrape) for t in mine
+            ):
+                problems.append(f"{what} was not scraped twice")
+    return problems
+
+
+def _target_row(target: Target) -> dict[str, object]:
+    return {
+        "job": target.job,
+        "instance": target.instance,
+        "pod": target.pod,
+        "namespace": target.namespace,
+        "health": target.health,
+        "last_error": target.last_error,
+    }
+
+
+def _count(expected: Mapping[str, Sequence[str]]) -> int:
+    return sum(len(names) for names in expected.values())

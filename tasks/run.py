@@ -1,0 +1,103 @@
+"""The run's own begin and end: directory and ledger, evidence on failure, the result."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from prefect.futures import PrefectFuture
+from prefect.states import Completed, Failed, State
+
+from meshlab.checks.base import CATALOG
+from meshlab.clusters.base import ClusterRef
+from meshlab.clusters.local.child import UpChild
+from meshlab.clusters.provider import provider_of
+from meshlab.errors import Interrupted
+from meshlab.kube.apply import ObjectRef
+from meshlab.kube.evidence import dump_evidence
+from meshlab.launch import prepared
+from meshlab.ledger import Ledger
+from meshlab.result_file import finish, summarise
+from meshlab.results import CheckResult, Verdict
+from meshlab.runs import RunRef, create, record, record_check
+from meshlab.settings import LabConfig, Machine
+from tasks.common import kube_of, lab_task
+from tasks.report import publish_result
+
+
+def begin_run(config: LabConfig) -> tuple[RunRef, UpChild | None]:
+    """The run that the command line has prepared, with its cluster coming up; or a new one, as when a worker starts the flow."""
+    launch = prepared()
+    if launch is not None:
+        return launch.run, launch.child
+    run = create(config.runs_dir, "full-lab")
+    Ledger.open(Machine.here(), run)
+    return run, None
+
+
+def applied(*futures: PrefectFuture[tuple[ObjectRef, ...]]) -> list[ObjectRef]:
+    """Wait for all, so that none goes on unseen, and collect what those that went well have applied."""
+    refs: list[ObjectRef] = []
+    for future in futures:
+        future.wait()
+        if future.state.is_completed():
+            refs += future.result()
+    return refs
+
+
+def signal_of(problem: BaseException | None) -> int | None:
+    """The signal behind an interruption: ours, Prefect's TerminationSignal, or a plain Ctrl-C. None for anything else."""
+    if isinstance(problem, Interrupted):
+        return problem.signum
+    if isinstance(problem, KeyboardInterrupt):
+        return 2
+    signum = getattr(problem, "signal", None)
+    return int(signum) if signum is not None and not isinstance(problem, Exception) else None
+
+
+@lab_task("dump-evidence", tags=("evidence",))
+def collect_evidence(run: RunRef, config: LabConfig, cluster: ClusterRef | None) -> list[Path]:
+    """What helps to understand a failure, before anything is taken down: pods, events, logs, proxy configuration."""
+    found = list(provider_of(config, Machine.here(), run.run_id).collect_logs(run.evidence / "cluster"))
+    if cluster is not None:
+        found += dump_evidence(kube_of(cluster), ["istio-system", config.namespace], run.evidence / "kubernetes")
+    return found
+
+
+def note_failure(run: RunRef, problem: Exception) -> None:
+    """Write down what ended the main part of the run. A task's failure is a step's already; this keeps the traceback."""
+    text = "".join(traceback.format_exception(problem))
+    (run.evidence / "failure.txt").write_text(text, encoding="utf-8")
+    record(run, {"event": "failure", "type": type(problem).__name__, "reason": str(problem)})
+
+
+def fill_in(run: RunRef, config: LabConfig, expected: Iterable[str] = tuple(CATALOG)) -> None:
+    """Every expected check that was not made becomes an infra-error that names the step on which the run failed."""
+    result, _ = summarise(run, optional=config.checks.optional, signum=None)
+    made = {check["id"] for check in result["checks"]}
+    broke = next((step for step in result["steps"] if step["state"] == "failed"), None)
+    why = f"step {broke['name']} failed: {broke['reason']}" if broke else "the run ended before it"
+    for check_id in expected:
+        if check_id not in made:
+            spec = CATALOG[check_id]
+            record_check(
+                run,
+                CheckResult(
+                    spec.id, spec.title, Verdict.INFRA_ERROR, "not made", spec.scope, reason=why,
+                    remedy="mend the step that failed and run again",
+                ),
+            )  # fmt: skip
+
+
+def end_run(run: RunRef, config: LabConfig, *, signum: int | None = None) -> State[Any]:
+    """Write result.json and junit.xml, publish what Prefect shows, close the ledger; returns the flow's state."""
+    code, result = finish(run, optional=config.checks.optional, signum=signum)
+    if signum is None:
+        publish_result(result)
+    if not Ledger.open(Machine.here(), run).close():
+        record(run, {"event": "ledger", "kept": True})
+    verdicts = [check["verdict"] for check in result["checks"]]
+    said = f"{verdicts.count('pass')} of {len(verdicts)} checks passed; exit code {code}; {run.directory}"
+    return Completed(message=said) if code == 0 else Failed(message=said)

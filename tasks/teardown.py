@@ -1,0 +1,90 @@
+"""The order in which a run leaves: evidence, app, Istio, cluster. Every part is tried, whatever became of the others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ParamSpec, TypeVar
+
+from prefect import Task
+
+from meshlab.checks.base import skipped
+from meshlab.clusters.base import ClusterRef
+from meshlab.clusters.local.child import UpChild
+from meshlab.istio.distribution import Distribution
+from meshlab.istio.install import InstallResult
+from meshlab.kube.apply import ObjectRef
+from meshlab.result_file import summarise
+from meshlab.runs import RunRef, record_check, skip_step
+from meshlab.settings import LabConfig
+from tasks.bookinfo import remove_objects
+from tasks.cluster import check_teardown, release_cluster, remove_cluster, take_inventory
+from tasks.istio import check_uninstall, uninstall_istio
+from tasks.run import collect_evidence, fill_in
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass
+class Made:
+    """How far the run came: what is there to be removed. Filled by the flow as it goes."""
+
+    child: UpChild | None = None
+    cluster: ClusterRef | None = None
+    istio: Distribution | None = None
+    mesh: InstallResult | None = None
+    objects: list[ObjectRef] = field(default_factory=list)
+
+
+def take_down(run: RunRef, config: LabConfig, made: Made, *, stopped: int | None) -> None:
+    """Dump evidence where something failed, remove what was made, and check that nothing of it is left.
+
+    stopped: the signal that ended the run, if one did. With --keep, or --keep-on-failure after a failure, nothing is
+    removed and the two checks are skipped, as asked for.
+    """
+    result, code = summarise(run, optional=config.checks.optional, signum=stopped)
+    failed = code != 0
+    if failed:
+        attempt(collect_evidence, run, config, made.cluster)
+    if config.keep or (config.keep_on_failure and failed):
+        keep(run, config, "--keep was given" if config.keep else "--keep-on-failure was given, and the run failed")
+    else:
+        remove(run, config, made, stopped)
+    if stopped is None:
+        fill_in(run, config)
+
+
+def keep(run: RunRef, config: LabConfig, why: str) -> None:
+    """Leave everything up, and say so where the checks of the teardown would stand."""
+    for check_id in ("uninstall.nothing-left", "teardown.nothing-left"):
+        record_check(run, skipped(check_id, why, asked_for=True, remedy="make down removes the lab"))
+    for name in ("uninstall-istio", "remove-cluster"):
+        skip_step(run, name, why)
+    attempt(release_cluster, run, config)
+
+
+def remove(run: RunRef, config: LabConfig, made: Made, stopped: int | None) -> None:
+    """Remove app, Istio and cluster, as far as the run made them."""
+    if made.cluster is not None and made.objects and not config.ours:
+        attempt(remove_objects, run, config, made.cluster, made.objects)
+    if made.mesh is not None and made.cluster is not None and made.istio is not None:
+        if made.mesh.reused:
+            why = "Istio was there before the run, which leaves it as it is"
+            skip_step(run, "uninstall-istio", why)
+            record_check(run, skipped("uninstall.nothing-left", why, asked_for=True))
+        elif stopped and config.ours:
+            skip_step(run, "uninstall-istio", "the run was interrupted; Istio goes with the cluster")
+        else:
+            gone = attempt(uninstall_istio, run, config, made.cluster, made.istio)
+            if gone is not None:
+                attempt(check_uninstall, run, config, made.cluster, gone)
+    before = attempt(take_inventory, run, config)
+    attempt(remove_cluster, run, config, made.child)
+    if before is not None:
+        attempt(check_teardown, run, config, before)
+
+
+def attempt(task: Task[P, R], *args: P.args, **kwargs: P.kwargs) -> R | None:
+    """Run a task; None when it failed. Its failure is in the journal, and what comes after it is still tried."""
+    state = task(*args, return_state=True, **kwargs)  # type: ignore[call-overload]
+    return state.result() if state.is_completed() else None
