@@ -1,4 +1,4 @@
-"""A containerd that only pretends: it "runs", takes archives in by reading their index, and refuses anything else."""
+"""A containerd that only pretends: it takes archives in by reading their index, and refuses anything else."""
 
 from __future__ import annotations
 

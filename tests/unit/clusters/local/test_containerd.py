@@ -45,7 +45,9 @@ def test_paths_with_quotes_stay_one_value(tmp_path: Path) -> None:
 
 
 def test_without_cri_the_plugin_is_off_and_its_settings_are_not_needed(tmp_path: Path) -> None:
-    parsed = tomllib.loads(containerd.render(config(tmp_path, cri=False, sandbox_image="", cni_conf_dir=None)))
+    parsed = tomllib.loads(
+        containerd.render(config(tmp_path, cri=False, sandbox_image="", cni_conf_dir=None))
+    )
     assert "io.containerd.grpc.v1.cri" in parsed["disabled_plugins"]
     assert "plugins" not in parsed
 

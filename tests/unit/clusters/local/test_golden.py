@@ -1,4 +1,4 @@
-"""The golden root: imported once, added to, redone after an interruption, and cloned without shared databases."""
+"""The golden root: imported once, added to, redone after an interruption, cloned without shared databases."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from meshlab.clusters.local import golden
 from meshlab.clusters.local.golden import Golden
 from meshlab.clusters.local.oci import Entry, ImageSpec, Layer, content_tag
 from meshlab.errors import BuildError, ClusterError, ProcessError
-from meshlab.progress import Update
+from meshlab.progress import Update, fan_out
 from tests.fakes.containerd import DATABASES, FakeContainerd
 
 BASE = Layer.of([Entry("etc/base", data=b"base")])
@@ -123,7 +123,7 @@ def test_two_at_once_import_once(ensure: Ensure) -> None:
 
 def test_progress_counts_up_to_its_total(tmp_path: Path) -> None:
     seen: list[Update] = []
-    golden.ensure([image("one")], cache_dir=tmp_path, runner=FakeContainerd(), progress=seen.append)
+    golden.ensure([image("one")], cache_dir=tmp_path, runner=FakeContainerd(), progress=fan_out(seen.append))
     assert [update.done for update in seen] == [1, 2, 3, 4]
     assert seen[-1].percent == 100
 
