@@ -25,8 +25,10 @@ def take(layout: Layout, record: Record | None, hierarchies: Hierarchies) -> Lef
     cluster.
     """
     pids = processes(layout, record, hierarchies)
-    names = [name for name in record.namespaces if (NETNS_DIR / name).exists()] if record else []
-    links = [record.link] if record and record.link in network.links() else []
+    # By name too, not only by record: what looks like ours after a removal has to be seen.
+    expected = {*layout.namespaces, *(record.namespaces if record else ())}
+    names = sorted(expected & network.namespaces())
+    links = sorted({layout.host_link, *([record.link] if record else [])} & network.links())
     return Leftovers(
         {
             "processes": tuple(f"{pid} {describe(pid)}" for pid in sorted(pids)),
