@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from meshlab.app import PAGE_TITLE
 from meshlab.checks.base import Table, infra_error, judged
-from meshlab.checks.istio import pod_rows
 from meshlab.kube.pods import PodSummary, condition
+from meshlab.report.tables import pod_rows
 from meshlab.results import CheckResult
 from meshlab.traffic.once import RoundResult
-
-PAGE_TITLE = "Simple Bookstore App"
 
 
 def bookinfo(

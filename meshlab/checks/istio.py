@@ -11,9 +11,11 @@ from meshlab.checks.cluster import is_unstamped, minor
 from meshlab.istio.control_plane import INJECTION_LABEL, REVISION_LABEL, SIDECAR
 from meshlab.istio.istioctl import MeshVersions, ProxyStatus
 from meshlab.kube.pods import PodSummary
+from meshlab.report.tables import pod_rows
 from meshlab.results import CheckResult
 
 NO_INJECTION = "sidecar.istio.io/inject"  # a pod label with the value "false" opts out
+PROXY = SIDECAR  # the name of the container that is the sidecar or the gateway
 # Components of the demo profile: name → label that its pods carry. Other profiles have fewer.
 CONTROL_PLANE: Mapping[str, tuple[str, str]] = {
     "istiod": ("app", "istiod"),
@@ -24,29 +26,10 @@ NEEDED_TYPES = ("CDS", "LDS")  # every proxy has clusters and listeners; other t
 MAX_PROXY_LAG = 2  # minors that a proxy may be behind the control plane (Istio's supported skew)
 
 
-def pod_rows(pods: Iterable[PodSummary]) -> Table:
-    """Pods as rows of a table, as `kubectl get pods -o wide` shows them. Used for the artifact `pods`,
-    too."""
-    return [
-        {
-            "namespace": pod.namespace,
-            "name": pod.name,
-            "ready": pod.ready,
-            "status": pod.status,
-            "restarts": pod.restarts,
-            "started": pod.started.isoformat() if pod.started else None,
-            "node": pod.node,
-            "ip": pod.ip,
-            "containers": ", ".join(pod.containers),
-        }
-        for pod in pods
-    ]
-
-
 def has_sidecar(pod: PodSummary) -> bool:
     """Whether a pod has a running kind of sidecar: an ordinary container, or an init container that goes
     on running."""
-    return SIDECAR in pod.containers
+    return PROXY in pod.containers
 
 
 def cli(
@@ -149,7 +132,8 @@ def injection(
     good = len(judged_pods) - len(without) - len(unready)
     rows = [
         {**row, "sidecar": has_sidecar(pod), "opted_out": pod.name in opted_out}
-        for row, pod in zip(pod_rows(living), living, strict=True)
+        for pod in sorted(living, key=lambda pod: pod.name)
+        for row in pod_rows([pod])
     ]
     note = f"; {len(opted_out)} opted out: {', '.join(opted_out)}" if opted_out else ""
     return judged(

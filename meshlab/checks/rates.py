@@ -112,7 +112,8 @@ def rate_5m(
     return judged(
         CHECK,
         problems,
-        f"{len(rates)} series, sleep {own:.3f}/s over 5 min (asked {asked_rate:.3f}/s, {covered:.0f} s scraped), "
+        f"{len(rates)} series, sleep {own:.3f}/s over 5 min ({covered:.0f} s scraped, "
+        f"asked {asked_rate:.3f}/s), "
         f"largest deviation {worst:.2%}",
         {"query": f"rate({RATE_OF}[5m])", "at": reading.at, "asked_rate": asked_rate, "series": rows},
         remedy="compare the table's samples with the answer; a series that just began has few",

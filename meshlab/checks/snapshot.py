@@ -168,10 +168,13 @@ def take_scraped(
         at = client.query("time()")[0].value
         window = max(at - since, 1.0)
         up = client.range_samples(f'up{{namespace="{namespace}"}}', window, at=at)
-        scrapes = {s.labels.get("pod", ""): sum(when > since for when, _ in s.points) for s in up}
+        scrapes: dict[str, int] = defaultdict(int)
+        for each in up:
+            pod = each.labels.get("pod", "")
+            scrapes[pod] = max(scrapes[pod], sum(when > since for when, _ in each.points))
         series = [s for each in _selectors(namespace) for s in client.range_samples(each, window, at=at)]
         series = [s for s in series if s.labels.get("pod") in after.pods]
-        last.append(_scraped(series, min((scrapes.get(pod, 0) for pod in after.pods), default=0)))
+        last.append(_scraped(series, min((scrapes[pod] for pod in after.pods), default=0)))
         settled = all(len(s.points) >= SETTLED and s.points[-1][1] == s.points[-2][1] for s in series)
         return settled and last[-1].scrapes >= SETTLED
 

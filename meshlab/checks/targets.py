@@ -70,7 +70,7 @@ def targets(
         problems,
         f"{sum(up.values())} of {len(found)} targets up, all {_count(expected)} expected ones twice{note}",
         {"targets": [_target_row(t) for t in found], "by_job": up, "others_down": others},
-        remedy="the target's last error names the cause; a pod needs the annotations prometheus.io/scrape and port",
+        remedy="the target's last error names the cause; a pod needs the prometheus.io annotations",
     )
 
 

@@ -47,7 +47,7 @@ def test_the_control_plane_is_ready() -> None:
     result = istio.control_plane(SYSTEM)
     assert result.verdict is Verdict.PASS
     assert result.summary.startswith("3 pods of 3 components Running and Ready (istiod 1")
-    assert [row["name"] for row in result.evidence["pods"]] == ["istiod-1", "ingress-1", "egress-1"]
+    assert [row["name"] for row in result.evidence["pods"]] == ["egress-1", "ingress-1", "istiod-1"]
     json.dumps(result.as_json())
 
 
