@@ -39,9 +39,8 @@ from tasks.observability import (
     check_app,
     check_cluster,
     check_istio,
-    check_queries,
+    check_prometheus,
     check_rate,
-    check_targets,
     count_requests,
     reconcile_requests,
 )
@@ -70,8 +69,7 @@ def full_lab(config: LabConfig = LabConfig()) -> State[Any]:  # noqa: B008 - fro
 
         before = count_requests(run, config, cluster)  # from here on no mesh configuration changes
         fast = generate_load(run, config, cluster, "fast")
-        check_targets(run, config, cluster)
-        check_queries(run, config, cluster)
+        check_prometheus(run, config, cluster, before)
         sent_fast = stop_load(run, fast, "fast")
         gentle = generate_load(run, config, cluster, "gentle")
         check_rate(run, config, cluster)

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import kubernetes
 
 from meshlab import app
+from meshlab.addons import prometheus
+from meshlab.addons.query import PrometheusClient
 from meshlab.checks import app as app_checks
 from meshlab.checks import cluster as cluster_checks
 from meshlab.checks import envoy as envoy_checks
 from meshlab.checks import istio as istio_checks
+from meshlab.checks import prometheus as query_checks
+from meshlab.checks import targets as target_checks
 from meshlab.checks.base import run_check
+from meshlab.checks.prometheus import Sending
+from meshlab.checks.rates import rate_5m
+from meshlab.checks.reconcile import reconcile
 from meshlab.checks.scrape import SidecarReader, parse_stats
+from meshlab.checks.snapshot import Snapshot, take_scraped, take_snapshot
 from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local import build
-from meshlab.errors import KubeError
+from meshlab.errors import KubeError, MeshlabError
 from meshlab.istio.distribution import Distribution
 from meshlab.kube.client import Kube
 from meshlab.kube.kubectl import client_version
@@ -24,13 +34,16 @@ from meshlab.report.tables import pod_rows
 from meshlab.results import CheckResult
 from meshlab.runs import RunRef, record_check, record_facts
 from meshlab.settings import LabConfig, Machine
+from meshlab.traffic.loop import TrafficResult
 from meshlab.traffic.once import n_requests
 from meshlab.traffic.source import find_source
 from tasks.common import kube_of, lab_task
 from tasks.istio import istioctl_of
 from tasks.report import publish_table
+from tasks.traffic import sent_so_far
 
 SYSTEM = "istio-system"
+PROXY = istio_checks.PROXY
 IMAGE_PREFIX = "localhost/"  # of every image that this project makes
 
 
@@ -142,9 +155,96 @@ def images_of(pods: Sequence[PodSummary]) -> dict[str, dict[str, str | bool]]:
     found: dict[str, dict[str, str | bool]] = {}
     for pod in pods:
         workload = "-".join(pod.name.split("-")[:-2]) or pod.name
-        image = next((image for name, image in zip(pod.containers, pod.images, strict=False) if name != "istio-proxy"), "")
+        image = next((pod.images[name] for name in pod.containers if name != PROXY and name in pod.images), "")
         found[workload] = {"image": image, "ours": image.startswith(IMAGE_PREFIX)}
     return found
+
+
+@lab_task("count-requests", tags=("check", "traffic"))
+def count_requests(run: RunRef, config: LabConfig, cluster: ClusterRef) -> Snapshot:
+    """What the sidecars of sleep and productpage have counted by now, read from the sidecars once nothing moves."""
+    kube = kube_of(cluster)
+    with SidecarReader(kube, config.namespace) as reader:
+        return take_snapshot(kube, reader, config.namespace)
+
+
+@lab_task("check-prometheus", tags=("check", "addon"))
+def check_prometheus(run: RunRef, config: LabConfig, cluster: ClusterRef, before: Snapshot) -> list[CheckResult]:
+    """prometheus.targets and the document's first three queries, asked at the same time, while load flows."""
+    kube, timeout = kube_of(cluster), config.prometheus.answer_timeout
+    sending = Sending(sent=lambda: sent_so_far(run), baseline=before.totals())
+    asked = (config.namespace, app.EDGES, sending)
+
+    def targets(client: PrometheusClient) -> CheckResult:
+        nodes = [node["metadata"]["name"] for node in kube.objects("v1", "Node")]
+        return target_checks.targets(client, lab_pods(kube, config), nodes, timeout=timeout)
+
+    return ask_prometheus(
+        run,
+        config,
+        cluster,
+        {
+            "prometheus.targets": targets,
+            "prometheus.requests-total": lambda c: query_checks.requests_total(c, *asked, timeout=timeout),
+            "prometheus.code-200": lambda c: query_checks.code_200(c, *asked, timeout=timeout),
+            "prometheus.sleep-to-productpage": lambda c: query_checks.sleep_to_productpage(
+                c, config.namespace, app.EDGES[0], sending, timeout=timeout
+            ),
+        },
+    )
+
+
+@lab_task("check-rate", tags=("check", "addon"))
+def check_rate(run: RunRef, config: LabConfig, cluster: ClusterRef) -> list[CheckResult]:
+    """prometheus.rate-5m, the document's fourth query, while the gentle load flows."""
+    low, high = config.traffic.gentle_interval
+    timeout = config.prometheus.answer_timeout
+    return ask_prometheus(
+        run,
+        config,
+        cluster,
+        {"prometheus.rate-5m": lambda c: rate_5m(c, asked_rate=2 / (low + high), timeout=timeout)},
+    )
+
+
+@lab_task("reconcile", tags=("check", "traffic"))
+def reconcile_requests(
+    run: RunRef, config: LabConfig, cluster: ClusterRef, before: Snapshot, sent: Sequence[TrafficResult]
+) -> CheckResult:
+    """prometheus.reconcile: load stopped and drained, what the sidecars counted since `before` is what was sent."""
+    kube, namespace = kube_of(cluster), config.namespace
+
+    def reconciled() -> CheckResult:
+        with SidecarReader(kube, namespace) as reader:
+            after = take_snapshot(kube, reader, namespace)
+        with prometheus.port_forward(kube, config.prometheus.namespace) as forward:
+            scraped = take_scraped(PrometheusClient(forward.url), after, namespace, timeout=config.prometheus.answer_timeout)
+        return reconcile(before, after, sent, scraped)
+
+    return record_check(run, run_check("prometheus.reconcile", reconciled))
+
+
+def ask_prometheus(
+    run: RunRef, config: LabConfig, cluster: ClusterRef, checks: Mapping[str, Callable[[PrometheusClient], CheckResult]]
+) -> list[CheckResult]:
+    """Make checks that ask Prometheus, side by side through one port-forward; each waits for scrapes of its own."""
+
+    def made(url: str | MeshlabError, check_id: str) -> CheckResult:
+        def ask() -> CheckResult:
+            if isinstance(url, MeshlabError):
+                raise url
+            return checks[check_id](PrometheusClient(url))
+
+        return record_check(run, run_check(check_id, ask))
+
+    with ExitStack() as stack, ThreadPoolExecutor(max_workers=len(checks)) as pool:
+        url: str | MeshlabError
+        try:
+            forward = stack.enter_context(prometheus.port_forward(kube_of(cluster), config.prometheus.namespace))
+            url = forward.url
+        except MeshlabError as problem:
+            url = problem  # each of the checks can't be made, and says why
+        return list(pool.map(lambda check_id: made(url, check_id), checks))
 
 
 def lab_pods(kube: Kube, config: LabConfig) -> list[PodSummary]:

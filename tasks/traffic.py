@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import Literal
 
 from prefect.futures import PrefectFuture
@@ -31,6 +31,17 @@ class _Brake:
 
 
 _brakes: dict[tuple[str, Pace], _Brake] = defaultdict(_Brake)
+
+
+_loops: dict[str, list[RequestLoop]] = defaultdict(list)
+
+
+def sent_so_far(run: RunRef) -> dict[str, int]:
+    """HTTP status → requests that the run's loops have sent by now, finished loops included."""
+    total: Counter[str] = Counter()
+    for loop in tuple(_loops[run.run_id]):
+        total.update(loop.snapshot().by_status)
+    return dict(total)
 
 
 def generate_load(run: RunRef, config: LabConfig, cluster: ClusterRef, pace: Pace) -> PrefectFuture[TrafficResult]:
@@ -74,7 +85,9 @@ def _send(
     source = find_source(kube, config.namespace)
     brake = _brakes[run.run_id, pace]
     begun = time.monotonic()
-    with RequestLoop(kube, source, "productpage:9080/productpage", interval=interval) as loop:
+    loop = RequestLoop(kube, source, "productpage:9080/productpage", interval=interval)
+    _loops[run.run_id].append(loop)
+    with loop:
         while not brake.now.is_set():
             so_far = loop.snapshot()
             left = least - (time.monotonic() - begun)
