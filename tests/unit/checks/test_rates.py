@@ -2,7 +2,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshlab.checks.rates import extrapolated_rate, increase
+from meshlab.addons.query import Sample
+from meshlab.checks.rates import RATE_OF, extrapolated_rate, increase, rate_5m
+from meshlab.results import Verdict
+from tests.fakes.clock import FakeClock
+from tests.fakes.prometheus import FakePrometheus
 
 
 def every(step: float, values: list[float], start: float = 0.0) -> list[tuple[float, float]]:
@@ -71,3 +75,80 @@ def test_the_rate_lies_between_the_plain_rise_and_the_rise_stretched_to_the_rang
     assert rate is not None
     risen, covered = values[-1] - values[0], 5.0 * len(steps)
     assert risen / 300 - 1e-9 <= rate <= risen / covered + 1e-9
+
+
+# ── the check
+
+
+def labels(reporter: str, source: str = "sleep") -> dict[str, str]:
+    return {
+        "reporter": reporter,
+        "source_app": source,
+        "destination_app": "productpage",
+        "response_code": "200",
+    }
+
+
+def steady(prometheus: FakePrometheus, *, since: float = 0.0) -> FakePrometheus:
+    for reporter in ("source", "destination"):
+        prometheus.add(lambda t: 2 * (t - since) if t >= since else None, **labels(reporter))
+    return prometheus
+
+
+def test_the_answer_is_what_the_raw_samples_give_though_the_window_is_not_full() -> None:
+    clock = FakeClock(start=62.0)
+    result = rate_5m(steady(FakePrometheus(clock)), asked_rate=2.0, clock=clock)
+    assert result.verdict is Verdict.PASS, result.reason
+    row = result.evidence["series"][0]
+    assert (row["samples"], row["covered_seconds"], row["risen"]) == (13, 60.0, 120.0)
+    assert row["answer"] == pytest.approx(120 * 62 / 60 / 300)
+    assert "sleep 0.413/s over 5 min (60 s scraped, asked 2.000/s), largest deviation 0.00%" in result.summary
+
+
+def test_it_waits_for_two_scrapes_of_both_reporters() -> None:
+    clock = FakeClock(start=62.0)
+    result = rate_5m(steady(FakePrometheus(clock), since=65.0), asked_rate=2.0, clock=clock)
+    assert result.verdict is Verdict.PASS, result.reason
+    assert clock.now() >= 70
+
+
+@pytest.mark.parametrize(
+    ("factor", "verdict"), [(1.09, Verdict.PASS), (1.12, Verdict.FAIL), (0.0, Verdict.FAIL)]
+)
+def test_an_answer_off_by_more_than_a_tenth_fails(factor: float, verdict: Verdict) -> None:
+    clock = FakeClock(start=62.0)
+    prometheus = steady(FakePrometheus(clock))
+    plain = prometheus._rates
+    prometheus.answers[f"rate({RATE_OF}[5m])"] = lambda at: [
+        Sample(s.labels, s.value * factor, at) for s in plain(RATE_OF, at)
+    ]
+    result = rate_5m(prometheus, asked_rate=2.0, clock=clock)
+    assert result.verdict is verdict
+    if verdict is Verdict.FAIL:
+        assert "its raw samples give 0.4133/s" in (result.reason or "")
+
+
+def test_a_series_without_an_answer_fails() -> None:
+    clock = FakeClock(start=62.0)
+    prometheus = steady(FakePrometheus(clock))
+    prometheus.answers[f"rate({RATE_OF}[5m])"] = lambda at: []
+    result = rate_5m(prometheus, asked_rate=2.0, clock=clock)
+    assert "Prometheus answers None, its raw samples give" in (result.reason or "")
+
+
+def test_no_calls_of_sleep_is_explained() -> None:
+    clock = FakeClock(start=62.0)
+    prometheus = FakePrometheus(clock)
+    prometheus.add(lambda t: t, **labels("source", "ingressgateway"))
+    result = rate_5m(prometheus, asked_rate=2.0, timeout=10, clock=clock)
+    assert result.verdict is Verdict.FAIL
+    assert "no rate of sleep's calls (source reporter): none of 1 series matches" in (result.reason or "")
+    assert """wanted source_app="sleep", it has 'ingressgateway'""" in (result.reason or "")
+
+
+def test_a_counter_that_stands_still_is_no_rate() -> None:
+    clock = FakeClock(start=62.0)
+    prometheus = FakePrometheus(clock)
+    for reporter in ("source", "destination"):
+        prometheus.add(7.0, **labels(reporter))
+    assert rate_5m(prometheus, asked_rate=2.0, timeout=10, clock=clock).verdict is Verdict.FAIL
