@@ -10,6 +10,7 @@ from typing import Any
 
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.images import in_cluster, replace
+from meshlab.istio.sidecars import restart_unmeshed
 from meshlab.kube.apply import ObjectRef, apply, delete, read_manifests
 from meshlab.kube.client import Kube
 from meshlab.kube.rollout import wait_deployments
@@ -93,13 +94,20 @@ def deploy(
     """Apply Bookinfo and sleep in the app's namespace, and wait until all of it is Ready; returns what was
     applied.
 
-    Label the namespace first: a pod gets its sidecar when it is born. images: references of ours; looked up
+    Label the namespace first: a pod gets its sidecar when it is born; pods of the app that were born before
+    that are restarted. images: references of ours; looked up
     in the cluster when not given. Raises RolloutError with the cause, KubeError.
     """
     known = images or distribution.images
     if config.image_source == "embedded" and not known:
         known = in_cluster(kube)
     refs = apply(kube, manifests(distribution, config, known), namespace=config.namespace)
+    restart_unmeshed(
+        kube,
+        config.namespace,
+        [workload.selector for workload in WORKLOADS],
+        timeout=config.app.rollout_timeout,
+    )
     wait_deployments(
         kube,
         config.namespace,

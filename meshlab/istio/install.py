@@ -80,7 +80,7 @@ def install(
         istioctl.install(
             document=document,
             timeout=config.istio.install_timeout,
-            on_line=lambda line: progress(Update("install Istio", detail=line.strip())),
+            on_line=lambda line: _tell(line, progress),
             stop=stop,
         )
     except IstioError as problem:
@@ -124,6 +124,13 @@ def operator_document(
     hub, tag = hub_and_tag(images)
     merged = overlay.merge(document, needed, hub=hub, tag=tag)
     return merged.document, merged.overridden
+
+
+def _tell(line: str, progress: Progress) -> None:
+    """Pass on istioctl's steps, not its ship."""
+    text = line.strip()
+    if text.startswith(("-", "✔", "✘", "!")):
+        progress(Update("install Istio", detail=text.lstrip("- ")))
 
 
 def _wait_ready(config: LabConfig, kube: Kube, progress: Progress) -> tuple[str, ...]:

@@ -43,26 +43,34 @@ NAMESPACE, LABEL, CONFIG_MAP, LEASE, SIDECARS = (
 )
 
 
-def istio_inventory(kube: Kube) -> dict[str, tuple[str, ...]]:
+def istio_inventory(kube: Kube, *, going: bool = True) -> dict[str, tuple[str, ...]]:
     """Kind → sorted names (`namespace/name` for what lives in one) of all that Istio brings into a cluster.
 
     Webhooks, admission policies, CRDs, cluster roles and bindings; the namespace istio-system; injection
-    labels; the ConfigMaps istio-ca-root-cert that istiod writes into every namespace; leases; running
-    sidecars; and what istioctl put into other namespaces. Every kind is there, empty where nothing was found.
-    Raises KubeError.
+    labels; the ConfigMaps that istiod writes into every namespace; leases; running sidecars; and what
+    istioctl put into any namespace. Every kind is there, empty where nothing was found. going: count what is
+    marked as deleting, too. Raises KubeError.
     """
+
+    def objects(api_version: str, kind: str, selector: str | None = None) -> list[Object]:
+        every = _objects(kube, api_version, kind, selector)
+        return [each for each in every if going or "deletionTimestamp" not in each["metadata"]]
+
+    def look(api_version: str, kind: str, selector: str | None = None) -> tuple[str, ...]:
+        return tuple(sorted(map(_name, objects(api_version, kind, selector))))
+
     found: dict[str, tuple[str, ...]] = {}
     for kind, api_version, mark in CLUSTER_KINDS:
-        found[kind] = tuple(name for name in _names(kube, api_version, kind) if mark in name)
-    namespaces = kube.objects("v1", "Namespace")
+        found[kind] = tuple(name for name in look(api_version, kind) if mark in name)
+    namespaces = objects("v1", "Namespace")
     found[NAMESPACE] = tuple(n for n in map(_name, namespaces) if n == SYSTEM_NAMESPACE)
     found[LABEL] = tuple(sorted(_name(each) for each in namespaces if _injects(each)))
     for kind, api_version in ((CONFIG_MAP, "v1"), (LEASE, "coordination.k8s.io/v1")):
-        found[kind] = tuple(name for name in _names(kube, api_version, kind) if "/istio-" in name)
-    pods = [summarise(pod) for pod in kube.objects("v1", "Pod")]
+        found[kind] = tuple(name for name in look(api_version, kind) if "/istio-" in name)
+    pods = [summarise(pod) for pod in objects("v1", "Pod")]
     found[SIDECARS] = tuple(sorted(f"{p.namespace}/{p.name}" for p in pods if SIDECAR in p.containers))
     for kind, api_version in COMPONENT_KINDS:
-        found[kind] = _names(kube, api_version, kind, selector=COMPONENT_LABEL)
+        found[kind] = look(api_version, kind, COMPONENT_LABEL)
     return found
 
 
@@ -71,12 +79,12 @@ def _injects(namespace: Object) -> bool:
     return INJECTION_LABEL in labels or REVISION_LABEL in labels
 
 
-def _names(kube: Kube, api_version: str, kind: str, *, selector: str | None = None) -> tuple[str, ...]:
+def _objects(kube: Kube, api_version: str, kind: str, selector: str | None) -> list[Object]:
     try:
-        return tuple(sorted(map(_name, kube.objects(api_version, kind, selector=selector))))
+        return kube.objects(api_version, kind, selector=selector)
     except KubeError as problem:
         if problem.status == 404:  # a cluster too old to serve the kind has none of it
-            return ()
+            return []
         raise
 
 

@@ -9,7 +9,6 @@ import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from meshlab.errors import KubeError
 from meshlab.istio.control_plane import unlabel_namespace
 from meshlab.istio.inventory import (
     CLUSTER_KINDS,
@@ -22,7 +21,7 @@ from meshlab.istio.inventory import (
     istio_inventory,
 )
 from meshlab.istio.istioctl import Istioctl
-from meshlab.kube.api_errors import api_errors
+from meshlab.istio.sidecars import ask_to_go
 from meshlab.kube.apply import ObjectRef, delete
 from meshlab.kube.client import Kube
 from meshlab.progress import Progress, Update, silent
@@ -71,9 +70,10 @@ def uninstall(
     progress(Update("uninstall Istio", detail="istioctl uninstall --purge"))
     output = istioctl.uninstall_purge(timeout=timeout)
     kube.forget_discovery()
-    left = istio_inventory(kube)
+    left = istio_inventory(kube, going=False)
     progress(Update("uninstall Istio", detail="remove what the purge leaves"))
-    removed = remove_leftovers(kube, left, timeout=timeout)
+    # What the purge marked goes by itself; it is waited for along with the rest.
+    removed = remove_leftovers(kube, istio_inventory(kube), timeout=timeout)
     after = istio_inventory(kube)
     return UninstallResult(before, left, after, removed, output, time.monotonic() - start)
 
@@ -91,25 +91,17 @@ def remove_leftovers(
     for namespace in left.get(LABEL, ()):
         unlabel_namespace(kube, namespace)
     refs = [_ref(kind, name) for kind in API_VERSIONS for name in left.get(kind, ())]
-    pods = [_ref("Pod", name) for name in left.get(SIDECARS, ())]
-    refs += [pod for pod in pods if namespaces is None or pod.namespace in namespaces]
     # What is in a namespace that goes, goes with it.
     going = {ref.name for ref in refs if ref.kind == NAMESPACE}
     refs = [ref for ref in refs if ref.namespace not in going]
-    for pod in (ref for ref in refs if ref.kind == "Pod"):
-        _hurry(kube, pod)
+    meshed = set(left.get(SIDECARS, ()))
+    for pod in kube.pods(None):
+        if pod.namespace in going:
+            ask_to_go(kube, pod)  # how long a namespace takes depends on the grace of its pods
+        elif f"{pod.namespace}/{pod.name}" in meshed and (namespaces is None or pod.namespace in namespaces):
+            refs.append(ask_to_go(kube, pod))
     gone = delete(kube, refs, timeout=timeout)
     return (*(f"{LABEL} {name}" for name in left.get(LABEL, ())), *(str(ref) for ref in gone))
-
-
-def _hurry(kube: Kube, pod: ObjectRef) -> None:
-    """Ask for a pod's deletion with a short grace: its mesh is gone, there is nothing to drain."""
-    try:
-        with api_errors(f"delete {pod}"):
-            kube.core.delete_namespaced_pod(pod.name, pod.namespace or "default", grace_period_seconds=1)
-    except KubeError as problem:
-        if problem.status != 404:
-            raise
 
 
 def _ref(kind: str, name: str) -> ObjectRef:

@@ -1,0 +1,53 @@
+"""Pods and their sidecars: a sidecar comes when a pod is born and goes when the pod goes, so changing it is a
+restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from meshlab.errors import KubeError
+from meshlab.istio.control_plane import INJECTION_LABEL, REVISION_LABEL, SIDECAR
+from meshlab.kube.api_errors import api_errors
+from meshlab.kube.apply import ObjectRef, delete
+from meshlab.kube.client import Kube
+from meshlab.kube.pods import PodSummary
+
+GRACE_SECONDS = 1  # nothing that is worth draining runs in these pods
+
+
+def restart_unmeshed(
+    kube: Kube, namespace: str, selectors: Sequence[str], *, timeout: float
+) -> tuple[str, ...]:
+    """Where a namespace asks for sidecars, restart the pods that were born before it did; returns their
+    names.
+
+    selectors: label selectors of the pods that may be restarted. timeout: seconds until the old ones are
+    gone; their controllers make new ones. Raises KubeError, WaitTimeout.
+    """
+    found = kube.get("v1", "Namespace", namespace) or {}
+    labels = found.get("metadata", {}).get("labels") or {}
+    if labels.get(INJECTION_LABEL) != "enabled" and not labels.get(REVISION_LABEL):
+        return ()
+    bare = [
+        pod
+        for selector in selectors
+        for pod in kube.pods(namespace, selector)
+        if SIDECAR not in pod.containers and not pod.deleting
+    ]
+    delete(kube, [ask_to_go(kube, pod) for pod in bare], timeout=timeout)
+    return tuple(pod.name for pod in bare)
+
+
+def ask_to_go(kube: Kube, pod: PodSummary) -> ObjectRef:
+    """Ask for a pod's deletion with a short grace; one that is gone is no error. Returns its name. Raises
+    KubeError.
+    """
+    ref = ObjectRef("v1", "Pod", pod.namespace, pod.name)
+    try:
+        with api_errors(f"delete {ref}"):
+            kube.core.delete_namespaced_pod(pod.name, pod.namespace, grace_period_seconds=GRACE_SECONDS)
+    except KubeError as problem:
+        if problem.status != 404:
+            raise
+    return ref
