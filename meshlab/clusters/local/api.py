@@ -9,13 +9,25 @@ from __future__ import annotations
 import http.client
 import json
 import ssl
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from meshlab.clusters.local.layout import API_PORT, Layout
-from meshlab.errors import KubeError
+from meshlab.errors import ClusterError, KubeError
+from meshlab.waiting import wait
 
 TIMEOUT = 5.0  # seconds per call
+PATHS = {
+    "Node": "/api/v1/nodes/{name}",
+    "ServiceAccount": "/api/v1/namespaces/{namespace}/serviceaccounts/{name}",
+    "ConfigMap": "/api/v1/namespaces/{namespace}/configmaps/{name}",
+    "Service": "/api/v1/namespaces/{namespace}/services/{name}",
+    "Deployment": "/apis/apps/v1/namespaces/{namespace}/deployments/{name}",
+    "ClusterRole": "/apis/rbac.authorization.k8s.io/v1/clusterroles/{name}",
+    "ClusterRoleBinding": "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/{name}",
+}
 
 
 class Api:
@@ -58,9 +70,32 @@ class Api:
             )
         return json.loads(text) if text.startswith("{") else text
 
-    def apply(self, path: str, document: Mapping[str, Any]) -> None:
-        """Server-side apply of one object; path: its own, from /api or /apis on. Raises KubeError."""
+    def apply(self, document: Mapping[str, Any]) -> None:
+        """Server-side apply of one object, of a kind in PATHS. Raises KubeError."""
+        path = PATHS[document["kind"]].format(**document["metadata"])
         self.call("PATCH", f"{path}?fieldManager=meshlab&force=true", document)
+
+    def apply_first(
+        self, documents: Iterable[Mapping[str, Any]], *, timeout: float, stop: threading.Event
+    ) -> None:
+        """Apply objects as soon as the starting API server takes them.
+
+        timeout: seconds per object. Raises WaitTimeout, KubeError; ClusterError once `stop` is set.
+        """
+        for document in documents:
+            wait(
+                f"the API server to take {document['kind']} {document['metadata']['name']}",
+                partial(self._applied, document, stop),
+                ready=bool,
+                error=lambda _: ClusterError("applying was given up") if stop.is_set() else None,
+                timeout=timeout,
+                delay=0.05,
+            )
+
+    def _applied(self, document: Mapping[str, Any], stop: threading.Event) -> bool:
+        if not stop.is_set():
+            self.apply(document)
+        return not stop.is_set()
 
     def nodes(self) -> dict[str, str]:
         """Node name → `Ready`, or the reason that it is not."""

@@ -149,13 +149,14 @@ class LocalCluster:
         """
         api, timeout = Api(self.layout), self.settings.start_timeout
         given_up = threading.Event()
+        first = [*map(node.registration, self.layout.nodes), *dns.documents(self.layout, ready.dns_image)]
 
         def judge(nodes: dict[str, str]) -> MeshlabError | None:
             _check(stop)
             return self._failure()
 
         with ThreadPoolExecutor(max_workers=1) as pool:
-            applied = pool.submit(dns.apply, api, ready.dns_image, timeout=timeout, stop=given_up)
+            applied = pool.submit(api.apply_first, first, timeout=timeout, stop=given_up)
             try:
                 wait(
                     f"{self.layout.node_count} Ready nodes",

@@ -4,8 +4,6 @@ names.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +11,10 @@ import yaml
 
 from meshlab.clusters.local.api import Api
 from meshlab.clusters.local.layout import Layout
-from meshlab.errors import ClusterError
 from meshlab.waiting import Clock, wait
 
 MANIFEST = Path(__file__).parents[2] / "manifests" / "coredns.yaml"
-PATHS = {
-    "ServiceAccount": "/api/v1/namespaces/{namespace}/serviceaccounts/{name}",
-    "ConfigMap": "/api/v1/namespaces/{namespace}/configmaps/{name}",
-    "Service": "/api/v1/namespaces/{namespace}/services/{name}",
-    "Deployment": "/apis/apps/v1/namespaces/{namespace}/deployments/{name}",
-    "ClusterRole": "/apis/rbac.authorization.k8s.io/v1/clusterroles/{name}",
-    "ClusterRoleBinding": "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/{name}",
-}
-DEPLOYMENT = PATHS["Deployment"].format(namespace="kube-system", name="coredns")
+DEPLOYMENT = "/apis/apps/v1/namespaces/kube-system/deployments/coredns"
 
 
 def documents(layout: Layout, image: str) -> list[dict[str, Any]]:
@@ -37,27 +26,6 @@ def documents(layout: Layout, image: str) -> list[dict[str, Any]]:
         elif document["kind"] == "Service":
             document["spec"]["clusterIP"] = layout.dns_service
     return found
-
-
-def apply(api: Api, image: str, *, timeout: float, stop: threading.Event | None = None) -> None:
-    """Apply the manifest, as soon as the API server takes it.
-
-    timeout: seconds per object. Raises WaitTimeout, KubeError; ClusterError once `stop` is set.
-    """
-
-    def stopped(_: bool) -> ClusterError | None:
-        return ClusterError("applying CoreDNS was given up") if stop is not None and stop.is_set() else None
-
-    for document in documents(api.layout, image):
-
-        def send(document: Mapping[str, Any] = document) -> bool:
-            if stop is not None and stop.is_set():
-                return False
-            api.apply(PATHS[document["kind"]].format(**document["metadata"]), document)
-            return True
-
-        what = f"the API server to take {document['kind']} {document['metadata']['name']}"
-        wait(what, send, ready=bool, error=stopped, timeout=timeout, delay=0.05)
 
 
 def await_available(api: Api, *, timeout: float, clock: Clock | None = None) -> None:

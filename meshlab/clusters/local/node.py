@@ -72,6 +72,14 @@ def components(layout: Layout, node: NodeLayout, binaries: Mapping[str, Path]) -
     ]
 
 
+def registration(node: NodeLayout) -> dict[str, object]:
+    """The node's object, made before its kubelet starts; kubelet fills it in.
+
+    Else kubelet misses it three times within half a second and then waits for two before it looks again.
+    """
+    return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": node.name}}
+
+
 def _component(
     layout: Layout,
     node: NodeLayout,

@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 TOO_MANY = 5  # exits …
 WINDOW = 60.0  # … within so many seconds: it won't get better
 BACKOFF = (0.2, 0.5, 1.0, 2.0, 5.0)  # seconds before each restart within the window
-GRACE = 2.0  # seconds that a stopping component gets
+GRACE = 1.0  # seconds that the components of one order get to stop: nothing that they hold outlives the cell
 BUSY, IDLE = 0.03, 1.0  # seconds between two looks: while components wait to start, and afterwards
 TAIL = 4000  # characters of a failed component's log
 
@@ -183,17 +183,20 @@ class Supervisor:
     def stop(self) -> None:
         """End the components: those of the highest order first, all of one order together, then the next."""
         self.write_status("stopping")
-        entries = [entry for entry in self.running.values() if entry.child is not None]
-        for order in sorted({entry.component.order for entry in entries}, reverse=True):
-            children = [e.child for e in entries if e.component.order == order and e.child is not None]
-            for child in children:
+        for order in sorted({entry.component.order for entry in self.running.values()}, reverse=True):
+            stopping = {
+                name: entry.child
+                for name, entry in self.running.items()
+                if entry.component.order == order and entry.child is not None
+            }
+            for child in stopping.values():
                 child.terminate()
             deadline = self.clock() + GRACE
-            for child in children:
+            for name, child in stopping.items():
                 try:
                     child.wait(timeout=max(0.0, deadline - self.clock()))
                 except subprocess.TimeoutExpired:
-                    log.warning("%s did not stop, killing it", child.args)
+                    log.warning("%s did not stop, killing it", name)
                     child.kill()
                     child.wait()
 
