@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from meshlab.config import FLAGS, keys, load
+from meshlab.config import FLAGS, closest, keys, load
 from meshlab.errors import InputError, Problem
 from meshlab.preflight import preflight
 from meshlab.settings import LabConfig, Machine
@@ -27,11 +27,7 @@ class Words:
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse stops at the first problem; this one keeps it, so that it can be named with the others."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.wrong: list[Problem] = []
+    """argparse prints the first problem and exits; this one raises it, to be named with the others."""
 
     def error(self, message: str) -> NoReturn:
         raise argparse.ArgumentError(None, message)
@@ -68,13 +64,18 @@ def parse(arguments: Sequence[str], shown: _Parser) -> Words:
             known, unknown = shown.parse_known_args(rest)
             break
         except argparse.ArgumentError as wrong:
-            # Only a missing value gets here: leave that flag out and go on, to find the other problems too.
-            name = next((f for f in reversed(rest) if f.startswith("--") and f in str(wrong)), None)
-            words.problems.append(Problem(name or "command line", wrong.message, "see --help"))
-            if name is None:
+            # A flag without its value, or a switch with one: leave it out, and look for the other problems.
+            flag = wrong.argument_name or ""
+            at = _misused(rest, flag)
+            what = wrong.message if at is None else "takes no value" if "=" in rest[at] else "needs a value"
+            words.problems.append(Problem(flag or "command line", what, "see --help"))
+            if at is None:
                 return words
-            rest.remove(name)
-    words.problems += [Problem(word, "is no flag", "see --help for all flags") for word in unknown]
+            del rest[at]
+    for word in unknown:
+        is_flag = word.startswith("-")
+        near = closest(word.partition("=")[0], FLAGS.values()) if is_flag else "see --help"
+        words.problems.append(Problem(word, "is no flag" if is_flag else "belongs to no flag", near))
     values = vars(known)
     words.sets = values.pop("set")
     config = values.pop("config")
@@ -83,18 +84,25 @@ def parse(arguments: Sequence[str], shown: _Parser) -> Words:
     return words
 
 
+def _misused(arguments: Sequence[str], flag: str) -> int | None:
+    """Where `flag` stands with a value that it does not take, or without one that it needs."""
+    for at, word in enumerate(arguments):
+        following = arguments[at + 1] if at + 1 < len(arguments) else "--"
+        if word.startswith(f"{flag}=") or (word == flag and following.startswith("-")):
+            return at
+    return None
+
+
 def judge(words: Words, machine: Machine, *, need_cluster: bool = True) -> LabConfig:
     """The configuration, or InputError with every problem of flags, files, variables and machine.
 
     Touches nothing.
     """
     loaded = load(words.flags, words.sets, words.config)
-    problems = words.problems + loaded.problems
-    if loaded.config is not None:
-        problems += preflight(loaded.config, machine, spoiled=loaded.spoiled, need_cluster=need_cluster)
+    problems = [*words.problems, *loaded.problems]
+    problems += preflight(loaded.config, machine, spoiled=loaded.spoiled, need_cluster=need_cluster)
     if problems:
         raise InputError(problems)
-    assert loaded.config is not None
     return loaded.config
 
 

@@ -6,7 +6,7 @@ Every source is read as text, so that one pass of the settings model names all p
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from pydantic_settings.exceptions import SettingsError
 
 from meshlab.errors import Problem
 from meshlab.settings import ENV_PREFIX, LabConfig, variables
-
 
 VARIABLES = "variables"  # as the origin of a value
 
@@ -55,12 +54,14 @@ def load(
     problems: list[Problem] = []
     origin: dict[str, str] = {}
     merged: dict[str, Any] = {}
-    for name, source in (
-        (str(config_file), _from_file(config_file, problems)),
-        (VARIABLES, _from_environment(variables() if environ is None else environ, problems)),
-        ("--set", _from_sets(sets, problems)),
-    ):
-        _merge(merged, source, origin, name)
+    given = variables() if environ is None else environ
+    sources: dict[str, Callable[[], dict[str, Any]]] = {
+        str(config_file): lambda: _from_file(config_file, problems),
+        VARIABLES: lambda: _from_environment(given, problems),
+        "--set": lambda: _from_sets(sets, problems),
+    }
+    for name, read in sources.items():
+        _merge(merged, _without_flat_sections(read(), name, problems), origin, name)
     for key, value in flags.items():
         _merge(merged, _nest(key, value), origin, FLAGS.get(key, key))
     try:
@@ -176,41 +177,59 @@ def _nest(key: str, value: Any) -> dict[str, Any]:
     return value
 
 
+def _without_flat_sections(source: dict[str, Any], name: str, problems: list[Problem]) -> dict[str, Any]:
+    """Leave out what gives a section one value, before another source's settings of that section cover it."""
+    sections = {key.split(".")[0] for key in keys() if "." in key}
+    flat = {key: value for key, value in source.items() if key in sections and not isinstance(value, Mapping)}
+    for key, value in flat.items():
+        inner = ", ".join(known for known in keys() if known.startswith(f"{key}."))
+        problems.append(Problem(_where(key, name), f"is a section, not one value: {value!r}", f"set {inner}"))
+    return {key: value for key, value in source.items() if key not in flat}
+
+
 def _merge(
     into: dict[str, Any], source: Mapping[str, Any], origin: dict[str, str], name: str, prefix: str = ""
 ) -> None:
     for key, value in source.items():
         dotted = f"{prefix}{key}"
+        origin[dotted] = name
         if isinstance(value, Mapping) and isinstance(into.get(key, {}), dict):
             _merge(into.setdefault(key, {}), value, origin, name, f"{dotted}.")
         else:
             into[key] = value
-            origin[dotted] = name
+
+
+HINTS = {  # pydantic's name of a fault → what to do about it
+    "bool_parsing": "say true or false",
+    "string_type": "put it in quotes",
+    "tuple_type": "write a list, as in [a, b]",
+}
 
 
 def _problem(fault: Any, origin: Mapping[str, str]) -> Problem:
     key = ".".join(str(part) for part in fault["loc"])
-    source = next((name for known, name in origin.items() if f"{key}.".startswith(f"{known}.")), "")
-    if source == VARIABLES:
-        where = ENV_PREFIX + key.upper().replace(".", "__")
-    elif source == "--set":
-        where = f"--set {key}"
-    else:
-        where = source if source.startswith("--") or not source else f"{key} (in {source})"
-    where = where or key
+    holders = [known for known in origin if f"{key}.".startswith(f"{known}.")]
+    where = _where(key, origin[max(holders, key=len)])
     given = "" if isinstance(fault["input"], (dict, list)) else f" {str(fault['input'])!r}"
     if fault["type"] == "extra_forbidden":
-        return Problem(where, "is no setting", closest(key, keys()))
+        return Problem(where, "is no setting", closest(key, [*LabConfig.model_fields, *keys()]))
     if fault["type"] == "literal_error":
         return Problem(where, f"unknown value{given}", f"one of: {fault['ctx']['expected']}")
-    if fault["type"] in ("model_type", "model_attributes_type"):
-        inner = ", ".join(name for name in keys() if name.startswith(f"{key}."))
-        return Problem(where, f"is a section, not a value{given}", f"set one of: {inner}")
-    described = next((text for name, text in keys().items() if f"{key}.".startswith(f"{name}.")), "")
-    said = f"{fault['msg'][:1].lower()}{fault['msg'][1:]}{', not' + given if given else ''}"
-    if fault["type"] == "string_type":
-        described = f"put it in quotes; {described}"
-    return Problem(where, said, described or "see --help")
+    described = next(
+        (text for name, text in keys().items() if f"{key}.".startswith(f"{name}.")), "see --help"
+    )
+    message = fault["msg"].removeprefix("Value error, ")
+    said = f"{message[:1].lower()}{message[1:]}{', not' + given if given else ''}"
+    return Problem(where, said, f"{HINTS.get(fault['type'], 'give a value that fits')} ({described})")
+
+
+def _where(key: str, source: str) -> str:
+    """A setting as the reader wrote it: the flag, the --set word, the variable, or the file's key."""
+    if source == VARIABLES:
+        return ENV_PREFIX + key.upper().replace(".", "__")
+    if source == "--set":
+        return f"--set {key}"
+    return source if source.startswith("--") else f"{key} in {source}"
 
 
 def closest(name: str, names: Iterable[str]) -> str:

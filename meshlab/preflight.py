@@ -23,7 +23,7 @@ def preflight(
     if "istio" not in spoiled and "cluster" not in spoiled:
         from meshlab.istio.distribution import problems as istio_problems
 
-        problems += istio_problems(config)
+        problems += istio_problems(config, machine)
     if need_cluster and "cluster" not in spoiled and config.cluster not in spoiled:
         problems += provider_problems(config, machine)
     return problems
@@ -33,11 +33,11 @@ def runs_dir_problems(folder: Path) -> list[Problem]:
     """Whether the runs directory can be written, tried where it or its nearest existing parent is."""
     where = f"--runs-dir {folder}"
     place = folder.absolute()
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    if not place.is_dir():
-        return [Problem(where, f"{place} is no directory", "name another folder")]
     try:
+        while not place.exists() and place != place.parent:
+            place = place.parent
+        if not place.is_dir():
+            return [Problem(where, f"{place} is no directory", "name another folder")]
         with tempfile.TemporaryDirectory(prefix=".meshlab-", dir=place):
             return []
     except OSError as wrong:

@@ -241,7 +241,8 @@ class Machine(Section):
 def quieten_prefect(environ: MutableMapping[str, str] | None = None) -> None:
     """Keep Prefect's own lines off the terminal, which the lab draws itself; the logs in its UI stay whole.
 
-    Whatever the user has set stays. The start-up timeout is raised because the default of 20 s is hit on a busy machine.
+    Whatever the user has set stays. The start-up timeout is raised because the default of 20 s is hit on a
+    busy machine.
     """
     env = os.environ if environ is None else environ
     for name, value in (

@@ -11,6 +11,7 @@ import yaml
 
 from meshlab.clusters.base import ClusterRef, Leftovers
 from meshlab.errors import Problem
+from meshlab.kube.api_errors import api_errors
 from meshlab.kube.client import Kube
 from meshlab.progress import Progress, Update
 from meshlab.settings import ExistingSettings, Machine
@@ -27,7 +28,9 @@ class ExistingCluster:
         """Ask the API server for its version. Raises KubeError when it does not answer."""
         context = self._settings.context or current_context(self._kubeconfig)
         kube = Kube.connect(self._kubeconfig, context)
-        progress(Update(f"context {context}", 1, 1, f"Kubernetes {kube.server_version()}"))
+        with api_errors(f"ask {kube.host} for its version"):
+            version = kube.version.get_code().git_version
+        progress(Update(f"context {context}", 1, 1, f"Kubernetes {version}"))
         return ClusterRef("existing", context or "current-context", self._kubeconfig, context, adopted=True)
 
     def inventory(self) -> Leftovers:
@@ -47,7 +50,7 @@ def kubeconfig_of(settings: ExistingSettings, machine: Machine) -> Path:
     """The kubeconfig that is used: the setting, the first of KUBECONFIG, or ~/.kube/config."""
     if settings.kubeconfig:
         return settings.kubeconfig.expanduser()
-    first = machine.kubeconfig.split(os.pathsep)[0]
+    first = next((name for name in machine.kubeconfig.split(os.pathsep) if name), "")
     return Path(first) if first else machine.home / ".kube" / "config"
 
 
@@ -65,26 +68,18 @@ def problems(settings: ExistingSettings, machine: Machine) -> list[Problem]:
     content, found = read_kubeconfig(path, where)
     if found:
         return found
-    contexts = content["contexts"]
-    assert isinstance(contexts, list)
-    names = [str(entry.get("name")) for entry in contexts if isinstance(entry, dict)]
+    contexts = _by_name(content, "contexts")
+    names = ", ".join(contexts) or "none there"
     wanted = settings.context or content.get("current-context")
     if not wanted:
-        return [
-            Problem(
-                "--context",
-                f"{path} has no current context",
-                f"name one of: {', '.join(names) or 'none there'}",
-            )
-        ]
-    if wanted not in names:
-        return [
-            Problem(
-                "--context",
-                f"{path} has no context {wanted!r}",
-                f"one of: {', '.join(names) or 'none there'}",
-            )
-        ]
+        return [Problem("--context", f"{path} has no current context", f"name one of: {names}")]
+    if wanted not in contexts:
+        return [Problem("--context", f"{path} has no context {wanted!r}", f"one of: {names}")]
+    context = contexts[str(wanted)].get("context")
+    cluster = context.get("cluster") if isinstance(context, dict) else None
+    if cluster not in _by_name(content, "clusters"):
+        what = f"context {wanted!r} of {path} names cluster {cluster!r}, which is not in the file"
+        return [Problem("--context", what, f"mend the kubeconfig, or name another context: {names}")]
     return []
 
 
@@ -93,21 +88,18 @@ def read_kubeconfig(path: Path, where: str) -> tuple[dict[str, object], list[Pro
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as wrong:
-        return {}, [
-            Problem(
-                where,
-                f"{path} can't be read: {wrong.strerror}",
-                "name a readable kubeconfig with --kubeconfig",
-            )
-        ]
+        what, remedy = f"can't be read: {wrong.strerror}", "name a readable kubeconfig with --kubeconfig"
+        return {}, [Problem(where, f"{path} {what}", remedy)]
     except (UnicodeDecodeError, yaml.YAMLError):
         return {}, [Problem(where, f"{path} is no valid YAML", "mend the kubeconfig, or name another")]
     if not isinstance(content, dict) or not isinstance(content.get("contexts"), list):
-        return {}, [
-            Problem(
-                where,
-                f"{path} is no kubeconfig: it has no list of contexts",
-                "name another with --kubeconfig",
-            )
-        ]
+        what = f"{path} is no kubeconfig: it has no list of contexts"
+        return {}, [Problem(where, what, "name another with --kubeconfig")]
     return content, []
+
+
+def _by_name(content: dict[str, object], key: str) -> dict[str, dict[str, object]]:
+    """The named entries of one of a kubeconfig's lists."""
+    entries = content.get(key)
+    named = entries if isinstance(entries, list) else []
+    return {str(entry["name"]): entry for entry in named if isinstance(entry, dict) and "name" in entry}

@@ -1,0 +1,158 @@
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import yaml
+
+from meshlab.clusters.base import ClusterRef, Leftovers
+from meshlab.clusters.existing import ExistingCluster, kubeconfig_of, problems
+from meshlab.errors import KubeError
+from meshlab.progress import Update, silent
+from meshlab.settings import ExistingSettings, Machine
+
+
+def kubeconfig(path: Path, server: str = "http://127.0.0.1:1", **changes) -> Path:
+    content = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "one", "cluster": {"server": server}}],
+        "users": [{"name": "me", "user": {}}],
+        "contexts": [
+            {"name": "blue", "context": {"cluster": "one", "user": "me"}},
+            {"name": "green", "context": {"cluster": "gone", "user": "me"}},
+        ],
+        "current-context": "blue",
+    }
+    path.write_text(yaml.safe_dump({**content, **changes}))
+    return path
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine.here({"HOME": str(tmp_path)})
+
+
+def named(settings: ExistingSettings, machine: Machine) -> tuple[str, str, str]:
+    [problem] = problems(settings, machine)
+    return problem.where, problem.what, problem.remedy
+
+
+def test_a_context_that_is_there_is_fine(tmp_path: Path, machine: Machine) -> None:
+    path = kubeconfig(tmp_path / "config")
+    assert problems(ExistingSettings(kubeconfig=path), machine) == []
+    assert problems(ExistingSettings(kubeconfig=path, context="blue"), machine) == []
+
+
+def test_an_unknown_context_lists_the_known_ones(tmp_path: Path, machine: Machine) -> None:
+    path = kubeconfig(tmp_path / "config")
+    assert named(ExistingSettings(kubeconfig=path, context="red"), machine) == (
+        "--context",
+        f"{path} has no context 'red'",
+        "one of: blue, green",
+    )
+
+
+def test_without_a_current_context_the_known_ones_are_listed(tmp_path: Path, machine: Machine) -> None:
+    path = kubeconfig(tmp_path / "config", **{"current-context": ""})
+    where, what, remedy = named(ExistingSettings(kubeconfig=path), machine)
+    assert (where, what, remedy) == (
+        "--context",
+        f"{path} has no current context",
+        "name one of: blue, green",
+    )
+    path = kubeconfig(tmp_path / "config", contexts=[])
+    assert named(ExistingSettings(kubeconfig=path), machine)[2] == "one of: none there"
+
+
+def test_a_context_without_its_cluster_is_named(tmp_path: Path, machine: Machine) -> None:
+    path = kubeconfig(tmp_path / "config")
+    what = named(ExistingSettings(kubeconfig=path, context="green"), machine)[1]
+    assert what == f"context 'green' of {path} names cluster 'gone', which is not in the file"
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"contexts: [1", "is no valid YAML"),
+        (b"\xff\xfe", "is no valid YAML"),
+        (b"just words", "is no kubeconfig: it has no list of contexts"),
+        (b"contexts: blue\n", "is no kubeconfig: it has no list of contexts"),
+        (b"", "is no kubeconfig: it has no list of contexts"),
+    ],
+)
+def test_a_malformed_kubeconfig_is_named(tmp_path: Path, machine: Machine, content: bytes, what: str) -> None:
+    path = tmp_path / "config"
+    path.write_bytes(content)
+    assert named(ExistingSettings(kubeconfig=path), machine)[:2] == ("--kubeconfig", f"{path} {what}")
+
+
+def test_an_unreadable_kubeconfig_is_named(tmp_path: Path, machine: Machine) -> None:
+    where, what, remedy = named(ExistingSettings(), machine)
+    assert (where, what) == (
+        "kubeconfig",
+        f"{tmp_path}/.kube/config can't be read: No such file or directory",
+    )
+    assert "--kubeconfig" in remedy
+    assert "Is a directory" in named(ExistingSettings(kubeconfig=tmp_path), machine)[1]
+
+
+def test_the_kubeconfig_is_found_as_kubectl_finds_it(tmp_path: Path) -> None:
+    machine = Machine.here({"HOME": str(tmp_path), "KUBECONFIG": ":/etc/first:/etc/second"})
+    assert kubeconfig_of(ExistingSettings(), machine) == Path("/etc/first")
+    assert kubeconfig_of(ExistingSettings(kubeconfig=Path("/mine")), machine) == Path("/mine")
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    """An API server that knows its version and nothing else."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            known = self.path == "/version/"
+            names = ("gitCommit", "gitTreeState", "buildDate", "goVersion", "compiler", "platform")
+            version = {**dict.fromkeys(names, "x"), "major": "1", "minor": "36", "gitVersion": "v1.36.9"}
+            body = json.dumps(version)
+            self.send_response(200 if known else 404)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(body.encode() if known else b"{}")
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield f"http://127.0.0.1:{http.server_port}"
+    http.shutdown()
+    http.server_close()
+    thread.join()
+
+
+def test_a_cluster_that_answers_is_adopted_and_its_version_told(
+    tmp_path: Path, machine: Machine, server: str
+) -> None:
+    path = kubeconfig(tmp_path / "config", server)
+    told: list[Update] = []
+    cluster = ExistingCluster(ExistingSettings(kubeconfig=path), machine)
+    assert cluster.up(progress=told.append) == ClusterRef("existing", "blue", path, "blue", adopted=True)
+    assert told == [Update("context blue", 1, 1, "Kubernetes v1.36.9")]
+
+
+def test_a_cluster_that_does_not_answer_is_an_error_with_a_remedy(tmp_path: Path, machine: Machine) -> None:
+    cluster = ExistingCluster(ExistingSettings(kubeconfig=kubeconfig(tmp_path / "config")), machine)
+    with pytest.raises(KubeError, match=r"can't ask http://127.0.0.1:1 for its version") as caught:
+        cluster.up(progress=silent)
+    assert caught.value.remedy
+
+
+def test_nothing_of_it_is_removed_or_listed(tmp_path: Path, machine: Machine) -> None:
+    told: list[Update] = []
+    cluster = ExistingCluster(ExistingSettings(), machine)
+    assert cluster.inventory() == Leftovers()
+    assert cluster.collect_logs(tmp_path) == ()
+    cluster.down(progress=told.append)
+    assert told[0].detail == "left running, it is not ours"

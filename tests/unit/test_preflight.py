@@ -1,0 +1,54 @@
+from pathlib import Path
+
+import pytest
+
+from meshlab.preflight import preflight, provider_problems, runs_dir_problems
+from meshlab.settings import LabConfig, Machine
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine.here({"HOME": str(tmp_path)})
+
+
+def test_a_folder_that_can_be_made_is_fine_and_is_not_made(tmp_path: Path) -> None:
+    assert runs_dir_problems(tmp_path / "a" / "b") == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    [problem] = runs_dir_problems(tmp_path / "file" / "runs")
+    assert problem.where == f"--runs-dir {tmp_path / 'file' / 'runs'}"
+    assert problem.what == f"{tmp_path / 'file'} is no directory"
+
+
+@pytest.mark.parametrize("name", ["/proc/nope", "/proc/nope/deeper"])
+def test_a_folder_that_can_not_be_written_is_named(name: str) -> None:
+    [problem] = runs_dir_problems(Path(name))
+    assert problem.what == "can't be written: No such file or directory"
+
+
+def test_a_name_that_no_file_system_takes_is_named(tmp_path: Path) -> None:
+    [problem] = runs_dir_problems(tmp_path / ("x" * 300))
+    assert problem.what == "can't be written: File name too long"
+
+
+def test_what_is_known_to_be_wrong_is_not_looked_at(machine: Machine) -> None:
+    config = LabConfig(runs_dir=Path("/proc/nope"))
+    assert preflight(config, machine, spoiled={"runs_dir", "cluster", "istio"}) == []
+
+
+def test_mesh_cluster_and_folder_are_all_looked_at(machine: Machine) -> None:
+    config = LabConfig.model_validate({
+        "cluster": "existing", "runs_dir": "/proc/nope", "istio": {"istioctl": "/none/istioctl"}
+    })  # fmt: skip
+    places = [problem.where for problem in preflight(config, machine, spoiled=set())]
+    assert places == ["--runs-dir /proc/nope", "--istioctl /none/istioctl", "kubeconfig"]
+
+
+def test_gke_says_that_it_is_not_there_yet_and_still_judges_its_settings(machine: Machine) -> None:
+    places = [problem.where for problem in provider_problems(LabConfig(cluster="gke"), machine)]
+    assert places == ["--project", "--cluster gke"]
+    config = LabConfig.model_validate({"cluster": "gke", "gke": {"project": "p"}})
+    assert [problem.where for problem in provider_problems(config, machine)] == ["--cluster gke"]
