@@ -4,9 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from meshlab.checks.base import Table, judged
-from meshlab.checks.scrape import EMBEDDED_PREFIX, REQUESTS, STATS_PATH, STATS_PORT, Sample, families
+from meshlab.checks.base import Table, failed, judged
+from meshlab.checks.istio import has_sidecar
+from meshlab.checks.scrape import (
+    EMBEDDED_PREFIX,
+    REQUESTS,
+    STATS_PATH,
+    STATS_PORT,
+    Sample,
+    SidecarReader,
+    families,
+    parse_stats,
+)
+from meshlab.kube.pods import PodSummary
 from meshlab.results import CheckResult
+
+
+def scrape_pod(reader: SidecarReader, pod: PodSummary) -> CheckResult:
+    """Read a pod's sidecar and judge what it exports: `scrape`, and a failure where there is no sidecar to
+    read.
+
+    Raises QueryError when the sidecar does not answer.
+    """
+    if not has_sidecar(pod):
+        return failed(
+            "envoy.scrape",
+            [f"{pod.name} has no sidecar, only {', '.join(pod.containers)}"],
+            remedy="label the namespace for injection and restart the workload",
+        )
+    text = reader.stats_text(pod.name)
+    return scrape(pod.name, parse_stats(text), lines=len(text.splitlines()))
 
 
 def scrape(pod: str, samples: Sequence[Sample], *, lines: int) -> CheckResult:

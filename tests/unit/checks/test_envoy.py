@@ -1,6 +1,7 @@
-from meshlab.checks.envoy import scrape
+from meshlab.checks.envoy import scrape, scrape_pod
 from meshlab.checks.scrape import Sample
 from meshlab.results import Verdict
+from tests.unit.checks.pods import pod
 
 
 def sample(reporter: str, value: float, family: str = "envoy_istio_requests_total") -> Sample:
@@ -31,3 +32,19 @@ def test_requests_that_never_reached_it_are_no_proof() -> None:
     result = scrape("productpage-1", [sample("source", 4), sample("destination", 0)], lines=12)
     assert result.verdict is Verdict.FAIL
     assert "none of a request that reached it" in result.summary
+
+
+class FakeReader:
+    """One sidecar's page."""
+
+    def stats_text(self, pod: str) -> str:
+        assert pod == "productpage-1"
+        return '# TYPE istio_requests_total counter\nistio_requests_total{reporter="destination"} 3\n'
+
+
+def test_a_pod_is_read_and_judged_if_it_has_a_sidecar() -> None:
+    result = scrape_pod(FakeReader(), pod("productpage-1"))  # type: ignore[arg-type]
+    assert result.summary == "productpage-1: 1 series of istio_requests_total, 3 requests received, 2 lines"
+    bare = scrape_pod(FakeReader(), pod("productpage-1", containers=("productpage",)))  # type: ignore[arg-type]
+    assert bare.verdict is Verdict.FAIL
+    assert bare.summary == "productpage-1 has no sidecar, only productpage"
