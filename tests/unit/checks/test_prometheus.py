@@ -137,7 +137,7 @@ def samples(**changes: float) -> list[Sample]:
         ({}, []),
         ({"details": 29.0}, ["productpage-v1 asked details 29 times for 30 pages"]),
         ({"reviews": 9.0}, ["productpage-v1 asked reviews 27 times for 30 pages"]),
-        ({"ratings": 0.0}, [f"reviews-v{v} → ratings-v1 ({w}) counts no request" for v in "23" for w in BOTH]),
+        ({"ratings": 0.0}, [f"{e[0]} → ratings-v1 ({w}) counts no request" for e in EDGES[-2:] for w in BOTH]),
     ],
 )  # fmt: skip
 def test_values_are_judged_edge_by_edge(changes: dict, says: list[str]) -> None:
