@@ -1,1 +1,1 @@
-"""A real Kubernetes on one Linux machine: compiled, started in network namespaces of its own, and removed again."""
+"""A real Kubernetes on one Linux machine: compiled, run in namespaces of its own, and removed again."""

@@ -8,9 +8,11 @@ Whoever follows may have started it or found it; a child that dies without a las
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -51,7 +53,13 @@ def start(
     report, log = folder / "cluster-up.jsonl", folder / "cluster-up.log"
     report.unlink(missing_ok=True)
     wanted = json.dumps(
-        {"settings": settings.model_dump(), "run_id": run_id, "report": str(report), "addons": list(addons)}
+        {
+            "settings": settings.model_dump(),
+            "run_id": run_id,
+            "run_pid": os.getpid(),
+            "report": str(report),
+            "addons": list(addons),
+        }
     )
     child = (runner or SystemRunner()).spawn(
         [sys.executable, "-m", "meshlab.clusters.local.child", wanted], log_file=log
@@ -149,16 +157,25 @@ def main(wanted: dict[str, Any]) -> int:
         run_id=wanted["run_id"],
         addons=tuple(wanted["addons"]),
     )
+    threading.Thread(target=_end_with, args=(wanted["run_pid"],), daemon=True).start()
     try:
+        cluster.claim(pid=wanted["run_pid"])  # the run holds the cluster, long after this process has ended
         ref = cluster.up(progress=lambda update: say(asdict(update)))
-    except MeshlabError as problem:
-        say({"error": problem.message, "remedy": problem.remedy})
-        return 3
     except Interrupted as problem:
         say({"error": str(problem), "remedy": ""})
         return 128 + problem.signum
+    except MeshlabError as problem:
+        say({"error": problem.message, "remedy": problem.remedy})
+        return 3
     say({"cluster": asdict(ref)})
     return 0
+
+
+def _end_with(run_pid: int) -> None:
+    """Stop when the run is killed: nobody would follow us, or take down what we go on making."""
+    while os.getppid() == run_pid:
+        time.sleep(1.0)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _tail(path: Path, size: int = 2000) -> str:

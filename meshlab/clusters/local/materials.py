@@ -8,6 +8,7 @@ import hashlib
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,7 +59,8 @@ def gather(
 
     addons: see `addon_images`. Raises BuildError, ProcessError, ClusterError, WaitTimeout.
     """
-    with ThreadPoolExecutor(max_workers=2) as pool:
+    stop = stop or threading.Event()
+    with ThreadPoolExecutor(max_workers=2) as pool, _set_on_failure(stop):
         compiled = pool.submit(
             build.build,
             ["cluster"],
@@ -84,6 +86,16 @@ def gather(
     )
     root = golden.ensure(specs, cache_dir=machine.cache, runner=runner, progress=progress, stop=stop)
     return Materials(binaries, root, specs)
+
+
+@contextmanager
+def _set_on_failure(stop: threading.Event) -> Iterator[None]:
+    """Without it, a signal or a failure of one would wait until the other is done: a compile, say."""
+    try:
+        yield
+    except BaseException:
+        stop.set()
+        raise
 
 
 def addon_images(
