@@ -9,7 +9,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 TAGS = {"fail": "failure", "broken": "error", "infra-error": "error", "skipped": "skipped"}
-_NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")  # characters that XML 1.0 can't hold
+_NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")  # characters that XML 1.0 can't hold
 
 
 def junit_xml(result: Mapping[str, Any]) -> str:
@@ -54,7 +54,7 @@ def _check_case(check: Mapping[str, Any]) -> ET.Element:
 
 
 def _step_case(step: Mapping[str, Any]) -> ET.Element:
-    case = ET.Element("testcase", classname="steps", name=step["name"], time=f"{step['seconds']:.3f}")
+    case = ET.Element("testcase", classname="steps", name=_clean(step["name"]), time=f"{step['seconds']:.3f}")
     if step["state"] == "failed":
         ET.SubElement(case, "error", message=_clean(step["reason"] or "failed"), type="step")
     elif step["state"] == "skipped":

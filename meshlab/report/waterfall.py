@@ -1,0 +1,148 @@
+"""A trace as a waterfall: one row per span, indented under the span that caused it, bars on one axis of time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from xml.etree import ElementTree as ET
+
+from meshlab.report.material import Row, Span, Trace
+from meshlab.report.svg import COLOURS, Picture, picture
+from meshlab.report.units import format_value
+
+MOST_SPANS = 80  # rows of one picture; the table has all
+_WIDTH, _NAMES, _RIGHT = 1000.0, 400.0, 76.0  # pixels: the picture, the names' column, room for a duration
+_ROW, _TOP, _BAR, _INDENT = 24, 26, 12, 14
+_NAME_CHARACTERS = 52  # that fit into the names' column, indents counted as two
+_TICKS = 4
+
+
+@dataclass(frozen=True)
+class Step:
+    """A span in its place: how deep it stands in the tree and when it began, ms after the trace's begin."""
+
+    span: Span
+    depth: int
+    start_ms: float
+
+
+def steps(trace: Trace) -> list[Step]:
+    """The spans as a tree read from top to bottom: children after their parent, by begin.
+
+    A span whose parent is not in the trace stands as a root; spans that name each other as parents do too.
+    """
+    if not trace.spans:
+        return []
+    begin = min(span.start_us for span in trace.spans)
+    known = {span.id for span in trace.spans}
+    children: dict[str | None, list[Span]] = {}
+    for span in sorted(trace.spans, key=lambda span: (span.start_us, span.id)):
+        children.setdefault(span.parent if span.parent in known else None, []).append(span)
+    ordered: list[Step] = []
+    placed: set[str] = set()
+
+    def place(roots: Sequence[Span]) -> None:
+        stack = [(span, 0) for span in reversed(roots)]
+        while stack:
+            span, depth = stack.pop()
+            if span.id in placed:
+                continue
+            placed.add(span.id)
+            ordered.append(Step(span, depth, (span.start_us - begin) / 1000))
+            stack += [(child, depth + 1) for child in reversed(children.get(span.id, ()))]
+
+    place(children.get(None, []))
+    for span in trace.spans:
+        place([span])
+    return ordered
+
+
+def span_rows(trace: Trace) -> list[Row]:
+    """Every span with its numbers, for the table beside the picture."""
+    return [
+        {
+            "service": "\u2003" * step.depth + step.span.service,
+            "operation": step.span.operation,
+            "begins at": format_value(step.start_ms, "ms"),
+            "takes": format_value(step.span.duration_ms, "ms"),
+            "status": step.span.status or "-",
+            "error": "yes" if step.span.error else "no",
+        }
+        for step in steps(trace)
+    ]
+
+
+def draw_waterfall(trace: Trace) -> Picture | None:
+    """The trace as SVG; None when it has no span. Services have colours, errors a mark and a word."""
+    ordered = steps(trace)
+    if not ordered:
+        return None
+    shown = ordered[:MOST_SPANS]
+    total = max(step.start_ms + step.span.duration_ms for step in ordered) or 1.0
+    services = list(dict.fromkeys(step.span.service for step in ordered))
+    height = _TOP + _ROW * len(shown) + 6
+    root = ET.Element("svg", {"font-size": "12"})
+    _axis(root, total, height)
+    for index, step in enumerate(shown):
+        _row(root, step, _TOP + _ROW * index, total, services.index(step.span.service) % COLOURS + 1)
+    return picture(root, _alt(trace, ordered, services, total), _WIDTH, height)
+
+
+def _x(at_ms: float, total: float) -> float:
+    return _NAMES + at_ms / total * (_WIDTH - _NAMES - _RIGHT)
+
+
+def _axis(root: ET.Element, total: float, height: float) -> None:
+    for tick in range(_TICKS + 1):
+        at = total * tick / _TICKS
+        x = f"{_x(at, total):.1f}"
+        ET.SubElement(
+            root, "line", {"x1": x, "x2": x, "y1": f"{_TOP - 6}", "y2": f"{height - 4:g}", "stroke": "var(--line)"}
+        )
+        text = {"x": x, "y": "14", "text-anchor": "middle", "font-size": "11", "fill": "var(--ink-2)"}
+        ET.SubElement(root, "text", text).text = format_value(at, "ms")
+
+
+def _row(root: ET.Element, step: Step, top: float, total: float, colour: int) -> None:
+    span, baseline = step.span, f"{top + 16:g}"
+    group = ET.SubElement(root, "g")
+    ET.SubElement(group, "title").text = (
+        f"{span.service}: {span.operation}, begins at {format_value(step.start_ms, 'ms')}, "
+        f"takes {format_value(span.duration_ms, 'ms')}" + (f", status {span.status}" if span.status else "")
+    )
+    indent = 4 + _INDENT * min(step.depth, 12)
+    name = ET.SubElement(group, "text", {"x": f"{indent}", "y": baseline, "fill": "var(--ink)"})
+    service = ET.SubElement(name, "tspan", {"font-weight": "600"})
+    room = _NAME_CHARACTERS - 2 * min(step.depth, 12)
+    service.text = _cut(span.service, room)
+    operation = ET.SubElement(name, "tspan", {"fill": "var(--ink-2)", "dx": "6"})
+    operation.text = _cut(span.operation, max(0, room - len(span.service) - 1))
+    x = _x(step.start_ms, total)
+    width = max(2.0, _x(step.start_ms + span.duration_ms, total) - x)
+    bar = {"x": f"{x:.1f}", "y": f"{top + 6:g}", "width": f"{width:.1f}", "height": f"{_BAR}", "rx": "2"}
+    ET.SubElement(group, "rect", bar | {"fill": f"var(--s{colour})"})
+    if span.error:
+        ET.SubElement(group, "rect", bar | {"fill": "none", "stroke": "var(--bad)", "stroke-width": "2.5"})
+    told = format_value(span.duration_ms, "ms") + (f" error {span.status}".rstrip() if span.error else "")
+    fits = x + width + 6 + 6.5 * len(told) <= _WIDTH
+    place = {"x": f"{x + width + 6:.1f}"} if fits else {"x": f"{x - 6:.1f}", "text-anchor": "end"}
+    style = {"fill": "var(--bad)", "font-weight": "600"} if span.error else {"fill": "var(--ink-2)"}
+    ET.SubElement(group, "text", place | style | {"y": baseline, "font-size": "11"}).text = told
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else (text[: length - 1] + "…" if length > 1 else "")
+
+
+def _alt(trace: Trace, ordered: Sequence[Step], services: Sequence[str], total: float) -> str:
+    """The waterfall in words: size, services, and the first twenty spans with their depth and time."""
+    told = "; ".join(
+        f"{step.span.service} {step.span.operation} {format_value(step.span.duration_ms, 'ms')}"
+        + (" (error)" if step.span.error else "")
+        for step in ordered[:20]
+    )
+    more = f"; and {len(ordered) - 20} more" if len(ordered) > 20 else ""
+    return (
+        f"Trace {trace.trace_id}: {len(ordered)} spans of {len(services)} services in {format_value(total, 'ms')}. "
+        f"In order: {told}{more}."
+    )
