@@ -20,6 +20,7 @@ FORBIDDEN = re.compile(
     r'User "(?P<user>[^"]*)" cannot (?P<verb>\w+) resource "(?P<resource>[^"]*)"'
     r'(?: in API group "(?P<group>[^"]*)")?(?: in the namespace "(?P<namespace>[^"]*)")?'
 )
+FORBIDDEN_PATH = re.compile(r'User "(?P<user>[^"]*)" cannot (?P<verb>\w+) path "(?P<path>[^"]*)"')
 REMEDIES = {
     0: "check that the API server runs and that its address in the kubeconfig is right",
     401: "the credentials are missing or expired: log in again, or refresh the kubeconfig",
@@ -98,6 +99,11 @@ def _remedy(status: int, text: str) -> str:
 
 
 def _permission(text: str) -> str:
+    if 'User "system:anonymous"' in text:
+        return REMEDIES[401]
+    path = FORBIDDEN_PATH.search(text)
+    if path:
+        return f"grant the permission to {path['verb']} path {path['path']} to {path['user']}"
     found = FORBIDDEN.search(text)
     if not found:
         return "an admission rule or a quota of the cluster refuses this object; the message names it"

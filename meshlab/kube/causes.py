@@ -17,7 +17,7 @@ Object = Mapping[str, Any]
 LogReader = Callable[[str, bool], str]  # container, previous → the end of its log
 # Seconds after which an unchanged cause is held not to heal by itself. Even what can't heal gets a moment:
 # a pod of the revision that is just being replaced may show it last.
-AT_ONCE, SOON, LATE = 5.0, 30.0, 90.0
+AT_ONCE, SOON, LATE = 5.0, 30.0, 60.0
 CRASHES_THAT_HEAL = 3  # a program that waits for another by dying usually comes up within so many restarts
 IMAGE_REASONS = (
     "ErrImagePull",

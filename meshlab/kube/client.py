@@ -61,6 +61,9 @@ class Kube:
 
     def __init__(self, configuration: client.Configuration, *, context: str | None = None) -> None:
         configuration.retries = urllib3.Retry(total=2, backoff_factor=0.2)
+        # It warns of each retry; what does not heal is raised, and a wait for the API server would fill
+        # the log.
+        logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
         self.configuration = configuration
         self.context = context
         self.api_client = _TimedClient(configuration)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from meshlab.errors import KubeError
@@ -12,7 +14,7 @@ from meshlab.kube.client import Kube
 from meshlab.kube.evidence import dump_evidence
 from meshlab.kube.pods import summarise
 
-__all__ = ["Cause", "Diagnosis", "dump_evidence", "explain", "find_causes"]
+__all__ = ["Cause", "Diagnosis", "belongs", "dump_evidence", "explain", "find_causes"]
 
 OWNERS = (
     ("apps/v1", "ReplicaSet"),
@@ -22,6 +24,8 @@ OWNERS = (
 )
 SHOWN = 3  # causes that a message names
 LOG_LINES = 15
+REMOVED = "unable to retrieve container logs"  # what the kubelet answers, with status 200, for a container it removed
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -47,13 +51,10 @@ def find_causes(
     found: list[Cause] = []
     for pod in kube.objects("v1", "Pod", namespace, selector=selector):
         meta = pod["metadata"]
-        if "deletionTimestamp" in meta or not _belongs(meta.get("labels") or {}, of):
+        if "deletionTimestamp" in meta or not belongs(meta.get("labels") or {}, of):
             continue
 
-        def log(container: str, previous: bool, pod_name: str = meta["name"]) -> str:
-            return _log(kube, namespace, pod_name, container, previous)
-
-        diagnosis = diagnose_pod(pod, events, log)
+        diagnosis = diagnose_pod(pod, events, partial(_log, kube, namespace, meta["name"]))
         if diagnosis:
             found.append(Cause(f"pod {namespace}/{meta['name']}", diagnosis))
     for api_version, kind in OWNERS:
@@ -61,7 +62,7 @@ def find_causes(
             api_version, kind, namespace, selector=selector if kind == "ReplicaSet" else None
         ):
             labels = owner["spec"].get("template", {}).get("metadata", {}).get("labels") or {}
-            if not _belongs(labels, of) or owner["spec"].get("replicas", 1) == 0:
+            if not belongs(labels, of) or owner["spec"].get("replicas", 1) == 0:
                 continue
             diagnosis = diagnose_owner(owner, events)
             if diagnosis:
@@ -83,7 +84,7 @@ def explain(
         pods = [
             pod
             for pod in map(summarise, kube.objects("v1", "Pod", namespace, selector=selector))
-            if not pod.is_ready and pod.phase != "Succeeded" and _belongs(pod.labels, of)
+            if not pod.is_ready and pod.phase != "Succeeded" and belongs(pod.labels, of)
         ]
     except KubeError as problem:
         return f"the cause can't be read: {problem.message}"
@@ -106,16 +107,24 @@ def _told(causes: Iterable[Cause]) -> str:
     return "; ".join(told)
 
 
-def _belongs(labels: Mapping[str, str], workloads: Sequence[Mapping[str, Any]]) -> bool:
+def belongs(labels: Mapping[str, str], workloads: Sequence[Mapping[str, Any]]) -> bool:
     """Whether these labels are selected by one of the workloads; true when none is given."""
     wanted = [w["spec"].get("selector", {}).get("matchLabels") or {} for w in workloads]
     return not wanted or any(w.items() <= labels.items() for w in wanted if w)
 
 
 def _log(kube: Kube, namespace: str, pod: str, container: str, previous: bool) -> str:
-    """The end of a log; a log that is not there (any more) is an empty one, the diagnosis stands without
-    it."""
-    try:
-        return kube.pod_log(namespace, pod, container, previous=previous, lines=LOG_LINES)
-    except KubeError as problem:
-        return f"(no log: {problem.message})"
+    """The end of a container's log, of the other of its runs where this one's is already removed; empty
+    without any.
+
+    The diagnosis stands without it, so a log that can't be read is no error here.
+    """
+    for run in (previous, not previous):
+        try:
+            text = kube.pod_log(namespace, pod, container, previous=run, lines=LOG_LINES)
+        except KubeError as problem:
+            log.debug("no log for a diagnosis: %s", problem.message)
+            continue
+        if text.strip() and not text.startswith(REMOVED):
+            return text
+    return ""

@@ -145,7 +145,10 @@ class _Talk:
 
     @property
     def where(self) -> str:
-        words = " ".join(self.argv)
+        script = (
+            list(self.argv[:2]) == ["sh", "-c"] and len(self.argv) > 3
+        )  # its name says more than its text
+        words = self.argv[3] if script else " ".join(self.argv)
         shown = words if len(words) <= 80 else words[:77] + "..."
         return f"{shown!r} in {self.namespace}/{self.pod}"
 

@@ -29,6 +29,7 @@ DATA_CHANNEL, ERROR_CHANNEL = 0, 1
 PORT_FRAME = 2  # bytes at the start of each channel that repeat the port's number
 READ_SIZE = 64 * 1024
 POLL_MS = 500
+SEND_TIMEOUT = 30.0  # seconds for a local client to take what it is sent
 
 
 class PortForward:
@@ -154,7 +155,8 @@ class PortForward:
                 self._note(problem)
                 return
             try:
-                connection.settimeout(30)
+                connection.settimeout(SEND_TIMEOUT)
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 _pump(connection, ws, self._closing)
             except KubeError as problem:
                 self._note(problem)
@@ -174,8 +176,13 @@ class PortForward:
             return self._kube.open_portforward(self._namespace, *self._find())
 
     def _note(self, problem: MeshlabError) -> None:
+        """Keep why a connection was refused, and say it once: a client that waits for a new pod asks
+        often."""
+        known = self.last_error is not None and self.last_error.message == problem.message
         self.last_error = problem
-        log.warning("port-forward %s: %s", self.target, problem.message)
+        log.log(
+            logging.DEBUG if known else logging.WARNING, "port-forward %s: %s", self.target, problem.message
+        )
 
     # ── the target ──
 

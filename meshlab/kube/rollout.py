@@ -5,17 +5,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from meshlab.errors import KubeError, RolloutError
 from meshlab.kube.client import Kube
-from meshlab.kube.diagnosis import Cause, explain, find_causes
-from meshlab.kube.pods import condition
+from meshlab.kube.diagnosis import Cause, belongs, explain, find_causes
+from meshlab.kube.pods import condition, summarise
 from meshlab.progress import Progress, Update, silent
 from meshlab.waiting import Clock, SystemClock, wait
 
 API = {"Deployment": "apps/v1", "StatefulSet": "apps/v1", "DaemonSet": "apps/v1"}
 DELAY = 0.3  # seconds between looks at the workloads
+SUCCESSES = 3  # looks in a row that must find everything ready
+STEADY = 10.0  # seconds that a pod which restarted must stay up
 CAUSES_EVERY = 2.0  # seconds between searches for a cause, which ask for pods, events and logs
 
 
@@ -118,44 +121,87 @@ def _wait(
     clock: Clock | None,
 ) -> tuple[str, ...]:
     clock = clock or SystemClock()
-    what = f"{kind}s of {namespace}" if names is None else f"{kind} {', '.join(names)} of {namespace}"
     watch = _CauseWatch(kube, namespace, clock)
+    steady = _SteadyWatch(kube, namespace, clock)
 
-    def probe() -> dict[str, dict[str, Any] | None]:
+    def probe() -> _State:
         found = {w["metadata"]["name"]: w for w in kube.objects(API[kind], kind, namespace)}
-        return dict(found) if names is None else {name: found.get(name) for name in names}
+        wanted = {name: found.get(name) for name in (found if names is None else names)}
+        lacks = {name: why for name, workload in wanted.items() if (why := _missing(workload))}
+        return _State(wanted, lacks or steady.restarted([w for w in wanted.values() if w is not None]))
 
-    def pending(state: Mapping[str, dict[str, Any] | None]) -> dict[str, str]:
-        return {name: why for name, workload in state.items() if (why := _missing(workload))}
-
-    def ready(state: Mapping[str, dict[str, Any] | None]) -> bool:
-        left = pending(state)
-        progress(
-            Update(f"{kind.lower()}s of {namespace}", len(state) - len(left), len(state), ", ".join(left))
-        )
-        return bool(state) and not left
-
-    def told(state: Mapping[str, dict[str, Any] | None]) -> str:
-        left = pending(state)
-        waiting = "; ".join(f"{name}: {why}" for name, why in left.items())
-        return f"{len(state) - len(left)} of {len(state)} ready" + (f"; {waiting}" if waiting else "")
-
-    def unready(state: Mapping[str, dict[str, Any] | None]) -> list[dict[str, Any]]:
-        return [w for name, w in state.items() if w is not None and name in pending(state)]
+    def ready(state: _State) -> bool:
+        detail = ", ".join(state.pending)
+        progress(Update(f"{kind.lower()}s of {namespace}", state.done, len(state.workloads), detail))
+        return bool(state.workloads) and not state.pending
 
     state = wait(
-        what,
+        f"{kind}s of {namespace}" if names is None else f"{kind} {', '.join(names)} of {namespace}",
         probe,
         ready=ready,
-        error=lambda state: watch.verdict(unready(state)),
-        describe=told,
-        explain=lambda: explain(kube, namespace, of=unready(probe())),
+        error=lambda state: watch.verdict(state.unready()),
+        explain=lambda: explain(kube, namespace, of=probe().unready()),
         timeout=timeout,
         delay=DELAY,
+        successes=SUCCESSES,
         remedy=f"kubectl -n {namespace} get pods, and describe the ones that are not Ready",
         clock=clock,
     )
-    return tuple(sorted(state))
+    return tuple(sorted(state.workloads))
+
+
+@dataclass(frozen=True)
+class _State:
+    """The workloads that are awaited (None: not there), and what each unfinished one lacks."""
+
+    workloads: Mapping[str, Mapping[str, Any] | None]
+    pending: Mapping[str, str]
+
+    @property
+    def done(self) -> int:
+        return len(self.workloads) - len(self.pending)
+
+    def unready(self) -> list[Mapping[str, Any]]:
+        return [w for name, w in self.workloads.items() if w is not None and name in self.pending]
+
+    def __str__(self) -> str:
+        waiting = "; ".join(f"{name}: {why}" for name, why in self.pending.items())
+        return f"{self.done} of {len(self.workloads)} ready" + (f"; {waiting}" if waiting else "")
+
+
+class _SteadyWatch:
+    """Finds pods that come up only to crash again: without a readiness probe each start makes them Ready
+    for a moment."""
+
+    def __init__(self, kube: Kube, namespace: str, clock: Clock) -> None:
+        self._kube, self._namespace, self._clock = kube, namespace, clock
+        self._seen: dict[str, tuple[int, float]] = {}
+
+    def restarted(self, workloads: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+        """Which of these finished workloads have a pod that restarted and has not stayed up for STEADY
+        seconds yet."""
+        now, found = self._clock.now(), {}
+        for pod in self._kube.objects("v1", "Pod", self._namespace):
+            owner = next((w for w in workloads if belongs(pod["metadata"].get("labels") or {}, [w])), None)
+            restarts = summarise(pod).restarts
+            if owner is None or restarts == 0 or _up_for_long(pod):
+                continue
+            count, since = self._seen.get(pod["metadata"]["uid"], (0, now))
+            if count != restarts:
+                since = now
+            self._seen[pod["metadata"]["uid"]] = (restarts, since)
+            if now - since < STEADY:
+                name = owner["metadata"]["name"]
+                found[name] = f"pod {pod['metadata']['name']} has restarted ({restarts}), it must stay up"
+        return found
+
+
+def _up_for_long(pod: Mapping[str, Any]) -> bool:
+    """Whether every container runs longer than a minute: its restarts are history."""
+    statuses = pod.get("status", {}).get("containerStatuses") or []
+    starts = [s.get("state", {}).get("running", {}).get("startedAt") for s in statuses]
+    long_ago = datetime.now(UTC) - timedelta(minutes=1)
+    return bool(starts) and all(start and datetime.fromisoformat(start) < long_ago for start in starts)
 
 
 class _CauseWatch:

@@ -54,12 +54,18 @@ def test_forbidden_names_the_permission() -> None:
     problem = _translated(
         _answer(
             403,
-            'deployments.apps is forbidden: User "jane" cannot list resource "deployments" in API group "apps" '
-            'in the namespace "bookinfo"',
+            'deployments.apps is forbidden: User "jane" cannot list resource "deployments" '
+            'in API group "apps" in the namespace "bookinfo"',
         )
     )
     assert problem.remedy == "grant the permission to list deployments.apps in namespace bookinfo to jane"
     assert not problem.retryable
+
+
+def test_forbidden_path_and_missing_credentials() -> None:
+    path = 'forbidden: User "jane" cannot get path "/apis"'
+    assert _translated(_answer(403, path)).remedy == "grant the permission to get path /apis to jane"
+    assert "credentials" in _translated(_answer(403, path.replace("jane", "system:anonymous"))).remedy
 
 
 def test_forbidden_by_an_admission_rule() -> None:

@@ -61,16 +61,24 @@ def test_without_a_cause_the_pods_are_named() -> None:
     assert explain(FakeKube(), "default") == "no pod of default is in trouble"  # type: ignore[arg-type]
 
 
-def test_log_that_is_not_there_does_not_hide_the_cause() -> None:
-    ended = {
-        "name": "app",
-        "ready": False,
-        "restartCount": 1,
-        "state": {"waiting": {"reason": "CrashLoopBackOff"}},
-    }
+def _crashed() -> FakeKube:
+    ended: dict[str, Any] = {"name": "app", "ready": False, "restartCount": 1}
+    ended["state"] = {"waiting": {"reason": "CrashLoopBackOff"}}
     ended["lastState"] = {"terminated": {"exitCode": 3}}
-    text = explain(FakeKube([make_pod("a", conditions=UNREADY, containerStatuses=[ended])]), "default")  # type: ignore[arg-type]
+    return FakeKube([make_pod("a", conditions=UNREADY, containerStatuses=[ended])])
+
+
+def test_log_that_is_not_there_does_not_hide_the_cause() -> None:
+    text = explain(_crashed(), "default")  # type: ignore[arg-type]
     assert "exit code 3" in text
+    assert "its log is empty" in text
+
+
+def test_log_of_a_removed_run_is_replaced_by_the_other_one() -> None:
+    kube = _crashed()
+    kube.logs["a", "app", True] = "unable to retrieve container logs for containerd://0123"
+    kube.logs["a", "app", False] = "no PORT"
+    assert "end of its log: no PORT" in explain(kube, "default")  # type: ignore[arg-type]
 
 
 def test_refusal_becomes_part_of_the_text() -> None:

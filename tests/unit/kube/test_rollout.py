@@ -122,6 +122,31 @@ def test_deadline_names_a_cause_that_might_have_healed() -> None:
         _wait(FakeKube([_deployment("a", available=0), pod]), ["a"], timeout=30)
 
 
+def test_pod_that_crashes_again_and_again_is_not_ready_in_between() -> None:
+    kube = FakeKube([_deployment("a")])
+
+    def restart(count: int) -> None:
+        status = {"name": "app", "state": {"running": {}}, "ready": True, "restartCount": count}
+        kube.put(make_pod("a-1", labels={"app": "a"}, containerStatuses=[status]))
+
+    restart(1)
+    clock = FakeClock(on_sleep=lambda now: restart(1 + int(now / 8)))
+    with pytest.raises(WaitTimeout, match=r"has restarted .* must stay up"):
+        _wait(kube, ["a"], clock=clock, timeout=60)
+    clock = FakeClock(on_sleep=lambda now: restart(2))
+    assert _wait(kube, ["a"], clock=clock, timeout=60) == ("a",)
+    assert 10 <= clock.time < 12
+
+
+def test_restarts_of_long_ago_cost_no_time() -> None:
+    state = {"running": {"startedAt": "2020-01-01T00:00:00Z"}}
+    status = {"name": "app", "state": state, "ready": True, "restartCount": 7}
+    kube = FakeKube([_deployment("a"), make_pod("a-1", labels={"app": "a"}, containerStatuses=[status])])
+    clock = FakeClock()
+    _wait(kube, ["a"], clock=clock)
+    assert clock.time < 1
+
+
 def test_daemon_set_and_stateful_set() -> None:
     daemon_set = {
         "apiVersion": "apps/v1",
