@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,13 @@ from typing import Any
 
 import psutil
 
+from meshlab.errors import MeshlabError
+from meshlab.process import lives
 from meshlab.result_file import write_whole
 from meshlab.runs import RunRef, now
 from meshlab.settings import Machine
+
+_lock = threading.Lock()  # steps side by side write to the same ledger
 
 
 @dataclass(frozen=True)
@@ -40,52 +45,53 @@ class Ledger:
     def open(cls, machine: Machine, run: RunRef) -> Ledger:
         """The ledger of `run`, made when there is none."""
         path = machine.state / "ledger" / f"{run.run_id}.json"
-        if not path.exists():
+        me = psutil.Process()
+        owner = {"pid": me.pid, "process_started": me.create_time()}
+        head = {"run_id": run.run_id, "directory": str(run.directory), "opened": now(), **owner}
+        try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            me = psutil.Process()
-            owner = {"pid": me.pid, "process_started": me.create_time()}
-            head = {
-                "run_id": run.run_id,
-                "directory": str(run.directory),
-                "opened": now(),
-                **owner,
-                "entries": [],
-            }
-            _write(path, head)
+            with _lock:
+                if not path.exists():
+                    _write(path, {**head, "entries": []})
+        except OSError as problem:
+            raise MeshlabError(
+                f"the ledger {path} can't be written: {problem.strerror}",
+                remedy="make that folder writable, or name another with XDG_STATE_HOME",
+            ) from problem
         return cls(path)
 
     def intend(self, entry: Entry) -> None:
         """Write down that `entry` is about to be made. An entry that is there already stays once."""
-        content = self._read()
         row = vars(entry)
-        if row not in content["entries"]:
-            content["entries"].append(row)
-            _write(self.path, content)
+        with _lock:
+            content = self._read()
+            if row not in content["entries"]:
+                content["entries"].append(row)
+                _write(self.path, content)
 
     def gone(self, entry: Entry) -> None:
         """Strike `entry` out: it was seen to be gone."""
-        content = self._read()
-        content["entries"] = [row for row in content["entries"] if row != vars(entry)]
-        _write(self.path, content)
+        with _lock:
+            content = self._read()
+            content["entries"] = [row for row in content["entries"] if row != vars(entry)]
+            _write(self.path, content)
 
     def entries(self) -> tuple[Entry, ...]:
         """What the run has made and not yet removed."""
         return tuple(Entry(**row) for row in self._read()["entries"])
 
     def close(self) -> bool:
-        """Remove the file when nothing is left in it; returns whether that was so."""
-        if self.entries():
-            return False
-        self.path.unlink(missing_ok=True)
-        return True
+        """Remove the file when nothing is left in it; returns whether that was so. Closing twice is fine."""
+        with _lock:
+            if self.path.exists() and self._read()["entries"]:
+                return False
+            self.path.unlink(missing_ok=True)
+            return True
 
     def owner_lives(self) -> bool:
         """Whether the process that opened the ledger still runs (its pid not taken by another since)."""
         content = self._read()
-        try:
-            return abs(psutil.Process(content["pid"]).create_time() - content["process_started"]) < 1
-        except psutil.NoSuchProcess:
-            return False
+        return lives(content["pid"], content["process_started"])
 
     def _read(self) -> dict[str, Any]:
         return json.loads(self.path.read_text(encoding="utf-8"))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
@@ -31,7 +32,7 @@ def finish(
     one did.
     """
     result, code = summarise(run, optional=optional, signum=signum)
-    write_whole(run.directory / "result.json", json.dumps(result, indent=1, default=str) + "\n")
+    write_whole(run.directory / "result.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
     write_whole(run.directory / "junit.xml", junit_xml(result))
     return code, result
 
@@ -53,7 +54,7 @@ def summarise(run: RunRef, *, optional: Iterable[str], signum: int | None) -> tu
         "verdict": verdict_of(code),
         "started": run.started,
         "finished": now(),
-        "cluster": facts.get("cluster", {"provider": None, "name": None, "nodes": 0}),
+        "cluster": {"provider": None, "name": None, "nodes": 0, **facts.get("cluster", {})},
         "distribution": facts.get("distribution"),
         "images": facts.get("images", {}),
         "versions": facts.get("versions", {}),
@@ -107,8 +108,11 @@ def _without(event: dict[str, Any], *names: str) -> dict[str, Any]:
 
 def write_whole(path: Path, text: str, *, mode: int = 0o644) -> None:
     """Write a file so that a reader, or a crash, sees all of it or the old one."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
     draft.touch(mode=mode)
     draft.chmod(mode)
-    draft.write_text(text, encoding="utf-8")
+    with draft.open("w", encoding="utf-8") as sink:
+        sink.write(text)
+        sink.flush()
+        os.fsync(sink.fileno())
     draft.replace(path)

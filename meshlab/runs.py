@@ -8,6 +8,8 @@ Listeners of this process (terminal, Prefect artifacts) hear the same events.
 from __future__ import annotations
 
 import json
+import math
+import os
 import secrets
 import threading
 import time
@@ -16,7 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from meshlab.errors import MeshlabError
 from meshlab.progress import Update
@@ -76,11 +78,30 @@ def create(runs_dir: Path, flow: str, *, run_id: str | None = None) -> RunRef:
 
 def record(run: RunRef, event: Event) -> None:
     """Append an event to the journal, then tell the listeners. The time is added as `at`."""
-    line = json.dumps({"at": now(), **event}, default=str, separators=(",", ":"))
-    with _lock, run.journal.open("a", encoding="utf-8") as sink:
-        sink.write(line + "\n")
+    line = json.dumps(_plain({"at": now(), **event}), separators=(",", ":")) + "\n"
+    with _lock, run.journal.open("ab+", buffering=0) as sink:
+        sink.write(_mend(sink) + line.encode())
     for listener in tuple(_listeners):
         listener(event)
+
+
+def _mend(journal: IO[bytes]) -> bytes:
+    """What must stand before the next line: a line break, after a line that a crash cut short."""
+    if journal.seek(0, os.SEEK_END) == 0:
+        return b""
+    journal.seek(-1, os.SEEK_END)
+    return b"" if journal.read(1) == b"\n" else b"\n"
+
+
+def _plain(value: Any) -> Any:
+    """A value as strict JSON can hold it: numbers that it lacks (NaN, +Inf) and foreign types become text."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else f"{value:+}".replace("inf", "Inf")
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(inner) for inner in value]
+    return value if value is None or isinstance(value, (str, int, float)) else str(value)
 
 
 def record_check(run: RunRef, check: CheckResult) -> CheckResult:
@@ -90,9 +111,10 @@ def record_check(run: RunRef, check: CheckResult) -> CheckResult:
 
 
 def record_measures(run: RunRef, *measures: Measure) -> None:
-    """Write measures down."""
+    """Write measures down. One without a finite value (a percentile of nothing) is left out."""
     for measure in measures:
-        record(run, {"event": "measure", **asdict(measure)})
+        if math.isfinite(measure.value):
+            record(run, {"event": "measure", **asdict(measure)})
 
 
 def record_facts(run: RunRef, **facts: Any) -> None:
@@ -132,7 +154,7 @@ def skip_step(run: RunRef, name: str, reason: str) -> None:
 
 
 def read_journal(run: RunRef) -> list[dict[str, Any]]:
-    """All events so far. A last line that a crash cut short is left out."""
+    """All events so far. A line that a crash cut short is left out."""
     events = []
     for line in run.journal.read_text(encoding="utf-8").splitlines():
         with suppress(json.JSONDecodeError):

@@ -1,1 +1,1 @@
-"""Pure functions from results to texts, tables and pictures. Nothing here asks a cluster or publishes anything."""
+"""Pure functions from results to texts, tables and pictures. Nothing here asks a cluster or publishes."""

@@ -9,7 +9,9 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 TAGS = {"fail": "failure", "broken": "error", "infra-error": "error", "skipped": "skipped"}
-_NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")  # characters that XML 1.0 can't hold
+_NOT_XML = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]"
+)  # characters that XML 1.0 can't hold
 
 
 def junit_xml(result: Mapping[str, Any]) -> str:
