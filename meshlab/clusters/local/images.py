@@ -51,9 +51,11 @@ ADDONS: Mapping[str, tuple[str, RunConfig]] = {
     ),
 }
 ADDON_FOLDERS = {"prometheus": ("prometheus", "etc/prometheus"), "jaeger": ("badger",)}
-# Upstream repositories (the last two parts of an image's name) whose image one of ours replaces. Bookinfo's
-# are known by their last part alone, because Istio publishes them in several places.
+# Upstream repositories (the last two parts of an image's name) whose image one of ours replaces. Those of
+# Istio's samples are known by their last part alone, because Istio publishes them in several places.
 REPLACED = {"curlimages/curl": "curl", "prom/prometheus": "prometheus", "jaegertracing/jaeger": "jaeger"}
+TCP_ECHO = "tcp-echo-server"
+SAMPLES = (*BOOKINFO, TCP_ECHO)
 
 
 class LayerCache:
@@ -105,6 +107,7 @@ def cluster_images(
         *istio,
         _image("coredns", (base, coredns), RunConfig(entrypoint=("/coredns",), env=(PATH,))),
         *bookinfo_images(base=base, layers=layers),
+        tcp_echo_image(base=base, layers=layers),
         _image("curl", (base,), RunConfig(cmd=sleep, env=(PATH,), user="100:101")),
     )
 
@@ -160,6 +163,17 @@ def bookinfo_images(*, base: Layer, layers: LayerCache) -> tuple[ImageSpec, ...]
     )
 
 
+def tcp_echo_image(*, base: Layer, layers: LayerCache) -> ImageSpec:
+    """The server of Istio's sample tcp-echo; the sample's manifest gives it ports and prefix as arguments."""
+    code = layers.layer([Entry("opt/tcp_echo.py", source=WORKLOADS / "tcp_echo.py")])
+    config = RunConfig(
+        entrypoint=("/usr/bin/python3", "/opt/tcp_echo.py"),
+        env=(PATH, "PYTHONUNBUFFERED=1"),
+        user="1000:1000",
+    )
+    return _image(TCP_ECHO, (base, code), config)
+
+
 def addon_image(name: str, program: Path, *, base: Layer, layers: LayerCache) -> ImageSpec:
     """The image of the addon `name` (prometheus or jaeger), entered as the upstream manifest expects.
 
@@ -181,7 +195,7 @@ def replacement(image_ref: str, images: Iterable[str]) -> str | None:
     head, slash, last = repository.rpartition("/")
     repository = f"{head}{slash}{last.partition(':')[0]}"
     parts = repository.split("/")
-    wanted = parts[-1] if parts[-1] in BOOKINFO else REPLACED.get("/".join(parts[-2:]))
+    wanted = parts[-1] if parts[-1] in SAMPLES else REPLACED.get("/".join(parts[-2:]))
     if wanted is None:
         return None
     return next((ours for ours in images if ours.rpartition(":")[0] == f"{HUB}/{wanted}"), None)

@@ -58,7 +58,7 @@ def members(layer: Layer) -> dict[str, tarfile.TarInfo]:
 
 def test_the_cluster_has_all_its_images(programs: dict[str, Path], layers: LayerCache) -> None:
     found = cluster(programs, layers)
-    assert set(found) == {"pause", "pilot", "proxyv2", "coredns", "curl", *images.BOOKINFO}
+    assert set(found) == {"pause", "pilot", "proxyv2", "coredns", "curl", "tcp-echo-server", *images.BOOKINFO}
     assert all(spec.layers[0] is BASE and spec.tag != "latest" for spec in found.values())
 
 
