@@ -1,0 +1,152 @@
+"""Tracing through Istio's Telemetry API: switched on before the pods are born, and put back as it was.
+
+Of several Telemetry objects without a selector in one namespace istiod takes the oldest and ignores the
+others (pilot/pkg/model/telemetry.go), so one that is there is changed instead of adding another. What is
+written is owned by a field manager of its own: taking `spec.tracing` back leaves every other field as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from meshlab.errors import IstioError
+from meshlab.istio.operator_file import SYSTEM_NAMESPACE
+from meshlab.kube.client import Kube
+from meshlab.settings import LabConfig
+
+API_VERSION, KIND = "telemetry.istio.io/v1", "Telemetry"
+NAME = "meshlab-tracing"  # of the object and of the field manager
+PERCENT = 100.0  # of requests that are traced: the lab's are few
+# Hosts of the Services in Istio's Jaeger addon that take spans.
+COLLECTORS = tuple(f"{name}.{SYSTEM_NAMESPACE}.svc" for name in ("jaeger-collector", "zipkin"))
+TRACERS = ("opentelemetry", "zipkin")  # kinds of provider that reach Jaeger, the better one first
+
+
+@dataclass(frozen=True)
+class Before:
+    """What one Telemetry object had before. made: it is ours, and goes. tracing: its spec.tracing, None where
+    it had none."""
+
+    namespace: str
+    name: str
+    made: bool
+    tracing: tuple[Mapping[str, Any], ...] | None = None
+
+
+@dataclass(frozen=True)
+class Restore:
+    """How to undo `enable`. provider: the mesh's extension provider that sends the spans. objects: in the
+    order in which they were changed."""
+
+    provider: str
+    objects: tuple[Before, ...]
+
+
+def enable(kube: Kube, config: LabConfig) -> Restore:
+    """Trace every request: of the whole mesh where the run may write so far, else of the app's namespace.
+
+    Announce Jaeger's Services first, and make pods afterwards: a listener that changes later loses its
+    counters. May run twice (the second Restore then remembers what the first one wrote; keep the first).
+    Raises IstioError where the mesh has no provider that leads to Jaeger, or lacks its service; KubeError.
+    """
+    provider = find_provider(kube)
+    wanted = [{"providers": [{"name": provider}], "randomSamplingPercentage": PERCENT}]
+    changed = []
+    for namespace in _namespaces(kube, config):
+        there = _namespace_wide(kube, namespace)
+        name = there["metadata"]["name"] if there else NAME
+        tracing = (there or {}).get("spec", {}).get("tracing")
+        kept = tuple(tracing) if tracing is not None else None
+        changed.append(Before(namespace, name, made=there is None or name == NAME, tracing=kept))
+        _write(kube, namespace, name, wanted)
+    return Restore(provider, tuple(changed))
+
+
+def restore(kube: Kube, restore: Restore) -> None:
+    """Put back what was there before. Running it twice, or after the objects are gone, is fine. Raises
+    KubeError."""
+    for before in reversed(restore.objects):
+        if before.made:
+            kube.delete(API_VERSION, KIND, before.name, before.namespace)
+        elif kube.get(API_VERSION, KIND, before.name, before.namespace) is not None:
+            _write(kube, before.namespace, before.name, before.tracing)
+
+
+def find_provider(kube: Kube) -> str:
+    """The name of the mesh's extension provider whose spans reach Jaeger's collector.
+
+    Raises IstioError where there is none, or where the collector's service is not in the mesh.
+    """
+    providers = extension_providers(kube)
+    for kind in TRACERS:
+        for provider in providers:
+            host = str((provider.get(kind) or {}).get("service", ""))
+            if not host.startswith(COLLECTORS):
+                continue
+            name, namespace = host.split(".")[:2]
+            if kube.get("v1", "Service", name, namespace) is None:
+                raise IstioError(
+                    f"provider {provider['name']} sends spans to {host}, which is no service of this cluster",
+                    remedy="apply Jaeger's Services first: istiod leaves tracing out without them",
+                )
+            return str(provider["name"])
+    names = ", ".join(str(each.get("name")) for each in providers) or "none"
+    raise IstioError(
+        f"no extension provider of the mesh leads to Jaeger (it has: {names})",
+        remedy="add one to meshConfig.extensionProviders: name jaeger, opentelemetry.service "
+        f"{COLLECTORS[0]}.cluster.local, port 4317",
+    )
+
+
+def extension_providers(kube: Kube) -> list[Mapping[str, Any]]:
+    """meshConfig.extensionProviders of the control plane: of the default revision where there are several.
+
+    Raises IstioError when there is no mesh configuration, KubeError.
+    """
+    maps = {
+        each["metadata"]["name"]: each
+        for each in kube.objects("v1", "ConfigMap", SYSTEM_NAMESPACE)
+        if each["metadata"]["name"].partition("-")[0] == "istio" and "mesh" in (each.get("data") or {})
+    }
+    chosen = maps.get("istio") or next((maps[name] for name in sorted(maps)), None)
+    if chosen is None:
+        raise IstioError(f"{SYSTEM_NAMESPACE} has no mesh configuration", remedy="install Istio first")
+    mesh = yaml.safe_load(chosen["data"]["mesh"]) or {}
+    return list(mesh.get("extensionProviders") or [])
+
+
+def _namespaces(kube: Kube, config: LabConfig) -> list[str]:
+    """Where tracing is configured: a setting of the app's own namespace would win over the mesh's."""
+    if config.scope != "mesh":
+        return [config.namespace]
+    own = _namespace_wide(kube, config.namespace)
+    overrides = own is not None and "tracing" in own.get("spec", {})
+    return [SYSTEM_NAMESPACE, config.namespace] if overrides else [SYSTEM_NAMESPACE]
+
+
+def _namespace_wide(kube: Kube, namespace: str) -> dict[str, Any] | None:
+    """The Telemetry object that istiod takes for all of a namespace."""
+    found = [
+        each
+        for each in kube.objects(API_VERSION, KIND, namespace)
+        if not any(each.get("spec", {}).get(key) for key in ("selector", "targetRef", "targetRefs"))
+    ]
+    return min(found, key=_age, default=None)
+
+
+def _age(each: Mapping[str, Any]) -> tuple[str, str]:
+    return each["metadata"].get("creationTimestamp", ""), each["metadata"]["name"]
+
+
+def _write(kube: Kube, namespace: str, name: str, tracing: Sequence[Mapping[str, Any]] | None) -> None:
+    document = {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {} if tracing is None else {"tracing": [dict(each) for each in tracing]},
+    }
+    kube.server_side_apply(document, namespace=namespace, field_manager=NAME)
