@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 
 from meshlab.addons.explain import explain_miss
-from meshlab.addons.query import PrometheusClient, Sample
+from meshlab.addons.query import PrometheusClient, RangeSamples, Sample
 from meshlab.checks.base import judged
 from meshlab.checks.scrape import REQUESTS
 from meshlab.errors import WaitTimeout
@@ -16,6 +16,9 @@ from meshlab.waiting import Clock, wait
 Edge = tuple[str, str]  # the workloads that call and are called
 REPORTERS = ("source", "destination")
 SCRAPES = 2  # of a series, before anything is judged
+STALE_SECONDS = 300.0  # how far back an instant query looks for a series' last sample
+TIMESTAMP_SLACK = 0.01  # seconds by which Prometheus moves a scrape's timestamp to align it
+SCRAPE_SECONDS = 2.0  # within which the sidecar has answered a scrape; its timestamp is of the scrape's begin
 NO_RESPONSE = "000"
 
 SELECTORS: Mapping[str, str] = {  # the document's queries
@@ -54,8 +57,8 @@ def requests_total(
 
     edges: workload pairs that must be there; the first must be sleep's call of productpage. The load must
     go on while this runs. Judged once, after every expected series was scraped twice since the start (or
-    after `timeout` seconds, when the missing ones are explained). Evidence: `query`, table `series`,
-    `sent_before`, `sent_after`.
+    after `timeout` seconds, when the missing ones are explained). Evidence: `query`, `at`, tables
+    `series` (with the time of each scrape) and `sent` (what had been sent when).
     """
     return _counted("prometheus.requests-total", client, namespace, edges, sending, None, timeout, clock)
 
@@ -106,17 +109,20 @@ def _counted(
     """One of the document's queries: wait until each expected series was scraped twice, ask once, judge
     once."""
     selector = SELECTORS[check_id]
-    low = _requests(sending.sent(), code, unanswered=False)
-    missing = _await_series(client, selector, namespace, edges, timeout, clock)
-    found = client.query(selector)
-    high = _requests(sending.sent(), code, unanswered=True) + sending.under_way
+    log = SentLog(client, sending, code)
+    missing = _await_series(client, selector, namespace, edges, log, timeout, clock)
+    at = log.mark()
+    found = client.query(selector, at=at)
+    scraped = scrape_times(found, client.range_samples(selector, STALE_SECONDS, at=at))
+    log.mark()
+    baseline = _baseline(sending, code)
     problems = [_explained(client, namespace, edge, reporter, code) for edge, reporter in missing]
-    problems += judge_values(found, namespace, edges, low, high, _baseline(sending, code))
+    problems += judge_values(scraped, namespace, edges, log, baseline)
     evidence: dict[str, object] = {
         "query": selector,
-        "series": [_series_row(sample) for sample in found],
-        "sent_before": low,
-        "sent_after": high - sending.under_way,
+        "at": at,
+        "series": [_series_row(sample) for sample in scraped],
+        "sent": [asdict(mark) for mark in log.marks],
     }
     others = ""
     if code is not None:
@@ -125,51 +131,121 @@ def _counted(
         others = "; other codes: " + (
             ", ".join(f"{s.labels.get('response_code')}: {s.value:.0f}" for s in other) or "none"
         )
-    told = value_of(found, namespace, edges[0], "source")
     seen = len({(e, r) for e in edges for r in REPORTERS if _of(found, namespace, e, r)})
     return judged(
         check_id,
         problems,
-        f"{len(found)} series, {seen} of {2 * len(edges)} expected edges and reporters; sleep to productpage "
-        f"{told - _baseline(sending, code)['source']:.0f} requests, {low} to {high} sent meanwhile{others}",
+        f"{len(found)} series, {seen} of {2 * len(edges)} expected edges and reporters; "
+        f"{_told(scraped, namespace, edges[0], log, baseline)}{others}",
         evidence,
         remedy="keep the traffic loop running; the nearest series above names the label that differs",
     )
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What had been sent at a time of Prometheus's clock, of the response code in question.
+
+    ended: requests that had ended before it. begun: requests that had begun by a moment after it. pages:
+    requests that had been answered 200 before it, whatever code is in question.
+    """
+
+    at: float
+    ended: int
+    begun: int
+    pages: int
+
+
+@dataclass
+class SentLog:
+    """How much had been sent when: what a scrape must have counted, and what it can't have."""
+
+    client: PrometheusClient
+    sending: Sending
+    code: str | None
+    marks: list[Mark] = field(default_factory=list)
+
+    def mark(self) -> float:
+        """Note what has been sent now; returns Prometheus's time."""
+        before = self.sending.sent()
+        at = now(self.client)
+        begun = _requests(self.sending.sent(), self.code, unanswered=True) + self.sending.under_way
+        ended = _requests(before, self.code, unanswered=False)
+        self.marks.append(Mark(at, ended, begun, before.get("200", 0)))
+        return at
+
+    def least(self, scraped: float) -> int:
+        """Requests that a scrape begun at that time must have counted."""
+        return max((mark.ended for mark in self._before(scraped)), default=0)
+
+    def most(self, scraped: float) -> int:
+        """Requests that a scrape begun at that time can have counted at most."""
+        ended = [mark.begun for mark in self.marks if mark.at >= scraped + SCRAPE_SECONDS]
+        return min(ended, default=self.marks[-1].begun)
+
+    def pages(self, scraped: float) -> int:
+        """Pages that productpage had answered before a scrape begun at that time."""
+        return max((mark.pages for mark in self._before(scraped)), default=0)
+
+    def _before(self, scraped: float) -> list[Mark]:
+        return [mark for mark in self.marks if mark.at <= scraped - TIMESTAMP_SLACK]
+
+
+def scrape_times(found: Sequence[Sample], raw: Sequence[RangeSamples]) -> list[Sample]:
+    """The samples of an instant vector, each with the time at which it was scraped, as the raw samples
+    tell."""
+    times = {_key(series.labels): series.points[-1][0] for series in raw if series.points}
+    return [Sample(s.labels, s.value, times.get(_key(s.labels), s.time)) for s in found]
 
 
 def judge_values(
     found: Sequence[Sample],
     namespace: str,
     edges: Sequence[Edge],
-    low: int,
-    high: int,
+    log: SentLog,
     baseline: Mapping[str, float],
 ) -> list[str]:
     """What is wrong with the values of the expected edges; a missing edge is not told again here.
 
-    low: requests that were sent before the last two scrapes, so that they must be counted. high: sent when
-    the answer had come. baseline: reporter → what sleep's call of productpage had before. The source can't
-    count more than was sent; a destination counts retries, too. Each page asks every backend of
-    productpage at least once, so a backend's edges together can't be below `low`.
+    found: samples with the times at which they were scraped. baseline: reporter → what sleep's call of
+    productpage had counted before. The source's count lies between what had been sent before its scrape
+    and by its end; a destination counts retries, too. Each page asks every backend of productpage at least
+    once, so a backend's edges together can't be below the pages that had been answered.
     """
     problems = []
     first = edges[0]
     for reporter in REPORTERS:
         mine = _of(found, namespace, first, reporter)
-        rise = value_of(found, namespace, first, reporter) - baseline[reporter]
-        if mine and rise < low:
-            problems.append(f"{_named(first, reporter)} counts {rise:.0f} requests, {low} were sent before")
-        if mine and reporter == "source" and rise > high:
-            problems.append(f"{_named(first, reporter)} counts {rise:.0f} requests, only {high} were sent")
+        if not mine:
+            continue
+        rise = sum(sample.value for sample in mine) - baseline[reporter]
+        least, most = log.least(min(s.time for s in mine)), log.most(max(s.time for s in mine))
+        if rise < least:
+            problems.append(f"{_named(first, reporter)} counts {rise:.0f} requests, {least} were sent before")
+        if reporter == "source" and rise > most:
+            problems.append(f"{_named(first, reporter)} counts {rise:.0f} requests, only {most} were sent")
     for edge in edges:
         for reporter in REPORTERS:
             if _of(found, namespace, edge, reporter) and value_of(found, namespace, edge, reporter) <= 0:
                 problems.append(f"{_named(edge, reporter)} counts no request")
     for backend, members in _backends(first[1], edges).items():
-        total = sum(value_of(found, namespace, edge, "source") for edge in members)
-        if total < low and all(_of(found, namespace, edge, "source") for edge in members):
-            problems.append(f"{first[1]} asked {backend} {total:.0f} times for {low} pages")
+        mine = [s for edge in members for s in _of(found, namespace, edge, "source")]
+        asked = sum(s.value for s in mine)
+        pages = log.pages(min((s.time for s in mine), default=0.0))
+        if asked < pages:
+            problems.append(f"{first[1]} asked {backend} {asked:.0f} times for {pages} pages")
     return problems
+
+
+def _told(
+    found: Sequence[Sample], namespace: str, edge: Edge, log: SentLog, baseline: Mapping[str, float]
+) -> str:
+    mine = _of(found, namespace, edge, "source")
+    if not mine:
+        return f"no call of {edge[1]} by {edge[0]}"
+    rise = sum(s.value for s in mine) - baseline["source"]
+    least, most = log.least(min(s.time for s in mine)), log.most(max(s.time for s in mine))
+    return f"{edge[0]} to {edge[1]} {rise:.0f} requests at the last scrape, {least} to {most} sent by then"
 
 
 def value_of(found: Sequence[Sample], namespace: str, edge: Edge, reporter: str) -> float:
@@ -206,18 +282,19 @@ def _await_series(
     selector: str,
     namespace: str,
     edges: Sequence[Edge],
+    log: SentLog,
     timeout: float,
     clock: Clock | None,
 ) -> list[tuple[Edge, str]]:
     """Wait until each expected series was scraped twice since now; returns those that were not, after the
     deadline."""
-    since = now(client)
+    since = log.mark()
     expected = [(edge, reporter) for edge in edges for reporter in REPORTERS]
     last = expected
 
     def look() -> list[tuple[Edge, str]]:
         nonlocal last
-        at = now(client)
+        at = log.mark()
         series = client.range_samples(selector, max(at - since, 1.0), at=at)
         fresh = [s.labels for s in series if sum(when > since for when, _ in s.points) >= SCRAPES]
         last = [(e, r) for e, r in expected if not any(_is_edge(labels, namespace, e, r) for labels in fresh)]
@@ -274,6 +351,10 @@ def _baseline(sending: Sending, code: str | None) -> dict[str, float]:
     }
 
 
+def _key(labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(labels.items()))
+
+
 def _named(edge: Edge, reporter: str) -> str:
     return f"{edge[0]} → {edge[1]} ({reporter})"
 
@@ -289,4 +370,5 @@ def _series_row(sample: Sample) -> dict[str, object]:
         "response_flags": labels.get("response_flags", ""),
         "pod": labels.get("pod", ""),
         "value": sample.value,
+        "scraped": sample.time,
     }

@@ -5,7 +5,15 @@ import pytest
 
 from meshlab.addons.query import Sample
 from meshlab.app import EDGES
-from meshlab.checks.prometheus import Sending, code_200, judge_values, requests_total, sleep_to_productpage
+from meshlab.checks.prometheus import (
+    Mark,
+    Sending,
+    SentLog,
+    code_200,
+    judge_values,
+    requests_total,
+    sleep_to_productpage,
+)
 from meshlab.results import Verdict
 from tests.fakes.clock import FakeClock
 from tests.fakes.prometheus import FakePrometheus
@@ -58,7 +66,8 @@ def test_every_edge_is_counted_by_both_reporters() -> None:
     assert result.verdict is Verdict.PASS, result.reason
     assert result.summary.startswith("14 series, 14 of 14 expected edges and reporters; sleep to productpage")
     assert world.clock.now() >= 30  # two scrapes after second 20
-    assert result.evidence["sent_before"] == 20
+    assert result.summary.endswith("productpage-v1 29 requests at the last scrape, 29 to 31 sent by then")
+    assert result.evidence["sent"][0] == {"at": 1_000_020.0, "ended": 20, "begun": 21, "pages": 20}
     assert set(result.evidence["series"][0]) >= {
         "reporter",
         "source",
@@ -96,7 +105,7 @@ def test_a_series_that_is_no_longer_scraped_is_missing() -> None:
 def test_values_that_do_not_fit_the_traffic_fail() -> None:
     low = World(factor=0.5)
     result = requests_total(low.prometheus, "default", EDGES, low.sending(), clock=low.clock)
-    assert "(source) counts 14 requests, 20 were sent before" in (result.reason or "")
+    assert "(source) counts 14 requests, 29 were sent before" in (result.reason or "")
     high = World(factor=2.0)
     result = requests_total(high.prometheus, "default", EDGES, high.sending(), clock=high.clock)
     assert "(source) counts 59 requests, only 31 were sent" in (result.reason or "")
@@ -122,13 +131,33 @@ def test_only_the_requests_with_200_are_held_against_code_200() -> None:
     assert result.evidence["other_codes"] == {"503": 4.0}
 
 
+NOTHING_BEFORE = {"source": 0.0, "destination": 0.0}
+
+
+def sent_log(*marks: Mark) -> SentLog:
+    """30 requests had ended before second 9, 31 had begun by second 12; the samples are of second 10."""
+    world = World()
+    known = list(marks) or [Mark(9.0, 30, 31, 30), Mark(12.0, 31, 31, 31)]
+    return SentLog(world.prometheus, world.sending(), None, known)
+
+
+def test_a_scrape_is_held_against_what_had_been_sent_by_its_time() -> None:
+    log = sent_log(
+        Mark(5.0, 10, 12, 9), Mark(9.995, 20, 22, 18), Mark(11.0, 24, 26, 20), Mark(12.5, 30, 33, 25)
+    )
+    assert (log.least(10.0), log.pages(10.0)) == (10, 9)  # the mark at 9.995 may lie after the true time
+    assert log.most(10.0) == 33  # at 11 the sidecar may not have answered yet
+    assert log.most(99.0) == 33
+    assert log.least(1.0) == 0
+
+
 def samples(**changes: float) -> list[Sample]:
     values = {"sleep": 30.0, "details": 30.0, "reviews": 10.0, "ratings": 10.0, **changes}
     found = []
     for edge in EDGES:
         app = edge[1].split("-")[0]
         value = values["sleep"] if app == "productpage" else values[app]
-        found += [Sample(labels(edge, reporter), value, 0.0) for reporter in ("source", "destination")]
+        found += [Sample(labels(edge, reporter), value, 10.0) for reporter in ("source", "destination")]
     return found
 
 
@@ -142,11 +171,11 @@ def samples(**changes: float) -> list[Sample]:
     ],
 )  # fmt: skip
 def test_values_are_judged_edge_by_edge(changes: dict, says: list[str]) -> None:
-    found = judge_values(samples(**changes), "default", EDGES, 30, 31, {"source": 0.0, "destination": 0.0})
+    found = judge_values(samples(**changes), "default", EDGES, sent_log(), NOTHING_BEFORE)
     assert found == says
 
 
 def test_a_retry_may_raise_the_destination_only() -> None:
     found = [s for s in samples() if s.labels["source_workload"] != "sleep"]
-    found += [Sample(labels(FIRST, "source"), 30.0, 0.0), Sample(labels(FIRST, "destination"), 33.0, 0.0)]
-    assert judge_values(found, "default", EDGES, 30, 31, {"source": 0.0, "destination": 0.0}) == []
+    found += [Sample(labels(FIRST, "source"), 30.0, 10.0), Sample(labels(FIRST, "destination"), 33.0, 10.0)]
+    assert judge_values(found, "default", EDGES, sent_log(), NOTHING_BEFORE) == []
