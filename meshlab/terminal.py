@@ -6,8 +6,8 @@ Where the output is no terminal the same story comes as plain lines, without col
 
 from __future__ import annotations
 
+import math
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -21,6 +21,7 @@ from rich.text import Text
 
 from meshlab.progress import Update
 from meshlab.runs import Event, listening
+from meshlab.waiting import Clock, SystemClock
 
 STYLES = {
     "pass": "bold green",
@@ -38,10 +39,11 @@ PLAIN_EVERY = 15.0  # seconds between plain progress lines of one piece of work
 class View:
     """Draws the events and progress reports of one run on a console."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, clock: Clock | None = None) -> None:
         self.console = console
+        self._clock = clock or SystemClock()
         self._lock = threading.RLock()
-        self._start = time.monotonic()
+        self._start = self._clock.now()
         self._running: dict[str, float] = {}
         self._work: dict[str, Update] = {}
         self._said: dict[str, tuple[float, str]] = {}
@@ -86,7 +88,7 @@ class View:
         name, state = event["name"], event["state"]
         with self._lock:
             if state == "started":
-                self._running[name] = time.monotonic()
+                self._running[name] = self._clock.now()
                 if not self._live:
                     self._print(Text(f"  … {name}"))
                 return
@@ -106,8 +108,8 @@ class View:
             self.console.print(line, highlight=False, soft_wrap=not self.console.is_terminal)
 
     def _plain(self, update: Update) -> None:
-        moment = time.monotonic()
-        said_at, said = self._said.get(update.what, (0.0, ""))
+        moment = self._clock.now()
+        said_at, said = self._said.get(update.what, (-math.inf, ""))
         text = f"{update.percent:3.0f} %  {update.detail}" if update.percent is not None else update.detail
         complete = update.total > 0 and update.done >= update.total
         if text != said and (complete or moment - said_at >= PLAIN_EVERY):
@@ -118,15 +120,17 @@ class View:
         with self._lock:
             rows = Table.grid(padding=(0, 1))
             for name, since in self._running.items():
-                took = Text(f"{time.monotonic() - since:5.1f} s", style="dim")
-                rows.add_row(Spinner("dots"), name, took, "")
+                took = Text(f"{self._clock.now() - since:5.1f} s", style="dim")
+                rows.add_row(Spinner("dots"), Text(name), took, "")
             for update in list(self._work.values())[-4:]:
                 bar = ProgressBar(
                     total=100, completed=update.percent or 0, width=24, pulse=update.percent is None
                 )
                 percent = "" if update.percent is None else f"{update.percent:3.0f} %"
-                rows.add_row("", Text(update.what, style="cyan"), bar, f"{percent} {update.detail}"[:60])
-            total = Text(f"  {time.monotonic() - self._start:.0f} s", style="dim")
+                rows.add_row(
+                    "", Text(update.what, style="cyan"), bar, Text(f"{percent} {update.detail}"[:60])
+                )
+            total = Text(f"  {self._clock.now() - self._start:.0f} s", style="dim")
             return Group(rows, total)
 
 
@@ -145,7 +149,7 @@ def checks_table(result: Mapping[str, Any]) -> Table:
             if check["remedy"]:
                 seen.append(f"\n→ {check['remedy']}", style="cyan")
         verdict = Text(check["verdict"], style=STYLES[check["verdict"]])
-        table.add_row(check["id"], verdict, seen, f"{check['seconds']:.1f}")
+        table.add_row(Text(check["id"]), verdict, seen, f"{check['seconds']:.1f}")
     return table
 
 
@@ -163,6 +167,6 @@ def closing(console: Console, result: Mapping[str, Any], code: int, directory: s
     console.print(Text.assemble((f"verdict: {result['verdict']}", style), f"  ({tally}; exit code {code})"))
     for failed in (step for step in result["steps"] if step["state"] == "failed"):
         console.print(Text(f"step {failed['name']} failed: {failed['reason']}", style="red"), soft_wrap=True)
-    console.print(f"evidence: {directory}", soft_wrap=True, highlight=False)
+    console.print(Text(f"evidence: {directory}"), soft_wrap=True)
     for hint in hints:
         console.print(Text(f"next: {hint}", style="cyan"), soft_wrap=True)

@@ -15,11 +15,14 @@ def summary_markdown(result: Mapping[str, Any]) -> str:
     counts = Counter(check["verdict"] for check in result["checks"])
     tally = ", ".join(f"{count} {verdict}" for verdict, count in counts.items()) or "no check was made"
     cluster = result["cluster"]
+    where = "ended before there was a cluster"
+    if cluster["name"]:
+        size = f"{cluster['provider']}, {cluster['nodes']} nodes" if cluster["nodes"] else cluster["provider"]
+        where = f"on cluster **{cluster['name']}** ({size}), distribution {result['distribution']}"
     lines = [
         f"# {result['verdict'].upper()}: {tally}",
         "",
-        f"Run `{result['run_id']}` of flow {result['flow']} on cluster **{cluster['name']}** "
-        f"({cluster['provider']}, {cluster['nodes']} nodes), distribution {result['distribution']}.",
+        f"Run `{result['run_id']}` of flow {result['flow']} {where}.",
         "",
     ]
     not_passed = [check for check in result["checks"] if check["verdict"] != "pass"]
@@ -46,4 +49,4 @@ def summary_markdown(result: Mapping[str, Any]) -> str:
 
 
 def _cell(text: str | None) -> str:
-    return (text or "").replace("|", "\\|").replace("\n", "<br>")
+    return (text or "").replace("|", "\\|").strip().replace("\n", "<br>")

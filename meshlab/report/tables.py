@@ -46,7 +46,8 @@ def version_rows(versions: Mapping[str, Any], prefix: str = "") -> list[Row]:
     for name, value in versions.items():
         if isinstance(value, Mapping) and name == "data_plane":
             rows += [
-                {"what": f"{prefix}data_plane", "version": f"{v} ({n} proxies)"} for v, n in value.items()
+                {"what": f"{prefix}data_plane", "version": f"{v} ({n} {'proxy' if n == 1 else 'proxies'})"}
+                for v, n in value.items()
             ]
         elif isinstance(value, Mapping):
             rows += version_rows(value, f"{prefix}{name}.")

@@ -1,5 +1,4 @@
-"""`up` as a process of its own: started before Prefect's slow import, followed by the step that needs the
-cluster.
+"""`up` as a process of its own: started before Prefect's slow import, followed by the step that needs it.
 
 The child appends one JSON object per line to its report: progress, then either the cluster or the error.
 Whoever follows may have started it or found it; a child that dies without a last line is an error too.
@@ -14,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
@@ -23,7 +23,7 @@ import psutil
 
 from meshlab.clusters.base import ClusterRef
 from meshlab.errors import ClusterError, Interrupted, MeshlabError
-from meshlab.process import Runner, SystemRunner
+from meshlab.process import Runner, SystemRunner, lives
 from meshlab.progress import Progress, Update
 from meshlab.settings import LocalSettings, Machine
 from meshlab.waiting import SystemClock, wait
@@ -77,12 +77,8 @@ def follow(child: UpChild, *, progress: Progress, stop: threading.Event | None =
     def read() -> dict[str, Any] | None:
         nonlocal seen
         dead = not alive(child)  # before reading, so that a last line is never missed
-        lines = (
-            child.report.read_text(encoding="utf-8").splitlines(keepends=True)
-            if child.report.exists()
-            else []
-        )
-        for line in lines[seen:]:
+        text = child.report.read_text(encoding="utf-8") if child.report.exists() else ""
+        for line in text.splitlines(keepends=True)[seen:]:
             if not line.endswith("\n"):
                 break
             seen += 1
@@ -92,11 +88,12 @@ def follow(child: UpChild, *, progress: Progress, stop: threading.Event | None =
             progress(Update(**event))
         if stop is not None and stop.is_set():
             return {"error": "stopped before it was up", "remedy": ""}
-        return (
-            {"error": f"ended without a word; the end of its log:\n{_tail(child.log)}", "remedy": ""}
-            if dead
-            else None
-        )
+        if dead:
+            return {
+                "error": f"it ended without a word; the end of its log:\n{_tail(child.log)}",
+                "remedy": "",
+            }
+        return None
 
     last = wait(
         "the cluster to come up",
@@ -117,23 +114,21 @@ def follow(child: UpChild, *, progress: Progress, stop: threading.Event | None =
 
 def alive(child: UpChild) -> bool:
     """Whether the child still runs (and its pid is not another's)."""
-    try:
-        process = psutil.Process(child.pid)
-        return abs(process.create_time() - child.began) < 1 and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+    return lives(child.pid, child.began)
 
 
 def end(child: UpChild, grace: float = 30.0) -> None:
     """Stop the child: SIGTERM, so that it can leave in order, SIGKILL after `grace` seconds."""
     if not alive(child):
         return
-    process = psutil.Process(child.pid)
-    process.terminate()
-    try:
-        process.wait(grace)
-    except psutil.TimeoutExpired:
-        process.kill()
+    with suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):  # it may end by itself at any moment
+        process = psutil.Process(child.pid)
+        process.terminate()
+        try:
+            process.wait(grace)
+        except psutil.TimeoutExpired:
+            process.kill()
+            process.wait(grace)
 
 
 def main(wanted: dict[str, Any]) -> int:
