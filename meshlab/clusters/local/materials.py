@@ -7,10 +7,11 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from meshlab.clusters.local import build, dns, golden, images, pins, rootfs
 from meshlab.clusters.local.golden import Golden
@@ -73,6 +74,9 @@ def gather(
         based = pool.submit(
             rootfs.ensure, cache_dir=machine.cache, runner=runner, progress=progress, stop=stop
         )
+        works: tuple[Future[Any], ...] = (compiled, based)
+        for ended in wait(works, return_when=FIRST_EXCEPTION).done:
+            ended.result()  # raises at once what one of them raised, and so stops the other
         binaries, base = compiled.result(), based.result()
     istio = build.module_dir(pins.ISTIO, machine=machine, runner=runner)
     specs = (

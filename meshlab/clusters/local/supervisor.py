@@ -91,11 +91,13 @@ class Supervisor:
         *,
         clock: Callable[[], float] = time.monotonic,
         is_open: Callable[[Gate], bool] | None = None,
+        ended: Callable[[], int | None] | None = None,
     ) -> None:
         self.plan = plan
         self.runner = runner
         self.clock = clock
         self.is_open = is_open or gate_is_open
+        self.ended = ended or next_ended
         self.running = {component.name: Running(component) for component in plan.components}
         self.failed = ""
         self.reason = ""
@@ -137,7 +139,7 @@ class Supervisor:
         process.
         """
         ours = {entry.child.pid: entry for entry in self.running.values() if entry.child is not None}
-        while (pid := _ended()) is not None:
+        while (pid := self.ended()) is not None:
             entry = ours.get(pid)
             if entry is None or entry.child is None:
                 os.waitpid(pid, 0)
@@ -201,7 +203,7 @@ class Supervisor:
                     child.wait()
 
 
-def _ended() -> int | None:
+def next_ended() -> int | None:
     """The id of an ended child that is not collected yet (and stays so), None when there is none."""
     try:
         found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
