@@ -112,7 +112,7 @@ def _nothing_left(
             ready=lambda state: count(state) == 0,
             timeout=timeout,
             successes=IN_A_ROW,
-            describe=_named,
+            describe=lambda state: f"{count(state)} things: {_counts(state)}",
             clock=clock,
         )
     except WaitTimeout:
@@ -128,22 +128,19 @@ def _nothing_left(
     }
     found = f"{count(before)} things of {len([k for k in before if before[k]])} kinds before"
     if count(after):
-        return failed(check_id, [f"{count(after)} left of {found}: {_named(after)}"], evidence, remedy=remedy)
+        kinds = [
+            f"{kind} {', '.join(names[:5])}{' …' * (len(names) > 5)}"
+            for kind, names in after.items()
+            if names
+        ]
+        told = ", ".join(f"{kind} {n}" for kind, n in _counts(after).items() if n)
+        return failed(check_id, [f"{count(after)} left of {found}: {told}", *kinds], evidence, remedy=remedy)
     steps = f", {count(between)} left by the purge and removed" if between is not None else ""
     return passed(check_id, f"{found}{steps}, 0 after ({IN_A_ROW} looks in a row)", evidence)
 
 
 def _counts(inventory: Inventory) -> dict[str, int]:
     return {kind: len(names) for kind, names in inventory.items()}
-
-
-def _named(inventory: Inventory) -> str:
-    parts = [
-        f"{kind} {', '.join(names[:5])}{' …' if len(names) > 5 else ''}"
-        for kind, names in inventory.items()
-        if names
-    ]
-    return "; ".join(parts) or "nothing"
 
 
 def _table(stages: Sequence[tuple[str, Inventory]]) -> Table:

@@ -76,7 +76,7 @@ def take_snapshot(
     namespace: str,
     *,
     timeout: float = 45,
-    delay: float = 1.0,
+    delay: float = 0.5,
     clock: Clock | None = None,
 ) -> Snapshot:
     """Read the sidecars of sleep and productpage until two reads in a row agree: the load is stopped and

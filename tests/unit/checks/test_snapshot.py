@@ -74,7 +74,7 @@ def test_only_the_calls_of_our_sleep_count(reporter: str, changes: dict, counts:
 def test_a_snapshot_is_taken_when_two_reads_agree() -> None:
     clock = FakeClock()
     taken = take_snapshot(FakeKube(), FakeReader(clock, until=4.0), "default", clock=clock)  # type: ignore[arg-type]
-    assert clock.now() == 5.0
+    assert clock.now() == 4.5
     assert taken.totals() == {("source", "200"): 4.0, ("destination", "200"): 4.0}
     assert taken.pods == {
         "sleep-1": "uid-sleep-1, 0 restarts",
