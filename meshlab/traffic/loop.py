@@ -34,9 +34,9 @@ _numbers = itertools.count(1)
 class Request:
     """One request of the loop.
 
-    number: from 1. status: the HTTP status, "000" without one. ms: total time in milliseconds. started:
-    when it was sent, by this machine's clock (arrival of its line less its time; some ms late). exit_code:
-    curl's, 0 when it got an answer.
+    number: from 1. status: the HTTP status ("echo" for a TCP payload that came back), "000" without one.
+    ms: total time in milliseconds. started: when it was sent, by this machine's clock (arrival of its line
+    less its time; some ms late). exit_code: curl's, 0 when it got an answer.
     """
 
     number: int
@@ -82,10 +82,10 @@ class RequestLoop:
     """Requests from inside a pod, at a pace, until stopped. A context manager that starts and drains; used
     once.
 
-    source: the pod and container. url: as seen from the pod. interval: seconds between the end of a
-    request and the next, or a (low, high) range to draw each pause from. count: end after so many (None:
-    until stopped). headers: sent with each request. on_request: called from the recording thread with each
-    request.
+    source: the pod and container. url: as seen from the pod, http://… or telnet://… for a TCP echo.
+    interval: seconds between the end of a request and the next, or a (low, high) range to draw each pause
+    from. count: end after so many (None: until stopped). headers: sent with each request. on_request:
+    called from the recording thread with each request.
     """
 
     def __init__(
@@ -135,6 +135,10 @@ class RequestLoop:
         if self._failure is not None:
             raise self._failure
         return self
+
+    def ask_to_stop(self) -> None:
+        """Let the loop end after the request under way, without waiting for it."""
+        self._stop.set()
 
     def stop_and_drain(self) -> TrafficResult:
         """Let the request under way finish, end the loop and return what was sent. May be called twice."""

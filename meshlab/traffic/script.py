@@ -3,7 +3,8 @@
 POSIX shell only: the official image has busybox sh, the embedded one dash. Lines on its standard output:
 
     B <leftovers>                              begun, after so many loops of earlier runs were ended
-    R <number> <status> <seconds> <exit code>  one request; the number is written before it is sent
+    R <number> <status> <seconds> <exit code>  one request; the number is written before it is sent.
+    status: HTTP's,                                            or ECHOED for a TCP echo; 000 without an answer
     E <sent>                                   ended by itself, after so many requests
     X <why>                                    can't run here
 """
@@ -18,6 +19,21 @@ from dataclasses import dataclass
 MARK = "meshlab-loop-"
 JITTERS = 64  # different pauses, used in turn
 LEFTOVER_WAIT = 20  # seconds for an earlier loop to finish its request
+ECHOED = "echo"  # the status of a TCP payload that came back
+TCP = "telnet://"  # scheme of a URL that is asked for an echo over TCP
+# Istio's TLS detection on a PERMISSIVE port waits for 5 bytes.
+PAYLOAD = "hello mesh"
+ECHO_SECONDS = 0.4  # that a TCP connection is kept: curl, which has no end of input, hangs up after it
+
+# A connection of the TCP loop: curl's exit code 28 (it hung up when the time was over) is as it should be
+# when the payload came back.
+ECHO = r"""said=$(printf '%s\n' @PAYLOAD@ |
+    curl -sS --max-time @SECONDS@ -w '\n%{time_total}' @URL@ 2>/dev/null)
+  code=$?
+  case "$said" in *@PAYLOAD@*) status=@ECHOED@ code=0 ;; *) status=000 ;; esac
+  printf '%s %s' "$status" "${said##*
+}"
+  (exit "$code")"""
 
 # A word or the end of the standard input ends the loop after the request that is under way: a reader in
 # the background sends TERM to the shell alone, whose trap runs when curl is done. So the loop also ends
@@ -55,7 +71,7 @@ echo "B $ended"
 while [ "$stop" -eq 0 ]; do
   n=$((n + 1))
   printf 'R %s ' "$n"
-  @CURL@
+  @REQUEST@
   printf ' %s\n' "$?"
   [ "$n" -eq @COUNT@ ] && break
   [ "$stop" -eq 0 ] || break
@@ -92,32 +108,46 @@ def loop_argv(
     headers: Mapping[str, str],
     request_timeout: float,
 ) -> list[str]:
-    """The command of a loop. run: loops of other runs are leftovers and are ended first; name: unique in
-    the run.
+    """The command of a loop. url: http://…, or telnet://HOST:PORT to have a TCP server echo a line. run:
+    loops of other runs are leftovers and are ended first; name: unique in the run.
 
     interval: seconds between requests, or the range from which each pause is drawn. count: end after so many.
     """
     own = f"{MARK}{run}-"
+    request = _echo(url) if url.startswith(TCP) else _http(url, headers, request_timeout)
+    script = (
+        LOOP.replace("@RUN@", own)
+        .replace("@MARK@", MARK)
+        .replace("@TRIES@", str(LEFTOVER_WAIT * 5))
+        .replace("@COUNT@", str(count or 0))
+        .replace("@REQUEST@", request)
+    )
+    return ["sh", "-c", script, f"{own}{name}", *(f"{pause:.3f}" for pause in pauses(interval, own + name))]
+
+
+def _http(url: str, headers: Mapping[str, str], timeout: float) -> str:
     curl = [
         "curl",
         "-sS",
         "-o",
         "/dev/null",
         "--max-time",
-        f"{request_timeout:g}",
+        f"{timeout:g}",
         "-w",
         "%{http_code} %{time_total}",
     ]
     for key, value in headers.items():
         curl += ["-H", f"{key}: {value}"]
-    script = (
-        LOOP.replace("@RUN@", own)
-        .replace("@MARK@", MARK)
-        .replace("@TRIES@", str(LEFTOVER_WAIT * 5))
-        .replace("@COUNT@", str(count or 0))
-        .replace("@CURL@", shlex.join([*curl, url]))
+    return shlex.join([*curl, url])
+
+
+def _echo(url: str) -> str:
+    return (
+        ECHO.replace("@PAYLOAD@", shlex.quote(PAYLOAD))
+        .replace("@SECONDS@", f"{ECHO_SECONDS:g}")
+        .replace("@URL@", shlex.quote(url))
+        .replace("@ECHOED@", ECHOED)
     )
-    return ["sh", "-c", script, f"{own}{name}", *(f"{pause:.3f}" for pause in pauses(interval, own + name))]
 
 
 def pauses(interval: float | tuple[float, float], seed: str) -> Sequence[float]:
