@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
 from meshlab.cli import judge, parse, parser
 from meshlab.clusters.local import child as local_child
@@ -23,7 +24,7 @@ from meshlab.clusters.provider import provider_of
 from meshlab.errors import InputError, Interrupted, MeshlabError
 from meshlab.ledger import Entry, Ledger
 from meshlab.result_file import finish
-from meshlab.runs import RunRef, create, record, step, tell
+from meshlab.runs import RunRef, create, fail_step, step, tell
 from meshlab.settings import LabConfig, Machine, quieten_prefect
 from meshlab.terminal import View, closing
 
@@ -52,18 +53,18 @@ def prepared() -> Launch | None:
 def main(arguments: list[str], *, program: str, about: str, load: Callable[[], Callable[..., Any]]) -> int:
     """The whole command line of a flow; returns the exit code.
 
-    load: imports the flow (and Prefect with it) and returns it; called while the cluster is already coming up.
+    load: imports the flow (and Prefect with it) and returns it; called while the cluster comes up already.
     """
     launch = prepare(program, about, arguments)
     console, signum = Console(), None
     try:
         with View(console).showing():
-            console.print(f"run {launch.run.run_id}  →  {launch.run.directory}", highlight=False, soft_wrap=True)
+            console.print(Text(f"run {launch.run.run_id}  →  {launch.run.directory}"), soft_wrap=True)
             load()(launch.config, return_state=True)
     except KeyboardInterrupt as problem:
         signum = problem.signum if isinstance(problem, Interrupted) else signal.SIGINT
     except Exception as problem:  # noqa: BLE001 - the flow ends itself; this is Prefect failing before or after it
-        record(launch.run, {"event": "step", "name": "flow", "state": "failed", "seconds": 0.0, "attempts": 1, "reason": str(problem)})
+        fail_step(launch.run, "flow", str(problem) or type(problem).__name__)
     with signals_wait():
         if prepared() is not None and launch.child is not None:
             _abandon(launch)
@@ -83,9 +84,10 @@ def prepare(program: str, about: str, arguments: list[str]) -> Launch:
     try:
         config = judge(parse(arguments, parser(program, about)), machine)
     except InputError as problem:
-        Console(stderr=True).print(f"{program}: {problem.message}", highlight=False, markup=False, soft_wrap=True)
+        Console(stderr=True).print(Text(f"{program}: {problem.message}"), soft_wrap=True)
         sys.exit(2)
     signals_raise()
+    run = None
     try:
         run = create(config.runs_dir, "full-lab")
         ledger = Ledger.open(machine, run)
@@ -94,7 +96,10 @@ def prepare(program: str, about: str, arguments: list[str]) -> Launch:
             ledger.intend(Entry("cluster", config.local.name, "local"))
             child = local_child.start(config.local, run.run_id, run.evidence, addons=addons_of(config))
     except MeshlabError as problem:
-        Console(stderr=True).print(f"{program}: {problem}", highlight=False, markup=False, soft_wrap=True)
+        Console(stderr=True).print(Text(f"{program}: {problem}"), soft_wrap=True)
+        if run is not None:
+            fail_step(run, "prepare", str(problem))
+            finish(run)
         sys.exit(3)
     _prepared = Launch(config, run, child)
     return _prepared
@@ -116,7 +121,9 @@ def next_commands(config: LabConfig, code: int) -> list[str]:
     """What a reader may want to type next."""
     if config.keep or (config.keep_on_failure and code):
         return ["make down   (removes the lab that was kept)"]
-    return ["make lab ARGS=--keep   (leaves the lab up to look around)"] if code == 0 else ["make lab ARGS=--keep-on-failure"]
+    if code:
+        return ["make lab ARGS=--keep-on-failure   (leaves the lab up when something failed)"]
+    return ["make lab ARGS=--keep   (leaves the lab up to look around)"]
 
 
 def addons_of(config: LabConfig) -> tuple[str, ...]:

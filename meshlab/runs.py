@@ -153,6 +153,12 @@ def skip_step(run: RunRef, name: str, reason: str) -> None:
     record(run, {"event": "step", "name": name, **outcome})
 
 
+def fail_step(run: RunRef, name: str, reason: str) -> None:
+    """Say that something failed outside of any step."""
+    outcome = {"state": "failed", "seconds": 0.0, "attempts": 1, "reason": reason}
+    record(run, {"event": "step", "name": name, **outcome})
+
+
 def read_journal(run: RunRef) -> list[dict[str, Any]]:
     """All events so far. A line that a crash cut short is left out."""
     events = []

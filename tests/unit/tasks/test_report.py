@@ -1,0 +1,111 @@
+import logging
+from uuid import UUID
+
+import pytest
+
+from meshlab.progress import Update
+from meshlab.runs import tell
+from tasks import report
+
+RESULT = {
+    "run_id": "20260102t030405z-abcd",
+    "flow": "full-lab",
+    "verdict": "error",
+    "cluster": {"provider": None, "name": None, "nodes": 0},
+    "distribution": None,
+    "versions": {"kubernetes": "v1.36.2"},
+    "images": {},
+    "checks": [],
+    "measures": [],
+    "steps": [],
+}
+
+
+class Artifacts:
+    """Stands in for Prefect's artifact functions, and keeps what they are given."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.kept: list[dict] = []
+        for kind in ("create_table", "create_link", "create_markdown", "create_progress", "update_progress"):
+            monkeypatch.setattr(report, f"{kind}_artifact", self._keeper(kind))
+
+    def _keeper(self, kind: str):
+        def keep(**fields) -> UUID:
+            self.kept.append({"kind": kind, **fields})
+            return UUID(int=7)
+
+        return keep
+
+
+@pytest.fixture
+def artifacts(monkeypatch: pytest.MonkeyPatch) -> Artifacts:
+    return Artifacts(monkeypatch)
+
+
+def test_the_end_of_a_run_is_published_under_the_fixed_keys(artifacts: Artifacts) -> None:
+    report.publish_result(RESULT)
+    assert [each["key"] for each in artifacts.kept] == ["versions", "queries", "checks", "report"]
+    assert artifacts.kept[0]["table"] == [{"what": "kubernetes", "version": "v1.36.2"}]
+    assert artifacts.kept[2]["table"] == [{"": "(nothing)"}]
+    assert artifacts.kept[3]["markdown"].startswith("# ERROR: no check was made")
+
+
+def test_a_server_that_refuses_costs_a_warning_and_no_more(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(**fields) -> None:
+        raise RuntimeError("the server is gone")
+
+    monkeypatch.setattr(report, "create_table_artifact", refuse)
+    with caplog.at_level(logging.WARNING):
+        report.publish_table("pods", [], "Pods")
+    assert "artifact pods could not be published: the server is gone" in caplog.text
+
+
+def test_progress_outside_of_a_run_is_published_nowhere(artifacts: Artifacts) -> None:
+    with report.progress_artifact("progress-build", "Build"):
+        tell(Update("compile", 1, 2))
+    assert artifacts.kept == []
+
+
+class SomeRun:
+    """Stands in for Prefect's run contexts: a run is under way."""
+
+    @staticmethod
+    def get() -> str:
+        return "a run"
+
+
+def test_progress_of_a_run_begins_moves_and_ends(
+    artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "FlowRunContext", SomeRun)
+    with report.progress_artifact("progress-build", "Build"):
+        tell(Update("compile", 1, 4, "etcd"))
+        tell(Update("compile", 2, 4, "etcd"))  # too soon after the one before
+        tell(Update("pods", detail="of unknown size"))
+    assert [(each["kind"], each["progress"]) for each in artifacts.kept] == [
+        ("create_progress", 0.0),
+        ("update_progress", 25.0),
+        ("update_progress", 100.0),
+    ]
+    assert artifacts.kept[1]["description"] == "Build: compile, etcd"
+    assert artifacts.kept[1]["artifact_id"] == UUID(int=7)
+
+
+def test_work_that_fails_is_not_shown_as_done(artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "FlowRunContext", SomeRun)
+    with pytest.raises(ValueError), report.progress_artifact("progress-build", "Build"):
+        raise ValueError
+    assert [each["progress"] for each in artifacts.kept] == [0.0]
+
+
+def test_without_an_artifact_the_work_goes_on(artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**fields) -> None:
+        raise RuntimeError("the server is gone")
+
+    monkeypatch.setattr(report, "FlowRunContext", SomeRun)
+    monkeypatch.setattr(report, "create_progress_artifact", refuse)
+    with report.progress_artifact("progress-build", "Build"):
+        tell(Update("compile", 1, 4, "etcd"))
+    assert artifacts.kept == []

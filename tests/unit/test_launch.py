@@ -1,0 +1,170 @@
+import json
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from meshlab.errors import Interrupted
+from meshlab.launch import main, next_commands, prepare, prepared, signals_raise, signals_wait
+from meshlab.ledger import ledgers
+from meshlab.runs import read_journal
+from meshlab.settings import LabConfig, Machine
+
+
+@pytest.fixture(autouse=True)
+def process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A home of its own, no settings of the reader's; environment and signal handlers are put back."""
+    before = dict(os.environ)
+    handlers = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
+    for name in list(os.environ):
+        if name.startswith(("MESHLAB_", "XDG_", "KUBECONFIG")):
+            del os.environ[name]
+    os.environ["HOME"] = str(tmp_path / "home")
+    monkeypatch.chdir(tmp_path)
+    yield
+    prepared()
+    os.environ.clear()
+    os.environ.update(before)
+    for signum, handler in handlers.items():
+        signal.signal(signum, handler)
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> list[str]:
+    """A command line that starts no cluster."""
+    kubeconfig = tmp_path / "kubeconfig"
+    contexts = [{"name": "blue", "context": {"cluster": "one"}}]
+    clusters = [{"name": "one", "cluster": {"server": "http://127.0.0.1:1"}}]
+    kubeconfig.write_text(
+        yaml.safe_dump({"contexts": contexts, "clusters": clusters, "current-context": "blue"})
+    )
+    words = f"--cluster existing --kubeconfig {kubeconfig} --set istio.distribution=embedded --runs-dir"
+    return [*words.split(), str(tmp_path / "runs")]
+
+
+def run_main(arguments: list[str], flow) -> int:
+    return main(arguments, program="lab", about="The lab.", load=lambda: flow)
+
+
+def result_of(tmp_path: Path) -> dict:
+    [directory] = (tmp_path / "runs").iterdir()
+    return json.loads((directory / "result.json").read_text())
+
+
+def test_bad_input_ends_with_2_every_problem_named_and_nothing_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        prepare(
+            "lab", "The lab.", ["--cluster", "mars", "--config", "/nonexistent", "--runs-dir", "/proc/nope"]
+        )
+    assert ended.value.code == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("lab: 3 problems, nothing was started:\n")
+    for said in (
+        "unknown value 'mars'",
+        "--config /nonexistent: can't be read",
+        "--runs-dir /proc/nope: can't be",
+    ):
+        assert said in captured.err
+    assert list(tmp_path.iterdir()) == []
+    assert prepared() is None
+
+
+def test_good_input_is_written_down_before_anything_begins(good: list[str], tmp_path: Path) -> None:
+    launch = prepare("lab", "The lab.", good)
+    assert (launch.config.cluster, launch.child) == ("existing", None)
+    assert [event["event"] for event in read_journal(launch.run)] == ["run"]
+    [ledger] = ledgers(Machine.here())
+    assert ledger.entries() == ()  # the cluster is not ours
+    assert ledger.path.stem == launch.run.run_id
+    assert prepared() is launch
+    assert prepared() is None  # once
+
+
+def test_a_ledger_that_can_not_be_written_ends_with_3_and_a_result(
+    good: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    os.environ["XDG_STATE_HOME"] = str(tmp_path / "file")
+    with pytest.raises(SystemExit) as ended:
+        prepare("lab", "The lab.", good)
+    assert ended.value.code == 3
+    assert "XDG_STATE_HOME" in capsys.readouterr().err
+    assert result_of(tmp_path)["steps"][0]["state"] == "failed"
+
+
+def test_a_flow_that_proves_nothing_is_no_success(
+    good: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen: list[LabConfig] = []
+    assert run_main(good, lambda config, return_state: seen.append(config)) == 3
+    assert seen[0].cluster == "existing"
+    out = capsys.readouterr().out
+    assert "no check was made; exit code 3" in out
+    assert f"evidence: {tmp_path / 'runs'}" in out
+    assert result_of(tmp_path)["verdict"] == "error"
+
+
+def test_a_flow_that_can_not_even_be_imported_leaves_a_result(good: list[str], tmp_path: Path) -> None:
+    def load():
+        raise ImportError("no such server")
+
+    assert main(good, program="lab", about="The lab.", load=load) == 3
+    [step] = result_of(tmp_path)["steps"]
+    assert (step["name"], step["state"], step["reason"]) == ("flow", "failed", "no such server")
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_flow_and_is_the_exit_code(
+    good: list[str], tmp_path: Path, signum: signal.Signals, code: int
+) -> None:
+    def flow(config: LabConfig, return_state: bool) -> None:
+        signal.raise_signal(signum)
+
+    assert run_main(good, flow) == code
+    assert result_of(tmp_path)["verdict"] == "error"
+
+
+def test_signals_are_raised_even_where_a_shell_had_them_ignored() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signals_raise()
+    with pytest.raises(Interrupted) as caught:
+        signal.raise_signal(signal.SIGINT)
+    assert caught.value.signum == signal.SIGINT
+
+
+def test_a_teardown_is_not_ended_by_a_signal_but_answers_it() -> None:
+    said: list[str] = []
+    signals_raise()
+    with signals_wait(said.append):
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGINT)
+    assert [line.split(":")[0] for line in said] == ["signal 15", "signal 2"]
+    with pytest.raises(Interrupted):
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_teardown_off_the_main_thread_goes_without_signals() -> None:
+    done: list[bool] = []
+
+    def teardown() -> None:
+        with signals_wait():
+            done.append(True)
+
+    thread = threading.Thread(target=teardown)
+    thread.start()
+    thread.join()
+    assert done == [True]
+
+
+def test_the_next_command_depends_on_what_is_left() -> None:
+    assert "make down" in next_commands(LabConfig(keep=True), 0)[0]
+    assert "make down" in next_commands(LabConfig(keep_on_failure=True), 1)[0]
+    assert "--keep-on-failure" in next_commands(LabConfig(), 1)[0]
+    assert next_commands(LabConfig(keep_on_failure=True), 0)[0].startswith("make lab ARGS=--keep ")
