@@ -58,7 +58,7 @@ def full_lab(config: LabConfig = LabConfig()) -> State[Any]:  # noqa: B008 - fro
         cluster = made.cluster = start_cluster(run, config, child=child)
         istio = made.istio = find_istio(run, config, cluster)
         made.mesh = install_istio(run, config, cluster, istio)
-        enable_injection(run, config, cluster)  # before the pods are born
+        made.labelled = enable_injection(run, config, cluster)  # before the pods are born
         prometheus = deploy_prometheus.submit(run, config, cluster, istio)
         bookinfo = deploy_bookinfo.submit(run, config, cluster, istio)
         made.objects = applied(prometheus, bookinfo)

@@ -76,6 +76,21 @@ class Ledger:
             content["entries"] = [row for row in content["entries"] if row != vars(entry)]
             _write(self.path, content)
 
+    def note_flow_run(self, flow_run: str) -> None:
+        """Write down the id of the Prefect flow run that works for this run."""
+        with _lock:
+            _write(self.path, {**self._read(), "flow_run": flow_run})
+
+    @property
+    def flow_run(self) -> str | None:
+        """The id of the Prefect flow run, None when there is none."""
+        return self._read().get("flow_run")
+
+    @property
+    def run_id(self) -> str:
+        """The run that the ledger belongs to."""
+        return self.path.stem
+
     def entries(self) -> tuple[Entry, ...]:
         """What the run has made and not yet removed."""
         return tuple(Entry(**row) for row in self._read()["entries"])

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from meshlab import app
+from meshlab.checks.base import run_check
+from meshlab.checks.leftovers import teardown_nothing_left
 from meshlab.clusters.base import ClusterRef
+from meshlab.istio.control_plane import unlabel_namespace
 from meshlab.istio.distribution import Distribution
 from meshlab.kube.apply import ObjectRef, delete
 from meshlab.ledger import Entry, Ledger
-from meshlab.runs import RunRef, tell
+from meshlab.results import CheckResult, Verdict
+from meshlab.runs import RunRef, record_check, tell
 from meshlab.settings import LabConfig, Machine
 from tasks.common import kube_of, lab_task, say
 from tasks.report import progress_artifact
@@ -28,10 +32,30 @@ def deploy_bookinfo(
 
 
 @lab_task("remove-objects", tags=("app", "teardown"))
-def remove_objects(run: RunRef, config: LabConfig, cluster: ClusterRef, refs: Sequence[ObjectRef]) -> None:
-    """Delete what the run applied to a cluster that is not ours, and strike it out of the ledger."""
-    delete(kube_of(cluster), refs, timeout=120)
-    ledger = Ledger.open(Machine.here(), run)
-    for entry in ledger.entries():
-        if entry.kind in ("app", "addon"):
-            ledger.gone(entry)
+def remove_objects(
+    run: RunRef, config: LabConfig, cluster: ClusterRef, refs: Sequence[ObjectRef], labelled: bool
+) -> CheckResult:
+    """Take what the run applied out of a cluster that is not ours, and check that none of it is left.
+
+    labelled: the namespace was there before and got its injection label from this run.
+    """
+    kube = kube_of(cluster)
+
+    def inventory() -> dict[str, tuple[str, ...]]:
+        found: dict[str, tuple[str, ...]] = {}
+        for ref in refs:
+            if kube.get(ref.api_version, ref.kind, ref.name, ref.namespace) is not None:
+                found[ref.kind] = (*found.get(ref.kind, ()), ref.name)
+        return found
+
+    before = inventory()
+    delete(kube, refs, timeout=120)
+    if labelled:
+        unlabel_namespace(kube, config.namespace)
+    check = record_check(run, run_check("teardown.nothing-left", teardown_nothing_left, before, inventory))
+    if check.verdict is Verdict.PASS:
+        ledger = Ledger.open(Machine.here(), run)
+        for entry in ledger.entries():
+            if entry.kind in ("app", "addon", "label", "namespace"):
+                ledger.gone(entry)
+    return check

@@ -13,6 +13,7 @@ from meshlab.clusters.local.cluster import LocalCluster
 from meshlab.clusters.provider import provider_of
 from meshlab.launch import addons_of
 from meshlab.ledger import Entry, Ledger
+from meshlab.orphans import forget_local
 from meshlab.results import CheckResult
 from meshlab.runs import RunRef, record_check, record_facts, tell
 from meshlab.settings import LabConfig, Machine
@@ -29,14 +30,18 @@ def start_cluster(run: RunRef, config: LabConfig, *, child: local_child.UpChild 
     with progress_artifact("progress-cluster", "Cluster"):
         if config.cluster == "local":
             Ledger.open(machine, run).intend(Entry("cluster", config.local.name, "local"))
-            child = child or local_child.start(config.local, run.run_id, run.evidence, addons=addons_of(config))
+            child = child or local_child.start(
+                config.local, run.run_id, run.evidence, addons=addons_of(config)
+            )
             cluster = local_child.follow(child, progress=tell, stop=_stopping)
         else:
             cluster = provider_of(config, machine, run.run_id).up(progress=tell)
     record_facts(run, cluster={"provider": cluster.provider, "name": cluster.name, "nodes": cluster.nodes})
     record_facts(run, distribution=config.distribution)
     (run.evidence / "cluster.json").write_text(str(asdict(cluster)), encoding="utf-8")
-    say(f"cluster {cluster.name} {'adopted' if cluster.adopted else 'is up'}: {cluster.nodes} nodes at {cluster.endpoint}")
+    say(
+        f"cluster {cluster.name} {'adopted' if cluster.adopted else 'is up'}: {cluster.nodes} nodes at {cluster.endpoint}"
+    )
     return cluster
 
 
@@ -53,7 +58,10 @@ def remove_cluster(run: RunRef, config: LabConfig, child: local_child.UpChild | 
     if child is not None:
         local_child.end(child)
     provider_of(config, machine, run.run_id).down(progress=tell)
-    Ledger.open(machine, run).gone(Entry("cluster", config.local.name, "local"))
+    ledger = Ledger.open(machine, run)
+    for entry in ledger.entries():  # all that the run made lived in it
+        ledger.gone(entry)
+    forget_local(machine, config.local.name)
 
 
 @lab_task("release-cluster", tags=("cluster", "teardown"))
@@ -70,9 +78,7 @@ def release_cluster(run: RunRef, config: LabConfig) -> None:
 def check_teardown(run: RunRef, config: LabConfig, before: Leftovers) -> CheckResult:
     """teardown.nothing-left: the inventory that found things before finds nothing now."""
     provider = provider_of(config, Machine.here(), run.run_id)
-    return record_check(
-        run,
-        run_check(
-            "teardown.nothing-left", teardown_nothing_left, before.items, lambda: provider.inventory().items, keep=config.keep
-        ),
+    check = run_check(
+        "teardown.nothing-left", teardown_nothing_left, before.items, lambda: provider.inventory().items
     )
+    return record_check(run, check)

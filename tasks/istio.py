@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from meshlab.checks.base import run_check
 from meshlab.checks.leftovers import uninstall_nothing_left
@@ -14,6 +14,7 @@ from meshlab.istio.install import InstallResult, install
 from meshlab.istio.inventory import istio_inventory
 from meshlab.istio.istioctl import Istioctl
 from meshlab.istio.uninstall import UninstallResult, uninstall
+from meshlab.kube.apply import ObjectRef
 from meshlab.ledger import Entry, Ledger
 from meshlab.results import CheckResult
 from meshlab.runs import RunRef, record_check, tell
@@ -31,7 +32,9 @@ def find_istio(run: RunRef, config: LabConfig, cluster: ClusterRef) -> Distribut
 
 
 @lab_task("install-istio", tags=("istio",), retries=1)
-def install_istio(run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution) -> InstallResult:
+def install_istio(
+    run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
+) -> InstallResult:
     """Install Istio with all of the mesh's configuration, or use the one that is there; returns when it is Ready."""
     kube = kube_of(cluster)
     ledger = Ledger.open(Machine.here(), run)
@@ -40,23 +43,47 @@ def install_istio(run: RunRef, config: LabConfig, cluster: ClusterRef, distribut
         installed = install(config, distribution, kube, istioctl_of(cluster, distribution), progress=tell)
     if installed.reused:
         ledger.gone(Entry("istio", cluster.name, cluster.endpoint))
-    (run.evidence / "istio-install.json").write_text(json.dumps(asdict(installed), indent=1, default=str), encoding="utf-8")
-    say(f"Istio {'found' if installed.reused else 'installed'} in {installed.seconds:.1f} s: {', '.join(installed.deployments)}")
+    (run.evidence / "istio-install.json").write_text(
+        json.dumps(asdict(installed), indent=1, default=str), encoding="utf-8"
+    )
+    say(
+        f"Istio {'found' if installed.reused else 'installed'} in {installed.seconds:.1f} s: {', '.join(installed.deployments)}"
+    )
     return installed
 
 
+@dataclass(frozen=True)
+class Labelled:
+    """What asking for sidecars changed. created: the namespace was not there. labelled: it was, without the label."""
+
+    created: tuple[ObjectRef, ...] = ()
+    labelled: bool = False
+
+
 @lab_task("label-namespace", tags=("istio",), retries=2)
-def enable_injection(run: RunRef, config: LabConfig, cluster: ClusterRef) -> None:
+def enable_injection(run: RunRef, config: LabConfig, cluster: ClusterRef) -> Labelled:
     """Ask for sidecars in the app's namespace, before its pods are born."""
-    Ledger.open(Machine.here(), run).intend(Entry("label", config.namespace, cluster.endpoint))
-    label_namespace(kube_of(cluster), config.namespace)
+    kube = kube_of(cluster)
+    there = kube.get("v1", "Namespace", config.namespace)
+    kind = "label" if there else "namespace"
+    Ledger.open(Machine.here(), run).intend(Entry(kind, config.namespace, cluster.endpoint))
+    label = label_namespace(kube, config.namespace)
+    say(f"namespace {config.namespace} has the label {label}")
+    if there is None:
+        return Labelled(created=(ObjectRef("v1", "Namespace", None, config.namespace),))
+    key, _, value = label.partition("=")
+    return Labelled(labelled=(there["metadata"].get("labels") or {}).get(key) != value)
 
 
 @lab_task("uninstall-istio", tags=("istio", "teardown"))
-def uninstall_istio(run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution) -> UninstallResult:
+def uninstall_istio(
+    run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
+) -> UninstallResult:
     """`istioctl uninstall --purge`, then a named step of ours removes what that leaves; inventories before, between, after."""
     result = uninstall(kube_of(cluster), istioctl_of(cluster, distribution), progress=tell)
-    (run.evidence / "uninstall.json").write_text(json.dumps(asdict(result), indent=1, default=str), encoding="utf-8")
+    (run.evidence / "uninstall.json").write_text(
+        json.dumps(asdict(result), indent=1, default=str), encoding="utf-8"
+    )
     ledger = Ledger.open(Machine.here(), run)
     ledger.gone(Entry("istio", cluster.name, cluster.endpoint))
     ledger.gone(Entry("label", config.namespace, cluster.endpoint))
@@ -64,7 +91,9 @@ def uninstall_istio(run: RunRef, config: LabConfig, cluster: ClusterRef, distrib
 
 
 @lab_task("check-uninstall", tags=("check", "istio", "teardown"))
-def check_uninstall(run: RunRef, config: LabConfig, cluster: ClusterRef, result: UninstallResult) -> CheckResult:
+def check_uninstall(
+    run: RunRef, config: LabConfig, cluster: ClusterRef, result: UninstallResult
+) -> CheckResult:
     """uninstall.nothing-left: the inventory that found Istio before finds nothing now, three times in a row."""
     kube = kube_of(cluster)
     check = run_check(

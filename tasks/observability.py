@@ -48,7 +48,9 @@ IMAGE_PREFIX = "localhost/"  # of every image that this project makes
 
 
 @lab_task("check-cluster", tags=("check",))
-def check_cluster(run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution) -> list[CheckResult]:
+def check_cluster(
+    run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
+) -> list[CheckResult]:
     """cluster.nodes-ready, cluster.version."""
     kube = kube_of(cluster)
 
@@ -67,11 +69,15 @@ def check_cluster(run: RunRef, config: LabConfig, cluster: ClusterRef, distribut
             kubelets=[node["status"]["nodeInfo"]["kubeletVersion"] for node in kube.objects("v1", "Node")],
         )
 
-    return _record(run, [run_check("cluster.nodes-ready", nodes_ready), run_check("cluster.version", version)])
+    return _record(
+        run, [run_check("cluster.nodes-ready", nodes_ready), run_check("cluster.version", version)]
+    )
 
 
 @lab_task("check-istio", tags=("check", "istio"))
-def check_istio(run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution) -> list[CheckResult]:
+def check_istio(
+    run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
+) -> list[CheckResult]:
     """istio.cli, .control-plane, .injection, .versions, .proxies-synced; publishes the table `pods`."""
     kube, istioctl = kube_of(cluster), istioctl_of(cluster, distribution)
 
@@ -83,7 +89,10 @@ def check_istio(run: RunRef, config: LabConfig, cluster: ClusterRef, distributio
         )  # fmt: skip
 
     def injection() -> CheckResult:
-        labels = {ns["metadata"]["name"]: ns["metadata"].get("labels") or {} for ns in kube.objects("v1", "Namespace")}
+        labels = {
+            ns["metadata"]["name"]: ns["metadata"].get("labels") or {}
+            for ns in kube.objects("v1", "Namespace")
+        }
         return istio_checks.injection(labels, config.namespace, kube.pods(config.namespace))
 
     def versions() -> CheckResult:
@@ -108,7 +117,8 @@ def check_istio(run: RunRef, config: LabConfig, cluster: ClusterRef, distributio
             run_check("istio.injection", injection),
             run_check("istio.versions", versions),
             run_check(
-                "istio.proxies-synced", lambda: istio_checks.proxies_synced(istioctl.proxy_status(), expected())
+                "istio.proxies-synced",
+                lambda: istio_checks.proxies_synced(istioctl.proxy_status(), expected()),
             ),
         ],
     )
@@ -136,9 +146,13 @@ def check_app(run: RunRef, config: LabConfig, cluster: ClusterRef) -> list[Check
         )  # fmt: skip
 
     def scrape() -> CheckResult:
-        pod = next((p for p in kube.pods(namespace, app.PRODUCTPAGE.selector) if p.is_ready and not p.deleting), None)
+        pod = next(
+            (p for p in kube.pods(namespace, app.PRODUCTPAGE.selector) if p.is_ready and not p.deleting), None
+        )
         if pod is None:
-            raise KubeError(f"no Ready pod of {app.PRODUCTPAGE.name} in {namespace}", remedy="look at check app.bookinfo")
+            raise KubeError(
+                f"no Ready pod of {app.PRODUCTPAGE.name} in {namespace}", remedy="look at check app.bookinfo"
+            )
         with SidecarReader(kube, namespace) as reader:
             text = reader.stats_text(pod.name)
         (run.evidence / "envoy-stats-productpage.txt").write_text(text, encoding="utf-8")
@@ -146,7 +160,11 @@ def check_app(run: RunRef, config: LabConfig, cluster: ClusterRef) -> list[Check
 
     return _record(
         run,
-        [run_check("app.bookinfo", bookinfo), run_check("app.productpage", productpage), run_check("envoy.scrape", scrape)],
+        [
+            run_check("app.bookinfo", bookinfo),
+            run_check("app.productpage", productpage),
+            run_check("envoy.scrape", scrape),
+        ],
     )
 
 
@@ -155,7 +173,9 @@ def images_of(pods: Sequence[PodSummary]) -> dict[str, dict[str, str | bool]]:
     found: dict[str, dict[str, str | bool]] = {}
     for pod in pods:
         workload = "-".join(pod.name.split("-")[:-2]) or pod.name
-        image = next((pod.images[name] for name in pod.containers if name != PROXY and name in pod.images), "")
+        image = next(
+            (pod.images[name] for name in pod.containers if name != PROXY and name in pod.images), ""
+        )
         found[workload] = {"image": image, "ours": image.startswith(IMAGE_PREFIX)}
     return found
 
@@ -169,7 +189,9 @@ def count_requests(run: RunRef, config: LabConfig, cluster: ClusterRef) -> Snaps
 
 
 @lab_task("check-prometheus", tags=("check", "addon"))
-def check_prometheus(run: RunRef, config: LabConfig, cluster: ClusterRef, before: Snapshot) -> list[CheckResult]:
+def check_prometheus(
+    run: RunRef, config: LabConfig, cluster: ClusterRef, before: Snapshot
+) -> list[CheckResult]:
     """prometheus.targets and the document's first three queries, asked at the same time, while load flows."""
     kube, timeout = kube_of(cluster), config.prometheus.answer_timeout
     sending = Sending(sent=lambda: sent_so_far(run), baseline=before.totals())
@@ -218,14 +240,19 @@ def reconcile_requests(
         with SidecarReader(kube, namespace) as reader:
             after = take_snapshot(kube, reader, namespace)
         with prometheus.port_forward(kube, config.prometheus.namespace) as forward:
-            scraped = take_scraped(PrometheusClient(forward.url), after, namespace, timeout=config.prometheus.answer_timeout)
+            scraped = take_scraped(
+                PrometheusClient(forward.url), after, namespace, timeout=config.prometheus.answer_timeout
+            )
         return reconcile(before, after, sent, scraped)
 
     return record_check(run, run_check("prometheus.reconcile", reconciled))
 
 
 def ask_prometheus(
-    run: RunRef, config: LabConfig, cluster: ClusterRef, checks: Mapping[str, Callable[[PrometheusClient], CheckResult]]
+    run: RunRef,
+    config: LabConfig,
+    cluster: ClusterRef,
+    checks: Mapping[str, Callable[[PrometheusClient], CheckResult]],
 ) -> list[CheckResult]:
     """Make checks that ask Prometheus, side by side through one port-forward; each waits for scrapes of its own."""
 
@@ -240,7 +267,9 @@ def ask_prometheus(
     with ExitStack() as stack, ThreadPoolExecutor(max_workers=len(checks)) as pool:
         url: str | MeshlabError
         try:
-            forward = stack.enter_context(prometheus.port_forward(kube_of(cluster), config.prometheus.namespace))
+            forward = stack.enter_context(
+                prometheus.port_forward(kube_of(cluster), config.prometheus.namespace)
+            )
             url = forward.url
         except MeshlabError as problem:
             url = problem  # each of the checks can't be made, and says why

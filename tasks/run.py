@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
+import httpx
+from prefect import get_client
+from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.futures import PrefectFuture
-from prefect.states import Completed, Failed, State
+from prefect.runtime import flow_run
+from prefect.states import Completed, Crashed, Failed, State
 
 from meshlab.checks.base import CATALOG
 from meshlab.clusters.base import ClusterRef
@@ -19,6 +25,7 @@ from meshlab.kube.apply import ObjectRef
 from meshlab.kube.evidence import dump_evidence
 from meshlab.launch import prepared
 from meshlab.ledger import Ledger
+from meshlab.orphans import orphans
 from meshlab.result_file import finish, summarise
 from meshlab.results import CheckResult, Verdict
 from meshlab.runs import RunRef, create, record, record_check
@@ -26,15 +33,40 @@ from meshlab.settings import LabConfig, Machine
 from tasks.common import kube_of, lab_task
 from tasks.report import publish_result
 
+log = logging.getLogger(__name__)
+
 
 def begin_run(config: LabConfig) -> tuple[RunRef, UpChild | None]:
     """The run that the command line has prepared, with its cluster coming up; or a new one, as when a worker starts the flow."""
+    bury_orphans()
     launch = prepared()
-    if launch is not None:
-        return launch.run, launch.child
-    run = create(config.runs_dir, "full-lab")
-    Ledger.open(Machine.here(), run)
-    return run, None
+    run = launch.run if launch is not None else create(config.runs_dir, "full-lab")
+    ledger = Ledger.open(Machine.here(), run)
+    if flow_run.id is not None:
+        ledger.note_flow_run(str(flow_run.id))
+    return run, launch.child if launch is not None else None
+
+
+def bury_orphans() -> None:
+    """Mark the flow runs of killed runs Crashed: Prefect itself leaves them RUNNING for good."""
+    for ledger in orphans(Machine.here()):
+        dead = ledger.flow_run
+        if dead is None:
+            continue
+        try:
+            with get_client(sync_client=True) as client:
+                state = client.read_flow_run(UUID(dead)).state
+                if state is None or not state.is_final():
+                    client.set_flow_run_state(
+                        UUID(dead), Crashed(message="its process was killed"), force=True
+                    )
+        except ObjectNotFound:
+            log.info("the flow run %s of run %s is on another server", dead, ledger.run_id)
+        except (httpx.HTTPError, PrefectException) as problem:
+            log.warning("the flow run of the killed run %s could not be marked: %s", ledger.run_id, problem)
+            continue
+        if not ledger.entries():
+            ledger.close()
 
 
 def applied(*futures: PrefectFuture[tuple[ObjectRef, ...]]) -> list[ObjectRef]:
@@ -62,7 +94,9 @@ def collect_evidence(run: RunRef, config: LabConfig, cluster: ClusterRef | None)
     """What helps to understand a failure, before anything is taken down: pods, events, logs, proxy configuration."""
     found = list(provider_of(config, Machine.here(), run.run_id).collect_logs(run.evidence / "cluster"))
     if cluster is not None:
-        found += dump_evidence(kube_of(cluster), ["istio-system", config.namespace], run.evidence / "kubernetes")
+        found += dump_evidence(
+            kube_of(cluster), ["istio-system", config.namespace], run.evidence / "kubernetes"
+        )
     return found
 
 

@@ -18,7 +18,7 @@ from meshlab.runs import RunRef, record_check, skip_step
 from meshlab.settings import LabConfig
 from tasks.bookinfo import remove_objects
 from tasks.cluster import check_teardown, release_cluster, remove_cluster, take_inventory
-from tasks.istio import check_uninstall, uninstall_istio
+from tasks.istio import Labelled, check_uninstall, uninstall_istio
 from tasks.run import collect_evidence, fill_in
 
 P = ParamSpec("P")
@@ -33,6 +33,7 @@ class Made:
     cluster: ClusterRef | None = None
     istio: Distribution | None = None
     mesh: InstallResult | None = None
+    labelled: Labelled = field(default_factory=Labelled)
     objects: list[ObjectRef] = field(default_factory=list)
 
 
@@ -47,7 +48,11 @@ def take_down(run: RunRef, config: LabConfig, made: Made, *, stopped: int | None
     if failed:
         attempt(collect_evidence, run, config, made.cluster)
     if config.keep or (config.keep_on_failure and failed):
-        keep(run, config, "--keep was given" if config.keep else "--keep-on-failure was given, and the run failed")
+        keep(
+            run,
+            config,
+            "--keep was given" if config.keep else "--keep-on-failure was given, and the run failed",
+        )
     else:
         remove(run, config, made, stopped)
     if stopped is None:
@@ -65,8 +70,15 @@ def keep(run: RunRef, config: LabConfig, why: str) -> None:
 
 def remove(run: RunRef, config: LabConfig, made: Made, stopped: int | None) -> None:
     """Remove app, Istio and cluster, as far as the run made them."""
-    if made.cluster is not None and made.objects and not config.ours:
-        attempt(remove_objects, run, config, made.cluster, made.objects)
+    if made.cluster is not None and not config.ours:
+        attempt(
+            remove_objects,
+            run,
+            config,
+            made.cluster,
+            [*made.objects, *made.labelled.created],
+            made.labelled.labelled,
+        )
     if made.mesh is not None and made.cluster is not None and made.istio is not None:
         if made.mesh.reused:
             why = "Istio was there before the run, which leaves it as it is"
@@ -78,6 +90,9 @@ def remove(run: RunRef, config: LabConfig, made: Made, stopped: int | None) -> N
             gone = attempt(uninstall_istio, run, config, made.cluster, made.istio)
             if gone is not None:
                 attempt(check_uninstall, run, config, made.cluster, gone)
+    if not config.ours:
+        skip_step(run, "remove-cluster", "the cluster is not ours")
+        return
     before = attempt(take_inventory, run, config)
     attempt(remove_cluster, run, config, made.child)
     if before is not None:

@@ -44,7 +44,9 @@ def sent_so_far(run: RunRef) -> dict[str, int]:
     return dict(total)
 
 
-def generate_load(run: RunRef, config: LabConfig, cluster: ClusterRef, pace: Pace) -> PrefectFuture[TrafficResult]:
+def generate_load(
+    run: RunRef, config: LabConfig, cluster: ClusterRef, pace: Pace
+) -> PrefectFuture[TrafficResult]:
     """Start one of the two loops beside the flow. Its result comes from `stop_load`."""
     task = {"fast": fast_load, "gentle": gentle_load}[pace]
     return task.submit(run, config, cluster)
@@ -75,11 +77,18 @@ def fast_load(run: RunRef, config: LabConfig, cluster: ClusterRef) -> TrafficRes
 @lab_task("gentle-load", tags=("traffic",))
 def gentle_load(run: RunRef, config: LabConfig, cluster: ClusterRef) -> TrafficResult:
     """A request every 1–2 s, as while the document looks at traces and the graph."""
-    return _send(run, config, cluster, "gentle", config.traffic.gentle_interval, config.traffic.gentle_seconds)
+    return _send(
+        run, config, cluster, "gentle", config.traffic.gentle_interval, config.traffic.gentle_seconds
+    )
 
 
 def _send(
-    run: RunRef, config: LabConfig, cluster: ClusterRef, pace: Pace, interval: float | tuple[float, float], least: float
+    run: RunRef,
+    config: LabConfig,
+    cluster: ClusterRef,
+    pace: Pace,
+    interval: float | tuple[float, float],
+    least: float,
 ) -> TrafficResult:
     kube = kube_of(cluster)
     source = find_source(kube, config.namespace)
@@ -91,14 +100,21 @@ def _send(
         while not brake.now.is_set():
             so_far = loop.snapshot()
             left = least - (time.monotonic() - begun)
-            tell(Update(f"{pace} load", detail=f"{so_far.sent} requests, {so_far.by_status.get('200', 0)} with 200"))
+            tell(
+                Update(
+                    f"{pace} load",
+                    detail=f"{so_far.sent} requests, {so_far.by_status.get('200', 0)} with 200",
+                )
+            )
             if not loop.running or (brake.enough.is_set() and left <= 0):
                 break
             (brake.now if brake.enough.is_set() else brake.enough).wait(min(1.0, max(left, 0.2)))
         sent = loop.stop_and_drain()
     tell(Update(f"{pace} load", 1, 1, f"{sent.sent} requests"))
     _keep(run, pace, loop, sent)
-    say(f"{pace} load: {sent.sent} requests, {dict(sent.by_status)}, p50 {sent.p50_ms} ms, p99 {sent.p99_ms} ms")
+    say(
+        f"{pace} load: {sent.sent} requests, {dict(sent.by_status)}, p50 {sent.p50_ms} ms, p99 {sent.p99_ms} ms"
+    )
     return sent
 
 
@@ -107,7 +123,9 @@ def _keep(run: RunRef, pace: Pace, loop: RequestLoop, sent: TrafficResult) -> No
     with (run.evidence / f"requests-{pace}.csv").open("w", newline="", encoding="utf-8") as sink:
         rows = csv.writer(sink)
         rows.writerow(("number", "started", "status", "ms", "curl_exit"))
-        rows.writerows((r.number, r.started.isoformat(), r.status, f"{r.ms:.2f}", r.exit_code) for r in loop.records())
+        rows.writerows(
+            (r.number, r.started.isoformat(), r.status, f"{r.ms:.2f}", r.exit_code) for r in loop.records()
+        )
     labels = {"loop": pace}
     record_measures(run, Measure("requests-sent", sent.sent, "requests", labels))
     record_measures(run, Measure("requests-ok", sent.by_status.get("200", 0), "requests", labels))

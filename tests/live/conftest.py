@@ -80,7 +80,10 @@ def able_machine() -> None:
         lacks.append("cgroups")
     lacks += [name for name in ("containerd", "runc", "ip", "nsenter") if shutil.which(name) is None]
     if lacks:
-        pytest.fail(f"the live tests need, and this machine lacks: {', '.join(lacks)}; run `make setup` as root", pytrace=False)
+        pytest.fail(
+            f"the live tests need, and this machine lacks: {', '.join(lacks)}; run `make setup` as root",
+            pytrace=False,
+        )
 
 
 @pytest.fixture(scope="session")

@@ -64,7 +64,9 @@ def _lines(*argv: str) -> list[str]:
 
 def _cgroups() -> list[str]:
     root = Path("/sys/fs/cgroup")
-    return sorted(str(path) for path in root.rglob("*") if path.is_dir() and len(path.relative_to(root).parts) <= 3)
+    return sorted(
+        str(path) for path in root.rglob("*") if path.is_dir() and len(path.relative_to(root).parts) <= 3
+    )
 
 
 def _sysctl(name: str) -> str:
@@ -74,7 +76,18 @@ def _sysctl(name: str) -> str:
 
 def _processes() -> list[str]:
     """Command lines of what only the lab starts."""
-    ours = ("kube-", "kubelet", "etcd", "containerd", "pilot-", "envoy", "prometheus", "coredns", "meshlab", "flows.")
+    ours = (
+        "kube-",
+        "kubelet",
+        "etcd",
+        "containerd",
+        "pilot-",
+        "envoy",
+        "prometheus",
+        "coredns",
+        "meshlab",
+        "flows.",
+    )
     found = []
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from meshlab.clusters.local.cluster import LocalCluster
 from meshlab.clusters.local.preflight import problems
 from meshlab.errors import InputError, MeshlabError
+from meshlab.orphans import forget_local
 from meshlab.progress import Update
 from meshlab.settings import LocalSettings, Machine
 
@@ -60,6 +61,8 @@ def main(arguments: list[str] | None = None) -> int:
             return _up(cluster, settings, machine, stop)
         if options.command == "down":
             cluster.down(progress=Lines())
+            for run_id in forget_local(machine, settings.name):
+                print(f"closed the ledger of run {run_id}, which was killed")
             return _say_left(cluster)
         return _status(cluster)
     except (InputError, ValidationError) as problem:
