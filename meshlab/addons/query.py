@@ -82,16 +82,7 @@ class PrometheusClient:
         """An instant vector. at: seconds since the epoch, None for now. A scalar becomes one sample without
         labels.
         """
-        result = self._ask(promql, lambda api: api.custom_query(promql, params=_at(at)))
-        if len(result) == 2 and not isinstance(result[0], dict):  # a scalar: [time, "value"]
-            return [Sample({}, float(result[1]), float(result[0]))]
-        if any("value" not in each for each in result):
-            raise QueryError(
-                f"{promql} gives ranges, not an instant vector",
-                remedy="ask range_samples, or wrap it in a function",
-                retryable=False,
-            )
-        return [Sample(each["metric"], float(each["value"][1]), float(each["value"][0])) for each in result]
+        return self._ask(promql, lambda api: _samples(promql, api.custom_query(promql, params=_at(at))))
 
     def range_samples(
         self, selector: str, window_seconds: float, at: float | None = None
@@ -101,18 +92,17 @@ class PrometheusClient:
         selector: metric name and label matchers. The window is open on its left, as in every range selector.
         """
         promql = f"{selector}[{round(window_seconds * 1000)}ms]"
-        result = self._ask(promql, lambda api: api.custom_query(promql, params=_at(at)))
-        return [
-            RangeSamples(
-                each["metric"], tuple((float(when), float(value)) for when, value in each.get("values", ()))
-            )
-            for each in result
-        ]
+        return self._ask(
+            promql, lambda api: [_range(each) for each in api.custom_query(promql, params=_at(at))]
+        )
 
     def targets(self) -> list[Target]:
         """Every active target, sorted by job and instance."""
-        found = self._ask("targets", lambda api: api.get_targets(state="active"))["activeTargets"]
-        return sorted((_target(each) for each in found), key=lambda each: (each.job, each.instance))
+        found = self._ask(
+            "targets",
+            lambda api: [_target(each) for each in api.get_targets(state="active")["activeTargets"]],
+        )
+        return sorted(found, key=lambda each: (each.job, each.instance))
 
     def series(self, selector: str, *, since_seconds: float = 3600) -> list[dict[str, str]]:
         """Label sets of the series that match a selector and had samples within the last `since_seconds`."""
@@ -159,7 +149,7 @@ def _query_errors(what: str, url: str) -> Iterator[None]:
     try:
         yield
     except PrometheusApiClientException as problem:
-        refused = "Status Code 4" in str(problem)
+        refused = any(f"Status Code {code} " in str(problem) for code in (400, 422))
         raise QueryError(
             f"Prometheus refused {what}: {problem}",
             remedy="correct the query" if refused else REMEDY,
@@ -177,6 +167,23 @@ def _query_errors(what: str, url: str) -> Iterator[None]:
 
 def _at(at: float | None) -> dict[str, float]:
     return {} if at is None else {"time": at}
+
+
+def _samples(promql: str, result: list[Any]) -> list[Sample]:
+    if len(result) == 2 and not isinstance(result[0], dict):  # a scalar: [time, "value"]
+        return [Sample({}, float(result[1]), float(result[0]))]
+    if any("values" in each for each in result):
+        raise QueryError(
+            f"{promql} gives ranges, not an instant vector",
+            remedy="ask range_samples, or wrap it in a function",
+            retryable=False,
+        )
+    return [Sample(each["metric"], float(each["value"][1]), float(each["value"][0])) for each in result]
+
+
+def _range(found: Mapping[str, Any]) -> RangeSamples:
+    points = tuple((float(when), float(value)) for when, value in found.get("values", ()))
+    return RangeSamples(found["metric"], points)
 
 
 def _target(found: Mapping[str, Any]) -> Target:

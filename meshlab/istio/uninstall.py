@@ -57,13 +57,14 @@ def uninstall(
     istioctl: Istioctl,
     *,
     timeout: float = 180,
+    namespaces: Collection[str] | None = None,
     progress: Progress = silent,
 ) -> UninstallResult:
     """Remove Istio and show that nothing of it is left. May run twice. timeout: seconds for each of the two
     steps.
 
-    Only for an Istio that the run installed. Raises IstioError, KubeError, WaitTimeout naming what does not
-    go.
+    Only for an Istio that the run installed. namespaces: those that the run labelled, on a cluster that
+    others use, too (None: all). Raises IstioError, KubeError, WaitTimeout naming what does not go.
     """
     start = time.monotonic()
     before = istio_inventory(kube)
@@ -73,7 +74,7 @@ def uninstall(
     left = istio_inventory(kube, going=False)
     progress(Update("uninstall Istio", detail="remove what the purge leaves"))
     # What the purge marked goes by itself; it is waited for along with the rest.
-    removed = remove_leftovers(kube, istio_inventory(kube), timeout=timeout)
+    removed = remove_leftovers(kube, istio_inventory(kube), timeout=timeout, namespaces=namespaces)
     after = istio_inventory(kube)
     return UninstallResult(before, left, after, removed, output, time.monotonic() - start)
 
@@ -84,24 +85,40 @@ def remove_leftovers(
     """Remove what `istioctl uninstall --purge` leaves: istio-system, labels, ConfigMaps, leases, running
     sidecars.
 
-    left: an inventory. namespaces: only there are pods restarted (None: everywhere). A pod with a sidecar is
-    deleted, and its controller makes it anew without one, because the label went first. timeout: seconds
-    until all of it is gone. Returns what was removed. Raises KubeError, WaitTimeout.
+    left: an inventory. namespaces: only these lose their label and get their pods restarted (None: all). A
+    pod with a sidecar is deleted, and its controller makes it anew without one, because the label went first.
+    timeout: seconds until all of it is gone. Returns what was removed. Raises KubeError, WaitTimeout.
     """
-    for namespace in left.get(LABEL, ()):
+    labelled = [name for name in left.get(LABEL, ()) if namespaces is None or name in namespaces]
+    for namespace in labelled:
         unlabel_namespace(kube, namespace)
     refs = [_ref(kind, name) for kind in API_VERSIONS for name in left.get(kind, ())]
     # What is in a namespace that goes, goes with it.
     going = {ref.name for ref in refs if ref.kind == NAMESPACE}
     refs = [ref for ref in refs if ref.namespace not in going]
     meshed = set(left.get(SIDECARS, ()))
+    restarted: list[ObjectRef] = []
     for pod in kube.pods(None):
-        if pod.namespace in going:
-            ask_to_go(kube, pod)  # how long a namespace takes depends on the grace of its pods
-        elif f"{pod.namespace}/{pod.name}" in meshed and (namespaces is None or pod.namespace in namespaces):
-            refs.append(ask_to_go(kube, pod))
-    gone = delete(kube, refs, timeout=timeout)
-    return (*(f"{LABEL} {name}" for name in left.get(LABEL, ())), *(str(ref) for ref in gone))
+        ours = namespaces is None or pod.namespace in namespaces
+        if pod.namespace not in going and ours and f"{pod.namespace}/{pod.name}" in meshed:
+            restarted.append(ask_to_go(kube, pod))
+    for namespace in going:
+        _empty(kube, namespace, timeout)
+    gone = delete(kube, [*refs, *restarted], timeout=timeout)
+    removed = dict.fromkeys([*restarted, *gone])
+    return (*(f"{LABEL} {name}" for name in labelled), *map(str, removed))
+
+
+def _empty(kube: Kube, namespace: str, timeout: float) -> None:
+    """Let the pods of a namespace go before it does.
+
+    The namespace controller sleeps half of the longest grace that a pod's spec names, 15 s and more, when it
+    finds one (estimateGracefulTermination in its deletion/namespaced_resources_deleter.go).
+    """
+    for kind in ("Deployment", "DaemonSet", "StatefulSet"):
+        for each in kube.objects("apps/v1", kind, namespace):
+            kube.delete("apps/v1", kind, each["metadata"]["name"], namespace, foreground=False)
+    delete(kube, [ask_to_go(kube, pod) for pod in kube.pods(namespace)], timeout=timeout)
 
 
 def _ref(kind: str, name: str) -> ObjectRef:

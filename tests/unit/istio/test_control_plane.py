@@ -1,0 +1,70 @@
+"""Which Istio is there, and how a namespace asks it for sidecars."""
+
+from __future__ import annotations
+
+import pytest
+
+from meshlab.errors import IstioError
+from meshlab.istio.control_plane import (
+    ControlPlane,
+    control_planes,
+    deployments,
+    injection_label,
+    label_namespace,
+    unlabel_namespace,
+)
+from tests.fakes.mesh import FakeMesh, make_object
+
+
+def istiod(name: str = "istiod", **labels: str) -> dict:
+    made = make_object("apps/v1", "Deployment", name, "istio-system", app="istiod", **labels)
+    return {**made, "spec": {}, "status": {"readyReplicas": 1}}
+
+
+def plane(revision: str) -> ControlPlane:
+    return ControlPlane(f"istiod-{revision}", "istio-system", revision, True)
+
+
+def test_an_empty_cluster_has_none():
+    assert control_planes(FakeMesh()) == ()
+
+
+def test_the_revision_is_read_from_its_label():
+    made = istiod("istiod-canary")
+    made["metadata"]["labels"]["istio.io/rev"] = "canary"
+    made["status"] = {}
+    assert control_planes(FakeMesh([istiod(), made])) == (
+        ControlPlane("istiod", "istio-system", "default", True),
+        ControlPlane("istiod-canary", "istio-system", "canary", False),
+    )
+
+
+def test_only_istios_own_deployments_are_named():
+    gateway = make_object(
+        "apps/v1", "Deployment", "istio-ingressgateway", "istio-system", istio="ingressgateway"
+    )
+    other = make_object("apps/v1", "Deployment", "prometheus", "istio-system", app="prometheus")
+    assert deployments(FakeMesh([istiod(), gateway, other])) == ("istio-ingressgateway", "istiod")
+
+
+def test_the_label_follows_the_revision():
+    assert injection_label([plane("default"), plane("canary")]) == ("istio-injection", "enabled")
+    assert injection_label([plane("canary")]) == ("istio.io/rev", "canary")
+    with pytest.raises(IstioError, match="several revisions"):
+        injection_label([plane("a"), plane("b")])
+    with pytest.raises(IstioError, match="no istiod"):
+        injection_label([])
+
+
+def test_labelling_makes_the_namespace_and_may_run_twice():
+    kube = FakeMesh([istiod()])
+    for _ in range(2):
+        assert label_namespace(kube, "shop") == "istio-injection=enabled"
+    assert kube.get("v1", "Namespace", "shop")["metadata"]["labels"] == {"istio-injection": "enabled"}
+
+
+def test_unlabelling_keeps_other_labels_and_forgives_a_missing_namespace():
+    kube = FakeMesh([make_object("v1", "Namespace", "shop", istio_injection="enabled", team="a")])
+    unlabel_namespace(kube, "shop")
+    unlabel_namespace(kube, "gone")
+    assert kube.get("v1", "Namespace", "shop")["metadata"]["labels"] == {"team": "a"}

@@ -1,0 +1,144 @@
+"""Installing follows the settings, uses an Istio that is there, and tells the cause when it fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from meshlab.errors import IstioError
+from meshlab.istio.distribution import Distribution
+from meshlab.istio.install import install, operator_document
+from meshlab.istio.istioctl import Istioctl
+from meshlab.istio.operator_file import at
+from meshlab.settings import LabConfig
+from tests.fakes.istioctl import FakeIstioctl, Said
+from tests.fakes.mesh import FakeMesh, make_object
+
+IMAGES = ("localhost/meshlab/pilot:abc", "localhost/meshlab/proxyv2:abc")
+
+
+@pytest.fixture
+def module(tmp_path: Path) -> Path:
+    """What is read of the Istio module: the demo profile's values."""
+    values = tmp_path / "manifests" / "helm-profiles" / "demo.yaml"
+    values.parent.mkdir(parents=True)
+    values.write_text("meshConfig: {extensionProviders: [{name: otel}]}")
+    return tmp_path
+
+
+def embedded(module: Path) -> Distribution:
+    return Distribution("embedded", Path("istioctl"), "1.31.0-dev", module / "samples", IMAGES)
+
+
+def release(module: Path) -> Distribution:
+    return Distribution("release", Path("istioctl"), "1.30.0", module / "samples")
+
+
+def config(cluster: str = "local", **istio: object) -> LabConfig:
+    return LabConfig.model_validate({"cluster": cluster, "istio": istio})
+
+
+def ready(name: str = "istiod") -> dict:
+    made = make_object("apps/v1", "Deployment", name, "istio-system", app="istiod")
+    counts = {
+        "observedGeneration": 1,
+        "replicas": 1,
+        "readyReplicas": 1,
+        "updatedReplicas": 1,
+        "availableReplicas": 1,
+    }
+    spec = {"replicas": 1, "selector": {"matchLabels": {"app": "istiod"}}}
+    return {**made, "spec": spec, "status": counts}
+
+
+def test_a_release_is_installed_as_the_user_asks_and_no_further(module: Path):
+    document, overridden = operator_document(config("existing"), release(module))
+    assert document["spec"] == {"profile": "demo"} and overridden == ()
+
+
+def test_the_embedded_one_gets_what_it_needs(module: Path):
+    document, _ = operator_document(config(), embedded(module), IMAGES)
+    assert (at(document, "spec.hub"), at(document, "spec.tag")) == ("localhost/meshlab", "abc")
+    names = [each["name"] for each in at(document, "spec.meshConfig.extensionProviders")]
+    assert names == ["otel", "prometheus", "jaeger", "zipkin"], (
+        "a list replaces the profile's, so it must repeat it"
+    )
+    assert at(document, "spec.meshConfig.defaultConfig.drainDuration") == "5s"
+
+
+def test_drain_is_shortened_on_clusters_of_ours_only(module: Path):
+    elsewhere = config("existing", distribution="embedded")
+    document, _ = operator_document(elsewhere, embedded(module), IMAGES)
+    assert at(document, "spec.meshConfig.defaultConfig.drainDuration") is None
+
+
+def test_the_users_file_is_merged_and_its_drain_stays(module: Path, tmp_path: Path):
+    path = tmp_path / "operator.yaml"
+    spec = {"profile": "minimal", "hub": "other", "meshConfig": {"defaultConfig": {"drainDuration": "9s"}}}
+    path.write_text(
+        yaml.safe_dump({"apiVersion": "install.istio.io/v1alpha1", "kind": "IstioOperator", "spec": spec})
+    )
+    document, overridden = operator_document(config(operator_file=path), embedded(module), IMAGES)
+    assert at(document, "spec.profile") == "minimal"
+    assert at(document, "spec.meshConfig.defaultConfig.drainDuration") == "9s"
+    assert [line.split(":")[0] for line in overridden] == ["spec.hub"]
+
+
+def test_the_metrics_are_configured_before_it_returns(module: Path):
+    kube = FakeMesh([ready()])
+    fake = FakeIstioctl({"install": Said(stderr="|\\ ship\n✔ Istiod installed\n")})
+    heard = []
+    result = install(
+        config(), embedded(module), kube, Istioctl(Path("istioctl"), runner=fake), progress=heard.append
+    )
+    assert ("apply", "EnvoyFilter", "standard-metrics") in kube.calls
+    assert (result.reused, result.profile, result.deployments) == (False, "demo", ("istiod",))
+    assert yaml.safe_load(fake.inputs[0] or "") == result.operator
+    assert [update.detail for update in heard if update.what == "install Istio"] == ["✔ Istiod installed"]
+
+
+def test_a_release_needs_no_envoy_filter(module: Path):
+    kube = FakeMesh([ready()])
+    tool = Istioctl(Path("istioctl"), runner=FakeIstioctl({"install": Said()}))
+    install(config(distribution="release"), release(module), kube, tool)
+    assert kube.calls == []
+
+
+def test_an_istio_that_is_there_is_used_and_not_touched(module: Path):
+    kube = FakeMesh([ready("istiod-canary")])
+    result = install(
+        config("existing"), release(module), kube, Istioctl(Path("istioctl"), runner=FakeIstioctl({}))
+    )
+    assert result.reused and result.deployments == ("istiod-canary",) and kube.calls == []
+
+
+def test_on_a_cluster_of_ours_it_is_applied_again(module: Path):
+    """An interrupted run may have left it half installed."""
+    fake = FakeIstioctl({"install": Said()})
+    assert not install(
+        config(), embedded(module), FakeMesh([ready()]), Istioctl(Path("i"), runner=fake)
+    ).reused
+    assert len(fake.commands) == 1
+
+
+def test_a_failure_brings_the_cause_along(module: Path):
+    waiting = {"waiting": {"reason": "ErrImagePull", "message": "not found"}}
+    pod = {
+        **make_object("v1", "Pod", "istiod-1", "istio-system", app="istiod"),
+        "spec": {"containers": [{"name": "discovery", "image": "hub/pilot:1"}]},
+        "status": {
+            "phase": "Pending",
+            "containerStatuses": [{"name": "discovery", "state": waiting, "ready": False}],
+        },
+    }
+    fake = FakeIstioctl({"install": Said(stderr="timed out waiting for the condition", returncode=1)})
+    with pytest.raises(IstioError, match=r"timed out.*hub/pilot:1"):
+        install(config(), embedded(module), FakeMesh([pod]), Istioctl(Path("istioctl"), runner=fake))
+
+
+def test_images_that_are_nowhere(module: Path):
+    bare = Distribution("embedded", Path("istioctl"), "1.31.0-dev", module / "samples")
+    with pytest.raises(IstioError, match="pilot and proxyv2"):
+        install(config(), bare, FakeMesh(), Istioctl(Path("istioctl"), runner=FakeIstioctl({})))

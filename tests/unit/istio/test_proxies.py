@@ -1,0 +1,82 @@
+"""What a proxy rejected is found in its own counters, and a lagging proxy is named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from meshlab.errors import ExecError, WaitTimeout
+from meshlab.istio.istioctl import Istioctl
+from meshlab.istio.proxies import ProxyUpdates, parse_updates, proxy_statuses, read_updates, wait_synced
+from tests.fakes.clock import FakeClock
+from tests.fakes.istioctl import FakeIstioctl, Said
+from tests.fakes.kube import FakeExecStream, make_pod
+from tests.fakes.mesh import FakeMesh
+
+STATS = """cluster_manager.cds.update_rejected: 0
+cluster_manager.cds.update_success: 5
+listener_manager.lds.update_rejected: 2
+listener_manager.lds.update_success: 3
+http.outbound.rds.9080.update_rejected: 1
+http.outbound.rds.9080.update_success: 4
+cluster.xds-grpc.update_success: 9
+"""
+TYPE = "type.googleapis.com/envoy.config.listener.v3.Listener"
+
+
+def istioctl(status: str, name: str = "sleep-1") -> Istioctl:
+    node = {"id": f"{name}.default", "metadata": {"NAMESPACE": "default", "ISTIO_VERSION": "1.31.0"}}
+    config = {"typeUrl": TYPE, "configStatus": status}
+    answer = {"resources": [{"node": node, "genericXdsConfigs": [config]}]}
+    return Istioctl(Path("istioctl"), runner=FakeIstioctl({"proxy-status": Said(json.dumps(answer))}))
+
+
+def mesh(*stats: str) -> FakeMesh:
+    kube = FakeMesh([make_pod("sleep-1"), make_pod("done", phase="Succeeded")])
+    kube.streams = [FakeExecStream([(1, text.encode())]) for text in stats]
+    return kube
+
+
+def test_counters_are_summed_by_type():
+    assert parse_updates("p", STATS) == ProxyUpdates(
+        "p", {"CDS": 5, "LDS": 3, "RDS": 4}, {"CDS": 0, "LDS": 2, "RDS": 1}
+    )
+
+
+def test_only_running_proxies_are_asked():
+    kube = mesh(STATS)
+    [found] = read_updates(kube, kube.pods(None))
+    assert found.name == "sleep-1.default"
+    assert kube.opened[0][:3] == ("default", "sleep-1", "istio-proxy")
+
+
+def test_a_proxy_that_tells_nothing_is_no_success():
+    kube = mesh("no such stat\n")
+    with pytest.raises(ExecError, match="tells no update counters"):
+        read_updates(kube, kube.pods(None))
+
+
+def test_a_rejection_that_istiod_has_forgotten_is_still_an_error():
+    [status] = proxy_statuses(mesh(STATS), istioctl("SYNCED"))
+    assert status.types == {"LDS": "SYNCED"}
+    assert status.errors["LDS"] == "the proxy counted 2 rejected updates since it started"
+    assert "CDS" not in status.errors
+
+
+def test_synced_proxies_end_the_wait():
+    [status] = wait_synced(istioctl("SYNCED"), ["sleep-1.default"], timeout=5, clock=FakeClock())
+    assert status.pod == "sleep-1"
+
+
+@pytest.mark.parametrize(
+    ("status", "expected", "why"),
+    [
+        ("STALE", "sleep-1.default", "LDS STALE"),
+        ("SYNCED", "gone.default", "gone.default: not connected to istiod"),
+    ],
+)
+def test_a_timeout_names_the_proxy_and_its_state(status: str, expected: str, why: str):
+    with pytest.raises(WaitTimeout, match=why):
+        wait_synced(istioctl(status), [expected], timeout=3, clock=FakeClock())
