@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from dataclasses import asdict
 
@@ -38,7 +39,7 @@ def start_cluster(run: RunRef, config: LabConfig, *, child: local_child.UpChild 
             cluster = provider_of(config, machine, run.run_id).up(progress=tell)
     record_facts(run, cluster={"provider": cluster.provider, "name": cluster.name, "nodes": cluster.nodes})
     record_facts(run, distribution=config.distribution)
-    (run.evidence / "cluster.json").write_text(str(asdict(cluster)), encoding="utf-8")
+    (run.evidence / "cluster.json").write_text(json.dumps(asdict(cluster), default=str), encoding="utf-8")
     say(
         f"cluster {cluster.name} {'adopted' if cluster.adopted else 'is up'}: {cluster.nodes} nodes at {cluster.endpoint}"
     )
