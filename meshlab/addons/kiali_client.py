@@ -54,14 +54,17 @@ class KialiClient:
                 raise QueryError(
                     f"Kiali is {found or 'of no version that it tells'}; "
                     f"this adapter reads v{MAJOR} (written against {SEEN})",
-                    remedy="use the Kiali addon of the Istio release, or extend meshlab/addons/kiali_client.py",
+                    remedy="use the Kiali of the Istio release, or extend meshlab/addons/kiali_client.py",
                     retryable=False,
                 )
             self._version = found
         return self._version
 
     def graph(self, namespace: str, *, seconds: float, at: float | None = None) -> ServiceGraph:
-        """The workload graph of a namespace over the last `seconds`. at: seconds since the epoch, None: now."""
+        """The workload graph of a namespace over the last `seconds`.
+
+        at: its end, seconds since the epoch; None: now.
+        """
         self.version()
         answer = self._http.json(
             f"{BASE}/api/namespaces/graph",
