@@ -147,7 +147,8 @@ class Mark:
     """What had been sent at a time of Prometheus's clock, of the response code in question.
 
     ended: requests that had ended before it. begun: requests that had begun by a moment after it. pages:
-    requests that had been answered 200 before it, whatever code is in question.
+    requests that had been answered 200 before it, whatever code is in question. Counted are requests whose
+    answer came from the application (see `answered`).
     """
 
     at: float
@@ -218,7 +219,7 @@ def judge_values(
         mine = _of(found, namespace, first, reporter)
         if not mine:
             continue
-        rise = sum(sample.value for sample in mine) - baseline[reporter]
+        rise = sum(s.value for s in mine if answered(s.labels.get("response_code", ""))) - baseline[reporter]
         least, most = log.least(min(s.time for s in mine)), log.most(max(s.time for s in mine))
         if rise < least:
             problems.append(f"{_named(first, reporter)} counts {rise:.0f} requests, {least} were sent before")
@@ -243,7 +244,7 @@ def _told(
     mine = _of(found, namespace, edge, "source")
     if not mine:
         return f"no call of {edge[1]} by {edge[0]}"
-    rise = sum(s.value for s in mine) - baseline["source"]
+    rise = sum(s.value for s in mine if answered(s.labels.get("response_code", ""))) - baseline["source"]
     least, most = log.least(min(s.time for s in mine)), log.most(max(s.time for s in mine))
     return f"{edge[0]} to {edge[1]} {rise:.0f} requests at the last scrape, {least} to {most} sent by then"
 
@@ -334,10 +335,23 @@ def _explained(client: PrometheusClient, namespace: str, edge: Edge, reporter: s
     return f"{_named(edge, reporter)} has no fresh series: {explain_miss(client, f'{REQUESTS}{{{inner}}}')}"
 
 
+def answered(code: str) -> bool:
+    """Whether a response code is surely the application's: a reply of the caller's own proxy (503, no
+    code) reached no workload, so it is in no edge. `prometheus.reconcile` counts those.
+    """
+    return code.isdigit() and 100 <= int(code) < 500
+
+
 def _requests(by_status: Mapping[str, int], code: str | None, *, unanswered: bool) -> int:
-    if code is not None:
-        return by_status.get(code, 0)
-    return sum(count for status, count in by_status.items() if unanswered or status != NO_RESPONSE)
+    """Requests with a code, or (None) all that were answered; unanswered: and those that got no response,
+    which the sidecar may have counted with one.
+    """
+    wanted = {
+        status: count
+        for status, count in by_status.items()
+        if status == code or (code is None and answered(status)) or (unanswered and status == NO_RESPONSE)
+    }
+    return sum(wanted.values())
 
 
 def _baseline(sending: Sending, code: str | None) -> dict[str, float]:
@@ -345,7 +359,7 @@ def _baseline(sending: Sending, code: str | None) -> dict[str, float]:
         reporter: sum(
             value
             for (who, status), value in sending.baseline.items()
-            if who == reporter and code in (None, status)
+            if who == reporter and (status == code or (code is None and answered(status)))
         )
         for reporter in REPORTERS
     }

@@ -121,6 +121,16 @@ def test_what_was_counted_before_is_taken_off() -> None:
     assert "2 series, 2 of 2 expected" in result.summary
 
 
+def test_replies_of_the_callers_own_proxy_are_in_no_edge() -> None:
+    world = World()
+    sending = Sending(
+        lambda: {"200": int(world.clock.now()), "503": 50, "000": 1},
+        {("source", "503"): 40.0, ("source", "0"): 3.0},
+    )
+    result = requests_total(world.prometheus, "default", EDGES, sending, clock=world.clock)
+    assert result.verdict is Verdict.PASS, result.reason
+
+
 def test_only_the_requests_with_200_are_held_against_code_200() -> None:
     world = World()
     world.prometheus.add(4.0, **labels(FIRST, "source", response_code="503"))
