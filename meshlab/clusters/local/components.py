@@ -18,11 +18,11 @@ from meshlab.clusters.local.files import write_atomically
 class Gate:
     """Something that must answer before a component starts.
 
-    kind: `unix` (target is a socket's path: it accepts a connection) or `https` (target is a URL: it answers
-    200, its certificate is signed by ca).
+    kind: `unix` (target is a socket's path: it accepts a connection), `tcp` (target is ADDRESS:PORT, likewise)
+    or `https` (target is a URL: it answers 200, its certificate is signed by ca).
     """
 
-    kind: Literal["unix", "https"]
+    kind: Literal["unix", "tcp", "https"]
     target: str
     ca: str = ""
 

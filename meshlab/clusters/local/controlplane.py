@@ -29,6 +29,11 @@ def api_ready(layout: Layout) -> Gate:
     return Gate("https", f"{layout.endpoint}/readyz", str(layout.ca))
 
 
+def api_listens(layout: Layout) -> Gate:
+    """Open once the API server takes connections, a second or so before it is ready."""
+    return Gate("tcp", f"{layout.hub_address}:{API_PORT}")
+
+
 def components(layout: Layout, binaries: Mapping[str, Path]) -> list[Component]:
     """The four programs, ready to be supervised."""
     ready = (api_ready(layout),)

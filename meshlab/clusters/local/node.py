@@ -67,7 +67,8 @@ def components(layout: Layout, node: NodeLayout, binaries: Mapping[str, Path]) -
             (),
             controlplane.STORES,
         ),
-        _component(layout, node, "kubelet", kubelet, (socket, ready)),
+        # Earlier it would fail to list things and wait for seconds before it tries again, later is lost time.
+        _component(layout, node, "kubelet", kubelet, (socket, controlplane.api_listens(layout))),
         _component(layout, node, "kube-proxy", proxy, (ready,)),
     ]
 

@@ -220,6 +220,10 @@ def gate_is_open(gate: Gate) -> bool:
                 probe.settimeout(1)
                 probe.connect(gate.target)
             return True
+        if gate.kind == "tcp":
+            address, _, port = gate.target.rpartition(":")
+            socket.create_connection((address, int(port)), timeout=1).close()
+            return True
         return _https_answers(gate)
     except (OSError, http.client.HTTPException):
         return False

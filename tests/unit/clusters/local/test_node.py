@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from meshlab.clusters.local import certificates, node
+from meshlab.clusters.local import certificates, controlplane, node
 from meshlab.clusters.local.components import Gate
 from meshlab.clusters.local.layout import Layout, NodeLayout
 from tests.unit.clusters.local.cluster_fixtures import layout_in
@@ -61,8 +61,8 @@ def test_kubelet_starts_after_containerd_and_the_api_server(second: tuple[Layout
     layout, one = second
     containerd, kubelet, proxy = node.components(layout, one, BINARIES)
     assert containerd.after == ()
-    assert Gate("unix", str(one.socket)) in kubelet.after and len(kubelet.after) == 2
-    assert proxy.after == kubelet.after[1:]
+    assert kubelet.after == (Gate("unix", str(one.socket)), Gate("tcp", "10.250.0.1:6443"))
+    assert proxy.after == (controlplane.api_ready(layout),)
     assert containerd.order < kubelet.order, "containerd stops last"
     assert flags(kubelet)["containerd"] == str(one.socket), "cAdvisor would ask the host's"
     assert {c.argv[1] for c in (containerd, kubelet, proxy)} == {"--net=/run/netns/unit-node2"}

@@ -173,6 +173,13 @@ def test_a_socket_gate_opens_when_somebody_listens(tmp_path: Path) -> None:
         assert gate_is_open(gate)
 
 
+def test_a_port_gate_opens_when_somebody_listens() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        gate = Gate("tcp", f"127.0.0.1:{server.getsockname()[1]}")
+        assert gate_is_open(gate)
+    assert not gate_is_open(gate)
+
+
 class _Answer(BaseHTTPRequestHandler):
     code = 403
 
