@@ -24,7 +24,7 @@ OWNERS = (
 )
 SHOWN = 3  # causes that a message names
 LOG_LINES = 15
-REMOVED = "unable to retrieve container logs"  # what the kubelet answers, with status 200, for a container it removed
+REMOVED = "unable to retrieve container logs"  # the kubelet says so with status 200
 log = logging.getLogger(__name__)
 
 

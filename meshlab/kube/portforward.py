@@ -14,6 +14,8 @@ import select
 import socket
 import ssl
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any
 
@@ -61,6 +63,7 @@ class PortForward:
         self._listener: socket.socket | None = None
         self._closing = threading.Event()
         self._threads: set[threading.Thread] = set()
+        self._connections: set[socket.socket] = set()
         self._lock = threading.Lock()
         self.last_error: MeshlabError | None = None
 
@@ -106,12 +109,15 @@ class PortForward:
     def close(self) -> None:
         """Stop listening and end every connection. May be called twice."""
         self._closing.set()
-        if self._listener is not None:
-            self._listener.close()
         with self._lock:
-            threads = list(self._threads)
+            threads, open_ends = list(self._threads), list(self._connections)
+        for end in [*open_ends, *([self._listener] if self._listener is not None else [])]:
+            with suppress(OSError):  # ended by itself in the meantime
+                end.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for it; a close would not
         for thread in threads:
             thread.join(timeout=2 * POLL_MS / 1000)
+        if self._listener is not None:
+            self._listener.close()
 
     def __enter__(self) -> PortForward:
         return self.open()
@@ -144,11 +150,11 @@ class PortForward:
             except TimeoutError:
                 continue
             except OSError:
-                return  # closed
+                return  # closing
             self._start(f"port-forward {self.target} connection", self._serve, connection)
 
     def _serve(self, connection: socket.socket) -> None:
-        with connection:
+        with connection, self._kept(connection):
             try:
                 ws = self._connect()
             except MeshlabError as problem:
@@ -164,6 +170,17 @@ class PortForward:
                 log.debug("port-forward %s: a connection broke: %s", self.target, problem)
             finally:
                 close_quietly(ws)
+
+    @contextmanager
+    def _kept(self, connection: socket.socket) -> Iterator[None]:
+        """Keep a connection where close() finds it."""
+        with self._lock:
+            self._connections.add(connection)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._connections.discard(connection)
 
     def _connect(self) -> WSClient:
         """A stream to the target's present pod. A pod that vanished since it was looked up is looked up

@@ -3,10 +3,11 @@
 POSIX shell only: the official image has busybox sh, the embedded one dash. Lines on its standard output:
 
     B <leftovers>                              begun, after so many loops of earlier runs were ended
-    R <number> <status> <seconds> <exit code>  one request; the number is written before it is sent.
-    status: HTTP's,                                            or ECHOED for a TCP echo; 000 without an answer
+    R <number> <status> <seconds> <exit code>  one request; the number is written before it is sent
     E <sent>                                   ended by itself, after so many requests
     X <why>                                    can't run here
+
+A request's status is HTTP's, or ECHOED for a TCP payload that came back; 000 is none.
 """
 
 from __future__ import annotations
