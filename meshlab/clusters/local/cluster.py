@@ -80,6 +80,10 @@ class LocalCluster:
         with self._changing():
             adopted = self._adopt()
         if adopted is not None:
+            self.add_images(
+                materials.addon_images(self.machine, self.addons, runner=self.runner, progress=progress),
+                stop=stop,
+            )
             return adopted
         ready = materials.gather(self.machine, self.addons, runner=self.runner, progress=progress, stop=stop)
         with self._changing():
@@ -232,6 +236,8 @@ class LocalCluster:
 
         Raises ProcessError, BuildError.
         """
+        if not specs:
+            return
 
         def add(one: NodeLayout) -> None:
             held = containerd.image_names(one.socket, runner=self.runner)
