@@ -1,4 +1,3 @@
-import os
 from pathlib import Path
 
 import pytest
@@ -15,13 +14,6 @@ def words(*arguments: str) -> Words:
 
 def wrong(*arguments: str) -> list[tuple[str, str]]:
     return [(problem.where, problem.what) for problem in words(*arguments).problems]
-
-
-@pytest.fixture(autouse=True)
-def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in os.environ:
-        if name.upper().startswith("MESHLAB_"):
-            monkeypatch.delenv(name)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -95,7 +96,7 @@ def test_a_line_that_a_crash_cut_short_costs_no_other_line(run: RunRef) -> None:
 
 
 def test_whatever_a_check_saw_is_written_as_strict_json(run: RunRef) -> None:
-    odd = {
+    odd: dict[Any, Any] = {
         "nan": float("nan"),
         "high": float("inf"),
         "low": float("-inf"),

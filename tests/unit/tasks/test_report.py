@@ -1,4 +1,5 @@
 import logging
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -7,7 +8,7 @@ from meshlab.progress import Update
 from meshlab.runs import tell
 from tasks import report
 
-RESULT = {
+RESULT: dict[str, Any] = {
     "run_id": "20260102t030405z-abcd",
     "flow": "full-lab",
     "verdict": "error",

@@ -4,6 +4,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -16,7 +17,7 @@ from meshlab.settings import LocalSettings
 from tests.fakes.runner import FakeRunner
 
 PROGRESS = json.dumps({"what": "compile", "done": 1, "total": 4, "detail": "etcd"})
-CLUSTER = {
+CLUSTER: dict[str, Any] = {
     "provider": "local",
     "name": "meshlab",
     "kubeconfig": "/state/kubeconfig",

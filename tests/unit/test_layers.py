@@ -1,0 +1,152 @@
+"""The house's rules, held by reading the source: who may import whom, and where the outside world begins."""
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULES = sorted(path for name in ("meshlab", "tasks", "flows") for path in (ROOT / name).rglob("*.py"))
+# Programs that run inside images of ours: they are no part of the process that runs the lab.
+WORKLOADS = "meshlab/clusters/local/workloads/"
+MAY_NOT_IMPORT = {
+    "meshlab": {"prefect", "tasks", "flows"},
+    "tasks": {"flows"},
+    "flows": {"subprocess", "kubernetes", "requests", "urllib", "urllib3", "http", "socket", "yaml"},
+}
+STARTS_PROCESSES = {"os": {"system", "popen", "fork", "forkpty", "posix_spawn", "posix_spawnp"}}
+READS_ENVIRONMENT = {"environ", "environb", "getenv", "getenvb"}
+SLEEPS = {
+    "meshlab/waiting.py",  # the one wait loop's clock
+    "meshlab/clusters/local/child.py",  # a thread that watches its parent for as long as both live
+}
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and dotted name of each import, those inside functions included; siblings (`from .x`) aside."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level != 1:
+            assert node.level == 0, f"{name_of(path)}:{node.lineno}: this import hides its layer"
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+def uses(path: Path, module: str) -> Iterator[tuple[ast.AST, str]]:
+    """Each use of `module.name`, under whatever name it was imported, and each `from module import name`."""
+    nodes = list(ast.walk(tree(path)))
+    aliases = [alias for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    bound = {alias.asname or alias.name for alias in aliases if alias.name == module}
+    for node in nodes:
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in bound:
+            yield node, node.attr
+        elif isinstance(node, ast.ImportFrom) and node.module == module:
+            yield from ((node, alias.name) for alias in node.names)
+
+
+@pytest.mark.parametrize("layer", MAY_NOT_IMPORT)
+def test_layers_only_reach_downwards(layer: str) -> None:
+    forbidden = MAY_NOT_IMPORT[layer]
+    wrong = [
+        f"{name_of(path)}:{line}: {name}"
+        for path in MODULES
+        if name_of(path).split("/")[0] == layer
+        for line, name in imports(path)
+        if name.split(".")[0] in forbidden
+    ]
+    assert wrong == []
+
+
+def test_processes_start_in_one_place() -> None:
+    wrong = []
+    for path in MODULES:
+        if name_of(path) == "meshlab/process.py" or name_of(path).startswith(WORKLOADS):
+            continue
+        calls: set[ast.AST] = {node.func for node in ast.walk(tree(path)) if isinstance(node, ast.Call)}
+        # Types and exceptions of subprocess may be named elsewhere; nothing of it may be called.
+        started: list[ast.AST] = [
+            node for node, _ in uses(path, "subprocess") if node in calls or isinstance(node, ast.ImportFrom)
+        ]
+        started += [
+            node
+            for module, names in STARTS_PROCESSES.items()
+            for node, name in uses(path, module)
+            if name in names or name.startswith(("exec", "spawn"))
+        ]
+        wrong += [f"{name_of(path)}:{getattr(node, 'lineno', '?')}" for node in started]
+        wrong += [
+            f"{name_of(path)}:{line}: {name}"
+            for line, name in imports(path)
+            if name in ("pty", "pexpect", "sh")
+        ]
+    assert wrong == []
+
+
+def test_the_environment_is_read_in_one_place() -> None:
+    # process.py hands it on to children, as it is.
+    may = {"meshlab/settings.py", "meshlab/process.py"}
+    wrong = [
+        f"{name_of(path)}: os.{name}"
+        for path in MODULES
+        if name_of(path) not in may and not name_of(path).startswith(WORKLOADS)
+        for _, name in uses(path, "os")
+        if name in READS_ENVIRONMENT
+    ]
+    assert wrong == []
+
+
+def test_nothing_sleeps_but_the_wait_loop() -> None:
+    wrong = [
+        name_of(path)
+        for path in MODULES
+        if name_of(path) not in SLEEPS and not name_of(path).startswith(WORKLOADS)
+        for _, name in uses(path, "time")
+        if name == "sleep"
+    ]
+    assert wrong == []
+
+
+def test_errors_are_defined_in_one_place() -> None:
+    wrong = [
+        f"{name_of(path)}: {node.name}"
+        for path in MODULES
+        if name_of(path) != "meshlab/errors.py"
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.ClassDef)
+        and any(
+            ast.unparse(base).endswith(("Error", "Exception", "Interrupt", "Interrupted"))
+            for base in node.bases
+        )
+    ]
+    assert wrong == []
+
+
+def test_modules_stay_small_and_have_names() -> None:
+    sizes = {name_of(path): len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
+    assert {name: size for name, size in sizes.items() if size > 400} == {}
+    assert [name for name in sizes if Path(name).stem in ("utils", "util", "helpers", "misc")] == []
+
+
+def test_the_rules_see_what_they_are_there_to_see(tmp_path: Path) -> None:
+    """The control: each way to break a rule is found where it is made."""
+    path = tmp_path / "bad.py"
+    path.write_text(
+        "import os, subprocess as sp\nimport prefect.x\nfrom tasks import run\nfrom os import environ\n"
+        "def f():\n    from flows.full_lab import full_lab\n    sp.run(['x'])\n    os.execv('a', [])\n"
+    )
+    layers = {name.split(".")[0] for _, name in imports(path)}
+    assert layers == {"os", "subprocess", "prefect", "tasks", "flows"}
+    assert {name for _, name in uses(path, "os")} == {"environ", "execv"}
+    assert {name for _, name in uses(path, "subprocess")} == {"run"}
+    assert len(MODULES) > 50
