@@ -41,7 +41,7 @@ def reconcile(
     and the window may be repeated. Evidence: tables `by_code` and `attempts`, `series` (each raw counter
     before and after), `sent`.
     """
-    reasons = void_reasons(before, after)
+    reasons = [*void_reasons(before, after), *(scraped.falls if scraped else ())]
     sent = sent_by_status(traffic)
     evidence: dict[str, Any] = {
         "sent": dict(sent),

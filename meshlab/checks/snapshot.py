@@ -6,7 +6,8 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 from meshlab.addons.query import PrometheusClient, RangeSamples
 from meshlab.checks.base import Table
@@ -63,11 +64,15 @@ class Snapshot:
 @dataclass(frozen=True)
 class Scraped:
     """What Prometheus had scraped of the same counters, after two scrapes in a row agreed: (reporter,
-    code) → value."""
+    code) → value.
+
+    falls: counters that fell between the two snapshots, as its scrapes tell: the window is void.
+    """
 
     totals: Mapping[tuple[str, str], float]
     scrapes: int = 2
     series: Table = field(default_factory=list)
+    falls: tuple[str, ...] = ()
 
 
 def take_snapshot(
@@ -151,15 +156,17 @@ def take_scraped(
     after: Snapshot,
     namespace: str,
     *,
+    before: Snapshot | None = None,
     timeout: float = 60,
     clock: Clock | None = None,
 ) -> Scraped:
     """What Prometheus has of the counters that `after` read raw, once each pod was scraped twice since and
     both agree.
 
-    Only series of the snapshot's pods count, and one that is not there counts as 0. When the deadline
-    (`timeout` seconds) passes first, what was scraped last is returned, to be judged. Raises QueryError,
-    WaitTimeout when there was no answer at all.
+    Only series of the snapshot's pods count, and one that is not there counts as 0. before: the window's
+    first snapshot; its time on, counters that fell are told. When the deadline (`timeout` seconds) passes
+    first, what was scraped last is returned, to be judged. Raises QueryError, WaitTimeout when there was
+    no answer at all.
     """
     since = client.query("time()")[0].value
     last: list[Scraped] = []
@@ -190,7 +197,25 @@ def take_scraped(
     except WaitTimeout:
         if not last:
             raise
-    return last[-1]
+    if before is None:
+        return last[-1]
+    window = after.taken - before.taken + timeout
+    series = [s for each in _selectors(namespace) for s in client.range_samples(each, window)]
+    return replace(last[-1], falls=tuple(_falls(series, after, since - (after.taken - before.taken))))
+
+
+def _falls(series: Sequence[RangeSamples], after: Snapshot, since: float) -> list[str]:
+    found = []
+    for each in series:
+        values = [value for when, value in each.points if when >= since]
+        for earlier, later in pairwise(values):
+            if later < earlier and each.labels.get("pod") in after.pods:
+                labels = each.labels
+                what = (
+                    f"{labels['pod']}, {labels.get('reporter')} reporter, code {labels.get('response_code')}"
+                )
+                found.append(f"a counter ({what}) fell from {earlier:.0f} to {later:.0f} in between")
+    return found
 
 
 def _selectors(namespace: str) -> tuple[str, str]:

@@ -147,3 +147,10 @@ def test_several_loops_are_added_up_and_one_that_lost_count_makes_no_verdict() -
     result = judge(BEFORE, AFTER, [traffic({"200": 30}, errors=("the stream broke",))])
     assert result.verdict is Verdict.INFRA_ERROR
     assert "the stream broke" in (result.reason or "")
+
+
+def test_a_fall_that_only_prometheus_saw_voids_the_window() -> None:
+    scraped = Scraped({}, falls=("a counter of productpage-1 fell from 30 to 15 in between",))
+    result = reconcile(BEFORE, AFTER, {"200": 30}, scraped)
+    assert is_void(result)
+    assert "in between" in (result.reason or "")

@@ -132,3 +132,21 @@ def test_what_never_settles_is_returned_as_it_is() -> None:
     clock = FakeClock(start=31.0)
     found = take_scraped(scraped_world(clock, until=999.0), AFTER, "default", timeout=12, clock=clock)
     assert found.totals["source", "200"] == 40.0
+
+
+def test_a_counter_that_fell_and_rose_again_is_told() -> None:
+    clock = FakeClock(start=31.0)
+    prometheus = FakePrometheus(clock)
+    for name, reporter in (("sleep-1", "source"), ("productpage-1", "destination")):
+        prometheus.add(
+            lambda t, who=reporter: 20.0 + t if t < 12 or who == "source" else t,
+            **sample(reporter).labels,
+            pod=name,
+        )
+        prometheus.add(1.0, __name__="up", pod=name, namespace="default")
+    before, after = Snapshot(0.0, {}, (), ()), Snapshot(26.0, AFTER.pods, (), ())
+    found = take_scraped(prometheus, after, "default", before=before, timeout=12, clock=clock)
+    (fall,) = found.falls
+    assert fall == "a counter (productpage-1, destination reporter, code 200) fell from 30 to 15 in between"
+    late = Snapshot(16.0, {}, (), ())  # the fall was before the window
+    assert take_scraped(prometheus, after, "default", before=late, timeout=12, clock=clock).falls == ()
