@@ -23,7 +23,7 @@ VERSION_KEYS = ("Kiali version", "Kiali core version")  # the newer name first
 REMEDY = "check that Kiali is Ready and that its port-forward is up"
 UNKNOWN, NO_VERSION = "unknown", "latest"
 # Appenders that add what we read; the others ask the cluster for much that is not used.
-APPENDERS = "responseTime,securityPolicy"
+APPENDERS = "deadNode,responseTime,securityPolicy"
 
 
 class KialiClient:

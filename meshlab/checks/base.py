@@ -30,9 +30,11 @@ _SPECS = (
     CheckSpec("istio.injection", "The namespace is labelled and every pod really has a sidecar"),
     CheckSpec("istio.versions", "Versions of the client, the control plane and the data plane"),
     CheckSpec("istio.proxies-synced", "Every proxy is synced and rejected nothing"),
+    CheckSpec("istio.analyze", "istioctl analyze finds no error"),
     CheckSpec("app.bookinfo", "The workloads of Bookinfo and sleep are Ready"),
     CheckSpec("app.productpage", "Every request from the sleep pod gets the product page"),
     CheckSpec("envoy.scrape", "productpage's sidecar exports the request metrics on port 15090"),
+    CheckSpec("envoy.dashboard", "The dashboard of productpage's Envoy: clusters, listeners, certificates"),
     CheckSpec("prometheus.targets", "Prometheus scrapes every expected target"),
     CheckSpec("prometheus.requests-total", "istio_requests_total has every expected series"),
     CheckSpec("prometheus.code-200", "istio_requests_total with response code 200 matches the traffic"),
@@ -43,6 +45,10 @@ _SPECS = (
     CheckSpec(
         "prometheus.reconcile", "Requests counted are the requests sent, by reporter and response code"
     ),
+    CheckSpec("jaeger.productpage-traces", "Traces of productpage reach details, reviews and ratings"),
+    CheckSpec("kiali.graph", "Kiali's graph of the namespace shows the application"),
+    CheckSpec("graph.edges", "The service graph has exactly the application's edges"),
+    CheckSpec("graph.agreement", "Metrics and traces tell the same service graph"),
     CheckSpec("uninstall.nothing-left", "Nothing of Istio is left after the uninstall", scope="mesh"),
     CheckSpec("teardown.nothing-left", "Nothing that the run made is left"),
 )

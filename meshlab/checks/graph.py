@@ -118,6 +118,43 @@ def agreement(
     )
 
 
+def kiali_graph(graph: ServiceGraph, version: str, expected: Collection[Edge]) -> CheckResult:
+    """Kiali's own graph holds every edge of the application; edges beside them are named, not judged.
+
+    Kiali's edges come from rates over a window in whole seconds, so the exact set is judged by graph.edges.
+    Evidence: `version`, table `edges` (from, to, protocol, rate, errors, p95, mTLS), `beside`.
+    """
+    namespace = next((edge[0][0] for edge in expected), "")
+    seen = {(edge.source, edge.target) for edge in graph.edges}
+    problems = [f"Kiali shows no edge {_named(edge, namespace)}" for edge in expected if edge not in seen]
+    if not expected:
+        problems.append("no edge is expected, so nothing was checked")
+    beside = sorted(_named(edge, namespace) for edge in seen - set(expected))
+    return judged(
+        "kiali.graph",
+        problems,
+        f"Kiali {version} shows {len(graph.nodes)} workloads and {len(graph.edges)} edges, "
+        f"{len(set(expected) & seen)} of {len(expected)} expected ones",
+        {
+            "version": version,
+            "edges": [
+                {
+                    "from": _short(edge.source, namespace),
+                    "to": _short(edge.target, namespace),
+                    "protocol": edge.protocol,
+                    "rate_rps": edge.rate_rps,
+                    "error_percent": edge.error_percent,
+                    "p95_ms": edge.p95_ms,
+                    "mtls": edge.mtls,
+                }
+                for edge in graph.edges
+            ],
+            "beside": beside,
+        },
+        remedy="keep the traffic going, and look at Kiali's log: it reads the same Prometheus",
+    )
+
+
 def edge_table(graph: MetricGraph, expected: Collection[Edge], others: Collection[Edge]) -> Table:
     """Every edge that was counted, and the expected ones that were not, as rows."""
     rows: Table = []

@@ -1,0 +1,235 @@
+"""Envoy's dashboard: the admin pages of a sidecar, read through a port-forward and kept as evidence.
+
+Shapes of the answers: envoy/admin/v3 (server_info, clusters, listeners, certs) of Envoy's API.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from meshlab.checks.base import judged
+from meshlab.checks.scrape import ADMIN_PORT, fetch
+from meshlab.errors import QueryError
+from meshlab.kube.client import Kube
+from meshlab.kube.portforward import PortForward
+from meshlab.results import CheckResult
+
+# Page of the dashboard → file that keeps it.
+PAGES: Mapping[str, str] = {
+    "/": "envoy-dashboard.html",
+    "/server_info": "envoy-server-info.json",
+    "/clusters?format=json": "envoy-clusters.json",
+    "/listeners?format=json": "envoy-listeners.json",
+    "/certs": "envoy-certificates.json",
+}
+CAPTURED = {15001: "outbound", 15006: "inbound"}  # listeners to which a sidecar's traffic is redirected
+LIVE = "LIVE"
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A certificate that the proxy shows to its peers. identities: its URI names. Times with their zone."""
+
+    serial: str
+    identities: tuple[str, ...]
+    valid_from: datetime
+    expires: datetime
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """A cluster in Envoy's sense. name: as Istio builds it (`outbound|9080||details.default.svc…`).
+
+    endpoints: of it, healthy: those that may get requests. requests, errors: since the proxy started.
+    """
+
+    name: str
+    endpoints: int
+    healthy: int
+    requests: int
+    errors: int
+
+
+@dataclass(frozen=True)
+class Dashboard:
+    """What the admin pages tell. listeners: name → address. files: name → text, to be kept as evidence."""
+
+    pod: str
+    version: str
+    state: str
+    uptime: str
+    clusters: tuple[Upstream, ...]
+    listeners: Mapping[str, str]
+    certificates: tuple[Certificate, ...]
+    files: Mapping[str, str]
+
+
+def read_dashboard(kube: Kube, namespace: str, pod: str) -> Dashboard:
+    """Fetch the admin pages of a pod's sidecar. Raises QueryError when one does not answer, KubeError."""
+    with PortForward(kube, namespace=namespace, port=ADMIN_PORT, pod=pod) as forward:
+        return parse_dashboard(pod, {page: fetch(forward.url + page).text for page in PAGES})
+
+
+def parse_dashboard(pod: str, pages: Mapping[str, str]) -> Dashboard:
+    """The values in the pages of PAGES (page → text). Raises QueryError for one that is none of Envoy's."""
+    documents = {}
+    for page, text in pages.items():
+        with _as_query_error(pod, page):
+            documents[page] = json.loads(text) if page != "/" else {}
+    with _as_query_error(pod, "/server_info"):
+        info = documents["/server_info"]
+        state, version = info["state"], info["version"]
+        uptime = info["uptime_current_epoch"]
+    with _as_query_error(pod, "/clusters"):
+        clusters = [_upstream(each) for each in documents["/clusters?format=json"]["cluster_statuses"]]
+    with _as_query_error(pod, "/listeners"):
+        statuses = documents["/listeners?format=json"]["listener_statuses"]
+        listeners = {each["name"]: _address(each["local_address"]) for each in statuses}
+    with _as_query_error(pod, "/certs"):
+        chains = [chain for each in documents["/certs"]["certificates"] for chain in each["cert_chain"]]
+        certificates = {each["serial_number"]: _certificate(each) for each in chains}
+    return Dashboard(
+        pod,
+        version,
+        state,
+        uptime,
+        tuple(sorted(clusters, key=lambda cluster: cluster.name)),
+        dict(sorted(listeners.items())),
+        tuple(certificates.values()),
+        {PAGES[page]: text for page, text in pages.items()},
+    )
+
+
+def dashboard(
+    found: Dashboard, *, principal: str, upstreams: Sequence[str] = (), now: datetime | None = None
+) -> CheckResult:
+    """The sidecar's dashboard answers: live, traffic captured, upstreams known, its own identity valid.
+
+    principal: the SPIFFE identity that its certificate must carry. upstreams: hosts of services that it must
+    know with an endpoint that may get requests. now: None for the present. Evidence: `server`, tables
+    `clusters`, `listeners` and `certificates`, `files` (names of the raw pages).
+    """
+    now = now or datetime.now(UTC)
+    problems = []
+    if found.state != LIVE:
+        problems.append(f"{found.pod}'s Envoy is {found.state or 'in no state'}, not {LIVE}")
+    if "<html" not in found.files[PAGES["/"]].lower() and "<head" not in found.files[PAGES["/"]].lower():
+        problems.append(f"{found.pod}'s Envoy shows no page at /")
+    ports = {address.rpartition(":")[2] for address in found.listeners.values()}
+    problems += [
+        f"no listener on port {port}: {way} traffic is not captured"
+        for port, way in CAPTURED.items()
+        if str(port) not in ports
+    ]
+    for host in upstreams:
+        mine = [each for each in found.clusters if _host(each.name) == host]
+        if not mine:
+            problems.append(f"no cluster leads to {host}")
+        elif not any(each.healthy for each in mine):
+            problems.append(f"{host} has no endpoint that may get requests")
+    problems += _certificate_problems(found.certificates, principal, now)
+    own = [each for each in found.certificates if principal in each.identities]
+    expires = max((each.expires for each in own), default=None)
+    return judged(
+        "envoy.dashboard",
+        problems,
+        f"{found.pod}: {found.state}, {len(found.clusters)} clusters, {len(found.listeners)} listeners, "
+        f"{principal if own else 'no certificate of its own'}"
+        + (f" until {expires.isoformat(timespec='seconds')}" if expires else ""),
+        {
+            "server": {"version": found.version, "state": found.state, "uptime": found.uptime},
+            "clusters": [
+                {
+                    "cluster": each.name,
+                    "endpoints": each.endpoints,
+                    "healthy": each.healthy,
+                    "requests": each.requests,
+                    "errors": each.errors,
+                }
+                for each in found.clusters
+            ],
+            "listeners": [{"listener": name, "address": at} for name, at in found.listeners.items()],
+            "certificates": [
+                {
+                    "identity": ", ".join(each.identities),
+                    "serial": each.serial,
+                    "valid_from": each.valid_from.isoformat(),
+                    "expires": each.expires.isoformat(),
+                    "hours_left": round((each.expires - now).total_seconds() / 3600, 1),
+                }
+                for each in found.certificates
+            ],
+            "files": sorted(found.files),
+        },
+        remedy="`istioctl proxy-status` tells whether istiod reached the proxy, its container's log why not",
+    )
+
+
+def _certificate_problems(
+    certificates: Sequence[Certificate], principal: str, now: datetime
+) -> Iterator[str]:
+    mine = [each for each in certificates if principal in each.identities]
+    if not mine:
+        named = ", ".join(name for each in certificates for name in each.identities) or "none"
+        yield f"no certificate carries {principal}; identities there: {named}"
+    elif not any(each.valid_from <= now < each.expires for each in mine):
+        times = ", ".join(f"{each.valid_from.isoformat()} to {each.expires.isoformat()}" for each in mine)
+        yield f"no certificate of {principal} is valid now; they are from {times}"
+
+
+def _upstream(status: Mapping[str, Any]) -> Upstream:
+    hosts = status.get("host_statuses", [])
+    return Upstream(
+        name=status["name"],
+        endpoints=len(hosts),
+        healthy=sum(_is_healthy(host.get("health_status", {})) for host in hosts),
+        requests=sum(_stat(host, "rq_total") for host in hosts),
+        errors=sum(_stat(host, "rq_error") for host in hosts),
+    )
+
+
+def _is_healthy(health: Mapping[str, Any]) -> bool:
+    """Envoy leaves a failed_… flag out while it is false; the state from istiod is HEALTHY or UNKNOWN."""
+    ejected = any(name.startswith("failed_") and value for name, value in health.items())
+    return not ejected and health.get("eds_health_status", "HEALTHY") in ("HEALTHY", "UNKNOWN")
+
+
+def _stat(host: Mapping[str, Any], name: str) -> int:
+    return sum(int(each.get("value", 0)) for each in host.get("stats", []) if each["name"] == name)
+
+
+def _certificate(found: Mapping[str, Any]) -> Certificate:
+    return Certificate(
+        serial=found["serial_number"],
+        identities=tuple(name["uri"] for name in found["subject_alt_names"] if "uri" in name),
+        valid_from=datetime.fromisoformat(found["valid_from"]),
+        expires=datetime.fromisoformat(found["expiration_time"]),
+    )
+
+
+def _address(address: Mapping[str, Any]) -> str:
+    if "socket_address" in address:
+        return f"{address['socket_address']['address']}:{address['socket_address']['port_value']}"
+    return str(next(iter(address.values()), ""))
+
+
+def _host(cluster: str) -> str:
+    """The service's host in the name of an outbound cluster, empty for others."""
+    parts = cluster.split("|")
+    return parts[3] if len(parts) == 4 and parts[0] == "outbound" else ""
+
+
+@contextmanager
+def _as_query_error(pod: str, page: str) -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as problem:
+        raise QueryError(
+            f"{pod}'s admin page {page} is none of Envoy's: {problem!r}",
+            remedy="look at the page in the evidence folder",
+        ) from problem
