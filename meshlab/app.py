@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from meshlab.istio.distribution import Distribution
-from meshlab.istio.images import in_cluster, replace
+from meshlab.istio.images import from_cluster, replace
 from meshlab.istio.sidecars import restart_unmeshed
 from meshlab.kube.apply import ObjectRef, apply, delete, read_manifests
 from meshlab.kube.client import Kube
 from meshlab.kube.rollout import wait_deployments
 from meshlab.progress import Progress, silent
 from meshlab.settings import LabConfig
+from meshlab.waiting import Clock
 
 BOOKINFO = "bookinfo/platform/kube/bookinfo.yaml"
 SLEEP = "sleep/sleep.yaml"
@@ -90,6 +91,7 @@ def deploy(
     *,
     images: Sequence[str] = (),
     progress: Progress = silent,
+    clock: Clock | None = None,
 ) -> tuple[ObjectRef, ...]:
     """Apply Bookinfo and sleep in the app's namespace, and wait until all of it is Ready; returns what was
     applied.
@@ -100,8 +102,10 @@ def deploy(
     """
     known = images or distribution.images
     if config.image_source == "embedded" and not known:
-        known = in_cluster(kube)
-    refs = apply(kube, manifests(distribution, config, known), namespace=config.namespace)
+        documents = from_cluster(kube, lambda held: manifests(distribution, config, held), clock=clock)
+    else:
+        documents = manifests(distribution, config, known)
+    refs = apply(kube, documents, namespace=config.namespace)
     restart_unmeshed(
         kube,
         config.namespace,
@@ -114,6 +118,7 @@ def deploy(
         [workload.name for workload in WORKLOADS],
         timeout=config.app.rollout_timeout,
         progress=progress,
+        clock=clock,
     )
     return refs
 

@@ -14,7 +14,7 @@ from meshlab import manifests
 from meshlab.addons.query import PrometheusClient, RangeSamples, Sample, Target
 from meshlab.errors import IstioError
 from meshlab.istio.distribution import Distribution
-from meshlab.istio.images import in_cluster, replace
+from meshlab.istio.images import from_cluster, replace
 from meshlab.kube.apply import ObjectRef, apply, delete, read_manifests
 from meshlab.kube.client import Kube
 from meshlab.kube.portforward import PortForward
@@ -72,6 +72,7 @@ def deploy(
     *,
     images: Sequence[str] = (),
     progress: Progress = silent,
+    clock: Clock | None = None,
 ) -> tuple[ObjectRef, ...]:
     """Apply the addon and wait until it is Ready; returns what was applied.
 
@@ -80,13 +81,15 @@ def deploy(
     KubeError.
     """
     if not config.ours and kube.get("v1", "Service", NAME, config.prometheus.namespace):
-        _wait_ready(config, kube, progress)
+        _wait_ready(config, kube, progress, clock)
         return ()
     known = images or distribution.images
     if config.image_source == "embedded" and not known:
-        known = in_cluster(kube)
-    refs = apply(kube, manifest(distribution, config, known))
-    _wait_ready(config, kube, progress)
+        documents = from_cluster(kube, lambda held: manifest(distribution, config, held), clock=clock)
+    else:
+        documents = manifest(distribution, config, known)
+    refs = apply(kube, documents)
+    _wait_ready(config, kube, progress, clock)
     return refs
 
 
@@ -113,9 +116,11 @@ def wait_answering(client: PrometheusClient, *, timeout: float, clock: Clock | N
     )
 
 
-def _wait_ready(config: LabConfig, kube: Kube, progress: Progress) -> None:
+def _wait_ready(config: LabConfig, kube: Kube, progress: Progress, clock: Clock | None) -> None:
     timeout = config.app.rollout_timeout
-    wait_deployments(kube, config.prometheus.namespace, [NAME], timeout=timeout, progress=progress)
+    wait_deployments(
+        kube, config.prometheus.namespace, [NAME], timeout=timeout, progress=progress, clock=clock
+    )
 
 
 def _in_namespace(document: Mapping[str, Any], namespace: str) -> dict[str, Any]:

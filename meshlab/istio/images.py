@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from meshlab.clusters.local import images as ours
 from meshlab.errors import IstioError
 from meshlab.kube.client import Kube
+from meshlab.waiting import Clock, wait
 
+Answer = TypeVar("Answer")
+REPORTED_WITHIN = 60.0  # seconds; a kubelet lists its images every 30 s, and reports news every 10 s
 REMEDY = "run on a cluster that has them (--cluster local), or with official images: --set images=official"
 
 
@@ -30,6 +33,29 @@ def in_cluster(kube: Kube) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in [*used, *held] if name.startswith(f"{ours.HUB}/")))
 
 
+def from_cluster(
+    kube: Kube,
+    use: Callable[[tuple[str, ...]], Answer],
+    *,
+    timeout: float = REPORTED_WITHIN,
+    clock: Clock | None = None,
+) -> Answer:
+    """What `use` makes of the images that the cluster holds, asked again while one is missing.
+
+    A node that has just become Ready, or just got an image, reports it some seconds later. Raises WaitTimeout
+    naming what is missing, KubeError.
+    """
+    return wait(
+        "the nodes to report the embedded distribution's images",
+        lambda: use(in_cluster(kube)),
+        ready=lambda _: True,
+        describe=lambda _: "all of them are there",
+        timeout=timeout,
+        remedy=REMEDY,
+        clock=clock,
+    )
+
+
 def hub_and_tag(images: Iterable[str]) -> tuple[str, str]:
     """Hub and tag under which istioctl finds pilot and proxyv2. Raises IstioError unless both are there with
     one tag.
@@ -43,7 +69,7 @@ def hub_and_tag(images: Iterable[str]) -> tuple[str, str]:
     for tag in tags["pilot"]:
         if tag in tags["proxyv2"]:
             return ours.HUB, tag
-    raise IstioError("the images pilot and proxyv2 of the embedded distribution are not there", remedy=REMEDY)
+    raise IstioError("the images pilot and proxyv2 of ours are not there", remedy=REMEDY, retryable=True)
 
 
 def replace(documents: Iterable[Mapping[str, Any]], images: Sequence[str]) -> list[dict[str, Any]]:
@@ -57,7 +83,8 @@ def replace(documents: Iterable[Mapping[str, Any]], images: Sequence[str]) -> li
             found = ours.replacement(container["image"], images)
             if found is None:
                 where = f"{document['kind']} {document['metadata']['name']}"
-                raise IstioError(f"no image of ours stands for {container['image']} ({where})", remedy=REMEDY)
+                what = f"no image of ours stands for {container['image']} ({where})"
+                raise IstioError(what, remedy=REMEDY, retryable=True)
             container["image"] = found
     return replaced
 

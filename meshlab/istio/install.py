@@ -10,28 +10,31 @@ import logging
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 from meshlab import manifests
-from meshlab.errors import IstioError
+from meshlab.errors import IstioError, MeshlabError
 from meshlab.istio import operator_file, overlay, profiles
 from meshlab.istio.control_plane import control_planes, deployments, label_namespace
 from meshlab.istio.distribution import Distribution
-from meshlab.istio.images import hub_and_tag, in_cluster
+from meshlab.istio.images import from_cluster, hub_and_tag
 from meshlab.istio.istioctl import Istioctl
 from meshlab.istio.operator_file import API_VERSION, KIND, SYSTEM_NAMESPACE
 from meshlab.istio.uninstall import uninstall
 from meshlab.kube.apply import apply
 from meshlab.kube.client import Kube
 from meshlab.kube.diagnosis import explain
-from meshlab.kube.rollout import wait_deployments
+from meshlab.kube.rollout import CauseWatch, wait_deployments
 from meshlab.progress import Progress, Update, silent
 from meshlab.settings import LabConfig
+from meshlab.waiting import Clock, SystemClock, wait
 
 __all__ = ["InstallResult", "install", "label_namespace", "operator_document", "uninstall"]
 
 log = logging.getLogger(__name__)
+GRACE = 60.0  # seconds that istioctl gets to end by itself, past the timeout that it was given
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ def install(
     *,
     progress: Progress = silent,
     stop: threading.Event | None = None,
+    clock: Clock | None = None,
 ) -> InstallResult:
     """Bring up Istio as the settings ask, and wait until it is Ready.
 
@@ -70,31 +74,73 @@ def install(
     start = time.monotonic()
     if not config.ours and control_planes(kube):
         log.info("using the Istio that the cluster has")
-        names = _wait_ready(config, kube, progress)
+        names = _wait_ready(config, kube, progress, clock)
         return InstallResult(True, "", names, seconds=time.monotonic() - start)
-    images = distribution.images or (in_cluster(kube) if distribution.ours else ())
-    document, overridden = operator_document(config, distribution, images)
+    if distribution.ours and not distribution.images:
+        document, overridden = from_cluster(
+            kube, lambda held: operator_document(config, distribution, held), clock=clock
+        )
+    else:
+        document, overridden = operator_document(config, distribution, distribution.images)
     for line in overridden:
         log.warning("%s", line)
-    try:
-        istioctl.install(
-            document=document,
-            timeout=config.istio.install_timeout,
-            on_line=lambda line: _tell(line, progress),
-            stop=stop,
-        )
-    except IstioError as problem:
-        cause = explain(kube, SYSTEM_NAMESPACE)
-        if not cause:
-            raise
-        raise IstioError(
-            f"{problem.message}; {cause}", remedy=problem.remedy, retryable=problem.retryable
-        ) from problem
+    _apply(config, document, kube, istioctl, progress, stop)
     if distribution.ours:
         apply(kube, [manifests.read("telemetry-envoyfilter")])
-    names = _wait_ready(config, kube, progress)
+    names = _wait_ready(config, kube, progress, clock)
     profile = document["spec"]["profile"]
     return InstallResult(False, profile, names, overridden, document, time.monotonic() - start)
+
+
+def _apply(
+    config: LabConfig,
+    document: dict[str, Any],
+    kube: Kube,
+    istioctl: Istioctl,
+    progress: Progress,
+    stop: threading.Event | None,
+) -> None:
+    """Run `istioctl install`, and end it as soon as a pod has a cause that doesn't heal: istioctl itself
+    looks at none.
+    """
+    timeout = config.istio.install_timeout
+    ending = threading.Event()
+    watch = CauseWatch(kube, SYSTEM_NAMESPACE, SystemClock())
+
+    def hopeless(done: bool) -> MeshlabError | None:
+        if done or (stop is not None and stop.is_set()):
+            return (
+                None
+                if done
+                else IstioError("the installation was stopped", remedy="start again when you like")
+            )
+        return watch.verdict(kube.objects("apps/v1", "Deployment", SYSTEM_NAMESPACE))
+
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="istioctl") as pool:
+        running = pool.submit(
+            istioctl.install,
+            document=document,
+            timeout=timeout,
+            on_line=lambda line: _tell(line, progress),
+            stop=ending,
+        )
+        try:
+            wait(
+                "istioctl install",
+                running.done,
+                ready=bool,
+                error=hopeless,
+                timeout=timeout + GRACE,
+                delay=0.2,
+            )
+        finally:
+            ending.set()
+    try:
+        running.result()
+    except IstioError as problem:
+        cause = explain(kube, SYSTEM_NAMESPACE)
+        message = f"{problem.message}; {cause}" if cause else problem.message
+        raise IstioError(message, remedy=problem.remedy, retryable=problem.retryable) from problem
 
 
 def operator_document(
@@ -133,7 +179,7 @@ def _tell(line: str, progress: Progress) -> None:
         progress(Update("install Istio", detail=text.lstrip("- ")))
 
 
-def _wait_ready(config: LabConfig, kube: Kube, progress: Progress) -> tuple[str, ...]:
+def _wait_ready(config: LabConfig, kube: Kube, progress: Progress, clock: Clock | None) -> tuple[str, ...]:
     names = deployments(kube)
     if not names:
         raise IstioError(
@@ -141,5 +187,5 @@ def _wait_ready(config: LabConfig, kube: Kube, progress: Progress) -> tuple[str,
             remedy=f"this lab looks for Istio in {SYSTEM_NAMESPACE}: install it there",
         )
     return wait_deployments(
-        kube, SYSTEM_NAMESPACE, names, timeout=config.istio.install_timeout, progress=progress
+        kube, SYSTEM_NAMESPACE, names, timeout=config.istio.install_timeout, progress=progress, clock=clock
     )

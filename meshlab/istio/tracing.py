@@ -71,7 +71,7 @@ def restore(kube: Kube, restore: Restore) -> None:
     KubeError."""
     for before in reversed(restore.objects):
         if before.made:
-            kube.delete(API_VERSION, KIND, before.name, before.namespace)
+            kube.delete(API_VERSION, KIND, before.name, before.namespace, foreground=False)
         elif kube.get(API_VERSION, KIND, before.name, before.namespace) is not None:
             _write(kube, before.namespace, before.name, before.tracing)
 

@@ -121,7 +121,7 @@ def _wait(
     clock: Clock | None,
 ) -> tuple[str, ...]:
     clock = clock or SystemClock()
-    watch = _CauseWatch(kube, namespace, clock)
+    watch = CauseWatch(kube, namespace, clock)
     steady = _SteadyWatch(kube, namespace, clock)
 
     def probe() -> _State:
@@ -204,7 +204,7 @@ def _up_for_long(pod: Mapping[str, Any]) -> bool:
     return bool(starts) and all(start and datetime.fromisoformat(start) < long_ago for start in starts)
 
 
-class _CauseWatch:
+class CauseWatch:
     """Remembers since when each cause is there, and says when one has stayed longer than it has patience
     for."""
 

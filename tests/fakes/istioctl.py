@@ -15,11 +15,12 @@ from meshlab.process import Completed
 
 @dataclass(frozen=True)
 class Said:
-    """What a command answers."""
+    """What a command answers. until_stopped: nothing, until it is ended by the stop event."""
 
     stdout: str = ""
     stderr: str = ""
     returncode: int = 0
+    until_stopped: bool = False
 
 
 class FakeIstioctl:
@@ -52,6 +53,9 @@ class FakeIstioctl:
         if words[1] not in self.answers:
             raise AssertionError(f"FakeIstioctl does not know {words}")
         said = self.answers[words[1]]
+        if said.until_stopped:
+            assert stop is not None and stop.wait(30), f"nobody stopped {words}"
+            raise ProcessError(f"{words[0]} was stopped", argv=words, output=said.stderr)
         for line in said.stderr.splitlines():
             if on_line:
                 on_line(line)

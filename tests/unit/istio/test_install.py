@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
 import yaml
 
-from meshlab.errors import IstioError
+from meshlab.errors import IstioError, RolloutError, WaitTimeout
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.install import install, operator_document
 from meshlab.istio.istioctl import Istioctl
 from meshlab.istio.operator_file import at
+from meshlab.kube import rollout
 from meshlab.settings import LabConfig
+from tests.fakes.clock import FakeClock
 from tests.fakes.istioctl import FakeIstioctl, Said
 from tests.fakes.mesh import FakeMesh, make_object
 
@@ -123,8 +126,9 @@ def test_on_a_cluster_of_ours_it_is_applied_again(module: Path):
     assert len(fake.commands) == 1
 
 
-def test_a_failure_brings_the_cause_along(module: Path):
-    waiting = {"waiting": {"reason": "ErrImagePull", "message": "not found"}}
+def broken(reason: str) -> list[dict]:
+    """istiod's Deployment, and its pod whose image can't be had."""
+    waiting = {"waiting": {"reason": reason, "message": "not found"}}
     pod = {
         **make_object("v1", "Pod", "istiod-1", "istio-system", app="istiod"),
         "spec": {"containers": [{"name": "discovery", "image": "hub/pilot:1"}]},
@@ -133,12 +137,53 @@ def test_a_failure_brings_the_cause_along(module: Path):
             "containerStatuses": [{"name": "discovery", "state": waiting, "ready": False}],
         },
     }
+    return [{**ready(), "status": {}}, pod]
+
+
+def test_a_failure_brings_the_cause_along(module: Path):
     fake = FakeIstioctl({"install": Said(stderr="timed out waiting for the condition", returncode=1)})
     with pytest.raises(IstioError, match=r"timed out.*hub/pilot:1"):
-        install(config(), embedded(module), FakeMesh([pod]), Istioctl(Path("istioctl"), runner=fake))
+        install(
+            config(),
+            embedded(module),
+            FakeMesh(broken("ErrImagePull")),
+            Istioctl(Path("istioctl"), runner=fake),
+        )
+
+
+def test_a_cause_that_does_not_heal_ends_istioctl_at_once(module: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(rollout, "CAUSES_EVERY", 0.0)
+    fake = FakeIstioctl({"install": Said(until_stopped=True)})
+    with pytest.raises(RolloutError, match="hub/pilot:1"):
+        install(
+            config(),
+            embedded(module),
+            FakeMesh(broken("ErrImageNeverPull")),
+            Istioctl(Path("i"), runner=fake),
+        )
+
+
+def test_the_stop_event_ends_istioctl(module: Path):
+    stop = threading.Event()
+    stop.set()
+    fake = FakeIstioctl({"install": Said(until_stopped=True)})
+    with pytest.raises(IstioError, match="stopped"):
+        install(config(), embedded(module), FakeMesh(), Istioctl(Path("i"), runner=fake), stop=stop)
 
 
 def test_images_that_are_nowhere(module: Path):
     bare = Distribution("embedded", Path("istioctl"), "1.31.0-dev", module / "samples")
-    with pytest.raises(IstioError, match="pilot and proxyv2"):
-        install(config(), bare, FakeMesh(), Istioctl(Path("istioctl"), runner=FakeIstioctl({})))
+    with pytest.raises(WaitTimeout, match="pilot and proxyv2"):
+        install(config(), bare, FakeMesh(), Istioctl(Path("i"), runner=FakeIstioctl({})), clock=FakeClock())
+
+
+def test_images_that_a_node_reports_late(module: Path):
+    kube, bare = (
+        FakeMesh([ready()]),
+        Distribution("embedded", Path("istioctl"), "1.31.0-dev", module / "samples"),
+    )
+    node = {**make_object("v1", "Node", "n"), "status": {"images": [{"names": [image]} for image in IMAGES]}}
+    clock = FakeClock(on_sleep=lambda now: kube.put(node) if now > 5 else None)
+    tool = Istioctl(Path("istioctl"), runner=FakeIstioctl({"install": Said()}))
+    result = install(config(), bare, kube, tool, clock=clock)
+    assert result.operator["spec"]["tag"] == "abc" and clock.now() > 5
