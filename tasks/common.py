@@ -33,7 +33,7 @@ def lab_task(
 ) -> Callable[[Callable[P, R]], Task[P, R]]:
     """A Prefect task that is a step of the run's journal. The function's first parameter must be the RunRef.
 
-    A keyword `child` (a process that was started earlier and does the step's work) sets the step's real begin.
+    A keyword `child` (a process that was started earlier and does the work) sets the step's real begin.
 
     Steps have effects, so nothing is cached; deadlines are those of the library's calls, because Prefect's
     own timeout does not interrupt a blocking call in a thread.
@@ -64,7 +64,7 @@ def lab_task(
 
 @functools.lru_cache(maxsize=8)
 def kube_of(cluster: ClusterRef) -> Kube:
-    """The connection to a cluster, one per process: it is safe for threads, and its discovery costs a second."""
+    """The connection to a cluster, one per process: safe for threads, and its discovery costs a second."""
     return Kube.connect(cluster.kubeconfig, cluster.context)
 
 
