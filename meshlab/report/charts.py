@@ -29,7 +29,7 @@ _AXIS = {
 
 @dataclass(frozen=True)
 class LegendEntry:
-    """One line of the legend. colour: 1 to 8; last, mean and peak: of all its points, formatted with the unit."""
+    """One line of the legend. colour: 1 to 8; last, mean and peak: of all its points, with unit."""
 
     name: str
     colour: int
@@ -67,7 +67,9 @@ def line_chart(
         buckets = max(1, min(width, budget // (2 * len(drawn))))
         lines = [thin(with_gaps(one.points), buckets) for one in drawn]
         root = compact(vl_convert.vegalite_to_svg(_spec(lines, scale, width, height)))
-        chart = picture(root, _alt(title, drawn, unit), float(root.get("width", width)), float(root.get("height", height)))
+        chart = picture(
+            root, _alt(title, drawn, unit), float(root.get("width", width)), float(root.get("height", height))
+        )
         if chart.size <= LIMIT or buckets == 1:
             break
         budget //= 2
@@ -77,7 +79,7 @@ def line_chart(
 
 def _spec(lines: Sequence[Sequence[Point]], scale: Scale, width: int, height: int) -> dict[str, Any]:
     """The chart as Vega-Lite states it. Values come scaled to the unit that the axis shows."""
-    values = [
+    values: list[dict[str, Any]] = [
         {"t": round(time * 1000), "v": None if value is None else value * scale.factor, "s": str(index)}
         for index, line in enumerate(lines)
         for time, value in line
@@ -91,17 +93,19 @@ def _spec(lines: Sequence[Sequence[Point]], scale: Scale, width: int, height: in
     colours = [f"var(--s{index % COLOURS + 1})" for index in range(len(lines))]
     encoding = {
         "x": {
-            "field": "t", "type": "temporal", "title": None, "scale": {"type": "utc", "domain": [first, last]},
+            "field": "t", "type": "temporal", "title": None,
+            "scale": {"type": "utc", "domain": [first, last]},
             "axis": {"format": "%H:%M:%S" if last - first < 600_000 else "%H:%M", "grid": False,
                      "tickCount": max(2, width // 110), "labelOverlap": True, "labelFlush": True},
         },
         "y": {
             "field": "v", "type": "quantitative", "title": None,
             "scale": {"zero": True, "nice": True, **({"domain": [0, 1]} if flat else {})},
-            "axis": {"labelExpr": f"format(datum.value,'~g')+{scale.suffix!r}", "domain": False, "ticks": False,
-                     "tickCount": max(2, height // 45)},
+            "axis": {"labelExpr": f"format(datum.value,'~g')+{scale.suffix!r}", "domain": False,
+                     "ticks": False, "tickCount": max(2, height // 45)},
         },
-        "color": {"field": "s", "type": "nominal", "legend": None, "scale": {"domain": names, "range": colours}},
+        "color": {"field": "s", "type": "nominal", "legend": None,
+                  "scale": {"domain": names, "range": colours}},
     }  # fmt: skip
     layers: list[dict[str, Any]] = [
         {"mark": {"type": "line", "strokeWidth": 1.6, "strokeDash": list(_DASHES[group % len(_DASHES)])},

@@ -17,7 +17,7 @@ from meshlab.report.units import format_value
 
 CROWDED = 24  # edges: with more, only what is not as it should be is marked
 DEGRADED, FAILING = 0.1, 5.0  # percent of errors from which an edge is drawn so
-_CHARACTER, _BOLD, _LABEL = 6.2, 6.9, 15  # pixels: of an 11 px sans-serif, of a bold one, a label's height
+_CHARACTER, _BOLD, _LABEL = 5.8, 6.5, 15  # pixels: of an 11 px sans-serif, of a bold one, a label's height
 _CORNER, _HEAD = 7.0, 7.0  # pixels: radius of an arrow's bends, length of its head
 _LOCK = 13  # pixels that a padlock takes in a label
 
@@ -129,7 +129,9 @@ def _path(points: Sequence[XY], *, cut: float) -> str:
     steps = [f"M{points[0][0]:.1f},{points[0][1]:.1f}"]
     for before, corner, after in zip(points, points[1:], points[2:], strict=False):
         start, end = _towards(corner, before), _towards(corner, after)
-        steps.append(f"L{start[0]:.1f},{start[1]:.1f}Q{corner[0]:.1f},{corner[1]:.1f} {end[0]:.1f},{end[1]:.1f}")
+        steps.append(
+            f"L{start[0]:.1f},{start[1]:.1f}Q{corner[0]:.1f},{corner[1]:.1f} {end[0]:.1f},{end[1]:.1f}"
+        )
     steps.append(f"L{points[-1][0]:.1f},{points[-1][1]:.1f}")
     return "".join(steps)
 
@@ -164,14 +166,24 @@ def _draw_label(root: ET.Element, edge: GraphEdge, middle: XY, text: str) -> Non
     width, height = _label_size(edge, text) or (0.0, 0.0)
     left, top = middle[0] - width / 2, middle[1] - height / 2
     group = ET.SubElement(root, "g")
-    frame = {"x": f"{left:.1f}", "y": f"{top:.1f}", "width": f"{width:.1f}", "height": f"{height:g}", "rx": "3"}
+    frame = {
+        "x": f"{left:.1f}",
+        "y": f"{top:.1f}",
+        "width": f"{width:.1f}",
+        "height": f"{height:g}",
+        "rx": "3",
+    }
     ET.SubElement(group, "rect", frame | {"fill": "var(--panel)"})
     start = left + (4 if text else 2)
     if edge.mtls is not None:
         _padlock(group, start, middle[1], closed=edge.mtls)
         start += _LOCK
     state = _state(edge)
-    style = {"fill": f"var(--{state})", "font-weight": "600"} if state in ("bad", "warn") else {"fill": "var(--ink-2)"}
+    style = (
+        {"fill": f"var(--{state})", "font-weight": "600"}
+        if state in ("bad", "warn")
+        else {"fill": "var(--ink-2)"}
+    )
     place = {"x": f"{start:.1f}", "y": f"{middle[1] + 4:.1f}", "font-size": "11"}
     ET.SubElement(group, "text", place | style).text = text
 
@@ -205,8 +217,6 @@ def _alt(graph: ServiceGraph) -> str:
     told = "; ".join(_told(edge) for edge in graph.edges[:30])
     more = f"; and {len(graph.edges) - 30} more, in the table" if len(graph.edges) > 30 else ""
     return (
-        f"{graph.title}: {len(graph.nodes)} workloads of {apps} apps, {len(graph.edges)} edges, {wrong} with errors. "
-        f"{told}{more}"
+        f"{graph.title}: {len(graph.nodes)} workloads of {apps} apps, {len(graph.edges)} edges, "
+        f"{wrong} with errors. {told}{more}"
     )
-
-

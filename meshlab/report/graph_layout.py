@@ -8,15 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import graphlay
 
 from meshlab.report.material import GraphNode, ServiceGraph
 
 HEADER, ROW, LONE = 24, 20, 30  # pixels: an app's name, one of its versions, an app without versions
-_CHARACTER, _PADDING = 7.9, 22  # pixels: of a bold 13 px sans-serif, and a box's sides together
+_CHARACTER, _PADDING = 8.3, 22  # pixels: of a bold 13 px sans-serif, and a box's sides together
 _MARGIN = 10
-_WIDE = {"node_gap": 16.0, "layer_gap": 30.0, "dummy_gap": 14.0, "port_gap": 12.0, "stub": 10.0, "isolated_gap": 16.0}
+_WIDE = {
+    "node_gap": 16.0,
+    "layer_gap": 30.0,
+    "dummy_gap": 14.0,
+    "port_gap": 12.0,
+    "stub": 10.0,
+    "isolated_gap": 16.0,
+}
 _CLOSE = {**_WIDE, "node_gap": 14.0, "layer_gap": 34.0}
 
 XY = tuple[float, float]
@@ -47,7 +55,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Route:
-    """An edge's way. pieces: one polyline, or two that end and begin at its label. label: the label's middle."""
+    """An edge's way. pieces: one polyline, or two that meet at its label. label: the label's middle."""
 
     pieces: tuple[tuple[XY, ...], ...]
     label: XY | None
@@ -82,18 +90,22 @@ def lay_out(graph: ServiceGraph, labels: Sequence[XY | None], *, crowded: bool =
     midway: list[int | None] = []  # of each edge: its label's node
     for edge, label in zip(graph.edges, labels, strict=True):
         (source, out), (target, into) = ports[edge.source], ports[edge.target]
-        start = {"source_port": {"offset": {"side": "right", "t": out}}}
-        end = {"target_port": {"offset": {"side": "left", "t": into}}}
+        start: dict[str, Any] = {"source_port": {"offset": {"side": "right", "t": out}}}
+        end: dict[str, Any] = {"target_port": {"offset": {"side": "left", "t": into}}}
         if label is None:
             parts.append((request.edge(source, target, **start, **end),))
             midway.append(None)
             continue
         middle = request.node(width=label[0], height=label[1])
-        onto = {"target_port": {"offset": {"side": "left", "t": 0.0}}}
-        onwards = {"source_port": {"offset": {"side": "right", "t": 0.0}}}
-        parts.append((request.edge(source, middle, **start, **onto), request.edge(middle, target, **onwards, **end)))
+        onto: dict[str, Any] = {"target_port": {"offset": {"side": "left", "t": 0.0}}}
+        onwards: dict[str, Any] = {"source_port": {"offset": {"side": "right", "t": 0.0}}}
+        parts.append(
+            (request.edge(source, middle, **start, **onto), request.edge(middle, target, **onwards, **end))
+        )
         midway.append(middle)
-    layout = graphlay.layout(request, options={"direction": "leftright", "spacing": _CLOSE if crowded else _WIDE})
+    layout = graphlay.layout(
+        request, options={"direction": "leftright", "spacing": _CLOSE if crowded else _WIDE}
+    )
     return _laid(groups, parts, midway, layout)
 
 

@@ -41,7 +41,7 @@ class GridPos:
 
 @dataclass(frozen=True)
 class Target:
-    """One query of a panel and what became of it. reason: why it is empty or failed, None where it has data."""
+    """One query of a panel and what became of it. reason: why it is empty or failed, or None."""
 
     ref: str
     query: str
@@ -76,7 +76,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Dashboard:
-    """A dashboard: panels in the order of its JSON. source: who answered the queries (Grafana, Prometheus)."""
+    """A dashboard: panels as its JSON orders them. source: who answered (Grafana, Prometheus)."""
 
     title: str
     uid: str
@@ -101,9 +101,10 @@ class QueryChart:
 
 @dataclass(frozen=True)
 class Span:
-    """One span. parent: id of the span that caused it, None for a root. start_us: microseconds since the epoch.
+    """One span. parent: id of the span that caused it, None for a root.
 
-    status: the HTTP status code or gRPC status as text, "" where there is none. error: the span says so.
+    start_us: microseconds since the epoch. status: the HTTP or gRPC status as text, "" where there is none.
+    error: the span says so.
     """
 
     id: str
@@ -160,7 +161,7 @@ class GraphEdge:
 
 @dataclass(frozen=True)
 class ServiceGraph:
-    """Who calls whom. source: where it was read (Prometheus, Jaeger, Kiali). An edge's ends are nodes of it."""
+    """Who calls whom. source: where it was read (Prometheus, Jaeger, Kiali). Edges end at nodes of it."""
 
     title: str
     nodes: tuple[GraphNode, ...]

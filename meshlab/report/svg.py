@@ -1,4 +1,4 @@
-"""SVG for the report: small, in the page's colours, with a text alternative; and the same as files of their own.
+"""SVG for the report: small, in the page's colours, with a text alternative; and the same as files.
 
 Colours are CSS variables (`--ink`, `--line`, `--s1` … `--s8`), which the page defines for light and dark and
 which a file of its own brings along.
@@ -13,7 +13,9 @@ from xml.etree import ElementTree as ET
 NAMESPACE = "http://www.w3.org/2000/svg"
 COLOURS = 8  # --s1 to --s8
 _NUMBER = re.compile(r"-?\d*\.\d+(?:e-?\d+)?")
-_WITH_NUMBERS = frozenset({"d", "transform", "x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "r", "width", "height"})
+_WITH_NUMBERS = frozenset(
+    {"d", "transform", "x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "r", "width", "height"}
+)
 _DROPPED = frozenset({
     "role", "class", "pointer-events", "font-family", "stroke-miterlimit", "version", "aria-hidden",
     "aria-roledescription", "aria-label",
@@ -21,14 +23,16 @@ _DROPPED = frozenset({
 
 # Each colour has a contrast of 4.5 or more to its background, text colours to the panels' background too.
 LIGHT = {
-    "bg": "#f6f7f9", "panel": "#ffffff", "ink": "#1b1f24", "ink-2": "#4b5563", "line": "#d5dae1", "axis": "#6b7280",
+    "bg": "#f6f7f9", "panel": "#ffffff", "ink": "#1b1f24", "ink-2": "#4b5563",
+    "line": "#d5dae1", "axis": "#6b7280",
     "ok": "#16703a", "bad": "#b3261e", "warn": "#8f4e00", "note": "#1f56b3",
     "ok-bg": "#e3f4e9", "bad-bg": "#fdeae8", "warn-bg": "#fff1dc", "note-bg": "#e8f0fd",
     "s1": "#1f66c7", "s2": "#b4500b", "s3": "#1c7a41", "s4": "#7a3cc0", "s5": "#0b7480", "s6": "#b12a78",
     "s7": "#7c5e00", "s8": "#56616f",
 }  # fmt: skip
 DARK = {
-    "bg": "#101318", "panel": "#181c23", "ink": "#e8eaee", "ink-2": "#b1b9c5", "line": "#333a45", "axis": "#8b95a3",
+    "bg": "#101318", "panel": "#181c23", "ink": "#e8eaee", "ink-2": "#b1b9c5",
+    "line": "#333a45", "axis": "#8b95a3",
     "ok": "#62ce8c", "bad": "#ff8f86", "warn": "#f2b154", "note": "#8ab6ff",
     "ok-bg": "#15301f", "bad-bg": "#3b1a18", "warn-bg": "#33250f", "note-bg": "#172842",
     "s1": "#6ea8fe", "s2": "#f2985a", "s3": "#5cc98a", "s4": "#bf97f5", "s5": "#4cc2ce", "s6": "#ef8abf",
@@ -38,7 +42,7 @@ DARK = {
 
 @dataclass(frozen=True)
 class Picture:
-    """A drawing: inline SVG whose root has role=img and the text alternative `alt`. width, height: CSS pixels."""
+    """A drawing: inline SVG whose root has role=img and the alternative `alt`. width, height: pixels."""
 
     svg: str
     alt: str
@@ -61,7 +65,12 @@ def picture(root: ET.Element, alt: str, width: float, height: float) -> Picture:
     if not alt.strip():
         raise ValueError("a picture needs a text alternative")
     view = f"0 0 {width:g} {height:g}"
-    root.attrib = {"viewBox": root.get("viewBox", view), "width": f"{width:g}", "height": f"{height:g}", **root.attrib}
+    root.attrib = {
+        "viewBox": root.get("viewBox", view),
+        "width": f"{width:g}",
+        "height": f"{height:g}",
+        **root.attrib,
+    }
     root.attrib |= {"role": "img", "aria-label": alt}
     root.tag = "svg"
     return Picture(ET.tostring(root, encoding="unicode", short_empty_elements=True), alt, width, height)

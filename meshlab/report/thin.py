@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from meshlab.report.material import Point
 
@@ -30,7 +31,7 @@ def thin(points: Sequence[Point], buckets: int) -> list[Point]:
 
 def with_gaps(points: Sequence[Point]) -> list[Point]:
     """The points with a gap wherever the distance in time is more than three times the usual one."""
-    distances = sorted(after[0] - before[0] for before, after in zip(points, points[1:], strict=False))
+    distances = sorted(after[0] - before[0] for before, after in pairwise(points))
     if len(distances) < 2:
         return list(points)
     usual = distances[len(distances) // 2]

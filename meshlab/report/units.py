@@ -19,7 +19,7 @@ _RATES = {
 
 @dataclass(frozen=True)
 class Scale:
-    """How to show a number: times `factor`, followed by `suffix` (with its leading space, if it wants one)."""
+    """How to show a number: times `factor`, followed by `suffix` (a leading space included)."""
 
     factor: float
     suffix: str

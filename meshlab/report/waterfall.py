@@ -1,4 +1,4 @@
-"""A trace as a waterfall: one row per span, indented under the span that caused it, bars on one axis of time."""
+"""A trace as a waterfall: a row per span, indented under the one that caused it, bars on one axis of time."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from xml.etree import ElementTree as ET
 
 from meshlab.report.material import Row, Span, Trace
 from meshlab.report.svg import COLOURS, Picture, picture
-from meshlab.report.units import format_value
+from meshlab.report.units import format_value, scale_for
 
 MOST_SPANS = 80  # rows of one picture; the table has all
-_WIDTH, _NAMES, _RIGHT = 1000.0, 400.0, 76.0  # pixels: the picture, the names' column, room for a duration
+_WIDTH, _NAMES, _RIGHT = 1140.0, 480.0, 76.0  # pixels: the picture, the names' column, room for a duration
 _ROW, _TOP, _BAR, _INDENT = 24, 26, 12, 14
-_NAME_CHARACTERS = 52  # that fit into the names' column, indents counted as two
+_NAME_CHARACTERS = 64  # that fit into the names' column, indents counted as two
 _TICKS = 4
 
 
@@ -93,14 +93,17 @@ def _x(at_ms: float, total: float) -> float:
 
 
 def _axis(root: ET.Element, total: float, height: float) -> None:
+    scale = scale_for(total, "ms")
     for tick in range(_TICKS + 1):
         at = total * tick / _TICKS
         x = f"{_x(at, total):.1f}"
         ET.SubElement(
-            root, "line", {"x1": x, "x2": x, "y1": f"{_TOP - 6}", "y2": f"{height - 4:g}", "stroke": "var(--line)"}
+            root,
+            "line",
+            {"x1": x, "x2": x, "y1": f"{_TOP - 6}", "y2": f"{height - 4:g}", "stroke": "var(--line)"},
         )
         text = {"x": x, "y": "14", "text-anchor": "middle", "font-size": "11", "fill": "var(--ink-2)"}
-        ET.SubElement(root, "text", text).text = format_value(at, "ms")
+        ET.SubElement(root, "text", text).text = f"{at * scale.factor:.3g}{scale.suffix}"
 
 
 def _row(root: ET.Element, step: Step, top: float, total: float, colour: int) -> None:
@@ -143,6 +146,6 @@ def _alt(trace: Trace, ordered: Sequence[Step], services: Sequence[str], total: 
     )
     more = f"; and {len(ordered) - 20} more" if len(ordered) > 20 else ""
     return (
-        f"Trace {trace.trace_id}: {len(ordered)} spans of {len(services)} services in {format_value(total, 'ms')}. "
-        f"In order: {told}{more}."
+        f"Trace {trace.trace_id}: {len(ordered)} spans of {len(services)} services "
+        f"in {format_value(total, 'ms')}. In order: {told}{more}."
     )

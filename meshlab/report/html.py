@@ -1,0 +1,181 @@
+"""`report.html`: one file that tells the whole run. Nothing in it is loaded from anywhere.
+
+A content security policy in the file forbids every request; the only script (it unfolds what is linked to or
+printed) is named in it by its hash, and without it nothing is missing.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from markupsafe import Markup
+
+from meshlab.report.evidence import Limits
+from meshlab.report.material import ReportMaterial
+from meshlab.report.rendering import render, source
+from meshlab.report.sections import Drawn, Section, draw, sections_of
+from meshlab.report.svg import DARK, LIGHT, standalone, variables
+from meshlab.report.units import format_value
+
+MOST_BYTES = 3_000_000  # of the report; evidence is shown more briefly until it fits
+MOST_FILES = 400  # evidence files that are linked
+_LIMITS = (Limits(), Limits(rows=12, text=500), Limits(rows=3, text=120))
+_WORDS = {"pass": "Passed", "fail": "Failed", "error": "Not proven"}
+_ORDER = ("broken", "fail", "infra-error", "skipped")  # of what is told first
+_COUNTED = {"pass": "passed", "fail": "failed", "broken": "broken", "infra-error": "could not be made",
+            "skipped": "skipped"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Number:
+    """One of the first screen's numbers. note: what it is made of."""
+
+    label: str
+    value: str
+    note: str
+
+
+def write_report(
+    result: Mapping[str, Any],
+    directory: Path,
+    material: ReportMaterial | Drawn | None = None,
+    sections: Iterable[Section] = (),
+) -> Path:
+    """Write `report.html` and its pictures into the run's directory; returns its path. Can run twice.
+
+    result: the content of `result.json`, of any run that its schema allows. material: what else there is to
+    show, drawn or not (see `sections.draw`). sections: more of them, put in order by their position. The
+    files of the directory are linked, so it is best written last.
+    """
+    drawn = material if isinstance(material, Drawn) else draw(material or ReportMaterial())
+    pictures = directory / "pictures"
+    pictures.mkdir(parents=True, exist_ok=True)
+    for name, picture in drawn.pictures:
+        (pictures / name).write_text(standalone(picture), encoding="utf-8")
+    path = directory / "report.html"
+    path.write_text(
+        report_html(result, drawn, tuple(sections), files=evidence_files(directory)), encoding="utf-8"
+    )
+    return path
+
+
+def report_html(
+    result: Mapping[str, Any],
+    drawn: Drawn,
+    sections: Sequence[Section] = (),
+    *,
+    files: Sequence[tuple[str, int]] = (),
+) -> str:
+    """The report's text. files: path relative to the report, and bytes, of what it links to."""
+    page = ""
+    for limits in _LIMITS:
+        page = _page(result, drawn, sections, files, limits)
+        if len(page.encode()) <= MOST_BYTES:
+            break
+    return page
+
+
+def evidence_files(directory: Path) -> list[tuple[str, int]]:
+    """Every file of the run's directory but the report, as (relative path, bytes)."""
+    return [
+        (path.relative_to(directory).as_posix(), path.stat().st_size)
+        for path in sorted(directory.rglob("*"))
+        if path.is_file() and path != directory / "report.html"
+    ]
+
+
+def numbers(result: Mapping[str, Any]) -> list[Number]:
+    """The five numbers of the first screen: requests, success rate, p99, proxies and checks."""
+    sent, ok = _total(result, "requests-sent"), _total(result, "requests-ok")
+    slowest = max(_named(result, "request-p99"), key=lambda measure: measure["value"], default=None)
+    proxies = result["versions"].get("istio", {}).get("data_plane", {})
+    verdicts = Counter(check["verdict"] for check in result["checks"])
+    made = sum(verdicts.values()) - verdicts["skipped"]
+    loads = len(_named(result, "requests-sent"))
+    versions = ", ".join(sorted(proxies))
+    return [
+        Number("Requests sent", f"{sent:,.0f}" if loads else "–", f"in {loads} phases" if loads > 1 else ""),
+        Number("Success rate", format_value(_percent(ok, sent), "percent") if sent else "–",
+               f"{ok:,.0f} answered 200" if sent else "no request was counted"),
+        Number("p99 latency", format_value(slowest["value"], slowest["unit"]) if slowest else "–",
+               " ".join(slowest["labels"].values()) if slowest else "not measured"),
+        Number("Proxies", str(sum(proxies.values())) if proxies else "–",
+               f"Istio {versions}" if versions else "not counted"),
+        Number("Checks passed", f"{verdicts['pass']} of {made}" if made else "–",
+               f"{verdicts['skipped']} skipped" if verdicts["skipped"] else "none skipped"),
+    ]  # fmt: skip
+
+
+def _page(
+    result: Mapping[str, Any],
+    drawn: Drawn,
+    sections: Sequence[Section],
+    files: Sequence[tuple[str, int]],
+    limits: Limits,
+) -> str:
+    verdicts = Counter(check["verdict"] for check in result["checks"])
+    links = [(quote(name), name, size) for name, size in files[:MOST_FILES]]
+    script = source("report.js")
+    told = sorted(
+        [*sections_of(result, drawn, links, len(files), limits), *sections],
+        key=lambda section: section.position,
+    )
+    return str(
+        render(
+            "report.html",
+            result=result,
+            word=_WORDS[result["verdict"]],
+            counts=", ".join(f"{verdicts[name]} {word}" for name, word in _COUNTED.items() if verdicts[name]),
+            duration=_duration(result),
+            numbers=numbers(result),
+            not_passed=sorted(
+                (check for check in result["checks"] if check["verdict"] != "pass"),
+                key=lambda check: _ORDER.index(check["verdict"]),
+            ),
+            failed_steps=[step for step in result["steps"] if step["state"] == "failed"],
+            ours=_own_images(result),
+            sections=told,
+            style=Markup(source("report.css")),
+            light=variables(LIGHT),
+            dark=variables(DARK),
+            script=Markup(script),
+            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        )
+    )
+
+
+def _own_images(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Each image of our own, with the workloads that run it."""
+    ours: dict[str, list[str]] = {}
+    for workload, entry in sorted(result["images"].items()):
+        if entry["ours"]:
+            ours.setdefault(entry["image"], []).append(workload)
+    return [(image, ", ".join(workloads)) for image, workloads in sorted(ours.items())]
+
+
+def _duration(result: Mapping[str, Any]) -> str:
+    took = datetime.fromisoformat(result["finished"]) - datetime.fromisoformat(result["started"])
+    minutes, seconds = divmod(max(0, round(took.total_seconds())), 60)
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
+
+def _named(result: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    return [measure for measure in result["measures"] if measure["name"] == name]
+
+
+def _total(result: Mapping[str, Any], name: str) -> float:
+    return sum(measure["value"] for measure in _named(result, name))
+
+
+def _percent(part: float, whole: float) -> float:
+    """A share in percent that says 100 only where nothing is missing: 99,999 of 100,000 are 99.9."""
+    share = part / whole * 100
+    return share if part == whole else min(share, 99.9)

@@ -1,0 +1,87 @@
+"""The report's templates: one Jinja2 environment, everything escaped unless it is markup already."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from meshlab.report.material import Row
+from meshlab.report.svg import Picture
+from meshlab.report.units import format_value
+
+PASS, FAIL, WARN, NOTE, NONE = "ok", "bad", "warn", "note", ""  # tones: the colour of a badge or a cell
+TONES = {"pass": PASS, "fail": FAIL, "broken": FAIL, "infra-error": WARN, "error": WARN, "skipped": NOTE}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a matrix. tone: PASS, FAIL, WARN, NOTE or NONE; the text must tell it all without it."""
+
+    text: str
+    tone: str = NONE
+    title: str = ""
+
+
+@cache
+def environment() -> Environment:
+    """The environment. Undefined names are errors."""
+    templates = Environment(
+        loader=PackageLoader("meshlab.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters["value"] = format_value
+    templates.globals["tones"] = TONES
+    return templates
+
+
+def render(template: str, **values: Any) -> Markup:
+    """A template's text with these values, as markup."""
+    return Markup(environment().get_template(template).render(**values))
+
+
+def source(template: str) -> str:
+    """A template file's text as it is: the style sheet and the script."""
+    loader = environment().loader
+    assert loader is not None
+    return loader.get_source(environment(), template)[0]
+
+
+def table(rows: Iterable[Row], caption: str, *, limit: int | None = None) -> Markup:
+    """Flat records as a table; its columns are the keys in the order in which they turn up.
+
+    caption: what the table is, also for those who can't see it. limit: rows that are shown; how many more
+    there are is said. Nothing for no rows.
+    """
+    records = list(rows)
+    if not records:
+        return Markup("")
+    columns = list(dict.fromkeys(key for record in records for key in record))
+    shown = records[:limit]
+    return _part("table", caption, columns, shown, len(records) - len(shown))
+
+
+def matrix(
+    caption: str, corner: str, columns: Sequence[str], rows: Mapping[str, Sequence[Cell | None]]
+) -> Markup:
+    """Named rows against named columns: a truth table, faults against checks. corner: what the rows are.
+
+    Each row has a cell (or None) per column.
+    """
+    return _part("matrix", caption, corner, columns, rows)
+
+
+def figure(picture: Picture, caption: str = "", file: str = "") -> Markup:
+    """A drawing, in a frame that scrolls where the drawing is wider. file: where it is kept on its own."""
+    return _part("figure", picture, caption, file)
+
+
+def _part(macro: str, *values: Any) -> Markup:
+    return Markup(getattr(environment().get_template("parts.html").module, macro)(*values))
