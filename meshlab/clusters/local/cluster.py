@@ -69,6 +69,7 @@ class LocalCluster:
         self.layout = Layout.of(settings, machine)
         self.state = State(self.layout)
         self.hierarchies = Hierarchies.here()
+        self._launched: int | None = None  # the supervisor, once it was seen
 
     def up(self, *, progress: Progress = silent, stop: threading.Event | None = None) -> ClusterRef:
         """Make the cluster, or adopt it where it runs, is healthy and was made from the same things.
@@ -171,7 +172,7 @@ class LocalCluster:
                         f"{name} {what}" for name, what in sorted(nodes.items())
                     ),
                     timeout=timeout,
-                    delay=0.05,
+                    delay=0.1,
                     clock=SystemClock(stop),
                     remedy=f"read {self.layout.logs}, or give it more time (--set local.start_timeout=…)",
                     on_change=lambda text: progress(Update("start the cluster", 5, 7, text[:120])),
@@ -197,7 +198,8 @@ class LocalCluster:
                 f"{status.failed} keeps exiting: {status.reason}",
                 remedy=f"read {self.layout.logs / status.failed}.log",
             )
-        if not inventory.launched(self.layout):
+        self._launched = inventory.launched(self.layout, self._launched)
+        if self._launched is None:
             log_file = self.layout.logs / "supervisor.log"
             return ClusterError(f"the supervisor ended: {tail(log_file)[-1500:]}", remedy=f"read {log_file}")
         return None
@@ -213,7 +215,7 @@ class LocalCluster:
 
     def _healthy(self) -> bool:
         """Whether supervisor, components and nodes are well, at the latest after ADOPT_TIMEOUT seconds."""
-        if not inventory.launched(self.layout) or not self.layout.kubeconfig.exists():
+        if inventory.launched(self.layout) is None or not self.layout.kubeconfig.exists():
             return False
         api = Api(self.layout)
 
@@ -258,7 +260,7 @@ class LocalCluster:
 
     def status(self) -> Status | None:
         """What the supervisor says, None without one."""
-        return Status.read(self.layout.status) if inventory.launched(self.layout) else None
+        return Status.read(self.layout.status) if inventory.launched(self.layout) is not None else None
 
     def collect_logs(self, directory: Path) -> Sequence[Path]:
         """Copy the components' logs and the supervisor's status into `directory`; no keys."""
@@ -315,7 +317,7 @@ class LocalCluster:
             namespaces=layout.namespaces,
             link=layout.host_link,
             cgroup=layout.cgroup,
-            made_netns_dir=not NETNS_DIR.exists(),
+            made_netns_dir=not NETNS_DIR.exists() or self.state.neighbour_made_netns_dir(),
         )
 
     def _ref(self, *, adopted: bool, seconds: float | None = None) -> ClusterRef:

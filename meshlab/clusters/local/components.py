@@ -18,8 +18,8 @@ from meshlab.clusters.local.files import write_atomically
 class Gate:
     """Something that must answer before a component starts.
 
-    kind: `unix` (target is a socket's path: it accepts a connection), `tcp` (likewise; ADDRESS:PORT) or
-    or `https` (target is a URL: it answers 200, its certificate is signed by ca).
+    kind: `unix` (target is a socket's path: it accepts a connection), `tcp` (the same for ADDRESS:PORT) or
+    `https` (target is a URL: it answers 200, its certificate is signed by ca).
     """
 
     kind: Literal["unix", "tcp", "https"]

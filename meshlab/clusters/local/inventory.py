@@ -6,6 +6,7 @@ cluster's folder, whoever started it and whether its supervisor still lives.
 
 from __future__ import annotations
 
+import itertools
 import os
 import shlex
 from collections.abc import Iterator
@@ -111,9 +112,13 @@ def _netns(pid: int) -> int:
     return int(text[5:-1]) if text else -1
 
 
-def launched(layout: Layout) -> bool:
-    """Whether a process that was given the cluster's plan is there: the supervisor, or what starts it."""
-    return any(str(layout.plan) in _command_line(pid) for pid in _pids())
+def launched(layout: Layout, known: int | None = None) -> int | None:
+    """The id of a process that was given the cluster's plan: the supervisor, or what starts it.
+
+    known: what an earlier call found; as long as it is there, no other process is looked at.
+    """
+    candidates = itertools.chain([] if known is None else [known], _pids())
+    return next((pid for pid in candidates if str(layout.plan) in _command_line(pid)), None)
 
 
 def _command_line(pid: int) -> list[str]:

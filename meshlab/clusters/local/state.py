@@ -59,6 +59,11 @@ class State:
             return None
         return Record(**{**raw, "namespaces": tuple(raw["namespaces"])})
 
+    def neighbour_made_netns_dir(self) -> bool:
+        """Whether /run/netns was made for another cluster that is still there: the last one removes it."""
+        paths = self.layout.root.parent.glob("*/record.json")
+        return any(json.loads(path.read_text())["made_netns_dir"] for path in paths)
+
     def write(self, record: Record) -> None:
         """Write the record down; it is on disk when this returns."""
         write_atomically(self._record, json.dumps(asdict(record), indent=1))

@@ -30,7 +30,7 @@ def running(cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch, **nodes: str
     cluster.state.note_started(4.0)
     layout.kubeconfig.touch()
     layout.status.write_text(json.dumps({"state": "running", "components": {}}))
-    monkeypatch.setattr(inventory, "launched", lambda _: True)
+    monkeypatch.setattr(inventory, "launched", lambda *_: 1)
     monkeypatch.setattr(cluster_module.Api, "nodes", lambda _: nodes)
     monkeypatch.setattr(cluster_module, "ADOPT_TIMEOUT", 0.05)
 
@@ -62,7 +62,7 @@ def test_anything_else_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         record = Record(cluster._key(), 2, "10.250", (), "", "")
         cluster.state.write(record)
     elif spoil == "dead":
-        monkeypatch.setattr(inventory, "launched", lambda _: False)
+        monkeypatch.setattr(inventory, "launched", lambda *_: None)
     with pytest.raises(BuildError, match="nothing is compiled"):
         cluster.up()
 
@@ -83,7 +83,7 @@ def test_a_component_that_keeps_exiting_is_the_reason(
     cluster.layout.root.mkdir(parents=True)
     failed = {"state": "failed", "components": {}, "failed": "etcd", "reason": "exited with 1: no space"}
     cluster.layout.status.write_text(json.dumps(failed))
-    monkeypatch.setattr(inventory, "launched", lambda _: True)
+    monkeypatch.setattr(inventory, "launched", lambda *_: 1)
     problem = cluster._failure()
     assert (
         isinstance(problem, ClusterError) and "etcd keeps exiting: exited with 1: no space" in problem.message
@@ -95,7 +95,7 @@ def test_a_supervisor_that_ended_is_the_reason(tmp_path: Path, monkeypatch: pyte
     cluster = make(tmp_path)
     cluster.layout.logs.mkdir(parents=True)
     (cluster.layout.logs / "supervisor.log").write_text("unshare failed: not permitted")
-    monkeypatch.setattr(inventory, "launched", lambda _: False)
+    monkeypatch.setattr(inventory, "launched", lambda *_: None)
     problem = cluster._failure()
     assert problem is not None and "not permitted" in problem.message
 

@@ -67,7 +67,7 @@ def test_processes_are_found_by_cgroup_namespace_and_plan(proc: Proc, tmp_path: 
     proc.add("15", ["bash"])
     found = inventory.processes(layout, _record(layout), Hierarchies((tmp_path / "cpu",), False))
     assert found == {11, 12, 13}
-    assert inventory.launched(layout)
+    assert inventory.launched(layout) == 13 == inventory.launched(layout, 15)
     assert os.getpid() not in found
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -34,6 +35,13 @@ def test_a_record_survives_the_file(state: State) -> None:
     state.note_started(4.5)
     found = state.record()
     assert found is not None and found.started_seconds == 4.5 and found.namespaces == RECORD.namespaces
+
+
+def test_the_last_of_several_clusters_removes_what_the_first_had_to_make(tmp_path: Path) -> None:
+    first, second = (State(layout_in(tmp_path, name=name)) for name in ("one", "two"))
+    assert not second.neighbour_made_netns_dir()
+    first.write(replace(RECORD, made_netns_dir=True))
+    assert second.neighbour_made_netns_dir()
 
 
 def test_another_living_run_is_named(state: State) -> None:
