@@ -41,7 +41,7 @@ def distribution(tmp_path: Path) -> Distribution:
     ]
     for name, documents in (
         (app.BOOKINFO, bookinfo),
-        (app.SLEEP, [deployment(app.SLEEPER, "docker.io/curlimages/curl:8")]),
+        (app.SLEEP, [deployment(app.SLEEPER, "registry.example/curlimages/curl:8")]),
     ):
         path = tmp_path / "samples" / name
         path.parent.mkdir(parents=True)

@@ -31,8 +31,8 @@ SETTINGS = {
     ],
 }
 CONTAINERS = [
-    {"name": "prometheus-server-configmap-reload", "image": "ghcr.io/x/prometheus-config-reloader:v1"},
-    {"name": "prometheus-server", "image": "docker.io/prom/prometheus:v3"},
+    {"name": "prometheus-server-configmap-reload", "image": "registry.example/x/prometheus-config-reloader:v1"},
+    {"name": "prometheus-server", "image": "registry.example/prom/prometheus:v3"},
 ]
 
 

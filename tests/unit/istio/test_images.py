@@ -28,7 +28,7 @@ def deployment(*images: str) -> dict:
 
 def test_only_images_change():
     document = deployment(
-        "registry.example/release/examples-bookinfo-reviews-v2:1.20.3", "docker.io/prom/prometheus:v3"
+        "registry.example/release/examples-bookinfo-reviews-v2:1.20.3", "registry.example/prom/prometheus:v3"
     )
     before = copy.deepcopy(document)
     [found] = replace([document], [f"{HUB}/prometheus:b", f"{HUB}/examples-bookinfo-reviews-v2:a"])
