@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from meshlab.addons.query import PrometheusClient, Sample
@@ -183,12 +183,14 @@ def wait_for_edges(
     expected: Iterable[tuple[Key, Key]],
     *,
     timeout: float = 60,
+    explain: Callable[[], str] | None = None,
     clock: Clock | None = None,
 ) -> MetricGraph:
     """Read the graph until each expected edge was counted by both its ends, or `timeout` seconds have passed.
 
-    The load must go on meanwhile. Returns what was there at the end, to be judged: that an edge is missing is
-    a finding. Raises WaitTimeout when Prometheus did not answer then.
+    The load must go on meanwhile. explain: asked for the cause when Prometheus does not answer. Returns what
+    was there at the end, to be judged: that an edge is missing is a finding. Raises WaitTimeout when
+    Prometheus did not answer then.
     """
     wanted = set(expected)
     last: list[MetricGraph] = []
@@ -210,6 +212,7 @@ def wait_for_edges(
             describe=lambda graph: f"{len(wanted) - missing(graph)} of {len(wanted)} counted on both sides",
             timeout=timeout,
             delay=1.0,
+            explain=explain,
             clock=clock,
             remedy="look at Prometheus's pod and its log",
         )

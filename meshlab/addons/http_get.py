@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,12 +32,15 @@ class Getter:
 
     url: of the server. timeout: seconds for a whole answer, first byte to last: the library's own timeout
     starts anew with every byte, so a server that drips would never be given up. name, remedy: for errors.
-    Every method raises QueryError.
+    why: asked when there is no connection; what stands between us and the server may know the cause. Every
+    method raises QueryError.
     """
 
-    def __init__(self, url: str, *, timeout: float, name: str, remedy: str) -> None:
+    def __init__(
+        self, url: str, *, timeout: float, name: str, remedy: str, why: Callable[[], str] | None = None
+    ) -> None:
         self.url = url.rstrip("/")
-        self.name, self.remedy = name, remedy
+        self.name, self.remedy, self._why = name, remedy, why or (lambda: "")
         self._timeout = timeout
         self._local = threading.local()
 
@@ -68,8 +71,9 @@ class Getter:
             ) as response:
                 return Answer(response.status_code, self._body(response, deadline, path))
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as problem:
+            cause = self._why() or str(problem)
             raise QueryError(
-                f"{self.name} at {self.url} can't be asked for {path}: {problem}", remedy=self.remedy
+                f"{self.name} at {self.url} can't be asked for {path}: {cause}", remedy=self.remedy
             ) from problem
 
     def _body(self, response: requests.Response, deadline: float, path: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from meshlab.addons.jaeger_client import Dependency, JaegerClient
+from meshlab.addons.jaeger_client import TIMEOUT, Dependency, JaegerClient
 from meshlab.errors import KubeError
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.images import in_cluster, replace
@@ -26,6 +26,7 @@ __all__ = [
     "Dependency",
     "JaegerClient",
     "announce",
+    "client",
     "deploy",
     "manifest",
     "port_forward",
@@ -98,11 +99,18 @@ def port_forward(kube: Kube, namespace: str = SYSTEM_NAMESPACE) -> PortForward:
     return PortForward(kube, namespace=namespace, port=PORT, service=SERVICE)
 
 
-def wait_answering(client: JaegerClient, *, timeout: float, clock: Clock | None = None) -> None:
+def client(forward: PortForward, *, timeout: float = TIMEOUT) -> JaegerClient:
+    """A client behind an open port-forward, whose errors name why that leads nowhere. timeout: seconds."""
+    return JaegerClient(
+        forward.url, timeout=timeout, why=lambda: forward.last_error.message if forward.last_error else ""
+    )
+
+
+def wait_answering(asked: JaegerClient, *, timeout: float, clock: Clock | None = None) -> None:
     """Wait until Jaeger answers queries. Raises WaitTimeout."""
     wait(
-        f"Jaeger at {client.url} to answer",
-        client.services,
+        f"Jaeger at {asked.url} to answer",
+        asked.services,
         ready=lambda _: True,
         describe=lambda services: f"it knows {len(services)} services",
         timeout=timeout,

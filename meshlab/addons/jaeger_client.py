@@ -7,7 +7,7 @@ Python client of it is kept up.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -34,13 +34,13 @@ class Dependency:
 class JaegerClient:
     """Asks one Jaeger. Safe for several threads.
 
-    url: without a path, for example of a port-forward. timeout: seconds for each answer. Every method raises
-    QueryError (retryable where trying again may help).
+    url: without a path, for example of a port-forward. timeout: seconds for each answer. why: see Getter.
+    Every method raises QueryError (retryable where trying again may help).
     """
 
-    def __init__(self, url: str, *, timeout: float = TIMEOUT) -> None:
+    def __init__(self, url: str, *, timeout: float = TIMEOUT, why: Callable[[], str] | None = None) -> None:
         self.url = url.rstrip("/")
-        self._http = Getter(url, timeout=timeout, name="Jaeger", remedy=REMEDY)
+        self._http = Getter(url, timeout=timeout, name="Jaeger", remedy=REMEDY, why=why)
         self._base: str | None = None
 
     @property

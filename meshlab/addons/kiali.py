@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from meshlab.addons.kiali_client import KialiClient
+from meshlab.addons.kiali_client import TIMEOUT, KialiClient
 from meshlab.errors import IstioError
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.images import containers
@@ -21,6 +21,7 @@ from meshlab.waiting import Clock, wait
 
 __all__ = [
     "KialiClient",
+    "client",
     "deploy",
     "images",
     "manifest",
@@ -96,11 +97,18 @@ def port_forward(kube: Kube, namespace: str = SYSTEM_NAMESPACE) -> PortForward:
     return PortForward(kube, namespace=namespace, port=PORT, service=NAME)
 
 
-def wait_answering(client: KialiClient, *, timeout: float, clock: Clock | None = None) -> None:
+def client(forward: PortForward, *, timeout: float = TIMEOUT) -> KialiClient:
+    """A client behind an open port-forward, whose errors name why that leads nowhere. timeout: seconds."""
+    return KialiClient(
+        forward.url, timeout=timeout, why=lambda: forward.last_error.message if forward.last_error else ""
+    )
+
+
+def wait_answering(asked: KialiClient, *, timeout: float, clock: Clock | None = None) -> None:
     """Wait until Kiali answers. Raises WaitTimeout, or QueryError for a version that is not read here."""
     wait(
-        f"Kiali at {client.url} to answer",
-        client.version,
+        f"Kiali at {asked.url} to answer",
+        asked.version,
         ready=lambda _: True,
         timeout=timeout,
         remedy="look at the log of its pod",

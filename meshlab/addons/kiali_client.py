@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,13 +29,13 @@ APPENDERS = "deadNode,responseTime,securityPolicy"
 class KialiClient:
     """Asks one Kiali whose authentication is anonymous, as in Istio's addon.
 
-    url: without a path, for example of a port-forward. timeout: seconds for each answer. Every method raises
-    QueryError (retryable where trying again may help).
+    url: without a path, for example of a port-forward. timeout: seconds for each answer. why: see Getter.
+    Every method raises QueryError (retryable where trying again may help).
     """
 
-    def __init__(self, url: str, *, timeout: float = TIMEOUT) -> None:
+    def __init__(self, url: str, *, timeout: float = TIMEOUT, why: Callable[[], str] | None = None) -> None:
         self.url = url.rstrip("/")
-        self._http = Getter(url, timeout=timeout, name="Kiali", remedy=REMEDY)
+        self._http = Getter(url, timeout=timeout, name="Kiali", remedy=REMEDY, why=why)
         self._version = ""
 
     @property
