@@ -66,7 +66,7 @@ class Scraped:
     """What Prometheus had scraped of the same counters, after two scrapes in a row agreed: (reporter,
     code) → value.
 
-    falls: counters that fell between the two snapshots, as its scrapes tell: the window is void.
+    falls: counters that fell or vanished between the two snapshots, as its scrapes tell: the window is void.
     """
 
     totals: Mapping[tuple[str, str], float]
@@ -199,23 +199,38 @@ def take_scraped(
             raise
     if before is None:
         return last[-1]
-    window = after.taken - before.taken + timeout
-    series = [s for each in _selectors(namespace) for s in client.range_samples(each, window)]
-    return replace(last[-1], falls=tuple(_falls(series, after, since - (after.taken - before.taken))))
+    return replace(last[-1], falls=_falls(client, after, namespace, since - (after.taken - before.taken)))
 
 
-def _falls(series: Sequence[RangeSamples], after: Snapshot, since: float) -> list[str]:
+def _falls(client: PrometheusClient, after: Snapshot, namespace: str, since: float) -> tuple[str, ...]:
+    """Counters that fell since then, or were missing from a scrape of their pod after they had been there."""
+    at = client.query("time()")[0].value
+    window = at - since
+    scrapes: dict[tuple[str | None, ...], list[float]] = {
+        _target(s): [when for when, value in s.points if value == 1]
+        for s in client.range_samples(f'up{{namespace="{namespace}"}}', window, at=at)
+    }
     found = []
-    for each in series:
-        values = [value for when, value in each.points if when >= since]
-        for earlier, later in pairwise(values):
-            if later < earlier and each.labels.get("pod") in after.pods:
-                labels = each.labels
-                what = (
-                    f"{labels['pod']}, {labels.get('reporter')} reporter, code {labels.get('response_code')}"
-                )
-                found.append(f"a counter ({what}) fell from {earlier:.0f} to {later:.0f} in between")
-    return found
+    for series in (s for each in _selectors(namespace) for s in client.range_samples(each, window, at=at)):
+        labels, times = series.labels, {when for when, _ in series.points}
+        what = f"{labels.get('pod')}, {labels.get('reporter')} reporter, code {labels.get('response_code')}"
+        if labels.get("pod") not in after.pods or not times:
+            continue
+        found += [
+            f"a counter ({what}) fell from {earlier:.0f} to {later:.0f} in between"
+            for (_, earlier), (_, later) in pairwise(series.points)
+            if later < earlier
+        ]
+        missed = [
+            when for when in scrapes.get(_target(series), []) if when > min(times) and when not in times
+        ]
+        if missed:
+            found.append(f"a counter ({what}) was gone in {len(missed)} scrapes")
+    return tuple(found)
+
+
+def _target(series: RangeSamples) -> tuple[str | None, ...]:
+    return tuple(series.labels.get(label) for label in ("job", "instance", "pod"))
 
 
 def _selectors(namespace: str) -> tuple[str, str]:

@@ -150,3 +150,13 @@ def test_a_counter_that_fell_and_rose_again_is_told() -> None:
     assert fall == "a counter (productpage-1, destination reporter, code 200) fell from 30 to 15 in between"
     late = Snapshot(16.0, {}, (), ())  # the fall was before the window
     assert take_scraped(prometheus, after, "default", before=late, timeout=12, clock=clock).falls == ()
+
+
+def test_a_counter_that_vanished_and_was_born_again_is_told() -> None:
+    clock = FakeClock(start=31.0)
+    prometheus = FakePrometheus(clock)
+    prometheus.add(1.0, __name__="up", pod="sleep-1", namespace="default")
+    prometheus.add(lambda t: None if 12 < t < 22 else 1.0, **sample("source").labels, pod="sleep-1")
+    before, after = Snapshot(0.0, {}, (), ()), Snapshot(26.0, {"sleep-1": "a"}, (), ())
+    found = take_scraped(prometheus, after, "default", before=before, timeout=12, clock=clock)
+    assert found.falls == ("a counter (sleep-1, source reporter, code 200) was gone in 2 scrapes",)
