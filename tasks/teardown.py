@@ -101,5 +101,5 @@ def remove(run: RunRef, config: LabConfig, made: Made, stopped: int | None) -> N
 
 def attempt(task: Task[P, R], *args: P.args, **kwargs: P.kwargs) -> R | None:
     """Run a task; None when it failed. Its failure is in the journal, and what comes after it is still tried."""
-    state = task(*args, return_state=True, **kwargs)  # type: ignore[call-overload]
+    state = task(*args, return_state=True, **kwargs)
     return state.result() if state.is_completed() else None

@@ -61,7 +61,7 @@ def stop_load(run: RunRef, load: PrefectFuture[TrafficResult], pace: Pace) -> Tr
 def halt_load(run: RunRef, *loads: PrefectFuture[TrafficResult]) -> None:
     """End every loop of the run at once and wait for its thread: nothing may send while the cluster is taken down."""
     for pace in ("fast", "gentle"):
-        brake = _brakes[run.run_id, pace]  # type: ignore[index]
+        brake = _brakes[run.run_id, pace]
         brake.now.set()
         brake.enough.set()
     for load in loads:
