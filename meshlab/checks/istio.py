@@ -208,7 +208,7 @@ def proxies_synced(statuses: Sequence[ProxyStatus], expected_proxies: Iterable[s
             "proxy": status.name,
             "version": status.version,
             **{name: status.types.get(name, "") for name in types},
-            "rejected": "; ".join(f"{kind}: {text}" for kind, text in sorted(status.errors.items())),
+            "rejected": "; ".join(f"{kind}: {_line(text)}" for kind, text in sorted(status.errors.items())),
         }
         for status in statuses
     ]
@@ -235,7 +235,7 @@ def proxies_synced(statuses: Sequence[ProxyStatus], expected_proxies: Iterable[s
 
 
 def _not_synced(status: ProxyStatus) -> list[str]:
-    found = [f"{status.name} rejected {kind}: {text}" for kind, text in sorted(status.errors.items())]
+    found = [f"{status.name} rejected {kind}: {_line(text)}" for kind, text in sorted(status.errors.items())]
     for kind in sorted({*status.types, *NEEDED_TYPES} - set(status.errors)):
         state = status.types.get(kind, "NOT SENT")
         if state != "SYNCED" and (state != "NOT SENT" or kind in NEEDED_TYPES):
@@ -246,6 +246,10 @@ def _not_synced(status: ProxyStatus) -> list[str]:
 def expected_proxies(pods: Iterable[PodSummary]) -> tuple[str, ...]:
     """`pod.namespace` of every living pod that runs a proxy: sidecars and gateways."""
     return tuple(f"{pod.name}.{pod.namespace}" for pod in pods if has_sidecar(pod) and not pod.deleting)
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _unsupported(plane: str, proxy: str) -> str:

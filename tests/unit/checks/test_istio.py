@@ -205,7 +205,7 @@ def test_every_proxy_is_synced() -> None:
         ([proxy("a"), proxy("b", {**SYNCED, "LDS": "NOT SENT"})], "b.default: LDS is NOT SENT"),
         ([proxy("a"), proxy("b", {"CDS": "SYNCED"})], "b.default: LDS is NOT SENT"),
         (
-            [proxy("a"), proxy("b", {**SYNCED, "LDS": "ERROR"}, {"LDS": "Didn't find istio.alpn"})],
+            [proxy("a"), proxy("b", {**SYNCED, "LDS": "ERROR"}, {"LDS": "Didn't find\nistio.alpn\n"})],
             "b.default rejected LDS: Didn't find istio.alpn",
         ),
     ],
