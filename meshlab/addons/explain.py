@@ -15,6 +15,7 @@ from meshlab.addons.query import PrometheusClient
 SELECTOR = re.compile(r'(?P<name>[a-zA-Z_:][\w:]*)?\s*\{(?P<matchers>(?:[^{}"]|"(?:[^"\\]|\\.)*")*)\}')
 MATCHER = re.compile(r'(?P<label>[a-zA-Z_]\w*)\s*(?P<op>=~|!~|!=|=)\s*"(?P<value>(?:[^"\\]|\\.)*)"')
 BARE_NAME = re.compile(r"^\s*(?P<name>[a-zA-Z_:][\w:]*)\s*(?:\[[^\]]*\])?\s*$")
+GROUPING = re.compile(r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)")  # no metric in it
 CALLED_NAME = re.compile(r"(?P<name>[a-zA-Z_:][\w:]*)\s*(?:\[|\)|$)")
 
 
@@ -96,7 +97,7 @@ def first_selector(promql: str) -> Selector:
     """The first selector of a PromQL expression; a condition on __name__ becomes the metric's name."""
     found = SELECTOR.search(promql)
     if found is None:
-        bare = BARE_NAME.match(promql) or CALLED_NAME.search(promql)
+        bare = BARE_NAME.match(promql) or CALLED_NAME.search(GROUPING.sub("", promql))
         return Selector(bare["name"] if bare else "")
     matchers = tuple(
         Matcher(each["label"], each["op"], re.sub(r"\\(.)", r"\1", each["value"]))

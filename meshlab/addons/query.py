@@ -30,9 +30,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class RangeSamples:
-    """The raw samples of one series in a window. points: (time in seconds since the epoch, value), oldest
-    first.
-    """
+    """Samples of one series over time. points: (time in seconds since the epoch, value), oldest first."""
 
     labels: Mapping[str, str]
     points: tuple[tuple[float, float], ...]
@@ -95,6 +93,19 @@ class PrometheusClient:
         return self._ask(
             promql, lambda api: [_range(each) for each in api.custom_query(promql, params=_at(at))]
         )
+
+    def query_range(self, promql: str, start: float, end: float, step: float) -> list[RangeSamples]:
+        """A query's value at start, start + step, … up to end: what a chart shows. All in seconds; start and
+        end since the epoch.
+        """
+        first, last = (datetime.fromtimestamp(moment, UTC) for moment in (start, end))
+        result = self._ask(promql, lambda api: api.custom_query_range(promql, first, last, f"{step:g}"))
+        return [
+            RangeSamples(
+                each["metric"], tuple((float(when), float(value)) for when, value in each.get("values", ()))
+            )
+            for each in result
+        ]
 
     def targets(self) -> list[Target]:
         """Every active target, sorted by job and instance."""

@@ -24,7 +24,7 @@ ECHOED = "echo"  # the status of a TCP payload that came back
 TCP = "telnet://"  # scheme of a URL that is asked for an echo over TCP
 # Istio's TLS detection on a PERMISSIVE port waits for 5 bytes.
 PAYLOAD = "hello mesh"
-ECHO_SECONDS = 0.4  # that a TCP connection is kept: curl, which has no end of input, hangs up after it
+ECHO_SECONDS = 1.0  # that a TCP connection is kept: curl, which has no end of input, hangs up after it
 
 # A connection of the TCP loop: curl's exit code 28 (it hung up when the time was over) is as it should be
 # when the payload came back.
@@ -39,7 +39,8 @@ ECHO = r"""said=$(printf '%s\n' @PAYLOAD@ |
 # A word or the end of the standard input ends the loop after the request that is under way: a reader in
 # the background sends TERM to the shell alone, whose trap runs when curl is done. So the loop also ends
 # when the connection is cut because the program at its other end was killed. Output goes to a pipe nobody
-# reads then: SIGPIPE ends the shell.
+# reads then: SIGPIPE ends the shell. The trap ends a pause itself, since the word may come between the
+# look at `stop` and the wait.
 LOOP = r"""
 command -v curl >/dev/null || { echo "X there is no curl in this container"; exit 127; }
 old=""
@@ -63,7 +64,7 @@ done
 stop=0
 n=0
 nap=
-trap 'stop=1' TERM
+trap 'stop=1; [ -z "$nap" ] || kill "$nap" 2>/dev/null' TERM
 exec 3<&0 </dev/null
 { read -r _ <&3; kill -TERM $$; } >/dev/null 2>&1 &
 reader=$!
@@ -81,7 +82,10 @@ while [ "$stop" -eq 0 ]; do
   set -- "$@" "$pause"
   sleep "$pause" >/dev/null 2>&1 &
   nap=$!
-  wait "$nap"
+  if [ "$stop" -eq 0 ]; then
+    wait "$nap"
+    [ "$stop" -eq 0 ] && nap=
+  fi
 done
 kill $nap "$reader" 2>/dev/null
 wait
