@@ -12,6 +12,7 @@ from meshlab.waiting import Clock, wait
 
 Inventory = Mapping[str, Sequence[str]]  # kind → names of the things of that kind that exist
 IN_A_ROW = 3
+LISTED = 40  # names of one kind that the evidence holds; the counts are of all
 
 
 def uninstall_nothing_left(
@@ -144,9 +145,9 @@ def _counts(inventory: Inventory) -> dict[str, int]:
 
 
 def _table(stages: Sequence[tuple[str, Inventory]]) -> Table:
-    return [
-        {"stage": stage, "kind": kind, "name": name}
-        for stage, inventory in stages
-        for kind, names in inventory.items()
-        for name in names
-    ]
+    rows: Table = []
+    for stage, inventory in stages:
+        for kind, names in inventory.items():
+            shown = list(names[:LISTED]) + [f"… and {len(names) - LISTED} more"] * (len(names) > LISTED)
+            rows += [{"stage": stage, "kind": kind, "name": name} for name in shown]
+    return rows

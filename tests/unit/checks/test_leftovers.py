@@ -73,3 +73,11 @@ def test_a_cluster_that_stops_answering_gives_no_verdict_about_it() -> None:
         clock=FakeClock(),
     )
     assert result.verdict is Verdict.INFRA_ERROR
+
+
+def test_the_evidence_holds_some_names_of_each_kind_and_all_counts() -> None:
+    many = {"cgroups": tuple(f"c{n}" for n in range(569))}
+    result = teardown_nothing_left(many, Inventories({"cgroups": ()}), clock=FakeClock())
+    assert result.evidence["before"] == {"cgroups": 569}
+    assert len(result.evidence["inventory"]) == 41
+    assert result.evidence["inventory"][-1]["name"] == "… and 529 more"
