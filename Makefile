@@ -23,6 +23,7 @@ status: setup ## what exists of the local cluster
 	$(PY) -m meshlab.clusters.local status $(ARGS)
 
 test: setup ## every test, the live ones on the local cluster included
+	@sh deployments/setup-debian.sh tests/debian-packages.txt
 	$(PY) -m pytest $(ARGS)
 
 test-unit: $(VENV)/.installed ## the quick tests, no cluster

@@ -78,12 +78,15 @@ def picture(root: ET.Element, alt: str, width: float, height: float) -> Picture:
 
 def standalone(drawn: Picture) -> str:
     """The drawing as a file of its own: with its colours for light and dark, its font and a background."""
-    head, body = drawn.svg.split(">", 1)
-    style = (
+    root = ET.fromstring(drawn.svg)
+    root.set("xmlns", NAMESPACE)
+    style = ET.Element("style")
+    style.text = (
         f"svg{{{variables(LIGHT)};background:var(--panel);font-family:system-ui,sans-serif;color:var(--ink)}}"
         f"@media(prefers-color-scheme:dark){{svg{{{variables(DARK)}}}}}"
     )
-    return f'{head} xmlns="{NAMESPACE}"><style>{style}</style>{body}\n'
+    root.insert(0, style)
+    return ET.tostring(root, encoding="unicode") + "\n"
 
 
 def compact(svg: str) -> ET.Element:
