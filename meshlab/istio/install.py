@@ -17,12 +17,11 @@ from typing import Any
 from meshlab import manifests
 from meshlab.errors import IstioError, MeshlabError
 from meshlab.istio import operator_file, overlay, profiles
-from meshlab.istio.control_plane import control_planes, deployments, label_namespace
+from meshlab.istio.control_plane import control_planes, deployments
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.images import from_cluster, hub_and_tag
 from meshlab.istio.istioctl import Istioctl
 from meshlab.istio.operator_file import API_VERSION, KIND, SYSTEM_NAMESPACE
-from meshlab.istio.uninstall import uninstall
 from meshlab.kube.apply import apply
 from meshlab.kube.client import Kube
 from meshlab.kube.diagnosis import explain
@@ -30,8 +29,6 @@ from meshlab.kube.rollout import CauseWatch, wait_deployments
 from meshlab.progress import Progress, Update, silent
 from meshlab.settings import LabConfig
 from meshlab.waiting import Clock, SystemClock, wait
-
-__all__ = ["InstallResult", "install", "label_namespace", "operator_document", "uninstall"]
 
 log = logging.getLogger(__name__)
 GRACE = 60.0  # seconds that istioctl gets to end by itself, past the timeout that it was given
