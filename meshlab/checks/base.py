@@ -45,6 +45,10 @@ _SPECS = (
     CheckSpec(
         "prometheus.reconcile", "Requests counted are the requests sent, by reporter and response code"
     ),
+    CheckSpec("grafana.mesh", "Every query of Istio's mesh dashboard"),
+    CheckSpec("grafana.service", "Every query of Istio's service dashboard, for productpage"),
+    CheckSpec("grafana.workload", "Every query of Istio's workload dashboard, for reviews-v3"),
+    CheckSpec("grafana.all-panels", "Every query of every dashboard that Istio ships"),
     CheckSpec("jaeger.productpage-traces", "Traces of productpage reach details, reviews and ratings"),
     CheckSpec("kiali.graph", "Kiali's graph of the namespace shows the application"),
     CheckSpec("graph.edges", "The service graph has exactly the application's edges"),

@@ -1,1 +1,3 @@
-"""The Grafana dashboards that Istio ships: read from its addon, their queries executed and each answer classified."""
+"""The Grafana dashboards that Istio ships: read from its addon, their queries executed and each answer
+classified.
+"""

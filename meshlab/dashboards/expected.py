@@ -1,7 +1,7 @@
 """Which queries of the dashboards may find nothing, why, and how a run proves that the reason holds.
 
-One list for each distribution, in YAML beside this file. A query is named by dashboard, panel, refId and a digest of
-its expression, so that a new or changed query is never taken for a known one.
+One list for each distribution, in YAML beside this file. A query is named by dashboard, panel, refId and a
+digest of its expression, so that a new or changed query is never taken for a known one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Kind = Literal["embedded", "release"]
 
 @dataclass(frozen=True)
 class Choice:
-    """What a reader picks at a dashboard's head: variable → value. name: for the evidence, "" for no choice."""
+    """What a reader picks at a dashboard's head: variable → value. name: for the evidence, "" for none."""
 
     name: str
     variables: Mapping[str, str]
@@ -29,8 +29,10 @@ class Choice:
 
 @dataclass(frozen=True)
 class Precondition:
-    """Why queries are empty. absent: a query that must find nothing while it holds. control: one that must find
-    something at the same time, so that nothing found means something. Both may use the dashboard's variables."""
+    """Why queries are empty. absent: a query that must find nothing while it holds. control: one that must
+    find something at the same time, so that nothing found means something. Both may use the dashboard's
+    variables.
+    """
 
     name: str
     why: str
@@ -42,8 +44,8 @@ class Precondition:
 class Expectation:
     """One query that finds nothing while its precondition holds.
 
-    choice: the one that it is about, "" for every one. filled_by: the choice under which the same query must have
-    data, "" for none. optional: data is no contradiction (a metric that some platforms have).
+    choice: the one that it is about, "" for every one. filled_by: the choice under which the same query must
+    have data, "" for none. optional: data is no contradiction (a metric that some platforms have).
     """
 
     dashboard: str
@@ -88,14 +90,14 @@ class Expectations:
             for panel, target in dashboard.targets()
         }
         return [
-            each
-            for each in self.entries
-            if (each.dashboard, each.panel, each.ref, each.digest) not in there
+            each for each in self.entries if (each.dashboard, each.panel, each.ref, each.digest) not in there
         ]
 
 
 def read_expectations(kind: Kind, namespace: str) -> Expectations:
-    """The list of a distribution and the choices, for an app in `namespace`. Raises IstioError for a bad file."""
+    """The list of a distribution and the choices, for an app in `namespace`. Raises IstioError for a bad
+    file.
+    """
     try:
         document = _yaml(f"expected-{kind}.yaml")
         reasons = {name: Precondition(name, **each) for name, each in document["preconditions"].items()}
@@ -114,9 +116,7 @@ def read_expectations(kind: Kind, namespace: str) -> Expectations:
             for panel, ref, digest in _queries(group["queries"])
         )
         choices = {
-            title: tuple(
-                Choice(each["name"], _filled(each["variables"], namespace)) for each in listed
-            )
+            title: tuple(Choice(each["name"], _filled(each["variables"], namespace)) for each in listed)
             for title, listed in _yaml("choices.yaml").items()
         }
     except (KeyError, TypeError, ValueError, yaml.YAMLError) as problem:
@@ -132,7 +132,7 @@ def _yaml(name: str) -> Any:
 
 
 def _queries(panels: Mapping[str, Mapping[str, str]]) -> list[tuple[int, str, str]]:
-    """`"<panel id> <title>": {refId: digest}` → (panel id, refId, digest). The title is there for the reader."""
+    """`"<panel id> <title>": {refId: digest}` → (panel id, refId, digest). The title is for the reader."""
     return [
         (int(str(panel).split()[0]), str(ref), str(digest))
         for panel, targets in panels.items()

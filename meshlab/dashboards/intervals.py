@@ -18,16 +18,17 @@ SAFE_POINTS = 11_000  # Prometheus refuses more for one series
 SCREEN = 1440  # CSS pixels that the 24 columns of a dashboard are taken to have
 # (below so many seconds, becomes so many): Grafana's round steps.
 ROUND = (
-    (0.01, 0.001), (0.015, 0.01), (0.035, 0.02), (0.075, 0.05), (0.15, 0.1), (0.35, 0.2), (0.75, 0.5), (1.5, 1),
-    (3.5, 2), (7.5, 5), (12.5, 10), (17.5, 15), (25, 20), (45, 30), (90, 60), (210, 120), (450, 300), (750, 600),
-    (1050, 900), (1500, 1200), (2700, 1800), (5400, 3600), (9000, 7200), (16200, 10800), (32400, 21600),
-    (86400, 43200), (604800, 86400), (1814400, 604800), (3628800, 2592000),
+    (0.01, 0.001), (0.015, 0.01), (0.035, 0.02), (0.075, 0.05), (0.15, 0.1), (0.35, 0.2), (0.75, 0.5),
+    (1.5, 1), (3.5, 2), (7.5, 5), (12.5, 10), (17.5, 15), (25, 20), (45, 30), (90, 60), (210, 120),
+    (450, 300), (750, 600), (1050, 900), (1500, 1200), (2700, 1800), (5400, 3600), (9000, 7200),
+    (16200, 10800), (32400, 21600), (86400, 43200), (604800, 86400), (1814400, 604800), (3628800, 2592000),
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Intervals:
-    """Of one query. step: between its points. interval: `$__interval`. rate: `$__rate_interval`. All in seconds.
+    """Of one query. step: between its points. interval: `$__interval`. rate: `$__rate_interval`. All in
+    seconds.
 
     range_seconds: `$__range`. points: how many a series may have.
     """

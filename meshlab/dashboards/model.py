@@ -1,4 +1,6 @@
-"""What a dashboard's JSON says, as values. Grafana's names for things are kept where they mean something here."""
+"""What a dashboard's JSON says, as values. Grafana's names for things are kept where they mean something
+here.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +13,9 @@ from dataclasses import dataclass, field
 class Target:
     """One query of a panel.
 
-    ref: its refId, unique in the panel. expr: PromQL with template variables. instant: one value for each series
-    instead of values over time. interval: its own least step (`15s`), "" for the panel's. factor: multiplies the
-    step. hidden: kept in the panel but not shown.
+    ref: its refId, unique in the panel. expr: PromQL with template variables. instant: one value for each
+    series instead of values over time. interval: its own least step (`15s`), "" for the panel's. factor:
+    multiplies the step. hidden: kept in the panel but not shown.
     """
 
     ref: str
@@ -35,11 +37,11 @@ class Target:
 class Panel:
     """One panel; a row is a panel without queries. id: unique in the dashboard.
 
-    kind: Grafana's type (timeseries, stat, table, heatmap, row, text, …). unit: Grafana's id for it. grid: x, y,
-    width and height on 24 columns. interval: least step, "" for the datasource's. points: the most that a query
-    should return, 0 for as many as the panel has pixels. reduce: how a stat makes one number of a series.
-    names, units: a table's columns → title and unit. hidden: its columns that are not shown. row: title of the
-    row that it stands under.
+    kind: Grafana's type (timeseries, stat, table, heatmap, row, text, …). unit: Grafana's id for it. grid: x,
+    y, width and height on 24 columns. interval: least step, "" for the datasource's. points: the most that a
+    query should return, 0 for as many as the panel has pixels. reduce: how a stat makes one number of a
+    series. names, units: a table's columns → title and unit. hidden: its columns that are not shown. row:
+    title of the row that it stands under.
     """
 
     id: int
@@ -64,9 +66,9 @@ class Panel:
 class Variable:
     """A template variable. kind: query, custom, constant, textbox, interval, datasource or adhoc.
 
-    query: what gives its values. regex: picks them out of the answer, `/…/` or "". sort: Grafana's number of an
-    order. current: what was saved with the dashboard, empty where nothing was. all_value: what "All" stands for,
-    "" for the values themselves.
+    query: what gives its values. regex: picks them out of the answer, `/…/` or "". sort: Grafana's number of
+    an order. current: what was saved with the dashboard, empty where nothing was. all_value: what "All"
+    stands for, "" for the values themselves.
     """
 
     name: str
@@ -82,7 +84,7 @@ class Variable:
 
 @dataclass(frozen=True)
 class Dashboard:
-    """A dashboard. uid: "" where the JSON has none (Grafana makes one up). seconds: the range it opens with."""
+    """A dashboard. uid: "" where the JSON has none (Grafana makes one up). seconds: the range shown first."""
 
     title: str
     uid: str

@@ -1,5 +1,5 @@
-"""Proves that a query is empty for the reason that the list gives: by a query that must find nothing, and a control
-that must find something."""
+"""Proves that a query is empty for the reason that the list gives: by a query that must find nothing, and a
+control that must find something."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from meshlab.dashboards.templating import Value, interpolate
 
 @dataclass(frozen=True)
 class Proof:
-    """absent, control: the queries as they were asked. found: series of the first; controls: of the second."""
+    """absent, control: the queries as they were asked. found, controls: series of the two."""
 
     precondition: str
     absent: str
@@ -30,7 +30,9 @@ class Proof:
     def text(self) -> str:
         """What was seen."""
         if self.found:
-            return f"the precondition {self.precondition} does not hold: {self.absent} finds {self.found} series"
+            return (
+                f"the precondition {self.precondition} does not hold: {self.absent} finds {self.found} series"
+            )
         if not self.controls:
             return f"the precondition {self.precondition} is not proven: {self.control} finds nothing, either"
         return f"{self.absent} finds nothing, {self.control} finds {self.controls} series"

@@ -1,4 +1,4 @@
-"""Reads the dashboards from the addon manifest of the Istio distribution in use, never from copies of ours."""
+"""Reads the dashboards from the addon manifest of the Istio distribution in use, never from copies."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ REMEDY = "this release's Grafana addon is different; compare it with meshlab/das
 def read_dashboards(samples: Path) -> tuple[Dashboard, ...]:
     """Every dashboard of samples/addons/grafana.yaml, in the order of the manifest.
 
-    Raises InputError for a manifest that can't be read, IstioError when it has no dashboard or one that is none.
+    Raises InputError for a manifest that can't be read, IstioError when it has no dashboard or one that is
+    none.
     """
     found = []
     for name, text in _files(samples):
@@ -103,7 +104,7 @@ def _panel(document: Mapping[str, Any], row: str) -> Panel:
 
 
 def _targets(documents: Sequence[Mapping[str, Any]]) -> tuple[Target, ...]:
-    """The queries; rows carry empty ones. A missing refId becomes the first free letter, as Grafana does it."""
+    """The queries; rows carry empty ones. A missing refId becomes the first free letter, as in Grafana."""
     taken = {each.get("refId") for each in documents}
     free = (letter for letter in map(chr, range(ord("A"), ord("Z") + 1)) if letter not in taken)
     return tuple(

@@ -31,8 +31,8 @@ class Line:
 
 @dataclass(frozen=True)
 class Query:
-    """One query to execute. expr: template variables resolved, interval variables left. end: seconds since the
-    epoch."""
+    """One query to execute. expr: template variables resolved, interval variables left. end: seconds since
+    the epoch."""
 
     target: Target
     expr: str

@@ -18,7 +18,7 @@ SPECIAL = re.compile(r"[$^*{}\[\]'+?.()|]")
 
 @dataclass(frozen=True)
 class Value:
-    """What a variable stands for. chosen: the values. every: "All" was chosen. options: all that there are."""
+    """What a variable stands for. chosen: the values. every: "All" was chosen. options: all there are."""
 
     variable: Variable
     chosen: tuple[str, ...]

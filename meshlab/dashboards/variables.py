@@ -1,4 +1,6 @@
-"""Gives template variables their values: from what Prometheus has, in the order in which they need each other."""
+"""Gives template variables their values: from what Prometheus has, in the order in which they need each
+other.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ NOT_ASKED = ("datasource", "adhoc")  # they name where a query goes, or add filt
 
 
 def resolve(dashboard: Dashboard, source: Source, chosen: Mapping[str, str]) -> dict[str, Value]:
-    """Each variable's value: the chosen one, else the saved one if it is (still) an option, else the first option.
+    """Each variable's value: the chosen one, else the saved one if it is (still) an option, else the first
+    option.
 
     chosen: variable → value, as a reader picks it from the list. Raises QueryError (retryable) when a chosen
     value is not among the options yet or the source can't be asked, IstioError for a variable of an unknown
@@ -91,7 +94,9 @@ def _picked_out(texts: Sequence[str], regex: str) -> list[str]:
 
 
 def _sorted(options: list[str], order: int) -> list[str]:
-    """Grafana's orders: 0 none, then pairs of ascending and descending: by text, by number, by text without case."""
+    """Grafana's orders: 0 none, then pairs of ascending and descending: by text, by number, by text without
+    case.
+    """
     if order in (3, 4):
         return sorted(options, key=_number, reverse=order == 4)
     if order in (1, 2, 5, 6):

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
-from meshlab.app import PAGE_PATH, PORT, PRODUCTPAGE, SLEEPER
+from meshlab.app import PAGE_PATH, PORT, PRODUCTPAGE, REVIEWS_V3, SLEEPER
 from meshlab.errors import MeshlabError
 from meshlab.kube.client import Kube
 from meshlab.settings import LabConfig
@@ -70,13 +70,15 @@ def streams(config: LabConfig) -> tuple[Stream, ...]:
     """The streams of a run; the one through the ingress gateway only where its route could be made."""
     namespace = config.namespace
     page = f"http://{PRODUCTPAGE.app}.{namespace}:{PORT}{PAGE_PATH}"
+    reviews = f"http://{REVIEWS_V3.app}.{namespace}:{PORT}/reviews/0"  # one of its three versions answers
     echo = f"{TCP}{TCP_ECHO.name}.{namespace}:{TCP_ECHO.port}"
     # Prometheus has no sidecar: the one HTTP server that is there in every lab and that a sidecar calls in
     # plaintext.
     outside = f"http://prometheus.{config.prometheus.namespace}:9090/-/ready"
     through = (Stream("http-ingress", CALLER.selector, INGRESS_URL),) if config.scope == "mesh" else ()
     return (
-        Stream("http-plaintext-in", CALLER.selector, page),
+        Stream("http-plaintext-page", CALLER.selector, page),
+        Stream("http-plaintext-reviews", CALLER.selector, reviews),
         Stream("http-plaintext-out", SLEEPER.selector, outside),
         Stream("tcp-mtls", SLEEPER.selector, echo),
         Stream("tcp-plaintext", CALLER.selector, echo),
