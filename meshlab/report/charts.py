@@ -6,6 +6,7 @@ Drawn by Vega-Lite through vl-convert, which needs no browser and no network (do
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -65,7 +66,7 @@ def line_chart(
     budget = _POINTS
     while True:
         buckets = max(1, min(width, budget // (2 * len(drawn))))
-        lines = [thin(with_gaps(one.points), buckets) for one in drawn]
+        lines = [thin(with_gaps(_finite(one.points)), buckets) for one in drawn]
         root = compact(vl_convert.vegalite_to_svg(_spec(lines, scale, width, height)))
         chart = picture(
             root, _alt(title, drawn, unit), float(root.get("width", width)), float(root.get("height", height))
@@ -75,6 +76,10 @@ def line_chart(
         budget //= 2
     legend = tuple(_entry(index, one, unit) for index, one in enumerate(drawn))
     return Chart(chart, legend, len(filled) - len(drawn))
+
+
+def _finite(points: Sequence[Point]) -> list[Point]:
+    return [(time, value if value is not None and math.isfinite(value) else None) for time, value in points]
 
 
 def _spec(lines: Sequence[Sequence[Point]], scale: Scale, width: int, height: int) -> dict[str, Any]:

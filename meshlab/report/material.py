@@ -6,6 +6,7 @@ knows where a value came from (Grafana, Prometheus, Jaeger, Kiali) or how it is 
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,14 +20,14 @@ Classification = Literal["data", "expected-empty", "unexpected-empty", "error"]
 
 @dataclass(frozen=True)
 class Series:
-    """One line of a chart. points: in order of time."""
+    """One line of a chart. points: in order of time; what is no finite number counts as a gap."""
 
     name: str
     points: tuple[Point, ...]
 
     def values(self) -> list[float]:
         """The values without the gaps."""
-        return [value for _, value in self.points if value is not None]
+        return [value for _, value in self.points if value is not None and math.isfinite(value)]
 
 
 @dataclass(frozen=True)

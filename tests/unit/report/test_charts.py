@@ -20,7 +20,7 @@ def test_a_chart_has_lines_axes_in_its_unit_and_words_for_those_who_cannot_see_i
 
 def test_no_value_is_no_chart() -> None:
     assert line_chart("x", []) is None
-    assert line_chart("x", [Series("a", ()), Series("b", ((1.0, None),))]) is None
+    assert line_chart("x", [Series("a", ()), Series("b", ((1.0, None), (2.0, float("nan"))))]) is None
 
 
 def test_many_lines_of_many_points_stay_within_the_limit_and_keep_the_highest() -> None:
@@ -37,6 +37,8 @@ def test_all_zero_one_point_negative_and_broken_lines_are_drawn() -> None:
     zero = line_chart("zero", [Series("a", tuple((BEGIN + n, 0.0) for n in range(9)))], "reqps")
     one = line_chart("one", [Series("a", ((BEGIN, 3.0),))])
     negative = line_chart("negative", [Series("a", wave(-5.0))])
+    odd = line_chart("odd", [Series("a", ((BEGIN, float("inf")), (BEGIN + 5, 1.0), (BEGIN + 10, 2.0)))])
+    assert odd is not None and odd.legend[0].peak == "2"
     broken = line_chart("broken", [Series("a", (*wave(points=5), (BEGIN + 300, 2.0), (BEGIN + 305, 2.0)))])
     assert zero is not None and one is not None and negative is not None and broken is not None
     assert "0 req/s" in zero.picture.svg

@@ -6,6 +6,8 @@ from typing import Any
 
 import jsonschema
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from markupsafe import Markup
 
 from meshlab.report.html import MOST_BYTES, numbers, report_html, write_report
@@ -139,6 +141,57 @@ def test_what_was_planted_stands_against_what_turned_red() -> None:
     faults = page[page.index('<h2 id="faults"') : page.index('<h2 id="checks"')]
     assert 'class="ok">caught' in faults and 'class="bad">missed' in faults
     assert "red too" in faults and "red, unexpected" in faults and "wrong-port (not restored)" in faults
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+NAMES = st.sampled_from(["requests-sent", "requests-ok", "request-p99", "other"])
+RESULTS = st.fixed_dictionaries(
+    {
+        "verdict": st.sampled_from(["pass", "fail", "error"]),
+        "cluster": st.fixed_dictionaries(
+            {"provider": st.sampled_from(["gke", None]), "name": st.none() | st.text(), "nodes": st.just(0)}
+        ),
+        "distribution": st.sampled_from(["release", None]),
+        "images": st.dictionaries(
+            st.text(), st.fixed_dictionaries({"image": st.text(), "ours": st.booleans()}), max_size=3
+        ),
+        "versions": st.dictionaries(st.sampled_from(["kubernetes", "envoy", "other"]), st.text(), max_size=3)
+        | st.just({"istio": {}})
+        | st.just({"istio": {"control_plane": None, "data_plane": {}}}),
+        "checks": st.lists(
+            st.builds(
+                check,
+                st.from_regex(r"[a-z]+\.[a-z0-9-]+", fullmatch=True),
+                st.sampled_from(["pass", "fail", "skipped", "broken", "infra-error"]),
+                st.text(min_size=1).map(lambda text: f"0{text}"),
+                evidence=st.dictionaries(st.sampled_from(["query", "series", "other"]), JSON, max_size=3),
+                remedy=st.none() | st.text(),
+            ),
+            max_size=4,
+            unique_by=lambda made: made["id"],
+        ),
+        "measures": st.lists(
+            st.fixed_dictionaries(
+                {"name": NAMES, "value": st.floats(allow_nan=False, allow_infinity=False), "unit": st.text(),
+                 "labels": st.dictionaries(st.text(), st.text(), max_size=2)}
+            ),
+            max_size=4,
+        ),
+    }
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(RESULTS)
+def test_whatever_the_schema_allows_becomes_a_whole_page(values: dict[str, Any]) -> None:
+    result = {**CRASHED, **values}
+    jsonschema.validate(result, schema())
+    page = Strict(report_html(result, Drawn()))
+    assert page.headings[0] == 1
 
 
 def test_what_comes_from_outside_can_not_become_markup() -> None:
