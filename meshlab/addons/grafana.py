@@ -109,7 +109,10 @@ def port_forward(kube: Kube) -> PortForward:
 
 
 def wait_answering(client: GrafanaClient, *, timeout: float, clock: Clock | None = None) -> str:
-    """Wait until Grafana answers and has its Prometheus datasource; returns its version. Raises WaitTimeout."""
+    """Wait until Grafana answers and has its Prometheus datasource; returns its version.
+
+    Raises WaitTimeout.
+    """
 
     def look() -> str:
         version = client.version()

@@ -20,7 +20,8 @@ from meshlab.report.units import format_value
 FIRST = ("Istio Mesh Dashboard", "Istio Service Dashboard", "Istio Workload Dashboard")
 KINDS: Mapping[str, PanelKind] = {
     "timeseries": "timeseries", "graph": "timeseries", "heatmap": "timeseries", "stat": "stat",
-    "singlestat": "stat", "gauge": "gauge", "bargauge": "bargauge", "table": "table", "text": "text", "row": "row",
+    "singlestat": "stat", "gauge": "gauge", "bargauge": "bargauge", "table": "table", "text": "text",
+    "row": "row",
 }  # fmt: skip
 LEGEND = re.compile(r"\{\{\s*(.+?)\s*\}\}")
 

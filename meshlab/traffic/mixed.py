@@ -25,11 +25,15 @@ INTERVAL = 1.0  # seconds between the requests of a stream: two in each scrape o
 
 @dataclass(frozen=True)
 class Stream:
-    """One of the loops. selector: labels of the pod that sends. url: as that pod asks for it."""
+    """One of the loops. selector: labels of the pod that sends. url: as that pod asks for it.
+
+    interval: seconds between requests.
+    """
 
     name: str
     selector: str
     url: str
+    interval: float = INTERVAL
 
     @property
     def wanted(self) -> str:
@@ -78,7 +82,7 @@ def streams(config: LabConfig) -> tuple[Stream, ...]:
     through = (Stream("http-ingress", CALLER.selector, INGRESS_URL),) if config.scope == "mesh" else ()
     return (
         Stream("http-plaintext-page", CALLER.selector, page),
-        Stream("http-plaintext-reviews", CALLER.selector, reviews),
+        Stream("http-plaintext-reviews", CALLER.selector, reviews, INTERVAL / 2),
         Stream("http-plaintext-out", SLEEPER.selector, outside),
         Stream("tcp-mtls", SLEEPER.selector, echo),
         Stream("tcp-plaintext", CALLER.selector, echo),
@@ -89,16 +93,14 @@ def streams(config: LabConfig) -> tuple[Stream, ...]:
 class MixedTraffic:
     """All streams at once, each a `RequestLoop`. A context manager that starts and drains; used once.
 
-    interval: seconds between the requests of each stream.
+    Raises KubeError (retryable) when a pod that sends is not Ready.
     """
 
-    def __init__(
-        self, kube: Kube, namespace: str, wanted: Sequence[Stream], *, interval: float = INTERVAL
-    ) -> None:
+    def __init__(self, kube: Kube, namespace: str, wanted: Sequence[Stream]) -> None:
         self._streams = {stream.name: stream for stream in wanted}
         sources = {each.selector: find_source(kube, namespace, each.selector) for each in wanted}
         self._loops = {
-            stream.name: RequestLoop(kube, sources[stream.selector], stream.url, interval=interval)
+            stream.name: RequestLoop(kube, sources[stream.selector], stream.url, interval=stream.interval)
             for stream in wanted
         }
 
