@@ -98,20 +98,32 @@ def numbers(result: Mapping[str, Any]) -> list[Number]:
     slowest = max(_named(result, "request-p99"), key=lambda measure: measure["value"], default=None)
     proxies = result["versions"].get("istio", {}).get("data_plane", {})
     verdicts = Counter(check["verdict"] for check in result["checks"])
-    made = sum(verdicts.values()) - verdicts["skipped"]
+    skipped = verdicts["skipped"]
+    made = sum(verdicts.values()) - skipped
     loads = len(_named(result, "requests-sent"))
     versions = ", ".join(sorted(proxies))
+    phase = ", ".join(f"{key} {value}" for key, value in slowest["labels"].items()) if slowest else ""
     return [
-        Number("Requests sent", f"{sent:,.0f}" if loads else "–", f"in {loads} phases" if loads > 1 else ""),
-        Number("Success rate", format_value(_percent(ok, sent), "percent") if sent else "–",
-               f"{ok:,.0f} answered 200" if sent else "no request was counted"),
-        Number("p99 latency", format_value(slowest["value"], slowest["unit"]) if slowest else "–",
-               " ".join(slowest["labels"].values()) if slowest else "not measured"),
-        Number("Proxies", str(sum(proxies.values())) if proxies else "–",
-               f"Istio {versions}" if versions else "not counted"),
-        Number("Checks passed", f"{verdicts['pass']} of {made}" if made else "–",
-               f"{verdicts['skipped']} skipped" if verdicts["skipped"] else "none skipped"),
-    ]  # fmt: skip
+        Number("Requests sent", f"{sent:,.0f}", f"in {loads} phases" if loads > 1 else "")
+        if loads
+        else Number("Requests sent", "–", "not counted"),
+        Number("Success rate", format_value(_percent(ok, sent), "percent"), f"{ok:,.0f} answered 200")
+        if sent
+        else Number("Success rate", "–", "no request was counted"),
+        Number("p99 latency", format_value(slowest["value"], slowest["unit"]), phase)
+        if slowest
+        else Number("p99 latency", "–", "not measured"),
+        Number("Proxies", str(sum(proxies.values())), f"Istio {versions}")
+        if proxies
+        else Number("Proxies", "–", "not counted"),
+        Number(
+            "Checks passed",
+            f"{verdicts['pass']} of {made}",
+            f"{skipped} skipped" if skipped else "none skipped",
+        )
+        if made
+        else Number("Checks passed", "–", f"{skipped} skipped" if skipped else "none made"),
+    ]
 
 
 def _page(

@@ -78,9 +78,12 @@ def matrix(
     return _part("matrix", caption, corner, columns, rows)
 
 
-def figure(picture: Picture, caption: str = "", file: str = "") -> Markup:
-    """A drawing, in a frame that scrolls where the drawing is wider. file: where it is kept on its own."""
-    return _part("figure", picture, caption, file)
+def figure(picture: Picture, caption: str = "", file: str = "", narrow: Picture | None = None) -> Markup:
+    """A drawing, in a frame that scrolls where the drawing is wider. file: where it is kept on its own.
+
+    narrow: what a telephone shows instead.
+    """
+    return _part("figure", picture, caption, file, narrow)
 
 
 def _part(macro: str, *values: Any) -> Markup:

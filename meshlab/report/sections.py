@@ -20,7 +20,7 @@ from meshlab.report.material import Dashboard, QueryChart, ReportMaterial, Servi
 from meshlab.report.rendering import FAIL, NOTE, PASS, Cell, figure, matrix, render, table
 from meshlab.report.svg import Picture
 from meshlab.report.tables import Row, step_rows, version_rows
-from meshlab.report.waterfall import draw_waterfall, span_rows
+from meshlab.report.waterfall import NARROW, draw_waterfall, span_rows
 
 Result = Mapping[str, Any]
 
@@ -150,7 +150,9 @@ def _traces(traces: Sequence[Trace], pictures: list[tuple[str, Picture]]) -> Ite
                 "drawing.html",
                 title=f"Trace {trace.trace_id}",
                 note=trace.note,
-                figure=figure(picture, caption, f"pictures/{name}") if picture else Markup(""),
+                figure=figure(picture, caption, f"pictures/{name}", draw_waterfall(trace, NARROW))
+                if picture
+                else Markup(""),
                 table=table(span_rows(trace), f"Spans of trace {trace.trace_id}", limit=200),
                 what=f"All {len(trace.spans)} spans as a table",
             )

@@ -1,7 +1,7 @@
 """SVG for the report: small, in the page's colours, with a text alternative; and the same as files.
 
-Colours are CSS variables (`--ink`, `--line`, `--s1` … `--s8`), which the page defines for light and dark and
-which a file of its own brings along.
+Colours are CSS variables (`--ink`, `--line`, `--s1` … `--s8`), which the page defines for light and
+dark and which a file of its own brings along.
 """
 
 from __future__ import annotations

@@ -11,10 +11,28 @@ from meshlab.report.svg import COLOURS, Picture, picture
 from meshlab.report.units import format_value, scale_for
 
 MOST_SPANS = 80  # rows of one picture; the table has all
-_WIDTH, _NAMES, _RIGHT = 1140.0, 480.0, 76.0  # pixels: the picture, the names' column, room for a duration
-_ROW, _TOP, _BAR, _INDENT = 24, 26, 12, 14
-_NAME_CHARACTERS = 64  # that fit into the names' column, indents counted as two
-_TICKS = 4
+_TOP, _INDENT, _RIGHT = 26, 14, 76  # pixels: the axis, a level of the tree, room for a duration
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A form of the picture, in pixels. names: width of the names' column, 0 where they stand above the bars.
+
+    text, bar: the baseline of a row's name and the top of its bar. room: characters of a name, an indent
+    counted as two. ticks: parts of the axis.
+    """
+
+    width: float
+    names: float
+    row: int
+    text: int
+    bar: int
+    room: int
+    ticks: int
+
+
+WIDE = Frame(width=1140, names=480, row=24, text=16, bar=6, room=64, ticks=4)
+NARROW = Frame(width=340, names=4, row=36, text=12, bar=18, room=50, ticks=2)
 
 
 @dataclass(frozen=True)
@@ -72,65 +90,74 @@ def span_rows(trace: Trace) -> list[Row]:
     ]
 
 
-def draw_waterfall(trace: Trace) -> Picture | None:
-    """The trace as SVG; None when it has no span. Services have colours, errors a mark and a word."""
+def draw_waterfall(trace: Trace, frame: Frame = WIDE) -> Picture | None:
+    """The trace as SVG; None when it has no span. Services have colours, errors a mark and a word.
+
+    frame: WIDE has the names beside the bars, NARROW above them, for a telephone.
+    """
     ordered = steps(trace)
     if not ordered:
         return None
     shown = ordered[:MOST_SPANS]
     total = max(step.start_ms + step.span.duration_ms for step in ordered) or 1.0
     services = list(dict.fromkeys(step.span.service for step in ordered))
-    height = _TOP + _ROW * len(shown) + 6
+    height = _TOP + frame.row * len(shown) + 6
     root = ET.Element("svg", {"font-size": "12"})
-    _axis(root, total, height)
+    _axis(root, frame, total, height)
     for index, step in enumerate(shown):
-        _row(root, step, _TOP + _ROW * index, total, services.index(step.span.service) % COLOURS + 1)
-    return picture(root, _alt(trace, ordered, services, total), _WIDTH, height)
+        colour = services.index(step.span.service) % COLOURS + 1
+        group = ET.SubElement(root, "g")
+        ET.SubElement(group, "title").text = _told(step)
+        _name(group, frame, step, _TOP + frame.row * index)
+        _bar(group, frame, step, _TOP + frame.row * index, total, colour)
+    return picture(root, _alt(trace, ordered, services, total), frame.width, height)
 
 
-def _x(at_ms: float, total: float) -> float:
-    return _NAMES + at_ms / total * (_WIDTH - _NAMES - _RIGHT)
+def _x(frame: Frame, at_ms: float, total: float) -> float:
+    return frame.names + at_ms / total * (frame.width - frame.names - _RIGHT)
 
 
-def _axis(root: ET.Element, total: float, height: float) -> None:
+def _axis(root: ET.Element, frame: Frame, total: float, height: float) -> None:
     scale = scale_for(total, "ms")
-    for tick in range(_TICKS + 1):
-        at = total * tick / _TICKS
-        x = f"{_x(at, total):.1f}"
-        ET.SubElement(
-            root,
-            "line",
-            {"x1": x, "x2": x, "y1": f"{_TOP - 6}", "y2": f"{height - 4:g}", "stroke": "var(--line)"},
-        )
-        text = {"x": x, "y": "14", "text-anchor": "middle", "font-size": "11", "fill": "var(--ink-2)"}
+    for tick in range(frame.ticks + 1):
+        at = total * tick / frame.ticks
+        x = f"{_x(frame, at, total):.1f}"
+        line = {"x1": x, "x2": x, "y1": f"{_TOP - 6}", "y2": f"{height - 4:g}", "stroke": "var(--line)"}
+        ET.SubElement(root, "line", line)
+        text = {"x": x, "y": "14", "font-size": "11", "fill": "var(--ink-2)"}
+        text["text-anchor"] = "start" if tick == 0 and frame.names < 20 else "middle"
         ET.SubElement(root, "text", text).text = f"{at * scale.factor:.3g}{scale.suffix}"
 
 
-def _row(root: ET.Element, step: Step, top: float, total: float, colour: int) -> None:
-    span, baseline = step.span, f"{top + 16:g}"
-    group = ET.SubElement(root, "g")
-    ET.SubElement(group, "title").text = (
-        f"{span.service}: {span.operation}, begins at {format_value(step.start_ms, 'ms')}, "
-        f"takes {format_value(span.duration_ms, 'ms')}" + (f", status {span.status}" if span.status else "")
-    )
-    indent = 4 + _INDENT * min(step.depth, 12)
-    name = ET.SubElement(group, "text", {"x": f"{indent}", "y": baseline, "fill": "var(--ink)"})
-    service = ET.SubElement(name, "tspan", {"font-weight": "600"})
-    room = _NAME_CHARACTERS - 2 * min(step.depth, 12)
-    service.text = _cut(span.service, room)
+def _name(group: ET.Element, frame: Frame, step: Step, top: float) -> None:
+    depth = min(step.depth, 12) if frame is WIDE else 0
+    room = frame.room - 2 * depth
+    place = {"x": f"{4 + _INDENT * depth}", "y": f"{top + frame.text:g}", "fill": "var(--ink)"}
+    name = ET.SubElement(group, "text", place)
+    ET.SubElement(name, "tspan", {"font-weight": "600"}).text = _cut(step.span.service, room)
     operation = ET.SubElement(name, "tspan", {"fill": "var(--ink-2)", "dx": "6"})
-    operation.text = _cut(span.operation, max(0, room - len(span.service) - 1))
-    x = _x(step.start_ms, total)
-    width = max(2.0, _x(step.start_ms + span.duration_ms, total) - x)
-    bar = {"x": f"{x:.1f}", "y": f"{top + 6:g}", "width": f"{width:.1f}", "height": f"{_BAR}", "rx": "2"}
+    operation.text = _cut(step.span.operation, max(0, room - len(step.span.service) - 1))
+
+
+def _bar(group: ET.Element, frame: Frame, step: Step, top: float, total: float, colour: int) -> None:
+    span, y = step.span, top + frame.bar
+    x = _x(frame, step.start_ms, total)
+    width = max(2.0, _x(frame, step.start_ms + span.duration_ms, total) - x)
+    bar = {"x": f"{x:.1f}", "y": f"{y:g}", "width": f"{width:.1f}", "height": "12", "rx": "2"}
     ET.SubElement(group, "rect", bar | {"fill": f"var(--s{colour})"})
     if span.error:
         ET.SubElement(group, "rect", bar | {"fill": "none", "stroke": "var(--bad)", "stroke-width": "2.5"})
-    told = format_value(span.duration_ms, "ms") + (f" error {span.status}".rstrip() if span.error else "")
-    fits = x + width + 6 + 6.5 * len(told) <= _WIDTH
+    text = format_value(span.duration_ms, "ms") + (f" error {span.status}".rstrip() if span.error else "")
+    fits = x + width + 6 + 6.5 * len(text) <= frame.width
     place = {"x": f"{x + width + 6:.1f}"} if fits else {"x": f"{x - 6:.1f}", "text-anchor": "end"}
     style = {"fill": "var(--bad)", "font-weight": "600"} if span.error else {"fill": "var(--ink-2)"}
-    ET.SubElement(group, "text", place | style | {"y": baseline, "font-size": "11"}).text = told
+    ET.SubElement(group, "text", place | style | {"y": f"{y + 10:g}", "font-size": "11"}).text = text
+
+
+def _told(step: Step) -> str:
+    span = step.span
+    times = f"begins at {format_value(step.start_ms, 'ms')}, takes {format_value(span.duration_ms, 'ms')}"
+    return f"{span.service}: {span.operation}, {times}" + (f", status {span.status}" if span.status else "")
 
 
 def _cut(text: str, length: int) -> str:
