@@ -1,23 +1,22 @@
 """Asking Grafana by its HTTP API: https://grafana.com/docs/grafana/latest/developers/http_api/data_source/
 
-By `requests` itself: docs/decisions tells why not by grafana-client. Every failure is a QueryError.
+Not by grafana-client: docs/decisions tells why. Every failure is a QueryError.
 """
 
 from __future__ import annotations
 
+import json
 import math
-import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import requests
-
+from meshlab.addons.http_get import Answer, Getter
 from meshlab.errors import QueryError
 
-TIMEOUT = 20  # seconds for each request: Grafana waits for Prometheus before it answers
+TIMEOUT = 20.0  # seconds for each request: Grafana waits for Prometheus before it answers
 REMEDY = "check that Grafana is Ready, that its port-forward is up, and that Prometheus answers"
 REF = "A"
 ODD = (("NaN", math.nan), ("Inf", math.inf), ("NegInf", -math.inf))  # what JSON has no numbers for
@@ -34,24 +33,31 @@ class Frame:
 class GrafanaClient:
     """Asks one Grafana and through it one of its Prometheus datasources. Safe for several threads.
 
-    url: without a path, for example of a port-forward. datasource: its name. timeout: seconds for each request.
-    Anonymous access must be allowed to read, as Istio's addon does it. Every method raises QueryError (retryable
-    where trying again may help).
+    url: without a path, for example of a port-forward. datasource: its name. timeout: seconds for each
+    request. why: as for `Getter`. Anonymous access must be allowed to read, as Istio's addon does it. Every
+    method raises QueryError (retryable where trying again may help).
     """
 
-    def __init__(self, url: str, *, datasource: str = "Prometheus", timeout: float = TIMEOUT) -> None:
-        self.url = url.rstrip("/")
+    def __init__(
+        self,
+        url: str,
+        *,
+        datasource: str = "Prometheus",
+        timeout: float = TIMEOUT,
+        why: Callable[[], str] | None = None,
+    ) -> None:
         self.datasource = datasource
-        self._timeout = timeout
-        self._local = threading.local()
+        self._http = Getter(url, timeout=timeout, name="Grafana", remedy=REMEDY, why=why)
+        self.url = self._http.url
         self._uid = ""
 
     def version(self) -> str:
         """Grafana's version; also tells that it and its database answer."""
-        health = self._get("/api/health")
-        if health.get("database") != "ok":
-            raise QueryError(f"{self.url} is not healthy: {health}", remedy=REMEDY)
-        return str(health["version"])
+        with self._understood("/api/health"):
+            health = self._get("/api/health")
+            if health.get("database") != "ok":
+                raise QueryError(f"{self.url} is not healthy: {health}", remedy=REMEDY)
+            return str(health["version"])
 
     def now(self) -> float:
         """Seconds since the epoch. Grafana has no clock to ask: its pages use the reader's."""
@@ -60,7 +66,8 @@ class GrafanaClient:
     def uid(self) -> str:
         """The datasource's uid. Not retryable when there is no such datasource."""
         if not self._uid:
-            self._uid = str(self._get(f"/api/datasources/name/{self.datasource}")["uid"])
+            with self._understood(self.datasource):
+                self._uid = str(self._get(f"/api/datasources/name/{self.datasource}")["uid"])
         return self._uid
 
     def query(
@@ -77,8 +84,8 @@ class GrafanaClient:
     ) -> list[Frame]:
         """Execute a query as a panel does (POST /api/ds/query). start, end: seconds since the epoch.
 
-        interval_ms: `$__interval` as the page computes it. points: the panel's width. interval: the query's own
-        least step. Grafana computes step and rate interval of them.
+        interval_ms: `$__interval` as the page computes it. points: the panel's width. interval: the query's
+        own least step. Grafana computes step and rate interval of them.
         """
         asked = {
             "refId": REF,
@@ -93,54 +100,49 @@ class GrafanaClient:
             "intervalFactor": factor,
         }
         body = {"queries": [asked], "from": str(round(start * 1000)), "to": str(round(end * 1000))}
-        with self._errors(promql):
-            answer = self._session().post(f"{self.url}/api/ds/query", json=body, timeout=self._timeout)
+        answer = self._http.post("/api/ds/query", body)
+        with self._understood(promql):
             result = (self._document(answer, promql, may_fail=True).get("results") or {})[REF]
             if result.get("error"):
-                status = int(result.get("status") or answer.status_code)
-                raise _refused(promql, status, result["error"])
+                told = str(result["error"])
+                # Before version 10 every failed query was a 400, and only Prometheus's own word tells whose
+                # fault it was.
+                blame = 400 if "bad_data" in told else 502
+                raise _refused(promql, int(result.get("status") or blame), told)
             return [frame for each in result.get("frames") or [] for frame in frames(each)]
 
     def label_values(self, label: str, selector: str | None = None) -> list[str]:
         """A label's values in the series that match, through the datasource's resources."""
         path = f"/api/datasources/uid/{self.uid()}/resources/api/v1/label/{label}/values"
-        with self._errors(label):
+        with self._understood(label):
             return sorted(self._get(path, {"match[]": selector} if selector else None)["data"])
 
     def _get(self, path: str, params: Mapping[str, str] | None = None) -> dict[str, Any]:
-        with self._errors(path):
-            answer = self._session().get(f"{self.url}{path}", params=params, timeout=self._timeout)
-            return self._document(answer, path)
+        return self._document(self._http.get(path, params), path)
 
-    def _document(self, answer: requests.Response, what: str, *, may_fail: bool = False) -> dict[str, Any]:
+    def _document(self, answer: Answer, what: str, *, may_fail: bool = False) -> dict[str, Any]:
         """The JSON object of an answer. may_fail: an error status with results in it passes."""
         try:
-            document = answer.json()
+            document = json.loads(answer.text)
         except ValueError:
             document = None
-        known = isinstance(document, dict)
-        if answer.status_code >= 400 and not (may_fail and known and document.get("results")):
-            told = document.get("message") or document.get("error") if known else answer.text[:200]
-            raise _refused(what, answer.status_code, str(told))
-        if not known:
-            raise QueryError(
-                f"{self.url} answered {what} with no JSON object (a login page?): {answer.text[:80]!r}",
-                remedy="check what listens there, and that anonymous access is allowed",
+        found = document if isinstance(document, dict) else {}
+        if answer.status >= 400 and not (may_fail and found.get("results")):
+            raise _refused(
+                what, answer.status, str(found.get("message") or found.get("error") or answer.text[:200])
             )
-        return dict(document)
-
-    def _session(self) -> requests.Session:
-        if not hasattr(self._local, "session"):
-            self._local.session = requests.Session()
-            self._local.session.trust_env = False  # a proxy of the environment can't reach a port-forward
-        return self._local.session
+        if not isinstance(document, dict):
+            raise QueryError(
+                f"{self.url} answered {what} with no JSON object: {answer.text[:80]!r}",
+                remedy="check what listens there, and that Grafana needs no login: allow anonymous access",
+            )
+        return document
 
     @contextmanager
-    def _errors(self, what: str) -> Iterator[None]:
+    def _understood(self, what: str) -> Iterator[None]:
+        """An answer of another form than Grafana's becomes a QueryError."""
         try:
             yield
-        except requests.RequestException as problem:
-            raise QueryError(f"{self.url} can't be asked for {what}: {problem}", remedy=REMEDY) from problem
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as problem:
             message = f"{self.url} answered {what} in a form that is none of Grafana's: {problem!r}"
             raise QueryError(message, remedy=REMEDY) from problem
@@ -158,7 +160,7 @@ def frames(document: Mapping[str, Any]) -> Iterator[Frame]:
     if len(fields) != len(columns):
         raise ValueError(f"{len(fields)} fields, {len(columns)} columns")
     odd = document["data"].get("entities") or [None] * len(fields)
-    at = next(index for index, field in enumerate(fields) if field["type"] == "time")
+    at = [field["type"] for field in fields].index("time")
     times = [moment / 1000 for moment in columns[at]]
     for index, field in enumerate(fields):
         if field["type"] == "number":

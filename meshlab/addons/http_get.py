@@ -1,4 +1,4 @@
-"""One GET with one deadline: how the addons that speak JSON over HTTP (Jaeger, Kiali) are asked."""
+"""One request with one deadline: how the addons that speak JSON (Jaeger, Kiali, Grafana) are asked."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ class Answer:
 
 
 class Getter:
-    """Sends GETs to one server. Safe for several threads: each has its own connection.
+    """Sends GETs, and questions that need a body, to one server. Safe for several threads: each has its own
+    connection.
 
     url: of the server. timeout: seconds for a whole answer, first byte to last: the library's own timeout
     starts anew with every byte, so a server that drips would never be given up. name, remedy: for errors.
@@ -63,11 +64,18 @@ class Getter:
             ) from problem
 
     def get(self, path: str, params: Mapping[str, str | int] | None = None) -> Answer:
-        """The answer, whatever its status."""
+        """The answer to a GET, whatever its status."""
+        return self._send("GET", path, params=dict(params or {}))
+
+    def post(self, path: str, document: Mapping[str, Any]) -> Answer:
+        """The answer to a POST of a JSON document, whatever its status."""
+        return self._send("POST", path, json=dict(document))
+
+    def _send(self, method: str, path: str, **what: Any) -> Answer:
         deadline = time.monotonic() + self._timeout
         try:
-            with self._session().get(
-                self.url + path, params=dict(params or {}), timeout=self._timeout, stream=True
+            with self._session().request(
+                method, self.url + path, timeout=self._timeout, stream=True, **what
             ) as response:
                 return Answer(response.status_code, self._body(response, deadline, path))
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as problem:

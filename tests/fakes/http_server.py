@@ -23,14 +23,16 @@ class Reply:
 
 
 class FakeHttpServer:
-    """Answers GETs. replies: path → Reply, or a function of the parameters that gives one; else a 404.
+    """Answers GETs, and POSTs of JSON. replies: path → Reply, or a function of the parameters that gives one;
+    else a 404. A POST's path has "POST " before it, and its function is given the document.
 
-    asked: (path, parameters) of every request, in order. A context manager; leaving it ends every answer.
+    asked: (path, parameters or document) of every request, in order. A context manager; leaving it ends every
+    answer.
     """
 
-    def __init__(self, replies: Mapping[str, Reply | Callable[[Params], Reply]]) -> None:
+    def __init__(self, replies: Mapping[str, Reply | Callable[[Any], Reply]]) -> None:
         self.replies = dict(replies)
-        self.asked: list[tuple[str, Params]] = []
+        self.asked: list[tuple[str, Any]] = []
         self._ended = threading.Event()
         server = self
 
@@ -41,6 +43,13 @@ class FakeHttpServer:
                 server.asked.append((parts.path, params))
                 reply = server.replies.get(parts.path, Reply("404 page not found", 404))
                 server._send(self, reply(params) if callable(reply) else reply)
+
+            def do_POST(self) -> None:
+                document = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                path = f"POST {self.path}"
+                server.asked.append((path, document))
+                reply = server.replies.get(path, Reply("404 page not found", 404))
+                server._send(self, reply(document) if callable(reply) else reply)
 
             def log_message(self, *args: Any) -> None:
                 """Say nothing."""
