@@ -12,6 +12,7 @@ A request's status is HTTP's, or ECHOED for a TCP payload that came back; 000 is
 
 from __future__ import annotations
 
+import math
 import random
 import shlex
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 
 MARK = "meshlab-loop-"
 JITTERS = 64  # different pauses, used in turn
+SLICE = 0.25  # seconds of a pause after which the loop looks whether it is to stop
 LEFTOVER_WAIT = 20  # seconds for an earlier loop to finish its request
 ECHOED = "echo"  # the status of a TCP payload that came back
 TCP = "telnet://"  # scheme of a URL that is asked for an echo over TCP
@@ -63,8 +65,7 @@ for pid in $old; do
 done
 stop=0
 n=0
-nap=
-trap 'stop=1; [ -z "$nap" ] || kill "$nap" 2>/dev/null' TERM
+trap 'stop=1' TERM
 exec 3<&0 </dev/null
 { read -r _ <&3; kill -TERM $$; } >/dev/null 2>&1 &
 reader=$!
@@ -80,14 +81,13 @@ while [ "$stop" -eq 0 ]; do
   pause=$1
   shift
   set -- "$@" "$pause"
-  sleep "$pause" >/dev/null 2>&1 &
-  nap=$!
-  if [ "$stop" -eq 0 ]; then
-    wait "$nap"
-    [ "$stop" -eq 0 ] && nap=
-  fi
+  left=${pause%:*}
+  while [ "$left" -gt 0 ] && [ "$stop" -eq 0 ]; do
+    left=$((left - 1))
+    sleep "${pause#*:}"
+  done
 done
-kill $nap "$reader" 2>/dev/null
+kill -KILL "$reader" 2>/dev/null
 wait
 echo "E $n"
 """
@@ -127,7 +127,13 @@ def loop_argv(
         .replace("@COUNT@", str(count or 0))
         .replace("@REQUEST@", request)
     )
-    return ["sh", "-c", script, f"{own}{name}", *(f"{pause:.3f}" for pause in pauses(interval, own + name))]
+    return ["sh", "-c", script, f"{own}{name}", *map(_sliced, pauses(interval, own + name))]
+
+
+def _sliced(pause: float) -> str:
+    """A pause as the script wants it: how many slices, and the seconds of each."""
+    slices = math.ceil(pause / SLICE)
+    return f"{slices}:{pause / max(slices, 1):.4f}"
 
 
 def _http(url: str, headers: Mapping[str, str], timeout: float) -> str:

@@ -133,6 +133,15 @@ def test_pauses() -> None:
     assert drawn == pauses((1, 2), "seed")
 
 
+def test_a_pause_is_slept_in_slices() -> None:
+    assert _argv(interval=0.3)[4:] == ["2:0.1500"]
+    assert _argv(interval=0.0)[4:] == ["0:0.0000"]
+    for pause in _argv(interval=(1, 2))[4:]:
+        slices, _, seconds = pause.partition(":")
+        assert float(seconds) <= 0.25
+        assert 1 <= int(slices) * float(seconds) <= 2.001
+
+
 def test_lines() -> None:
     assert parse_answer("R 7 503 0.012 0") == Answer(7, "503", 0.012, 0)
     for line in ("R 7", "R 7 ", "R 7  127", "R x 200 0.1 0", "E 7", ""):
