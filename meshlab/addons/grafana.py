@@ -10,7 +10,7 @@ import yaml
 
 from meshlab.addons import prometheus
 from meshlab.addons.grafana_client import GrafanaClient
-from meshlab.dashboards.read import ADDON, scrape_interval
+from meshlab.dashboards.read import ADDON
 from meshlab.errors import IstioError
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.images import containers
@@ -28,7 +28,6 @@ __all__ = [
     "deploy",
     "manifest",
     "port_forward",
-    "scrape_seconds",
     "unavailable",
     "wait_answering",
 ]
@@ -40,8 +39,8 @@ DATASOURCES = "datasources.yaml"  # the key of the ConfigMap that tells Grafana 
 def manifest(distribution: Distribution, config: LabConfig) -> list[dict[str, Any]]:
     """The addon's objects, from the distribution's own samples/addons/grafana.yaml.
 
-    Changed are only the datasource's scrape interval where ours is another, and Prometheus's address where it
-    was put elsewhere. Raises InputError for a manifest that can't be read, IstioError without a datasource.
+    Changed is only Prometheus's address, where it was put elsewhere. Raises InputError for a manifest that
+    can't be read, IstioError without a list of datasources.
     """
     documents = [copy.deepcopy(dict(each)) for each in read_manifests(distribution.samples / ADDON)]
     holders = [each for each in documents if DATASOURCES in (each.get("data") or {})]
@@ -52,19 +51,10 @@ def manifest(distribution: Distribution, config: LabConfig) -> list[dict[str, An
         )
     listed = yaml.safe_load(holders[0]["data"][DATASOURCES])
     for source in listed["datasources"]:
-        if source["type"] != "prometheus":
-            continue
-        if config.tuned:
-            source.setdefault("jsonData", {})["timeInterval"] = f"{config.prometheus.scrape_seconds}s"
-        if config.prometheus.namespace != SYSTEM_NAMESPACE:
+        if source["type"] == "prometheus" and config.prometheus.namespace != SYSTEM_NAMESPACE:
             source["url"] = f"http://{prometheus.NAME}.{config.prometheus.namespace}:{prometheus.PORT}"
     holders[0]["data"][DATASOURCES] = yaml.safe_dump(listed, sort_keys=False)
     return documents
-
-
-def scrape_seconds(distribution: Distribution, config: LabConfig) -> float:
-    """The scrape interval that Grafana is told, and computes `$__rate_interval` from."""
-    return float(config.prometheus.scrape_seconds) if config.tuned else scrape_interval(distribution.samples)
 
 
 def unavailable(config: LabConfig, distribution: Distribution, kube: Kube) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from meshlab.dashboards.expected import Choice, Expectation
 from meshlab.dashboards.intervals import intervals
@@ -56,7 +56,7 @@ class Asking:
     """Rounds of asking one source. values: whose variables → what they were set to last.
 
     scrape_seconds: the datasource's interval, as Grafana is told. range_seconds: None for each dashboard's
-    own.
+    own. finest: seconds between points that are enough, where Grafana would take longer steps.
     """
 
     def __init__(
@@ -66,10 +66,11 @@ class Asking:
         range_seconds: float | None,
         clock: Clock,
         deadline: float,
+        finest: float | None = None,
     ) -> None:
         self.source = source
         self.values: dict[Key, dict[str, Value]] = {}
-        self._scrape, self._range = scrape_seconds, range_seconds
+        self._scrape, self._range, self._finest = scrape_seconds, range_seconds, finest
         self._clock, self._start, self._deadline = clock, clock.now(), deadline
         self._unset: dict[Key, QueryError] = {}
         self._silent = threading.Event()
@@ -126,6 +127,8 @@ class Asking:
         if self._silent.is_set() or self._clock.now() >= self._deadline:
             return
         steps = intervals(job.panel, job.target, self._range or job.dashboard.seconds, self._scrape)
+        if self._finest is not None:
+            steps = replace(steps, step=min(steps.step, self._finest))
         query = Query(job.target, interpolate(job.target.expr, self.values[job.key]), steps, end)
         job.promql, job.problem = query.promql, None
         try:

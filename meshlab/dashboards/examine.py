@@ -71,16 +71,23 @@ def examine(
 
 
 def drawn_again(
-    examination: Examination, source: Source, *, timeout: float = 30, clock: Clock | None = None
+    examination: Examination,
+    source: Source,
+    *,
+    step: float = 5.0,
+    range_seconds: float | None = None,
+    timeout: float = 30,
+    clock: Clock | None = None,
 ) -> Examination:
-    """The same examination with the data of now: longer lines to draw. No class changes.
+    """The same examination with the data of now: longer and finer lines to draw. No class changes.
 
-    Raises QueryError when the source can't be asked.
+    step: seconds between points, for queries whose steps are longer. range_seconds: the time to draw, None
+    for what was examined. Raises QueryError when the source can't be asked.
     """
     clock = clock or SystemClock()
-    asking = Asking(
-        source, examination.scrape_seconds, examination.range_seconds, clock, clock.now() + timeout
-    )
+    shown = range_seconds if range_seconds is not None else examination.range_seconds
+    # Rate intervals stay what they are: they hang on the scrape interval, hardly on the range.
+    asking = Asking(source, examination.scrape_seconds, shown, clock, clock.now() + timeout, step)
     with_data = [each for each in examination.results if each.classification == "data"]
     jobs = {id(each): Job(each.dashboard, each.panel, each.target, each.choice) for each in with_data}
     asking.round(list(jobs.values()))

@@ -89,10 +89,10 @@ class PrometheusSource:
                 Line(sample.labels, ((sample.time, sample.value),))
                 for sample in self._client.query(query.promql, at=query.end)
             )
-        # Grafana's datasource puts the points of a range on multiples of the step.
-        step = query.intervals.step
-        end = query.end // step * step
-        start = (query.end - query.intervals.range_seconds) // step * step
+        # Grafana puts the points on multiples of the step. Here the last one is now: on a mesh that is a
+        # minute old, what was just counted would be left out for up to a step (a minute, in the heatmaps).
+        step, end = query.intervals.step, int(query.end)
+        start = end - query.intervals.range_seconds // step * step
         found = self._client.query_range(query.promql, start, end, step)
         return tuple(Line(series.labels, series.points) for series in found)
 
