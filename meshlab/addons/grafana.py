@@ -11,7 +11,7 @@ import yaml
 from meshlab.addons import prometheus
 from meshlab.addons.grafana_client import GrafanaClient
 from meshlab.dashboards.read import ADDON
-from meshlab.errors import IstioError
+from meshlab.errors import IstioError, KubeError
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.images import containers
 from meshlab.istio.operator_file import SYSTEM_NAMESPACE
@@ -58,11 +58,15 @@ def manifest(distribution: Distribution, config: LabConfig) -> list[dict[str, An
 
 
 def unavailable(config: LabConfig, distribution: Distribution, kube: Kube) -> str:
-    """Why Grafana can't run here, "" where it can: there are no images from outside, and no node holds its
-    image.
+    """Why Grafana can't run here, "" where it can, or runs already.
 
-    Raises InputError for a manifest that can't be read, KubeError.
+    Its image must come from outside or be held by a node (image archives), and istio-system is written to
+    only where the scope is `mesh`. Raises InputError for a manifest that can't be read, KubeError.
     """
+    if _is_theirs(config, kube):
+        return ""
+    if config.scope != "mesh":
+        return f"there is no Grafana in {SYSTEM_NAMESPACE}, and the run may not put one there"
     if config.image_source == "official":
         return ""
     held = {
@@ -83,10 +87,14 @@ def deploy(
     """Apply the addon and wait until it is Ready; returns what was applied.
 
     On a cluster that is not ours a Grafana that is there is used as it is, and nothing is applied. Raises
-    RolloutError with the cause, KubeError.
+    KubeError where it is `unavailable`, RolloutError with the cause when it does not become Ready.
     """
     refs: tuple[ObjectRef, ...] = ()
-    if config.ours or not kube.get("v1", "Service", NAME, SYSTEM_NAMESPACE):
+    if not _is_theirs(config, kube):
+        reason = unavailable(config, distribution, kube)
+        if reason:
+            remedy = "ask Prometheus itself; or bring Grafana's image, or allow changes: --allow-changes"
+            raise KubeError(f"Grafana can't run here: {reason}", remedy=remedy)
         refs = apply(kube, manifest(distribution, config))
     timeout = config.app.rollout_timeout
     wait_deployments(kube, SYSTEM_NAMESPACE, [NAME], timeout=timeout, progress=progress)
@@ -117,6 +125,10 @@ def wait_answering(client: GrafanaClient, *, timeout: float, clock: Clock | None
         remedy="look at the log of its pod",
         clock=clock,
     )
+
+
+def _is_theirs(config: LabConfig, kube: Kube) -> bool:
+    return not config.ours and kube.get("apps/v1", "Deployment", NAME, SYSTEM_NAMESPACE) is not None
 
 
 def _images(documents: Sequence[Mapping[str, Any]]) -> list[str]:
