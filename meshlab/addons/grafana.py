@@ -52,7 +52,7 @@ def manifest(distribution: Distribution, config: LabConfig) -> list[dict[str, An
     listed = yaml.safe_load(holders[0]["data"][DATASOURCES])
     for source in listed["datasources"]:
         if source["type"] == "prometheus" and config.prometheus.namespace != SYSTEM_NAMESPACE:
-            source["url"] = f"http://{prometheus.NAME}.{config.prometheus.namespace}:{prometheus.PORT}"
+            source["url"] = f"http://{prometheus.NAME}.{config.prometheus.namespace}.svc:{prometheus.PORT}"
     holders[0]["data"][DATASOURCES] = yaml.safe_dump(listed, sort_keys=False)
     return documents
 

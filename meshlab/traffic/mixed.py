@@ -73,12 +73,12 @@ class MixedResult:
 def streams(config: LabConfig) -> tuple[Stream, ...]:
     """The streams of a run; the one through the ingress gateway only where its route could be made."""
     namespace = config.namespace
-    page = f"http://{PRODUCTPAGE.app}.{namespace}:{PORT}{PAGE_PATH}"
-    reviews = f"http://{REVIEWS_V3.app}.{namespace}:{PORT}/reviews/0"  # one of its three versions answers
-    echo = f"{TCP}{TCP_ECHO.name}.{namespace}:{TCP_ECHO.port}"
+    page = f"http://{PRODUCTPAGE.app}.{namespace}.svc:{PORT}{PAGE_PATH}"
+    reviews = f"http://{REVIEWS_V3.app}.{namespace}.svc:{PORT}/reviews/0"  # one of its three versions answers
+    echo = f"{TCP}{TCP_ECHO.name}.{namespace}.svc:{TCP_ECHO.port}"
     # Prometheus has no sidecar: the one HTTP server that is there in every lab and that a sidecar calls in
     # plaintext.
-    outside = f"http://prometheus.{config.prometheus.namespace}:9090/-/ready"
+    outside = f"http://prometheus.{config.prometheus.namespace}.svc:9090/-/ready"
     through = (Stream("http-ingress", CALLER.selector, INGRESS_URL),) if config.scope == "mesh" else ()
     return (
         Stream("http-plaintext-page", CALLER.selector, page),

@@ -28,7 +28,7 @@ GATEWAY_SAMPLE = "bookinfo/networking/bookinfo-gateway.yaml"
 TCP_ECHO = Workload("tcp-echo", "tcp-echo", "v1", "default", port=9000)
 CALLER = Workload("plaintext-caller", "plaintext-caller", "", "default", port=0)
 INGRESS = "istio-ingressgateway"
-INGRESS_URL = f"http://{INGRESS}.{SYSTEM_NAMESPACE}{PAGE_PATH}"
+INGRESS_URL = f"http://{INGRESS}.{SYSTEM_NAMESPACE}.svc{PAGE_PATH}"
 
 
 def documents(

@@ -75,7 +75,7 @@ def test_nothing_changes_where_prometheus_is_where_istio_puts_it(tmp_path: Path)
 def test_prometheus_elsewhere_is_told_to_the_datasource(tmp_path: Path):
     moved = grafana.manifest(shipped(tmp_path), config(prometheus={"namespace": "metrics"}))
     prometheus, loki = yaml.safe_load(moved[0]["data"]["datasources.yaml"])["datasources"]
-    assert (prometheus["url"], loki["url"]) == ("http://prometheus.metrics:9090", "http://loki:3100")
+    assert (prometheus["url"], loki["url"]) == ("http://prometheus.metrics.svc:9090", "http://loki:3100")
 
 
 def test_another_addon_is_told(tmp_path: Path):

@@ -74,12 +74,12 @@ def test_a_pod_that_is_missing():
 def test_the_streams_of_a_lab():
     found = {stream.name: stream for stream in streams(LabConfig())}
     assert {name: (stream.selector, stream.url) for name, stream in found.items()} == {
-        "http-plaintext-page": ("app=plaintext-caller", "http://productpage.default:9080/productpage"),
-        "http-plaintext-reviews": ("app=plaintext-caller", "http://reviews.default:9080/reviews/0"),
-        "http-plaintext-out": ("app=sleep", "http://prometheus.istio-system:9090/-/ready"),
-        "tcp-mtls": ("app=sleep", "telnet://tcp-echo.default:9000"),
-        "tcp-plaintext": ("app=plaintext-caller", "telnet://tcp-echo.default:9000"),
-        "http-ingress": ("app=plaintext-caller", "http://istio-ingressgateway.istio-system/productpage"),
+        "http-plaintext-page": ("app=plaintext-caller", "http://productpage.default.svc:9080/productpage"),
+        "http-plaintext-reviews": ("app=plaintext-caller", "http://reviews.default.svc:9080/reviews/0"),
+        "http-plaintext-out": ("app=sleep", "http://prometheus.istio-system.svc:9090/-/ready"),
+        "tcp-mtls": ("app=sleep", "telnet://tcp-echo.default.svc:9000"),
+        "tcp-plaintext": ("app=plaintext-caller", "telnet://tcp-echo.default.svc:9000"),
+        "http-ingress": ("app=plaintext-caller", "http://istio-ingressgateway.istio-system.svc/productpage"),
     }
     assert {name: stream.wanted for name, stream in found.items() if "tcp" in name} == {
         "tcp-mtls": "echo",
@@ -91,8 +91,8 @@ def test_elsewhere_the_ingress_gateway_is_left_alone():
     theirs = LabConfig.model_validate({"cluster": "existing", "prometheus": {"namespace": "metrics"}})
     found = {stream.name: stream.url for stream in streams(theirs)}
     assert "http-ingress" not in found
-    assert found["http-plaintext-page"] == "http://productpage.meshlab:9080/productpage"
-    assert found["http-plaintext-out"] == "http://prometheus.metrics:9090/-/ready"
+    assert found["http-plaintext-page"] == "http://productpage.meshlab.svc:9080/productpage"
+    assert found["http-plaintext-out"] == "http://prometheus.metrics.svc:9090/-/ready"
 
 
 def test_sleep_calls_productpage_in_none_of_them():
