@@ -28,6 +28,7 @@ __all__ = [
     "RangeSamples",
     "Sample",
     "Target",
+    "client",
     "deploy",
     "manifest",
     "port_forward",
@@ -101,6 +102,11 @@ def remove(kube: Kube, refs: Sequence[ObjectRef], *, timeout: float = 60) -> Non
 def port_forward(kube: Kube, namespace: str) -> PortForward:
     """A local port that leads to Prometheus, and goes on doing so when its pod is replaced."""
     return PortForward(kube, namespace=namespace, port=PORT, service=NAME)
+
+
+def client(forward: PortForward) -> PrometheusClient:
+    """A client behind an open port-forward, whose errors name why that leads nowhere."""
+    return PrometheusClient(forward.url, why=lambda: forward.last_error.message if forward.last_error else "")
 
 
 def wait_answering(client: PrometheusClient, *, timeout: float, clock: Clock | None = None) -> None:

@@ -56,12 +56,14 @@ class PrometheusClient:
     """Asks one Prometheus. Safe for several threads: the library's connection is not, so each thread gets its
     own.
 
-    url: without a path, for example of a port-forward. timeout: seconds for each request.
-    Every method raises QueryError (retryable where trying again may help).
+    url: without a path, for example of a port-forward. timeout: seconds for each request. why: asked when
+    there is no connection; what stands between us and Prometheus may know the cause. Every method raises
+    QueryError (retryable where trying again may help).
     """
 
-    def __init__(self, url: str, *, timeout: int = TIMEOUT) -> None:
+    def __init__(self, url: str, *, timeout: int = TIMEOUT, why: Callable[[], str] | None = None) -> None:
         self.url = url.rstrip("/")
+        self._why = why or (lambda: "")
         self._timeout = timeout
         self._local = threading.local()
 
@@ -129,7 +131,7 @@ class PrometheusClient:
         return sorted(self._ask(label, lambda api: api.get_label_values(label, params=params)))
 
     def _ask(self, what: str, call: Callable[[PrometheusConnect], Any]) -> Any:
-        with _query_errors(what, self.url):
+        with _query_errors(what, self.url, self._why):
             return call(self._connection())
 
     def _connection(self) -> PrometheusConnect:
@@ -153,7 +155,7 @@ class PrometheusClient:
 
 
 @contextmanager
-def _query_errors(what: str, url: str) -> Iterator[None]:
+def _query_errors(what: str, url: str, why: Callable[[], str]) -> Iterator[None]:
     """What the library and requests raise becomes a QueryError; a refused query can't heal, everything else
     may.
     """
@@ -170,7 +172,10 @@ def _query_errors(what: str, url: str) -> Iterator[None]:
         remedy = "check what listens there"
         raise QueryError(f"{url} answered {what} with no JSON", remedy=remedy) from problem
     except requests.RequestException as problem:
-        raise QueryError(f"{url} can't be asked for {what}: {problem}", remedy=REMEDY) from problem
+        cause = why() or str(problem)
+        raise QueryError(
+            f"Prometheus at {url} can't be asked for {what}: {cause}", remedy=REMEDY
+        ) from problem
     except (KeyError, TypeError, ValueError, IndexError) as problem:
         message = f"{url} answered {what} in a form that is none of Prometheus's: {problem!r}"
         raise QueryError(message, remedy=REMEDY) from problem

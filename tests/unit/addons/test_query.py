@@ -141,3 +141,21 @@ def test_series_and_label_values():
     (_, window), (_, narrowed) = server.asked
     assert float(window["end"][0]) - float(window["start"][0]) == pytest.approx(3600)
     assert window["match[]"] == narrowed["match[]"] == ["up"]
+
+
+def test_what_stands_between_may_know_why():
+    client = PrometheusClient("http://127.0.0.1:9", timeout=2, why=lambda: "no pod of prometheus is Ready")
+    with pytest.raises(QueryError, match="can't be asked for up: no pod of prometheus is Ready") as caught:
+        client.query("up")
+    assert caught.value.retryable
+
+
+def test_a_range_of_values():
+    answer = success(
+        {"resultType": "matrix", "result": [{"metric": {"a": "b"}, "values": [[10, "1"], [15, "NaN"]]}]}
+    )
+    with FakePrometheusServer({"/api/v1/query_range": answer}) as server:
+        [found] = PrometheusClient(server.url).query_range("rate(x[1m])", 10, 20.4, 2.5)
+    assert found.labels == {"a": "b"} and found.points[0] == (10, 1) and math.isnan(found.points[1][1])
+    [(_, asked)] = server.asked
+    assert asked == {"query": ["rate(x[1m])"], "start": ["10"], "end": ["20"], "step": ["2.5"]}
