@@ -20,7 +20,15 @@ from meshlab.settings import Distribution as Kind
 from meshlab.settings import LabConfig, Machine
 
 # What the lab reads of a release's samples.
-NEEDED_SAMPLES = ("bookinfo/platform/kube/bookinfo.yaml", "sleep/sleep.yaml", "addons/prometheus.yaml")
+NEEDED_SAMPLES = (
+    "bookinfo/platform/kube/bookinfo.yaml",
+    "bookinfo/networking/bookinfo-gateway.yaml",
+    "sleep/sleep.yaml",
+    "tcp-echo/tcp-echo.yaml",
+    "addons/prometheus.yaml",
+    "addons/grafana.yaml",
+    "addons/jaeger.yaml",
+)
 RELEASE_REMEDY = "name a release's istioctl with --istioctl PATH, its samples/ folder beside it or above it"
 
 
