@@ -17,7 +17,8 @@ class ClusterRef:
 
     provider: local, existing or gke. context: the kubeconfig's context, None for its current one. nodes: how many are
     wanted (0: not ours to say). endpoint: the API server's URL. adopted: it was running before this run.
-    started_seconds: from the first process to every node Ready, None when adopted or not ours.
+    started_seconds: from the first process to every node Ready, None when adopted or not ours. images: references of
+    images of ours that its nodes were given.
     """
 
     provider: str
@@ -28,6 +29,7 @@ class ClusterRef:
     endpoint: str = ""
     adopted: bool = False
     started_seconds: float | None = None
+    images: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

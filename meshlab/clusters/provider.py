@@ -17,4 +17,6 @@ def provider_of(config: LabConfig, machine: Machine, run_id: str) -> ClusterProv
         from meshlab.clusters.existing import ExistingCluster
 
         return ExistingCluster(config.existing, machine)
-    raise InputError([Problem("--cluster gke", "the GKE provider is not there yet", "use --cluster local or existing")])
+    raise InputError(
+        [Problem("--cluster gke", "the GKE provider is not there yet", "use --cluster local or existing")]
+    )

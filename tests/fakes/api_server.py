@@ -24,7 +24,12 @@ CORE = {
 }
 VERSION = {
     **{"gitVersion": "v1.36.1", "major": "1", "minor": "36", "gitCommit": "c", "gitTreeState": "clean"},
-    **{"buildDate": "2026-01-01T00:00:00Z", "goVersion": "go1.26", "compiler": "gc", "platform": "linux/amd64"},
+    **{
+        "buildDate": "2026-01-01T00:00:00Z",
+        "goVersion": "go1.26",
+        "compiler": "gc",
+        "platform": "linux/amd64",
+    },
 }
 DISCOVERY = {
     ("GET", "/version"): (200, VERSION),
@@ -59,7 +64,9 @@ class FakeApiServer:
         body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
         self.requests.append((handler.command, handler.path, dict(handler.headers), body))
         path = handler.path.partition("?")[0].rstrip("/")
-        status, answer = self.answers.get((handler.command, path), (501, {"message": f"not told about {path}"}))
+        status, answer = self.answers.get(
+            (handler.command, path), (501, {"message": f"not told about {path}"})
+        )
         data = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
         handler.send_response(status)
         handler.send_header("Content-Type", "application/json")

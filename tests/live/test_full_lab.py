@@ -34,7 +34,14 @@ def test_the_result_keeps_its_contract(kept_lab: Ran) -> None:
     assert result["verdict"] == "pass" and result["flow"] == "full-lab"
     assert result["cluster"] == {"provider": "local", "name": NAME, "nodes": 3}
     assert result["distribution"] == "embedded"
-    assert set(result["images"]) >= {"productpage-v1", "details-v1", "reviews-v1", "reviews-v2", "reviews-v3", "ratings-v1"}
+    assert set(result["images"]) >= {
+        "productpage-v1",
+        "details-v1",
+        "reviews-v1",
+        "reviews-v2",
+        "reviews-v3",
+        "ratings-v1",
+    }
     assert all(entry["ours"] for entry in result["images"].values())
     istio = result["versions"]["istio"]
     assert istio["client"] == istio["control_plane"]
@@ -83,7 +90,14 @@ def test_no_key_or_token_is_in_the_run_directory(kept_lab: Ran) -> None:
 
 
 def test_the_terminal_tells_the_story(kept_lab: Ran) -> None:
-    for words in ("start-cluster", "install-istio", "deploy-bookinfo", "reconcile", "verdict: pass", "make down"):
+    for words in (
+        "start-cluster",
+        "install-istio",
+        "deploy-bookinfo",
+        "reconcile",
+        "verdict: pass",
+        "make down",
+    ):
         assert words in kept_lab.output
 
 

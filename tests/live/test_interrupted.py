@@ -65,9 +65,13 @@ def test_sigint_before_the_flow_stops_the_cluster_that_comes_up(
 
 
 @pytest.mark.parametrize("step", ["start-cluster", "install-istio"])
-def test_down_removes_what_a_killed_run_left(step: str, clean_host: dict[str, list[str]], tmp_path: Path) -> None:
+def test_down_removes_what_a_killed_run_left(
+    step: str, clean_host: dict[str, list[str]], tmp_path: Path
+) -> None:
     reached = {
-        "start-cluster": lambda: any("components" in f.read_text() for f in tmp_path.glob("*/evidence/cluster-up.jsonl")),
+        "start-cluster": lambda: any(
+            "components" in f.read_text() for f in tmp_path.glob("*/evidence/cluster-up.jsonl")
+        ),
         "install-istio": lambda: "install-istio" in started_steps(tmp_path),
     }[step]
     process = begin(tmp_path, reached)
@@ -79,7 +83,9 @@ def test_down_removes_what_a_killed_run_left(step: str, clean_host: dict[str, li
     assert host.difference(clean_host, host.snapshot()) == {}
 
 
-def test_a_new_lab_passes_over_what_a_killed_one_left(clean_host: dict[str, list[str]], tmp_path: Path) -> None:
+def test_a_new_lab_passes_over_what_a_killed_one_left(
+    clean_host: dict[str, list[str]], tmp_path: Path
+) -> None:
     process = begin(tmp_path / "killed", lambda: "fast-load" in started_steps(tmp_path / "killed"))
     process.kill()
     process.wait()

@@ -109,7 +109,10 @@ def follow(child: UpChild, *, progress: Progress, stop: threading.Event | None =
         raise ClusterError(
             f"bringing the cluster up failed: {last['error']}", remedy=last["remedy"] or f"see {child.log}"
         )
-    return ClusterRef(**{**last["cluster"], "kubeconfig": Path(last["cluster"]["kubeconfig"])})
+    told = last["cluster"]
+    return ClusterRef(
+        **{**told, "kubeconfig": Path(told["kubeconfig"]), "images": tuple(told.get("images", ()))}
+    )
 
 
 def alive(child: UpChild) -> bool:

@@ -85,7 +85,7 @@ class LocalCluster:
                 materials.addon_images(self.machine, self.addons, runner=self.runner, progress=progress),
                 stop=stop,
             )
-            return adopted
+            return self._ref(adopted=True)
         ready = materials.gather(self.machine, self.addons, runner=self.runner, progress=progress, stop=stop)
         with self._changing():
             adopted = self._adopt()  # somebody else may have made it while we compiled
@@ -113,6 +113,7 @@ class LocalCluster:
         cell.launch(layout, self.runner)
         self._await_nodes(ready, progress, stop)
         seconds = round(time.monotonic() - began, 2)
+        self.state.note_images(spec.reference for spec in ready.specs)
         self.state.note_started(seconds)
         progress(
             Update(
@@ -249,6 +250,7 @@ class LocalCluster:
 
         with ThreadPoolExecutor(max_workers=len(self.layout.nodes)) as pool:
             list(pool.map(add, self.layout.nodes))
+        self.state.note_images(spec.reference for spec in specs)
 
     def wait_dns(self, *, timeout: float = 60.0) -> None:
         """Wait until the cluster's names resolve: a DNS server is ready. Raises WaitTimeout."""
@@ -328,6 +330,7 @@ class LocalCluster:
             context=self.layout.name,
             nodes=self.layout.node_count,
             endpoint=self.layout.endpoint,
+            images=record.images if (record := self.state.record()) else (),
         )
         return replace(ref, adopted=adopted, started_seconds=seconds)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 
@@ -29,7 +29,8 @@ class Record:
 
     key: what it was made from (nodes, network, binaries, images); another key means another cluster.
     namespaces, link: names on this machine that are ours to remove. made_netns_dir: /run/netns was not there
-    before. started_seconds: from the first process to Ready nodes; None until then.
+    before. started_seconds: from the first process to Ready nodes; None until then. images: references of the
+    images that the nodes were given; they may hold others, of earlier builds.
     """
 
     key: str
@@ -40,6 +41,7 @@ class Record:
     cgroup: str
     made_netns_dir: bool = False
     started_seconds: float | None = None
+    images: tuple[str, ...] = ()
 
 
 class State:
@@ -57,7 +59,8 @@ class State:
             raw = json.loads(self._record.read_text())
         except FileNotFoundError:
             return None
-        return Record(**{**raw, "namespaces": tuple(raw["namespaces"])})
+        lists = {name: tuple(raw.get(name, ())) for name in ("namespaces", "images")}
+        return Record(**{**raw, **lists})
 
     def neighbour_made_netns_dir(self) -> bool:
         """Whether /run/netns was made for another cluster that is still there: the last one removes it."""
@@ -73,6 +76,12 @@ class State:
         record = self.record()
         assert record is not None, "a cluster that starts has a record"
         self.write(replace(record, started_seconds=seconds))
+
+    def note_images(self, references: Iterable[str]) -> None:
+        """Note in the record which images the nodes were given, beside those that it names."""
+        record = self.record()
+        assert record is not None, "a cluster that gets images has a record"
+        self.write(replace(record, images=tuple(dict.fromkeys([*record.images, *references]))))
 
     @contextmanager
     def locked(self, *, timeout: float) -> Iterator[None]:

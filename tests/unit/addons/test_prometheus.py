@@ -31,7 +31,10 @@ SETTINGS = {
     ],
 }
 CONTAINERS = [
-    {"name": "prometheus-server-configmap-reload", "image": "registry.example/x/prometheus-config-reloader:v1"},
+    {
+        "name": "prometheus-server-configmap-reload",
+        "image": "registry.example/x/prometheus-config-reloader:v1",
+    },
     {"name": "prometheus-server", "image": "registry.example/prom/prometheus:v3"},
 ]
 

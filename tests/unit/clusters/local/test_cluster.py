@@ -104,6 +104,7 @@ def test_images_are_brought_only_to_nodes_that_lack_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cluster = make(tmp_path)
+    cluster.state.write(cluster._new_record())
     spec = ImageSpec("localhost/x", "1", (Layer.of([Entry("a", data=b"x")]),))
     first, second = (node.socket for node in cluster.layout.nodes)
     held = {first: (spec.reference,), second: ()}
