@@ -1,7 +1,7 @@
 """The whole lab, in the order of the document it replaces.
 
-cluster → Istio and all mesh configuration → Bookinfo, sleep and Prometheus → traffic while the queries are asked →
-load drained, counts reconciled → uninstall → teardown.
+cluster → Istio and all mesh configuration → Bookinfo, sleep, Prometheus and Jaeger → traffic while queries are asked,
+dashboards examined, graph and traces read → load drained, counts reconciled → uninstall → teardown.
 
 Started by hand (`python -m flows.full_lab`), or from Prefect. `--cluster local` requires one Linux machine and root;
 `existing` requires a kubeconfig.
@@ -31,7 +31,7 @@ from prefect.states import State
 
 from meshlab.launch import signals_wait
 from meshlab.settings import LabConfig
-from tasks.addons import deploy_prometheus
+from tasks.addons import announce_tracing, deploy_jaeger, deploy_parties, deploy_prometheus
 from tasks.bookinfo import deploy_bookinfo
 from tasks.cluster import start_cluster
 from tasks.istio import enable_injection, find_istio, install_istio
@@ -46,7 +46,8 @@ from tasks.observability import (
 )
 from tasks.run import applied, begin_run, end_run, note_failure, signal_of
 from tasks.teardown import Made, take_down
-from tasks.traffic import generate_load, halt_load, stop_load
+from tasks.traffic import generate_load, halt_load, start_mixed, stop_load, stop_mixed
+from tasks.views import begin_phase, check_dashboards, check_graph, check_traces
 
 
 @flow(name="full-lab", persist_result=False)
@@ -58,22 +59,35 @@ def full_lab(config: LabConfig = LabConfig()) -> State[Any]:  # noqa: B008 - fro
         cluster = made.cluster = start_cluster(run, config, child=child)
         istio = made.istio = find_istio(run, config, cluster)
         made.mesh = install_istio(run, config, cluster, istio)
-        made.labelled = enable_injection(run, config, cluster)  # before the pods are born
-        prometheus = deploy_prometheus.submit(run, config, cluster, istio)
+        made.labelled = enable_injection(run, config, cluster)  # before the pods are born, as is tracing:
+        announced, made.tracing = announce_tracing(run, config, cluster, istio)
         bookinfo = deploy_bookinfo.submit(run, config, cluster, istio)
-        made.objects = applied(prometheus, bookinfo)
-        bookinfo.result()  # nothing goes without it; without Prometheus its own checks can't be made, the others can
+        parties = deploy_parties.submit(run, config, cluster, istio)
+        prometheus = deploy_prometheus.submit(run, config, cluster, istio)
+        made.objects = [*announced, *applied(prometheus, bookinfo, parties)]
+        (
+            bookinfo.result(),
+            parties.result(),
+        )  # nothing goes without them; without Prometheus only its own checks
+        jaeger = deploy_jaeger.submit(run, config, cluster, istio)  # the first time it compiles meanwhile
         check_cluster(run, config, cluster, istio)
         check_istio(run, config, cluster, istio)
         check_app(run, config, cluster)
 
         before = count_requests(run, config, cluster)  # from here on no mesh configuration changes
+        phase = begin_phase(run, config, cluster)
+        start_mixed(run, config, cluster)
         fast = generate_load(run, config, cluster, "fast")
         check_prometheus(run, config, cluster, before)
+        check_dashboards(run, config, cluster, istio)
         sent_fast = stop_load(run, fast, "fast")
+        made.objects += applied(jaeger)
         gentle = generate_load(run, config, cluster, "gentle")
         check_rate(run, config, cluster)
+        check_graph(run, config, cluster, istio, phase)
+        check_traces(run, config, cluster)
         sent_gentle = stop_load(run, gentle, "gentle")
+        stop_mixed(run)
         reconcile_requests(run, config, cluster, before, [sent_fast, sent_gentle])
     except Exception as problem:
         note_failure(run, problem)  # what broke is in the journal; the lab is still taken down and reported

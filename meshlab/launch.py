@@ -128,7 +128,7 @@ def next_commands(config: LabConfig, code: int) -> list[str]:
 
 def addons_of(config: LabConfig) -> tuple[str, ...]:
     """The addons whose images the local cluster must hold for this run."""
-    return ("prometheus",)
+    return ("prometheus", "jaeger")
 
 
 def signals_raise() -> None:

@@ -1,16 +1,37 @@
-"""The addons: Prometheus."""
+"""The addons: their images where the cluster is made here, Prometheus, Jaeger, and who takes part in mixed traffic."""
 
 from __future__ import annotations
 
-from meshlab.addons import prometheus
+from meshlab.addons import jaeger, prometheus
 from meshlab.clusters.base import ClusterRef
+from meshlab.clusters.local import build, materials
+from meshlab.clusters.local.cluster import LocalCluster
+from meshlab.istio import tracing
 from meshlab.istio.distribution import Distribution
 from meshlab.kube.apply import ObjectRef
 from meshlab.ledger import Entry, Ledger
+from meshlab.process import SystemRunner
 from meshlab.runs import RunRef, tell
 from meshlab.settings import LabConfig, Machine
+from meshlab.traffic import parties
 from tasks.common import kube_of, lab_task, say
 from tasks.report import progress_artifact
+
+
+def bring_image(run: RunRef, config: LabConfig, cluster: ClusterRef, name: str) -> tuple[str, ...]:
+    """References of all images that the nodes have, with the addon's among them: compiled and imported where it is not.
+
+    Only a cluster that is made here takes images; elsewhere they are where the cluster has them from.
+    """
+    if config.cluster != "local" or config.image_source != "embedded":
+        return cluster.images
+    machine, runner = Machine.here(), SystemRunner()
+    with progress_artifact(f"progress-{name}-build", f"Compile {name}"):
+        build.build([name], machine=machine, runner=runner, log_dir=machine.state / "logs", progress=tell)
+    specs = materials.addon_images(machine, [name], runner=runner, progress=tell)
+    missing = [spec for spec in specs if spec.reference not in cluster.images]
+    LocalCluster(config.local, machine, run_id=run.run_id).add_images(missing)
+    return (*cluster.images, *(spec.reference for spec in missing))
 
 
 @lab_task("deploy-prometheus", tags=("addon",), retries=1)
@@ -19,7 +40,45 @@ def deploy_prometheus(
 ) -> tuple[ObjectRef, ...]:
     """Apply Istio's Prometheus addon and wait until it is Ready; one that a foreign cluster has is used as it is."""
     Ledger.open(Machine.here(), run).intend(Entry("addon", "prometheus", cluster.endpoint))
+    images = bring_image(run, config, cluster, "prometheus")
     with progress_artifact("progress-prometheus", "Prometheus"):
-        refs = prometheus.deploy(config, distribution, kube_of(cluster), progress=tell)
+        refs = prometheus.deploy(config, distribution, kube_of(cluster), images=images, progress=tell)
     say(f"Prometheus is Ready in {config.prometheus.namespace}: {len(refs)} objects applied")
     return refs
+
+
+@lab_task("announce-tracing", tags=("addon",), retries=1)
+def announce_tracing(
+    run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
+) -> tuple[tuple[ObjectRef, ...], tracing.Restore]:
+    """Jaeger's Services, then tracing of every request, before any pod with a sidecar is born."""
+    kube = kube_of(cluster)
+    Ledger.open(Machine.here(), run).intend(Entry("addon", "jaeger", cluster.endpoint))
+    refs = jaeger.announce(config, distribution, kube)
+    restore = tracing.enable(kube, config)
+    say(f"every request is traced by provider {restore.provider}")
+    return refs, restore
+
+
+@lab_task("restore-tracing", tags=("addon", "teardown"))
+def restore_tracing(run: RunRef, config: LabConfig, cluster: ClusterRef, before: tracing.Restore) -> None:
+    """Put the tracing of a mesh that is not ours back as it was."""
+    tracing.restore(kube_of(cluster), before)
+
+
+@lab_task("deploy-jaeger", tags=("addon",), retries=1)
+def deploy_jaeger(
+    run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
+) -> tuple[ObjectRef, ...]:
+    """Apply Istio's Jaeger addon and wait until it is Ready; compiled behind the lab's first half where it must be."""
+    images = bring_image(run, config, cluster, "jaeger")
+    with progress_artifact("progress-jaeger", "Jaeger"):
+        return jaeger.deploy(config, distribution, kube_of(cluster), images=images, progress=tell)
+
+
+@lab_task("deploy-parties", tags=("app",), retries=1)
+def deploy_parties(
+    run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
+) -> tuple[ObjectRef, ...]:
+    """A TCP echo, a caller without a sidecar and a route through the ingress gateway: the traffic that dashboards tell apart."""
+    return parties.deploy(config, distribution, kube_of(cluster), images=distribution.images, progress=tell)

@@ -26,7 +26,7 @@ from tasks.report import progress_artifact
 @lab_task("find-istio", tags=("istio",))
 def find_istio(run: RunRef, config: LabConfig, cluster: ClusterRef) -> Distribution:
     """Which build of Istio runs: its istioctl, its version and its samples."""
-    distribution = locate(config, machine=Machine.here())
+    distribution = locate(config, machine=Machine.here(), images=cluster.images)
     say(f"Istio {distribution.version} ({distribution.kind}), istioctl at {distribution.istioctl}")
     return distribution
 
@@ -80,7 +80,12 @@ def uninstall_istio(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> UninstallResult:
     """`istioctl uninstall --purge`, then a named step of ours removes what that leaves; inventories before, between, after."""
-    result = uninstall(kube_of(cluster), istioctl_of(cluster, distribution), progress=tell)
+    result = uninstall(
+        kube_of(cluster),
+        istioctl_of(cluster, distribution),
+        namespaces=None if config.ours else {config.namespace},
+        progress=tell,
+    )
     (run.evidence / "uninstall.json").write_text(
         json.dumps(asdict(result), indent=1, default=str), encoding="utf-8"
     )

@@ -17,22 +17,27 @@ from meshlab.checks import envoy as envoy_checks
 from meshlab.checks import istio as istio_checks
 from meshlab.checks import prometheus as query_checks
 from meshlab.checks import targets as target_checks
+from meshlab.checks.analyze import analyze
 from meshlab.checks.base import run_check
+from meshlab.checks.envoy_admin import dashboard as envoy_dashboard
+from meshlab.checks.envoy_admin import read_dashboard
 from meshlab.checks.prometheus import Sending
 from meshlab.checks.rates import rate_5m
 from meshlab.checks.reconcile import reconcile
-from meshlab.checks.scrape import SidecarReader, parse_stats
+from meshlab.checks.scrape import SidecarReader
 from meshlab.checks.snapshot import Snapshot, take_scraped, take_snapshot
 from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local import build
 from meshlab.errors import KubeError, MeshlabError
 from meshlab.istio.distribution import Distribution
+from meshlab.istio.proxies import proxy_statuses, wait_synced
 from meshlab.kube.client import Kube
 from meshlab.kube.kubectl import client_version
 from meshlab.kube.pods import PodSummary
+from meshlab.kube.portforward import PortForward
 from meshlab.report.tables import pod_rows
 from meshlab.results import CheckResult
-from meshlab.runs import RunRef, record_check, record_facts
+from meshlab.runs import RunRef, record_check, record_facts, tell
 from meshlab.settings import LabConfig, Machine
 from meshlab.traffic.loop import TrafficResult
 from meshlab.traffic.once import n_requests
@@ -41,6 +46,7 @@ from tasks.common import kube_of, lab_task
 from tasks.istio import istioctl_of
 from tasks.report import publish_table
 from tasks.traffic import sent_so_far
+from tasks.views import gather
 
 SYSTEM = "istio-system"
 PROXY = istio_checks.PROXY
@@ -108,6 +114,11 @@ def check_istio(
     def expected() -> Sequence[str]:
         return istio_checks.expected_proxies(lab_pods(kube, config))
 
+    def analyzed() -> CheckResult:
+        return analyze(istioctl.analyze(), namespaces=[SYSTEM, config.namespace])
+
+    wait_synced(istioctl, expected(), timeout=config.istio.install_timeout, progress=tell)
+    gather(run, pods=pod_rows(lab_pods(kube, config)))
     publish_table("pods", pod_rows(lab_pods(kube, config)), f"Pods of {SYSTEM} and {config.namespace}")
     return _record(
         run,
@@ -118,8 +129,9 @@ def check_istio(
             run_check("istio.versions", versions),
             run_check(
                 "istio.proxies-synced",
-                lambda: istio_checks.proxies_synced(istioctl.proxy_status(), expected()),
+                lambda: istio_checks.proxies_synced(proxy_statuses(kube, istioctl), expected()),
             ),
+            run_check("istio.analyze", analyzed),
         ],
     )
 
@@ -145,7 +157,7 @@ def check_app(run: RunRef, config: LabConfig, cluster: ClusterRef) -> list[Check
             )
         )  # fmt: skip
 
-    def scrape() -> CheckResult:
+    def page_pod() -> PodSummary:
         pod = next(
             (p for p in kube.pods(namespace, app.PRODUCTPAGE.selector) if p.is_ready and not p.deleting), None
         )
@@ -153,10 +165,21 @@ def check_app(run: RunRef, config: LabConfig, cluster: ClusterRef) -> list[Check
             raise KubeError(
                 f"no Ready pod of {app.PRODUCTPAGE.name} in {namespace}", remedy="look at check app.bookinfo"
             )
+        return pod
+
+    def scrape() -> CheckResult:
         with SidecarReader(kube, namespace) as reader:
-            text = reader.stats_text(pod.name)
-        (run.evidence / "envoy-stats-productpage.txt").write_text(text, encoding="utf-8")
-        return envoy_checks.scrape(pod.name, parse_stats(text), lines=len(text.splitlines()))
+            return envoy_checks.scrape_pod(reader, page_pod())
+
+    def dashboard() -> CheckResult:
+        found = read_dashboard(kube, namespace, page_pod().name)
+        folder = run.evidence / "envoy"
+        folder.mkdir(exist_ok=True)
+        for name, text in found.files.items():
+            (folder / name).write_text(text, encoding="utf-8")
+        record_facts(run, versions={"envoy": found.version})
+        upstreams = [f"{name}.{namespace}.svc.cluster.local" for name in ("details", "reviews")]
+        return envoy_dashboard(found, principal=app.PRODUCTPAGE.principal(namespace), upstreams=upstreams)
 
     return _record(
         run,
@@ -164,6 +187,7 @@ def check_app(run: RunRef, config: LabConfig, cluster: ClusterRef) -> list[Check
             run_check("app.bookinfo", bookinfo),
             run_check("app.productpage", productpage),
             run_check("envoy.scrape", scrape),
+            run_check("envoy.dashboard", dashboard),
         ],
     )
 
@@ -241,7 +265,11 @@ def reconcile_requests(
             after = take_snapshot(kube, reader, namespace)
         with prometheus.port_forward(kube, config.prometheus.namespace) as forward:
             scraped = take_scraped(
-                PrometheusClient(forward.url), after, namespace, timeout=config.prometheus.answer_timeout
+                prometheus.client(forward),
+                after,
+                namespace,
+                before=before,
+                timeout=config.prometheus.answer_timeout,
             )
         return reconcile(before, after, sent, scraped)
 
@@ -256,24 +284,23 @@ def ask_prometheus(
 ) -> list[CheckResult]:
     """Make checks that ask Prometheus, side by side through one port-forward; each waits for scrapes of its own."""
 
-    def made(url: str | MeshlabError, check_id: str) -> CheckResult:
+    def made(forward: PortForward | MeshlabError, check_id: str) -> CheckResult:
         def ask() -> CheckResult:
-            if isinstance(url, MeshlabError):
-                raise url
-            return checks[check_id](PrometheusClient(url))
+            if isinstance(forward, MeshlabError):
+                raise forward
+            return checks[check_id](prometheus.client(forward))
 
         return record_check(run, run_check(check_id, ask))
 
     with ExitStack() as stack, ThreadPoolExecutor(max_workers=len(checks)) as pool:
-        url: str | MeshlabError
+        forward: PortForward | MeshlabError
         try:
             forward = stack.enter_context(
                 prometheus.port_forward(kube_of(cluster), config.prometheus.namespace)
             )
-            url = forward.url
         except MeshlabError as problem:
-            url = problem  # each of the checks can't be made, and says why
-        return list(pool.map(lambda check_id: made(url, check_id), checks))
+            forward = problem  # each of the checks can't be made, and says why
+        return list(pool.map(lambda check_id: made(forward, check_id), checks))
 
 
 def lab_pods(kube: Kube, config: LabConfig) -> list[PodSummary]:

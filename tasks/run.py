@@ -26,12 +26,14 @@ from meshlab.kube.evidence import dump_evidence
 from meshlab.launch import prepared
 from meshlab.ledger import Ledger
 from meshlab.orphans import orphans
+from meshlab.report.html import write_report
 from meshlab.result_file import finish, summarise
 from meshlab.results import CheckResult, Verdict
 from meshlab.runs import RunRef, create, record, record_check
 from meshlab.settings import LabConfig, Machine
 from tasks.common import kube_of, lab_task
 from tasks.report import publish_result
+from tasks.views import material_of
 
 log = logging.getLogger(__name__)
 
@@ -128,6 +130,7 @@ def fill_in(run: RunRef, config: LabConfig, expected: Iterable[str] = tuple(CATA
 def end_run(run: RunRef, config: LabConfig, *, signum: int | None = None) -> State[Any]:
     """Write result.json and junit.xml, publish what Prefect shows, close the ledger; returns the flow's state."""
     code, result = finish(run, optional=config.checks.optional, signum=signum)
+    write_report(result, run.directory, material_of(run))
     if signum is None:
         publish_result(result)
     if not Ledger.open(Machine.here(), run).close():

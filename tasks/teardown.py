@@ -12,10 +12,12 @@ from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local.child import UpChild
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.install import InstallResult
+from meshlab.istio.tracing import Restore
 from meshlab.kube.apply import ObjectRef
 from meshlab.result_file import summarise
 from meshlab.runs import RunRef, record_check, skip_step
 from meshlab.settings import LabConfig
+from tasks.addons import restore_tracing
 from tasks.bookinfo import remove_objects
 from tasks.cluster import check_teardown, release_cluster, remove_cluster, take_inventory
 from tasks.istio import Labelled, check_uninstall, uninstall_istio
@@ -35,6 +37,7 @@ class Made:
     mesh: InstallResult | None = None
     labelled: Labelled = field(default_factory=Labelled)
     objects: list[ObjectRef] = field(default_factory=list)
+    tracing: Restore | None = None
 
 
 def take_down(run: RunRef, config: LabConfig, made: Made, *, stopped: int | None) -> None:
@@ -70,6 +73,8 @@ def keep(run: RunRef, config: LabConfig, why: str) -> None:
 
 def remove(run: RunRef, config: LabConfig, made: Made, stopped: int | None) -> None:
     """Remove app, Istio and cluster, as far as the run made them."""
+    if made.cluster is not None and made.tracing is not None and not config.ours:
+        attempt(restore_tracing, run, config, made.cluster, made.tracing)
     if made.cluster is not None and not config.ours:
         attempt(
             remove_objects,

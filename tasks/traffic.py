@@ -16,6 +16,8 @@ from meshlab.results import Measure
 from meshlab.runs import RunRef, record_measures, tell
 from meshlab.settings import LabConfig
 from meshlab.traffic.loop import RequestLoop, TrafficResult
+from meshlab.traffic.mixed import MixedResult, MixedTraffic, streams
+from meshlab.traffic.parties import wait_ingress
 from meshlab.traffic.source import find_source
 from tasks.common import kube_of, lab_task, say
 
@@ -33,6 +35,7 @@ class _Brake:
 _brakes: dict[tuple[str, Pace], _Brake] = defaultdict(_Brake)
 
 
+_mixed: dict[str, MixedTraffic] = {}
 _loops: dict[str, list[RequestLoop]] = defaultdict(list)
 
 
@@ -66,6 +69,7 @@ def halt_load(run: RunRef, *loads: PrefectFuture[TrafficResult]) -> None:
         brake.enough.set()
     for load in loads:
         load.wait()
+    stop_mixed(run)
 
 
 @lab_task("fast-load", tags=("traffic",))
@@ -80,6 +84,28 @@ def gentle_load(run: RunRef, config: LabConfig, cluster: ClusterRef) -> TrafficR
     return _send(
         run, config, cluster, "gentle", config.traffic.gentle_interval, config.traffic.gentle_seconds
     )
+
+
+@lab_task("start-mixed-traffic", tags=("traffic",))
+def start_mixed(run: RunRef, config: LabConfig, cluster: ClusterRef) -> None:
+    """Plaintext, TCP and ingress traffic beside the counted loop, until `stop_mixed`."""
+    kube = kube_of(cluster)
+    if config.scope == "mesh":
+        wait_ingress(kube, config.namespace)
+    traffic = MixedTraffic(kube, config.namespace, streams(config))
+    _mixed[run.run_id] = traffic
+    traffic.start()
+
+
+def stop_mixed(run: RunRef) -> MixedResult | None:
+    """End and drain the mixed traffic; None when there is none. May be called twice."""
+    traffic = _mixed.pop(run.run_id, None)
+    if traffic is None:
+        return None
+    sent = traffic.stop_and_drain()
+    say(f"mixed traffic: {sent}")
+    record_measures(run, Measure("mixed-requests-sent", sent.sent, "requests"))
+    return sent
 
 
 def _send(

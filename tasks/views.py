@@ -1,0 +1,183 @@
+"""What the document looks at in a browser: dashboards, traces, the graph. Looked at by the run itself, and drawn."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any
+
+from meshlab import app
+from meshlab.addons import jaeger, kiali, prometheus
+from meshlab.checks import grafana as grafana_checks
+from meshlab.checks import graph as graph_checks
+from meshlab.checks.base import run_check, skipped
+from meshlab.checks.traces import productpage_traces, search_traces
+from meshlab.clusters.base import ClusterRef
+from meshlab.dashboards.drawing import drawings
+from meshlab.dashboards.examine import Examination, drawn_again, examine
+from meshlab.dashboards.expected import read_expectations
+from meshlab.dashboards.read import read_dashboards, scrape_interval
+from meshlab.dashboards.sources import PrometheusSource
+from meshlab.errors import MeshlabError
+from meshlab.graph import Baseline, MetricGraph, take_baseline, wait_for_edges
+from meshlab.graph_traces import wait_for_traced_edges
+from meshlab.istio.distribution import Distribution
+from meshlab.report.material import ReportMaterial
+from meshlab.results import CheckResult
+from meshlab.runs import RunRef, record_check
+from meshlab.settings import LabConfig
+from meshlab.traffic.parties import INGRESS, TCP_ECHO
+from tasks.common import kube_of, lab_task
+
+# Caller and called workload of the mixed traffic: from a pod without a sidecar, through the gateway, to the echo.
+BESIDE = frozenset(
+    [
+        *(
+            ("unknown", w.name)
+            for w in (app.PRODUCTPAGE, app.REVIEWS_V1, app.REVIEWS_V2, app.REVIEWS_V3, TCP_ECHO)
+        ),
+        (INGRESS, app.PRODUCTPAGE.name),
+        (app.SLEEPER.name, TCP_ECHO.name),
+        (app.SLEEPER.name, "prometheus"),
+    ]
+)
+_material: dict[str, ReportMaterial] = defaultdict(ReportMaterial)
+_lock = threading.Lock()
+
+
+def material_of(run: RunRef) -> ReportMaterial:
+    """What the run has gathered for its report beside `result.json`."""
+    return _material[run.run_id]
+
+
+def gather(run: RunRef, **parts: Any) -> None:
+    """Keep something for the report: dashboards, traces, graphs or pods (see ReportMaterial)."""
+    with _lock:
+        _material[run.run_id] = replace(_material[run.run_id], **parts)
+
+
+@lab_task("begin-phase", tags=("traffic",))
+def begin_phase(run: RunRef, config: LabConfig, cluster: ClusterRef) -> Baseline | None:
+    """What Prometheus has counted before the load phase; None when it can't be asked, which the graph's checks will tell."""
+    with ExitStack() as stack:
+        try:
+            forward = stack.enter_context(
+                prometheus.port_forward(kube_of(cluster), config.prometheus.namespace)
+            )
+            return take_baseline(
+                prometheus.client(forward), config.namespace, timeout=config.prometheus.answer_timeout
+            )
+        except MeshlabError:
+            return None
+
+
+@lab_task("check-dashboards", tags=("check", "addon"))
+def check_dashboards(
+    run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
+) -> list[CheckResult]:
+    """grafana.mesh, .service, .workload, .all-panels: every query of every dashboard that Istio ships, under load."""
+    checks: dict[str, Callable[[Examination], CheckResult]] = {
+        name: lambda e, name=name: grafana_checks.dashboard(name, e)  # type: ignore[misc]
+        for name in ("grafana.mesh", "grafana.service", "grafana.workload")
+    }
+    least = grafana_checks.LEAST_WITH_DATA if distribution.ours and config.scope == "mesh" else 1
+    checks["grafana.all-panels"] = lambda e: grafana_checks.all_panels(
+        e, least=least, pinned=distribution.ours
+    )
+    examined: Examination | MeshlabError
+    try:
+        with prometheus.port_forward(kube_of(cluster), config.prometheus.namespace) as forward:
+            source = PrometheusSource(prometheus.client(forward))
+            examined = examine(
+                source,
+                read_dashboards(distribution.samples),
+                read_expectations(distribution.kind, config.namespace),
+                scrape_seconds=scrape_interval(distribution.samples),
+                timeout=config.prometheus.answer_timeout,
+            )
+            gather(run, dashboards=drawings(drawn_again(examined, source)))
+    except MeshlabError as problem:
+        examined = problem
+
+    def made(judge: Callable[[Examination], CheckResult]) -> CheckResult:
+        if isinstance(examined, MeshlabError):
+            raise examined
+        return judge(examined)
+
+    return [record_check(run, run_check(name, made, judge)) for name, judge in checks.items()]
+
+
+@lab_task("check-traces", tags=("check", "addon"))
+def check_traces(run: RunRef, config: LabConfig, cluster: ClusterRef) -> CheckResult:
+    """jaeger.productpage-traces: the span tree of productpage's traces reaches details, reviews and ratings."""
+
+    def traced() -> CheckResult:
+        with jaeger.port_forward(kube_of(cluster)) as forward:
+            search = search_traces(
+                jaeger.client(forward), config.namespace, timeout=config.prometheus.answer_timeout
+            )
+        gather(run, traces=search.shown)
+        return productpage_traces(search)
+
+    return record_check(run, run_check("jaeger.productpage-traces", traced))
+
+
+@lab_task("check-graph", tags=("check", "addon"))
+def check_graph(
+    run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution, baseline: Baseline | None
+) -> list[CheckResult]:
+    """graph.edges, graph.agreement, kiali.graph: the edges of Bookinfo, and the same from every source."""
+    kube, timeout = kube_of(cluster), config.prometheus.answer_timeout
+    expected = graph_checks.expected_edges(app.EDGES, config.namespace)
+    why_no_kiali = kiali.why_not(config, distribution, kube)
+    read: list[MetricGraph] = []
+
+    def metrics() -> MetricGraph:
+        if baseline is None:
+            raise MeshlabError("Prometheus could not be asked when the load phase began")
+        with prometheus.port_forward(kube, config.prometheus.namespace) as forward:
+            return wait_for_edges(prometheus.client(forward), baseline, expected, timeout=timeout)
+
+    def edges() -> CheckResult:
+        read.append(metrics())
+        gather(run, graphs=(read[0].drawn(),))
+        return graph_checks.edges(read[0], expected, others=beside(read[0]))
+
+    def agreement() -> CheckResult:
+        if not read:
+            raise MeshlabError("there is no graph from metrics to compare with: see graph.edges")
+        assert baseline is not None
+        with jaeger.port_forward(kube) as forward:
+            traces = wait_for_traced_edges(
+                jaeger.client(forward),
+                config.namespace,
+                read[0].reporters(),
+                since=baseline.at,
+                timeout=timeout,
+            )
+        gather(run, graphs=(*material_of(run).graphs, traces.drawn()))
+        return graph_checks.agreement(read[0], traces, kiali_reason=why_no_kiali)
+
+    def kiali_graph() -> CheckResult:
+        with kiali.port_forward(kube) as forward:
+            client = kiali.client(forward)
+            graph = client.graph(config.namespace, seconds=60)
+            return graph_checks.kiali_graph(graph, client.version(), expected)
+
+    checks = [run_check("graph.edges", edges), run_check("graph.agreement", agreement)]
+    checks.append(
+        skipped("kiali.graph", why_no_kiali) if why_no_kiali else run_check("kiali.graph", kiali_graph)
+    )
+    return [record_check(run, check) for check in checks]
+
+
+def beside(graph: MetricGraph) -> Sequence[graph_checks.Edge]:
+    """Edges of the traffic that the run sends beside the application's: they may be there, any other is extra."""
+    return [
+        (edge.source.key, edge.target.key)
+        for edge in graph.edges
+        if (edge.source.workload, edge.target.workload) in BESIDE
+    ]
