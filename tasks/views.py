@@ -154,7 +154,7 @@ def check_graph(
             traces = wait_for_traced_edges(
                 jaeger.client(forward),
                 config.namespace,
-                read[0].reporters(),
+                expected,
                 since=baseline.at,
                 timeout=timeout,
             )

@@ -131,7 +131,7 @@ def panels(count: int, *, series: int = 4) -> tuple[Panel, ...]:
             made.append(Panel(f"Workloads {n}", "table", "", (), grid, got, rows))
         elif n % 17 == 10:
             made.append(
-                Panel("", "text", grid=grid, text="<b>CLIENT</b> <a href='https://a.example'>more</a>")
+                Panel("", "text", grid=grid, text="<b>CLIENT</b> <a href='https://www.example.com'>more</a>")
             )
         else:
             made.append(Panel(f"Duration {n}", "timeseries", unit, lines, grid, got))

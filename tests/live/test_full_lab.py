@@ -45,7 +45,7 @@ def test_the_result_keeps_its_contract(kept_lab: Ran) -> None:
     assert all(entry["ours"] for entry in result["images"].values())
     istio = result["versions"]["istio"]
     assert istio["client"] == istio["control_plane"]
-    assert istio["data_plane"] == {istio["client"]: 9}  # seven workloads and two gateways
+    assert istio["data_plane"] == {istio["client"]: 10}  # seven workloads, the echo and two gateways
 
 
 def test_counted_is_sent(kept_lab: Ran) -> None:
