@@ -23,7 +23,6 @@ if __name__ == "__main__":
         )
     )
 
-# ruff: noqa: E402
 from typing import Any
 
 from prefect import flow
@@ -89,7 +88,7 @@ def full_lab(config: LabConfig = LabConfig()) -> State[Any]:  # noqa: B008 - fro
         sent_gentle = stop_load(run, gentle, "gentle")
         stop_mixed(run)
         reconcile_requests(run, config, cluster, before, [sent_fast, sent_gentle])
-    except Exception as problem:
+    except Exception as problem:  # noqa: BLE001 - whatever broke, the lab is taken down
         note_failure(run, problem)  # what broke is in the journal; the lab is still taken down and reported
     except BaseException as problem:
         stopped = signal_of(problem)

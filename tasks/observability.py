@@ -91,10 +91,15 @@ def check_istio(
 
     def cli() -> CheckResult:
         client = istioctl.version(remote=False)
+        recorded = build.checksums("cluster", Machine.here()) if distribution.ours else {}
         return istio_checks.cli(
-            distribution.istioctl, client.client, istioctl.checksum(), revision=client.client_revision,
-            wanted=config.istio.version, expected_sha256=build.checksums("cluster", Machine.here()).get("istioctl") if distribution.ours else None,
-        )  # fmt: skip
+            distribution.istioctl,
+            client.client,
+            istioctl.checksum(),
+            revision=client.client_revision,
+            wanted=config.istio.version,
+            expected_sha256=recorded.get("istioctl"),
+        )
 
     def injection() -> CheckResult:
         labels = {

@@ -46,7 +46,7 @@ def take_down(run: RunRef, config: LabConfig, made: Made, *, stopped: int | None
     stopped: the signal that ended the run, if one did. With --keep, or --keep-on-failure after a failure, nothing is
     removed and the two checks are skipped, as asked for.
     """
-    result, code = summarise(run, optional=config.checks.optional, signum=stopped)
+    _, code = summarise(run, optional=config.checks.optional, signum=stopped)
     failed = code != 0
     if failed:
         attempt(collect_evidence, run, config, made.cluster)
