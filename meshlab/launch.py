@@ -20,12 +20,13 @@ from rich.text import Text
 
 from meshlab.cli import judge, parse, parser
 from meshlab.clusters.local import child as local_child
+from meshlab.clusters.local.layout import Layout
 from meshlab.clusters.provider import provider_of
 from meshlab.errors import InputError, Interrupted, MeshlabError
 from meshlab.ledger import Entry, Ledger
 from meshlab.result_file import finish
 from meshlab.runs import RunRef, create, fail_step, step, tell
-from meshlab.settings import LabConfig, Machine, quieten_prefect
+from meshlab.settings import LabConfig, LocalSettings, Machine, quieten_prefect
 from meshlab.terminal import View, closing
 
 log = logging.getLogger(__name__)
@@ -120,7 +121,16 @@ def _abandon(launch: Launch) -> None:
 def next_commands(config: LabConfig, code: int) -> list[str]:
     """What a reader may want to type next."""
     if config.keep or (config.keep_on_failure and code):
-        return ["make down   (removes the lab that was kept)"]
+        if config.cluster != "local":
+            return ["the lab was kept; its objects are in the namespace " + config.namespace]
+        layout = Layout.of(config.local, Machine.here())
+        other = LocalSettings()
+        named = (config.local.name, config.local.network) != (other.name, other.network)
+        words = f' ARGS="--name {config.local.name} --network {config.local.network}"' if named else ""
+        return [
+            f"make down{words}   (removes the lab that was kept)",
+            f"export KUBECONFIG={layout.kubeconfig}   (then kubectl, istioctl and curl on the node addresses reach it)",
+        ]
     if code:
         return ["make lab ARGS=--keep-on-failure   (leaves the lab up when something failed)"]
     return ["make lab ARGS=--keep   (leaves the lab up to look around)"]
