@@ -1,0 +1,42 @@
+"""prefect.yaml, loaded as a worker loads it: an import error would else hide behind a placeholder until the first run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prefect.exceptions import ParameterTypeError
+from prefect.flows import load_flow_from_entrypoint
+
+from meshlab.settings import LabConfig
+
+ROOT = Path(__file__).parents[2]
+DEPLOYMENTS: list[dict[str, Any]] = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+
+
+@pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda deployment: deployment["name"])
+def test_a_worker_can_load_it_and_its_parameters_fit(
+    deployment: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    flow = load_flow_from_entrypoint(deployment["entrypoint"], use_placeholder_flow=False)
+    assert flow.name == deployment["name"]
+    assert flow.validate_parameters(deployment["parameters"]) is not None
+    assert set(deployment["parameters"]) <= set(flow.parameters.properties)
+    assert deployment["description"] and deployment["tags"]
+    assert deployment["concurrency_limit"] == {"limit": 1, "collision_strategy": "CANCEL_NEW"}
+
+
+def test_the_form_in_the_ui_describes_every_setting() -> None:
+    for name, info in LabConfig.model_fields.items():
+        if name not in ("local", "existing", "gke", "istio", "app", "traffic", "prometheus", "checks"):
+            assert info.description, name
+
+
+def test_a_parameter_that_is_wrong_is_refused_before_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    flow = load_flow_from_entrypoint(DEPLOYMENTS[0]["entrypoint"], use_placeholder_flow=False)
+    with pytest.raises(ParameterTypeError, match="cluster"):
+        flow.validate_parameters({"config": {"cluster": "mars"}})
