@@ -100,7 +100,8 @@ def remove(run: RunRef, config: LabConfig, made: Made, stopped: int | None) -> N
         return
     before = attempt(take_inventory, run, config)
     attempt(remove_cluster, run, config, made.child)
-    if before is not None:
+    if before is not None and (made.cluster is not None or any(before.items.values())):
+        # Nothing there, and no cluster ever came up: not a control that failed, a check that can't be made.
         attempt(check_teardown, run, config, before)
 
 

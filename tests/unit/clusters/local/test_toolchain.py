@@ -60,3 +60,11 @@ def test_a_go_that_says_something_else_is_not_taken(tmp_path: Path, nothing_pack
     _install(tmp_path / "bin")
     with pytest.raises(BuildError, match="devel"):
         toolchain.find(FakeGo(version="devel +abc"), str(tmp_path / "bin"))
+
+
+def test_the_makefile_is_told_when_there_is_none(
+    tmp_path: Path, nothing_packaged: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert toolchain.main() == 2
+    assert "requirements-go.lock" in capsys.readouterr().err
