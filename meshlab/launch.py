@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
+import psutil
 from rich.console import Console
 from rich.text import Text
 
@@ -26,7 +27,7 @@ from meshlab.errors import InputError, Interrupted, MeshlabError
 from meshlab.ledger import Entry, Ledger
 from meshlab.result_file import finish
 from meshlab.runs import RunRef, create, fail_step, step, tell
-from meshlab.settings import LabConfig, LocalSettings, Machine, quieten_prefect
+from meshlab.settings import LabConfig, LocalSettings, Machine, mark_children, quieten_prefect
 from meshlab.terminal import View, closing
 
 log = logging.getLogger(__name__)
@@ -82,6 +83,8 @@ def prepare(program: str, about: str, arguments: list[str]) -> Launch:
     global _prepared
     machine = Machine.here()
     quieten_prefect()
+    me = psutil.Process()
+    mark_children(me.pid, me.create_time())
     try:
         config = judge(parse(arguments, parser(program, about)), machine)
     except InputError as problem:

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import suppress
+
+import psutil
+
 from meshlab.ledger import Ledger, ledgers
-from meshlab.settings import Machine
+from meshlab.process import end_process, lives
+from meshlab.settings import Machine, owner_in
+
+log = logging.getLogger(__name__)
+# How Prefect runs the temporary server of a process that has no server configured (prefect.server.api.server).
+TEMPORARY_SERVER = "prefect.server.api.server:create_app"
 
 
 def orphans(machine: Machine) -> list[Ledger]:
@@ -28,3 +39,25 @@ def forget_local(machine: Machine, cluster: str) -> list[str]:
                 ledger.close()
             forgotten.append(ledger.run_id)
     return forgotten
+
+
+def end_servers() -> list[int]:
+    """End the temporary Prefect servers of runs that were killed; returns their pids.
+
+    Prefect ends the server that it started when its process exits, which kill -9 prevents. The server is known
+    by its command line, and by the owner that its environment names (see `settings.mark_children`).
+    """
+    return [
+        process.pid for process in _left_servers() if end_process(process.pid, process.create_time(), 5.0)
+    ]
+
+
+def _left_servers() -> Iterator[psutil.Process]:
+    for process in psutil.process_iter(["cmdline"]):
+        if TEMPORARY_SERVER not in (process.info["cmdline"] or ()):
+            continue
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):  # ended meanwhile, or somebody else's
+            owner = owner_in(process.environ())
+            if owner is not None and not lives(*owner):
+                log.info("process %s is the Prefect server of a run that was killed", process.pid)
+                yield process

@@ -259,3 +259,21 @@ def lives(pid: int, began: float) -> bool:
         return abs(process.create_time() - began) < 2 and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def end_process(pid: int, began: float, grace: float) -> bool:
+    """End the process that began then: SIGTERM, so that it can leave in order, SIGKILL after `grace` seconds.
+
+    Returns whether it lived; one that is gone, and a pid that is another's by now, are left alone.
+    """
+    if not lives(pid, began):
+        return False
+    with suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):  # it may end by itself at any moment
+        process = psutil.Process(pid)
+        process.terminate()
+        try:
+            process.wait(grace)
+        except psutil.TimeoutExpired:
+            process.kill()
+            process.wait(grace)
+    return True

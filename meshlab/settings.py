@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,6 +17,7 @@ Provider = Literal["local", "existing", "gke"]
 Distribution = Literal["embedded", "release"]
 Images = Literal["embedded", "official"]
 ENV_PREFIX = "MESHLAB_"
+OWNER = "MESH_LAB_OWNER"  # names the run's process to every process below it; no setting, so not our prefix
 
 
 def variables() -> dict[str, str]:
@@ -253,3 +254,22 @@ def quieten_prefect(environ: MutableMapping[str, str] | None = None) -> None:
         ("DO_NOT_TRACK", "1"),
     ):
         env.setdefault(name, value)
+
+
+def mark_children(pid: int, began: float, environ: MutableMapping[str, str] | None = None) -> None:
+    """Name this process to all that it starts from now on, and to all that those start.
+
+    began: seconds since the epoch. A process that a library starts for us can so be told from others, from its
+    first moment on and without having been written down.
+    """
+    env = os.environ if environ is None else environ
+    env[OWNER] = f"{pid}:{began}"
+
+
+def owner_in(environ: Mapping[str, str]) -> tuple[int, float] | None:
+    """The process that a process's environment names as the run it belongs to: its pid and begin; None without one."""
+    pid, _, began = environ.get(OWNER, "").partition(":")
+    try:
+        return int(pid), float(began)
+    except ValueError:
+        return None

@@ -25,7 +25,7 @@ from meshlab.kube.apply import ObjectRef
 from meshlab.kube.evidence import dump_evidence
 from meshlab.launch import prepared
 from meshlab.ledger import Ledger
-from meshlab.orphans import orphans
+from meshlab.orphans import end_servers, orphans
 from meshlab.report.html import write_report
 from meshlab.result_file import finish, summarise
 from meshlab.results import CheckResult, Verdict
@@ -50,7 +50,8 @@ def begin_run(config: LabConfig) -> tuple[RunRef, UpChild | None]:
 
 
 def bury_orphans() -> None:
-    """Mark the flow runs of killed runs Crashed: Prefect itself leaves them RUNNING for good."""
+    """Mark the flow runs of killed runs Crashed: Prefect itself leaves them RUNNING for good, and its server."""
+    end_servers()
     for ledger in orphans(Machine.here()):
         dead = ledger.flow_run
         if dead is None:

@@ -87,6 +87,7 @@ def _processes() -> list[str]:
         "coredns",
         "meshlab",
         "flows.",
+        "-m uvicorn",  # the temporary server that Prefect starts where none is configured
     )
     found = []
     for process in psutil.process_iter(["cmdline"]):

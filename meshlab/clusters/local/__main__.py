@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from meshlab.clusters.local.cluster import LocalCluster
 from meshlab.clusters.local.preflight import problems
 from meshlab.errors import InputError, MeshlabError
-from meshlab.orphans import forget_local
+from meshlab.orphans import end_servers, forget_local
 from meshlab.progress import Update
 from meshlab.settings import LocalSettings, Machine
 
@@ -60,6 +60,8 @@ def main(arguments: list[str] | None = None) -> int:
         if options.command == "up":
             return _up(cluster, settings, machine, stop)
         if options.command == "down":
+            for pid in end_servers():
+                print(f"ended the temporary Prefect server (process {pid}) of a run that was killed")
             cluster.down(progress=Lines())
             for run_id in forget_local(machine, settings.name):
                 print(f"closed the ledger of run {run_id}, which was killed")

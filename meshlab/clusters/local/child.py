@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
@@ -23,7 +22,7 @@ import psutil
 
 from meshlab.clusters.base import ClusterRef
 from meshlab.errors import ClusterError, Interrupted, MeshlabError
-from meshlab.process import Runner, SystemRunner, lives
+from meshlab.process import Runner, SystemRunner, end_process, lives
 from meshlab.progress import Progress, Update
 from meshlab.settings import LocalSettings, Machine
 from meshlab.waiting import SystemClock, wait
@@ -122,16 +121,7 @@ def alive(child: UpChild) -> bool:
 
 def end(child: UpChild, grace: float = 30.0) -> None:
     """Stop the child: SIGTERM, so that it can leave in order, SIGKILL after `grace` seconds."""
-    if not alive(child):
-        return
-    with suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):  # it may end by itself at any moment
-        process = psutil.Process(child.pid)
-        process.terminate()
-        try:
-            process.wait(grace)
-        except psutil.TimeoutExpired:
-            process.kill()
-            process.wait(grace)
+    end_process(child.pid, child.began, grace)
 
 
 def main(wanted: dict[str, Any]) -> int:

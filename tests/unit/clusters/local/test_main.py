@@ -22,6 +22,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     monkeypatch.setattr(Machine, "here", lambda: machine_in(tmp_path))
     monkeypatch.setattr(command.signal, "signal", lambda *_: None)
     monkeypatch.setattr(inventory, "NETNS_DIR", tmp_path / "netns")
+    monkeypatch.setattr(command, "end_servers", list)  # those of this machine are no business of a test
     return lambda *words: command.main([*words])
 
 

@@ -63,7 +63,10 @@ def test_a_go_that_says_something_else_is_not_taken(tmp_path: Path, nothing_pack
 
 
 def test_the_makefile_is_told_when_there_is_none(
-    tmp_path: Path, nothing_packaged: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    nothing_packaged: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert toolchain.main() == 2
