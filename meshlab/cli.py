@@ -16,14 +16,32 @@ from meshlab.settings import LabConfig, Machine
 SWITCHES = ("keep", "keep_on_failure", "allow_changes")
 
 
+@dataclass(frozen=True)
+class Choice:
+    """A flag that one flow has beside the shared ones, and that may be given several times.
+
+    name: the flow's parameter. what: one of the values, in a word. values: those that exist.
+    """
+
+    flag: str
+    name: str
+    what: str
+    values: Sequence[str]
+    help: str
+
+
 @dataclass
 class Words:
-    """A command line, taken apart, not judged: dotted settings as text, --set words, what made no sense."""
+    """A command line, taken apart, not judged: dotted settings as text, --set words, what made no sense.
+
+    chosen: a flow's own parameter → the values that were given, in their order, each once.
+    """
 
     flags: dict[str, Any] = field(default_factory=dict)
     sets: list[str] = field(default_factory=list)
     config: Path | None = None
     problems: list[Problem] = field(default_factory=list)
+    chosen: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -33,8 +51,9 @@ class _Parser(argparse.ArgumentParser):
         raise argparse.ArgumentError(None, message)
 
 
-def parser(program: str, description: str) -> _Parser:
-    """The flags that all flows share. Values stay text: their types and choices are the settings model's."""
+def parser(program: str, description: str, choices: Sequence[Choice] = ()) -> _Parser:
+    """The flags that all flows share, and a flow's own. Values stay text: their types and choices are the
+    settings model's."""
     shown = _Parser(
         prog=program, description=description, formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=_settings_help(), allow_abbrev=False, exit_on_error=False,
@@ -49,13 +68,18 @@ def parser(program: str, description: str) -> _Parser:
     shown.add_argument(
         "--set", metavar="KEY=VALUE", action="append", default=[], help="Any setting of the list below."
     )
+    for choice in choices:
+        shown.add_argument(
+            choice.flag, dest=choice.name, metavar=choice.what.upper(), action="append", default=[],
+            help=f"{choice.help} One of: {', '.join(choice.values)}.",
+        )  # fmt: skip
     return shown
 
 
-def parse(arguments: Sequence[str], shown: _Parser) -> Words:
+def parse(arguments: Sequence[str], shown: _Parser, choices: Sequence[Choice] = ()) -> Words:
     """Take the command line apart.
 
-    Unknown flags and missing values become problems; `--help` prints and exits 0.
+    Unknown flags, missing values and choices that don't exist become problems; `--help` prints and exits 0.
     """
     words = Words()
     rest = list(arguments)
@@ -81,6 +105,13 @@ def parse(arguments: Sequence[str], shown: _Parser) -> Words:
     config = values.pop("config")
     words.config = Path(config) if config else None
     words.flags = {key: value for key, value in values.items() if key in FLAGS and value is not None}
+    for choice in choices:
+        words.chosen[choice.name] = tuple(dict.fromkeys(values[choice.name]))
+        words.problems += [
+            Problem(f"{choice.flag} {value}", f"is no {choice.what}", f"one of: {', '.join(choice.values)}")
+            for value in words.chosen[choice.name]
+            if value not in choice.values
+        ]
     return words
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
@@ -19,7 +19,7 @@ import psutil
 from rich.console import Console
 from rich.text import Text
 
-from meshlab.cli import judge, parse, parser
+from meshlab.cli import Choice, judge, parse, parser
 from meshlab.clusters.local import child as local_child
 from meshlab.clusters.local.layout import Layout
 from meshlab.clusters.provider import provider_of
@@ -35,11 +35,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Launch:
-    """What is prepared before the flow: the judged configuration, the run, and the cluster's `up`, if any."""
+    """What is prepared before the flow: the judged configuration, the run, and the cluster's `up`, if any.
+
+    chosen: the flow's own parameters.
+    """
 
     config: LabConfig
     run: RunRef
     child: local_child.UpChild | None
+    chosen: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 _prepared: Launch | None = None
@@ -52,17 +56,26 @@ def prepared() -> Launch | None:
     return launch
 
 
-def main(arguments: list[str], *, program: str, about: str, load: Callable[[], Callable[..., Any]]) -> int:
+def main(
+    arguments: list[str],
+    *,
+    program: str,
+    about: str,
+    load: Callable[[], Callable[..., Any]],
+    flow: str = "full-lab",
+    choices: Sequence[Choice] = (),
+) -> int:
     """The whole command line of a flow; returns the exit code.
 
     load: imports the flow (and Prefect with it) and returns it; called while the cluster comes up already.
+    flow: its name. choices: flags of its own; it gets them as parameters.
     """
-    launch = prepare(program, about, arguments)
+    launch = prepare(program, about, arguments, flow=flow, choices=choices)
     console, signum = Console(), None
     try:
         with View(console).showing():
             console.print(Text(f"run {launch.run.run_id}  →  {launch.run.directory}"), soft_wrap=True)
-            load()(launch.config, return_state=True)
+            load()(launch.config, **launch.chosen, return_state=True)
     except KeyboardInterrupt as problem:
         signum = problem.signum if isinstance(problem, Interrupted) else signal.SIGINT
     except Exception as problem:  # noqa: BLE001 - the flow ends itself; this is Prefect failing before or after it
@@ -71,11 +84,18 @@ def main(arguments: list[str], *, program: str, about: str, load: Callable[[], C
         if prepared() is not None and launch.child is not None:
             _abandon(launch)
         code, result = finish(launch.run, optional=launch.config.checks.optional, signum=signum)
-    closing(console, result, code, str(launch.run.directory), next_commands(launch.config, code))
+    closing(console, result, code, str(launch.run.directory), next_commands(launch.config, code, flow))
     return code
 
 
-def prepare(program: str, about: str, arguments: list[str]) -> Launch:
+def prepare(
+    program: str,
+    about: str,
+    arguments: list[str],
+    *,
+    flow: str = "full-lab",
+    choices: Sequence[Choice] = (),
+) -> Launch:
     """Judge the command line, then make run directory and ledger, then start the cluster.
 
     Exits with 2, every problem named, before anything is touched, when the input is bad.
@@ -86,14 +106,15 @@ def prepare(program: str, about: str, arguments: list[str]) -> Launch:
     me = psutil.Process()
     mark_children(me.pid, me.create_time())
     try:
-        config = judge(parse(arguments, parser(program, about)), machine)
+        words = parse(arguments, parser(program, about, choices), choices)
+        config = judge(words, machine)
     except InputError as problem:
         Console(stderr=True).print(Text(f"{program}: {problem.message}"), soft_wrap=True)
         sys.exit(2)
     signals_raise()
     run = None
     try:
-        run = create(config.runs_dir, "full-lab")
+        run = create(config.runs_dir, flow)
         ledger = Ledger.open(machine, run)
         child = None
         if config.cluster == "local":
@@ -105,7 +126,7 @@ def prepare(program: str, about: str, arguments: list[str]) -> Launch:
             fail_step(run, "prepare", str(problem))
             finish(run)
         sys.exit(3)
-    _prepared = Launch(config, run, child)
+    _prepared = Launch(config, run, child, words.chosen)
     return _prepared
 
 
@@ -121,7 +142,7 @@ def _abandon(launch: Launch) -> None:
     ledger.close()
 
 
-def next_commands(config: LabConfig, code: int) -> list[str]:
+def next_commands(config: LabConfig, code: int, flow: str = "full-lab") -> list[str]:
     """What a reader may want to type next."""
     if config.keep or (config.keep_on_failure and code):
         if config.cluster != "local":
@@ -134,9 +155,10 @@ def next_commands(config: LabConfig, code: int) -> list[str]:
             f"make down{words}   (removes the lab that was kept)",
             f"export KUBECONFIG={layout.kubeconfig}   (then kubectl, istioctl and curl on the node addresses reach it)",
         ]
+    goal = {"full-lab": "lab"}.get(flow, flow)
     if code:
-        return ["make lab ARGS=--keep-on-failure   (leaves the lab up when something failed)"]
-    return ["make lab ARGS=--keep   (leaves the lab up to look around)"]
+        return [f"make {goal} ARGS=--keep-on-failure   (leaves the lab up when something failed)"]
+    return [f"make {goal} ARGS=--keep   (leaves the lab up to look around)"]
 
 
 def addons_of(config: LabConfig) -> tuple[str, ...]:

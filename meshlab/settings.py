@@ -107,6 +107,12 @@ class AppSettings(Section):
         300, gt=0, le=3600, description="Seconds until every workload must be Ready."
     )
     page_requests: int = Field(5, ge=3, le=1000, description="Requests of the check app.productpage.")
+    page_p50_ms: float = Field(
+        400,
+        gt=0,
+        le=60000,
+        description="Milliseconds that the median request of app.productpage may take; 20 to 100 are usual.",
+    )
 
 
 class TrafficSettings(Section):

@@ -29,7 +29,7 @@ from meshlab.checks.scrape import SidecarReader
 from meshlab.checks.snapshot import Snapshot, take_scraped, take_snapshot
 from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local import build
-from meshlab.errors import KubeError, MeshlabError
+from meshlab.errors import IstioError, KubeError, MeshlabError, WaitTimeout
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.proxies import proxy_statuses, wait_synced
 from meshlab.kube.client import Kube
@@ -43,7 +43,7 @@ from meshlab.settings import LabConfig, Machine
 from meshlab.traffic.loop import TrafficResult
 from meshlab.traffic.once import n_requests
 from meshlab.traffic.source import find_source
-from tasks.common import kube_of, lab_task
+from tasks.common import kube_of, lab_task, say
 from tasks.istio import istioctl_of
 from tasks.report import publish_table
 from tasks.traffic import sent_so_far
@@ -127,7 +127,10 @@ def check_istio(
     def analyzed() -> CheckResult:
         return analyze(istioctl.analyze(), namespaces=[SYSTEM, config.namespace])
 
-    wait_synced(istioctl, expected(), timeout=config.istio.install_timeout, progress=tell)
+    try:
+        wait_synced(istioctl, expected(), timeout=config.istio.install_timeout, progress=tell)
+    except (WaitTimeout, IstioError) as late:  # no reason to make no check: they tell what is wrong
+        say(late.message)
     gather(run, pods=pod_rows(lab_pods(kube, config)))
     publish_table("pods", pod_rows(lab_pods(kube, config)), f"Pods of {SYSTEM} and {config.namespace}")
     return _record(
@@ -164,7 +167,8 @@ def check_app(run: RunRef, config: LabConfig, cluster: ClusterRef) -> list[Check
             n_requests(
                 kube, namespace, source.pod, url, config.app.page_requests, container=source.container,
                 expect=app.PAGE_TITLE,
-            )
+            ),
+            p50_ms=config.app.page_p50_ms,
         )  # fmt: skip
 
     def page_pod() -> PodSummary:

@@ -38,11 +38,11 @@ from tasks.views import material_of
 log = logging.getLogger(__name__)
 
 
-def begin_run(config: LabConfig) -> tuple[RunRef, UpChild | None]:
+def begin_run(config: LabConfig, flow: str = "full-lab") -> tuple[RunRef, UpChild | None]:
     """The run that the command line has prepared, with its cluster coming up; or a new one, as when a worker starts the flow."""
     bury_orphans()
     launch = prepared()
-    run = launch.run if launch is not None else create(config.runs_dir, "full-lab")
+    run = launch.run if launch is not None else create(config.runs_dir, flow)
     ledger = Ledger.open(Machine.here(), run)
     if flow_run.id is not None:
         ledger.note_flow_run(str(flow_run.id))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 
 from prefect import Task
 
-from meshlab.checks.base import skipped
+from meshlab.checks.base import CATALOG, skipped
 from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local.child import UpChild
 from meshlab.istio.distribution import Distribution
@@ -40,26 +41,32 @@ class Made:
     tracing: Restore | None = None
 
 
-def take_down(run: RunRef, config: LabConfig, made: Made, *, stopped: int | None) -> None:
+def take_down(
+    run: RunRef,
+    config: LabConfig,
+    made: Made,
+    *,
+    stopped: int | None,
+    expected: Iterable[str] = tuple(CATALOG),
+    why_kept: str = "",
+) -> None:
     """Dump evidence where something failed, remove what was made, and check that nothing of it is left.
 
     stopped: the signal that ended the run, if one did. With --keep, or --keep-on-failure after a failure, nothing is
-    removed and the two checks are skipped, as asked for.
+    removed and the two checks are skipped, as asked for; so it is with another reason, why_kept. expected: checks that
+    the run owes; those that were not made are named.
     """
     _, code = summarise(run, optional=config.checks.optional, signum=stopped)
     failed = code != 0
     if failed:
         attempt(collect_evidence, run, config, made.cluster)
-    if config.keep or (config.keep_on_failure and failed):
-        keep(
-            run,
-            config,
-            "--keep was given" if config.keep else "--keep-on-failure was given, and the run failed",
-        )
+    if why_kept or config.keep or (config.keep_on_failure and failed):
+        asked = "--keep was given" if config.keep else "--keep-on-failure was given, and the run failed"
+        keep(run, config, why_kept or asked)
     else:
         remove(run, config, made, stopped)
     if stopped is None:
-        fill_in(run, config)
+        fill_in(run, config, expected)
 
 
 def keep(run: RunRef, config: LabConfig, why: str) -> None:

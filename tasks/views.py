@@ -111,13 +111,21 @@ def check_dashboards(
 
 
 @lab_task("check-traces", tags=("check", "addon"))
-def check_traces(run: RunRef, config: LabConfig, cluster: ClusterRef) -> CheckResult:
-    """jaeger.productpage-traces: the span tree of productpage's traces reaches details, reviews and ratings."""
+def check_traces(
+    run: RunRef, config: LabConfig, cluster: ClusterRef, phase: Baseline | None = None
+) -> CheckResult:
+    """jaeger.productpage-traces: the span tree of productpage's traces reaches details, reviews and ratings.
+
+    phase: only traces since that load phase began count; without one, those of the last hour.
+    """
 
     def traced() -> CheckResult:
         with jaeger.port_forward(kube_of(cluster)) as forward:
             search = search_traces(
-                jaeger.client(forward), config.namespace, timeout=config.prometheus.answer_timeout
+                jaeger.client(forward),
+                config.namespace,
+                start=phase.at if phase else None,
+                timeout=config.prometheus.answer_timeout,
             )
         gather(run, traces=search.shown)
         return productpage_traces(search)

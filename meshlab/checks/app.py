@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -52,11 +53,11 @@ def bookinfo(
     )
 
 
-def productpage(round_: RoundResult, *, title: str = PAGE_TITLE) -> CheckResult:
-    """Each request from the sleep pod was answered 200 with a page that holds the title.
+def productpage(round_: RoundResult, *, title: str = PAGE_TITLE, p50_ms: float = math.inf) -> CheckResult:
+    """Each request from the sleep pod was answered 200 with a page that holds the title, half of them in time.
 
-    round_: what `n_requests` brought back, with the title as the text it expected. Evidence: numbers of
-    the round and the beginning of what was no such page.
+    round_: what `n_requests` brought back, with the title as the text it expected. p50_ms: milliseconds
+    that the median may take. Evidence: numbers of the round and the beginning of what was no such page.
     """
     times = round_.times
     evidence: dict[str, Any] = {
@@ -66,6 +67,7 @@ def productpage(round_: RoundResult, *, title: str = PAGE_TITLE) -> CheckResult:
         "by_status": dict(round_.by_status),
         "curl_exit_codes": {str(code): count for code, count in round_.exit_codes.items()},
         "p50_ms": times.p50 if times else None,
+        "p50_allowed_ms": p50_ms,
         "max_ms": times.maximum if times else None,
         "odd": round_.odd,
     }
@@ -80,6 +82,8 @@ def productpage(round_: RoundResult, *, title: str = PAGE_TITLE) -> CheckResult:
             f"{round_.passed} of {round_.sent} requests got a 200 with the title {title!r} "
             f"({codes}; {round_.matched} with the title){_began(round_.odd)}"
         )
+    if times and times.p50 > p50_ms:
+        problems.append(f"the median request took {times.p50:.0f} ms, {p50_ms:.0f} ms are allowed")
     took = f", p50 {times.p50:.0f} ms" if times else ""
     return judged(
         "app.productpage",

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from meshlab.cli import Words, judge, parse, parser
+from meshlab.cli import Choice, Words, judge, parse, parser
 from meshlab.config import FLAGS, keys
 from meshlab.errors import InputError
 from meshlab.settings import LabConfig, Machine
@@ -128,3 +128,21 @@ def test_help_names_every_setting_every_flag_the_order_and_the_exit_codes(
     assert missing == []
     assert "flags win over --set, --set over variables, variables over the file" in text
     assert all(f"{code} " in text for code in (0, 1, 2, 3, 4, 130, 143))
+
+
+ONLY = Choice("--only", "only", "fault", ("a", "b"), "Plant this fault alone.")
+
+
+def test_a_flows_own_choice_may_be_given_several_times() -> None:
+    given = parse(["--only", "b", "--only=a", "--only", "b"], parser("lab", "The lab.", [ONLY]), [ONLY])
+    assert given.chosen == {"only": ("b", "a")}
+    assert given.problems == []
+    assert parse([], parser("lab", "The lab.", [ONLY]), [ONLY]).chosen == {"only": ()}
+
+
+def test_a_choice_that_does_not_exist_is_named_with_the_other_problems(machine: Machine) -> None:
+    given = parse(["--only", "c", "--cluster", "mars"], parser("lab", "The lab.", [ONLY]), [ONLY])
+    with pytest.raises(InputError) as caught:
+        judge(given, machine)
+    assert caught.value.message.startswith("2 problems, nothing was started:\n")
+    assert "--only c: is no fault\n    remedy: one of: a, b" in caught.value.message

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from meshlab.cli import Choice
 from meshlab.errors import Interrupted
 from meshlab.launch import main, next_commands, prepare, prepared, signals_raise, signals_wait
 from meshlab.ledger import ledgers
@@ -168,3 +169,18 @@ def test_the_next_command_depends_on_what_is_left() -> None:
     assert "make down" in next_commands(LabConfig(keep_on_failure=True), 1)[0]
     assert "--keep-on-failure" in next_commands(LabConfig(), 1)[0]
     assert next_commands(LabConfig(keep_on_failure=True), 0)[0].startswith("make lab ARGS=--keep ")
+
+
+def test_a_flow_gets_its_own_name_and_its_own_choices(good: list[str], tmp_path: Path) -> None:
+    seen: dict = {}
+
+    def flow(config: LabConfig, *, only: tuple[str, ...], return_state: bool) -> None:
+        seen["only"] = only
+
+    only = Choice("--only", "only", "fault", ("a", "b"), "Plant this fault alone.")
+    main(
+        [*good, "--only", "b"], program="lab", about="It.", load=lambda: flow, flow="sabotage", choices=[only]
+    )
+    assert seen == {"only": ("b",)}
+    assert result_of(tmp_path)["flow"] == "sabotage"
+    assert next_commands(LabConfig(), 1, "sabotage")[0].startswith("make sabotage ARGS=")

@@ -95,3 +95,11 @@ def test_one_page_missing_is_a_failure_that_shows_it() -> None:
 
 def test_no_request_is_no_answer() -> None:
     assert productpage(round_(0, 0)).verdict is Verdict.INFRA_ERROR
+
+
+def test_pages_that_come_too_late_are_a_failure() -> None:
+    assert productpage(round_(5, 5), p50_ms=12.0).verdict is Verdict.PASS
+    result = productpage(round_(5, 5), p50_ms=11.9)
+    assert result.verdict is Verdict.FAIL
+    assert result.summary == "the median request took 12 ms, 12 ms are allowed"
+    assert result.evidence["p50_allowed_ms"] == 11.9
