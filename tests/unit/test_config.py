@@ -5,7 +5,7 @@ import pytest
 from meshlab.config import FLAGS, Loaded, keys, load
 from meshlab.settings import LabConfig
 
-NUMBERS = ("seconds", "timeout", "nodes", "interval", "requests")
+NUMBERS = ("_ms", "seconds", "timeout", "nodes", "interval", "requests")
 
 
 def load_with(tmp_path: Path, text: str = "", flags: dict | None = None, sets=(), environ=None) -> Loaded:
