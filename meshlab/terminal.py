@@ -144,7 +144,7 @@ def checks_table(result: Mapping[str, Any]) -> Table:
     for check in result["checks"]:
         seen = Text(check["summary"])
         if check["verdict"] != "pass":
-            if check["reason"] and check["reason"] != check["summary"]:
+            if check["reason"] and check["reason"] not in check["summary"]:
                 seen.append(f"\n{check['reason']}", style="yellow")
             if check["remedy"]:
                 seen.append(f"\n→ {check['remedy']}", style="cyan")
