@@ -28,11 +28,15 @@ _lock = threading.Lock()  # steps side by side write to the same ledger
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing that a run makes: kind (cluster, istio, namespace, objects), name, and where it is."""
+    """One thing that a run makes or changes: kind (cluster, istio, namespace, objects), name, and where it is.
+
+    content: what is needed to undo it, where removing it is not enough (see `meshlab.kube.changes`).
+    """
 
     kind: str
     name: str
     where: str = ""
+    content: str = ""
 
 
 class Ledger:
@@ -62,7 +66,7 @@ class Ledger:
 
     def intend(self, entry: Entry) -> None:
         """Write down that `entry` is about to be made. An entry that is there already stays once."""
-        row = vars(entry)
+        row = _row(entry)
         with _lock:
             content = self._read()
             if row not in content["entries"]:
@@ -73,7 +77,7 @@ class Ledger:
         """Strike `entry` out: it was seen to be gone."""
         with _lock:
             content = self._read()
-            content["entries"] = [row for row in content["entries"] if row != vars(entry)]
+            content["entries"] = [row for row in content["entries"] if row != _row(entry)]
             _write(self.path, content)
 
     def note_flow_run(self, flow_run: str) -> None:
@@ -116,6 +120,10 @@ def ledgers(machine: Machine) -> Iterator[Ledger]:
     """Every ledger on this machine, oldest first."""
     for path in sorted((machine.state / "ledger").glob("*.json")):
         yield Ledger(path)
+
+
+def _row(entry: Entry) -> dict[str, str]:
+    return {key: value for key, value in vars(entry).items() if key != "content" or value}
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

@@ -191,6 +191,49 @@ class Kube:
             )
         return json.loads(answer.data)
 
+    def create(self, document: Mapping[str, Any], *, namespace: str | None = None) -> dict[str, Any]:
+        """Make an object that is not there. Returns it as stored; KubeError with status 409 where it is."""
+        name, kind = document["metadata"]["name"], document["kind"]
+        resource = self.resource(document["apiVersion"], kind)
+        with api_errors(f"create {_named(kind, namespace, name)}"):
+            answer = resource.create(body=dict(document), namespace=namespace, serialize=False)
+        return json.loads(answer.data)
+
+    def replace(self, document: Mapping[str, Any], *, namespace: str | None = None) -> dict[str, Any]:
+        """Put an object in the place of the one that is there, whose resourceVersion it must carry.
+
+        Fields that it does not have go. Returns it as stored; KubeError with status 404 or 409.
+        """
+        name, kind = document["metadata"]["name"], document["kind"]
+        resource = self.resource(document["apiVersion"], kind)
+        with api_errors(f"replace {_named(kind, namespace, name)}"):
+            answer = resource.replace(body=dict(document), name=name, namespace=namespace, serialize=False)
+        return json.loads(answer.data)
+
+    def patch(
+        self,
+        api_version: str,
+        kind: str,
+        name: str,
+        patch: Mapping[str, Any],
+        namespace: str | None = None,
+        *,
+        field_manager: str = "meshlab",
+    ) -> dict[str, Any]:
+        """Change fields of an object by a JSON merge patch (RFC 7396: null removes a field, lists are
+        replaced whole). Returns it as stored; KubeError with status 404 where it is not there."""
+        resource = self.resource(api_version, kind)
+        with api_errors(f"change {_named(kind, namespace, name)}"):
+            answer = resource.patch(
+                body=dict(patch),
+                name=name,
+                namespace=namespace,
+                content_type="application/merge-patch+json",
+                field_manager=field_manager,
+                serialize=False,
+            )
+        return json.loads(answer.data)
+
     def delete(
         self, api_version: str, kind: str, name: str, namespace: str | None = None, *, foreground: bool = True
     ) -> bool:

@@ -48,6 +48,8 @@ class FakeKube:
     raised.
     """
 
+    host = "https://cluster.example:6443"
+
     def __init__(self, objects: Iterable[Mapping[str, Any]] = ()) -> None:
         self.kinds = {**dict.fromkeys(NAMESPACED, True), **dict.fromkeys(CLUSTER_WIDE, False)}
         self.store: dict[tuple[str, str, str | None, str], dict[str, Any]] = {}
@@ -118,6 +120,44 @@ class FakeKube:
         self.put(stored)
         return stored
 
+    def create(self, document: Mapping[str, Any], *, namespace: str | None = None) -> dict[str, Any]:
+        return self._write("create", document, namespace, there=False)
+
+    def replace(self, document: Mapping[str, Any], *, namespace: str | None = None) -> dict[str, Any]:
+        return self._write("replace", document, namespace, there=True)
+
+    def patch(
+        self,
+        api_version: str,
+        kind: str,
+        name: str,
+        patch: Mapping[str, Any],
+        namespace: str | None = None,
+        *,
+        field_manager: str = "meshlab",
+    ) -> dict[str, Any]:
+        found = self.get(api_version, kind, name, namespace)
+        if found is None:
+            raise KubeError(f"no {kind} {name}", status=404)
+        return self._write("patch", _merged(found, patch), namespace, there=True)
+
+    def _write(
+        self, verb: str, document: Mapping[str, Any], namespace: str | None, *, there: bool
+    ) -> dict[str, Any]:
+        """Store an object whose resourceVersion, if it has one, must be that of the stored one."""
+        kind, name = document["kind"], document["metadata"]["name"]
+        self.calls.append((verb, kind, name))
+        self.refuse(verb, kind, name)
+        found = self.get(document["apiVersion"], kind, name, namespace)
+        if (found is not None) != there:
+            raise KubeError(f"{kind} {name} is {'not ' if there else ''}there", status=404 if there else 409)
+        version = (found or {}).get("metadata", {}).get("resourceVersion")
+        if verb == "replace" and document["metadata"].get("resourceVersion") != version:
+            raise KubeError(f"{kind} {name} was changed", status=409, retryable=True)
+        assert document["metadata"].get("namespace") == namespace
+        self.put(document)
+        return copy.deepcopy(dict(document))
+
     def delete(
         self, api_version: str, kind: str, name: str, namespace: str | None = None, *, foreground: bool = True
     ) -> bool:
@@ -158,6 +198,19 @@ class FakeKube:
         if isinstance(stream, Exception):
             raise stream
         return stream
+
+
+def _merged(target: Any, patch: Any) -> Any:
+    """RFC 7396, "Processing JSON Merge Patch Documents"."""
+    if not isinstance(patch, Mapping):
+        return patch
+    merged = dict(target) if isinstance(target, Mapping) else {}
+    for key, value in patch.items():
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = _merged(merged.get(key), value)
+    return merged
 
 
 class FakeExecStream:
