@@ -48,7 +48,7 @@ class FakeKube:
     raised.
     """
 
-    host = "https://cluster.example:6443"
+    host = "https://cluster.test"
 
     def __init__(self, objects: Iterable[Mapping[str, Any]] = ()) -> None:
         self.kinds = {**dict.fromkeys(NAMESPACED, True), **dict.fromkeys(CLUSTER_WIDE, False)}

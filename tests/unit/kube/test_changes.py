@@ -115,7 +115,7 @@ def test_restoring_twice_is_fine_and_a_failure_of_the_stage_restores(ledger: Led
 
 def test_what_a_killed_run_left_is_put_back_from_the_ledger_alone(ledger: Ledger, run: RunRef) -> None:
     kube = FakeKube([stored(a="1")])
-    elsewhere = Entry(KIND, "ConfigMap default/x", "https://other.example", json.dumps({"before": None}))
+    elsewhere = Entry(KIND, "ConfigMap default/x", "https://other.test", json.dumps({"before": None}))
     ledger.intend(elsewhere)
     mine = changes(kube, ledger, run)
     mine.apply(config_map(a="2"), config_map("new", a="1"))
