@@ -1,0 +1,1 @@
+"""What the mesh should allow, derived from its policies by an evaluator of our own, and what it does allow."""
