@@ -11,6 +11,8 @@
     │   └── ExecError            a command inside a pod failed or its connection broke
     ├── IstioError               istioctl or the control plane refused
     ├── QueryError               Prometheus (or another addon) could not be asked
+    ├── HistoryError             the store of earlier runs can't be read or written, or has no such run
+    ├── AlertError               a message to people did not get through
     └── WaitTimeout              a deadline passed: names what was awaited and the last state seen
 
 Beside it stands Interrupted (a KeyboardInterrupt, so that nothing takes it for a failure that a retry could
@@ -140,6 +142,16 @@ class IstioError(MeshlabError):
 
 class QueryError(MeshlabError):
     """An addon (Prometheus, Jaeger, …) could not be asked, or its answer was no answer."""
+
+    retryable = True
+
+
+class HistoryError(MeshlabError):
+    """The store of earlier runs can't be read or written, or what is asked for is not in it."""
+
+
+class AlertError(MeshlabError):
+    """A message to people did not get through. Never carries the address, which is a secret."""
 
     retryable = True
 

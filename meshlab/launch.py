@@ -24,6 +24,7 @@ from meshlab.clusters.local import child as local_child
 from meshlab.clusters.local.layout import Layout
 from meshlab.clusters.provider import provider_of
 from meshlab.errors import InputError, Interrupted, MeshlabError
+from meshlab.history.keep import keep_run
 from meshlab.ledger import Entry, Ledger
 from meshlab.result_file import finish
 from meshlab.runs import RunRef, create, fail_step, step, tell
@@ -84,6 +85,7 @@ def main(
         if prepared() is not None and launch.child is not None:
             _abandon(launch)
         code, result = finish(launch.run, optional=launch.config.checks.optional, signum=signum)
+        keep_run(launch.run, launch.config, Machine.here(), result, console)
     closing(console, result, code, str(launch.run.directory), next_commands(launch.config, code, flow))
     return code
 

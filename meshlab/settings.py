@@ -158,6 +158,14 @@ class CheckSettings(Section):
     )
 
 
+class HistorySettings(Section):
+    """What is kept of earlier runs."""
+
+    path: Path | None = Field(
+        None, description="SQLite file; history.sqlite in the XDG state folder when not given."
+    )
+
+
 class LabConfig(Section):
     """Everything that a run can be asked for.
 
@@ -182,6 +190,7 @@ class LabConfig(Section):
     traffic: TrafficSettings = TrafficSettings()
     prometheus: PrometheusSettings = PrometheusSettings()
     checks: CheckSettings = CheckSettings()
+    history: HistorySettings = HistorySettings()
 
     @property
     def ours(self) -> bool:

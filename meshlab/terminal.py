@@ -73,6 +73,8 @@ class View:
             said = event.get("reason") or event["summary"]
             verdict = (event["verdict"], STYLES[event["verdict"]])
             self._print(Text.assemble("    ", verdict, f"  {event['id']}: {said}"))
+        elif event["event"] == "warning":
+            self._print(Text(f"  ! {event['text']}", style="bold yellow"))
 
     def on_update(self, update: Update) -> None:
         """A progress report: the bar moves; plain output says it now and then."""

@@ -21,6 +21,7 @@ from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local.child import UpChild
 from meshlab.clusters.provider import provider_of
 from meshlab.errors import Interrupted
+from meshlab.history.keep import keep_run
 from meshlab.kube.apply import ObjectRef
 from meshlab.kube.evidence import dump_evidence
 from meshlab.launch import prepared
@@ -132,6 +133,7 @@ def end_run(run: RunRef, config: LabConfig, *, signum: int | None = None) -> Sta
     """Write result.json and junit.xml, publish what Prefect shows, close the ledger; returns the flow's state."""
     code, result = finish(run, optional=config.checks.optional, signum=signum)
     write_report(result, run.directory, material_of(run))
+    keep_run(run, config, Machine.here(), result)
     if signum is None:
         publish_result(result)
     if not Ledger.open(Machine.here(), run).close():

@@ -1,0 +1,1 @@
+"""What earlier runs left behind: kept in one SQLite file, compared, drawn, and watched for regressions."""

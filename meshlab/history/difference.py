@@ -1,0 +1,121 @@
+"""What differs between two runs, and which checks change their minds most often."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from meshlab.history.records import EdgeRow, FindingRow, RunRecord
+
+Finding = tuple[str, str, str]  # check, code, resource: what makes two findings the same
+
+
+@dataclass(frozen=True)
+class Difference:
+    """From one run to a later one. Empty tuples: nothing of the kind changed.
+
+    checks: (id, verdict before, verdict after), "" where it was not made. versions: (name, before, after).
+    measures: (name with labels, unit, before, after) of those that both have and that moved by a tenth or more.
+    """
+
+    before: str
+    after: str
+    checks: tuple[tuple[str, str, str], ...] = ()
+    edges_gained: tuple[EdgeRow, ...] = ()
+    edges_lost: tuple[EdgeRow, ...] = ()
+    versions: tuple[tuple[str, str, str], ...] = ()
+    findings_new: tuple[FindingRow, ...] = ()
+    findings_gone: tuple[FindingRow, ...] = ()
+    measures: tuple[tuple[str, str, float, float], ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Whether checks, edges, versions and findings are the same."""
+        return not any(
+            (self.checks, self.edges_gained, self.edges_lost, self.versions, self.findings_new,
+             self.findings_gone)
+        )  # fmt: skip
+
+
+MOVED = 0.1  # relative change of a measure from which on it is told
+
+
+def difference(before: RunRecord, after: RunRecord) -> Difference:
+    """What changed from `before` to `after`."""
+    verdicts = [{check.check_id: check.verdict for check in run.checks} for run in (before, after)]
+    found = [{_same(finding): finding for finding in run.findings} for run in (before, after)]
+    values = [{measure.key: measure for measure in run.measures} for run in (before, after)]
+    moved = []
+    for key, now in values[1].items():
+        then = values[0].get(key)
+        if then is not None and abs(now.value - then.value) > MOVED * abs(then.value):
+            moved.append((key, now.unit, then.value, now.value))
+    return Difference(
+        before.run_id,
+        after.run_id,
+        checks=_changes(*verdicts),
+        edges_gained=tuple(sorted({*after.edges} - {*before.edges})),
+        edges_lost=tuple(sorted({*before.edges} - {*after.edges})),
+        versions=_changes(dict(before.versions), dict(after.versions)),
+        findings_new=tuple(finding for key, finding in found[1].items() if key not in found[0]),
+        findings_gone=tuple(finding for key, finding in found[0].items() if key not in found[1]),
+        measures=tuple(moved),
+    )
+
+
+def last_green(runs: Sequence[RunRecord], run: RunRecord) -> RunRecord | None:
+    """The newest run before `run` that passed. runs: of the same flow and cluster, in order of time."""
+    earlier = [each for each in runs if each.started < run.started and each.verdict == "pass"]
+    return earlier[-1] if earlier else None
+
+
+@dataclass(frozen=True)
+class Flakiness:
+    """How often a check changed between pass and anything else. runs: in how many it was made."""
+
+    check_id: str
+    flips: int
+    runs: int
+    verdicts: tuple[tuple[str, int], ...]
+    last_flip: str = ""
+
+
+def flakiest(runs: Sequence[RunRecord]) -> list[Flakiness]:
+    """Checks that changed their minds, the flakiest first. runs: in order of time; skips count as not made.
+
+    Runs of different flows or clusters are compared only with their like.
+    """
+    last: dict[tuple[str, ...], str] = {}
+    flips: Counter[str] = Counter()
+    made: Counter[str] = Counter()
+    verdicts: dict[str, Counter[str]] = {}
+    when: dict[str, str] = {}
+    for run in runs:
+        for check in run.checks:
+            if check.verdict == "skipped":
+                continue
+            made[check.check_id] += 1
+            verdicts.setdefault(check.check_id, Counter())[check.verdict] += 1
+            series = (check.check_id, run.flow, run.provider, run.cluster)
+            before, last[series] = last.get(series), check.verdict
+            if before is not None and (before == "pass") != (check.verdict == "pass"):
+                flips[check.check_id] += 1
+                when[check.check_id] = run.run_id
+    return [
+        Flakiness(name, count, made[name], tuple(verdicts[name].most_common()), when[name])
+        for name, count in sorted(flips.items(), key=lambda each: (-each[1], each[0]))
+    ]
+
+
+def _changes(before: dict[str, str], after: dict[str, str]) -> tuple[tuple[str, str, str], ...]:
+    names = list(dict.fromkeys([*before, *after]))
+    return tuple(
+        (name, before.get(name, ""), after.get(name, ""))
+        for name in names
+        if before.get(name) != after.get(name)
+    )
+
+
+def _same(finding: FindingRow) -> Finding:
+    return finding.check_id, finding.code, finding.resource

@@ -1,0 +1,167 @@
+"""Whether a measure got worse: a night against the median of the nights before it, in units of their spread.
+
+Pure: values in, incidents out. What was told about them, and to whom, is `alerts`' business. The spread is the
+median absolute deviation (MAD), times 1.4826 the standard deviation of normal noise; neither it nor the median
+is moved by a few odd nights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Literal
+
+Direction = Literal["up", "down"]  # which way is bad
+NORMAL = 1.4826  # standard deviations of normal noise in one MAD
+
+
+@dataclass(frozen=True)
+class Judged:
+    """How a measure is judged. bad: which way. least: the smallest change that matters, in the measure's unit."""
+
+    bad: Direction
+    least: float
+
+
+# Measures that are judged, by name. Everything else is kept and drawn only: how many requests were sent, or
+# what share of an hour a step took, says nothing about the mesh.
+JUDGED: Mapping[str, Judged] = {
+    "request-p50": Judged("up", 1.0),
+    "request-p90": Judged("up", 2.0),
+    "request-p99": Judged("up", 5.0),
+    "path-p50": Judged("up", 0.5),
+    "path-p90": Judged("up", 1.0),
+    "path-p99": Judged("up", 5.0),
+    "mesh-overhead-p50": Judged("up", 0.5),
+    "error-rate": Judged("up", 1.0),
+    "success-rate": Judged("down", 1.0),
+    "proxy-cpu-per-1000rps": Judged("up", 0.1),
+    "proxy-memory": Judged("up", 8.0),
+    "run-seconds": Judged("up", 15.0),
+    "step-seconds": Judged("up", 5.0),
+}
+# One measure speaks for these: a lost percent of success is a gained percent of errors.
+SILENT = ("success-rate",)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """window: nights that make the baseline. least: how many there must be. nights: how many bad ones in a row
+    begin an incident, and how many good ones end it. spreads: standard deviations away. share: the smallest
+    relative change.
+
+    The numbers were chosen by `python -m tests.bench.nights`, which prints what they find and what they cry
+    wolf at.
+    """
+
+    window: int = 14
+    least: int = 7
+    nights: int = 2
+    spreads: float = 3.0
+    share: float = 0.10
+
+
+@dataclass(frozen=True)
+class Night:
+    """One value of a series. run_id, at: the run and its begin (RFC 3339)."""
+
+    run_id: str
+    at: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What nights before gave. limit: beyond it, in the bad direction, a night is bad."""
+
+    middle: float
+    spread: float
+    limit: float
+    bad: Direction
+    nights: int
+
+    def exceeded(self, value: float) -> bool:
+        """Whether the value is beyond the limit."""
+        return value > self.limit if self.bad == "up" else value < self.limit
+
+
+@dataclass(frozen=True)
+class Incident:
+    """A series that got worse. first: the first bad night; noticed: the night that made it certain.
+
+    ended: the night that ended it, None while it goes on. renewed: it ended because the new level has lasted
+    for a whole window, not because the old one came back.
+    """
+
+    baseline: Baseline
+    first: Night
+    noticed: Night
+    worst: Night
+    ended: Night | None = None
+    renewed: bool = False
+
+
+def judged_as(name: str) -> Judged | None:
+    """How a measure of this name is judged, None where it is not."""
+    return None if name in SILENT else JUDGED.get(name)
+
+
+def baseline(values: Sequence[float], how: Judged, rule: Rule = Rule()) -> Baseline | None:
+    """The baseline of the last `rule.window` values, None where there are fewer than `rule.least`."""
+    recent = values[-rule.window :]
+    if len(recent) < rule.least:
+        return None
+    middle = median(recent)
+    spread = NORMAL * median(abs(value - middle) for value in recent)
+    change = max(rule.spreads * spread, rule.share * abs(middle), how.least)
+    return Baseline(
+        middle, spread, middle + change if how.bad == "up" else middle - change, how.bad, len(recent)
+    )
+
+
+def incidents(nights: Sequence[Night], how: Judged, rule: Rule = Rule()) -> list[Incident]:
+    """Every incident of a series, oldest first; only the last can be without an end.
+
+    nights: in order of time, those without a value left out. The nights of an incident never become part of a
+    baseline, unless the new level stays for a whole window.
+    """
+    found: list[Incident] = []
+    calm: list[float] = []  # what baselines are made of
+    row: list[Night] = []  # bad nights that may become an incident, or good ones that may end one
+    during: list[Night] = []  # nights of the open incident
+    current: Incident | None = None
+    base: Baseline | None = None
+    for night in nights:
+        if current is None:
+            if not row:
+                base = baseline(calm, how, rule)  # stays as it is while bad nights follow one another
+            if base is None or not base.exceeded(night.value):
+                calm += [*(bad.value for bad in row), night.value]
+                row = []
+                continue
+            row.append(night)
+            if len(row) == rule.nights:
+                current = Incident(base, row[0], night, _worst(row, how.bad))
+                during, row = row, []
+            continue
+        during.append(night)
+        row = [] if current.baseline.exceeded(night.value) else [*row, night]
+        current = _with(current, worst=_worst([current.worst, night], how.bad))
+        if len(row) == rule.nights:
+            found.append(_with(current, ended=night))
+            calm += [good.value for good in row]
+            current, row = None, []
+        elif len(during) >= rule.window and not row:
+            found.append(_with(current, ended=night, renewed=True))
+            calm = [each.value for each in during]
+            current = None
+    return [*found, current] if current is not None else found
+
+
+def _worst(nights: Sequence[Night], bad: Direction) -> Night:
+    return (max if bad == "up" else min)(nights, key=lambda night: night.value)
+
+
+def _with(incident: Incident, **changes: Night | bool) -> Incident:
+    return Incident(**{**vars(incident), **changes})

@@ -1,0 +1,44 @@
+from meshlab.history.difference import difference, flakiest, last_green
+from meshlab.history.records import from_result
+from tests.examples.nights import night
+
+
+def test_everything_that_changed_is_told_and_nothing_else() -> None:
+    before = from_result(
+        night(0, {"p": (10.0, "ms"), "q": (10.0, "ms")}, checks={"a.b": "pass", "gone.x": "pass"},
+              edges=(("a", "b"), ("b", "c")), findings=(("R1", "x"), ("R2", "y")))
+    )  # fmt: skip
+    after = from_result(
+        night(1, {"p": (12.0, "ms"), "q": (10.5, "ms")}, checks={"a.b": "fail"}, istio="1.31.0",
+              edges=(("a", "b"), ("b", "d")), findings=(("R2", "y"), ("R3", "z")))
+    )  # fmt: skip
+    found = difference(before, after)
+    assert found.checks == (("a.b", "pass", "fail"), ("gone.x", "pass", ""))
+    assert [(e.source, e.target) for e in found.edges_gained] == [("b", "d")]
+    assert [(e.source, e.target) for e in found.edges_lost] == [("b", "c")]
+    assert ("istio.client", "1.30.0", "1.31.0") in found.versions
+    assert [f.code for f in found.findings_new] == ["R3"]
+    assert [f.code for f in found.findings_gone] == ["R1"]
+    assert found.measures == (("p", "ms", 10.0, 12.0),)
+    assert not found.empty
+
+
+def test_a_run_does_not_differ_from_itself() -> None:
+    run = from_result(night(0, {"p": (10.0, "ms")}))
+    assert difference(run, run).empty
+    assert difference(run, run).measures == ()
+
+
+def test_flips_are_counted_per_flow_and_skips_are_no_answer() -> None:
+    said = ["pass", "fail", "skipped", "pass", "infra-error", "broken", "pass"]
+    runs = [from_result(night(n, checks={"a.b": verdict, "c.d": "pass"})) for n, verdict in enumerate(said)]
+    runs.append(from_result(night(9, flow="full-lab", checks={"a.b": "fail"})))
+    [flaky] = flakiest(runs)
+    assert (flaky.check_id, flaky.flips, flaky.runs) == ("a.b", 4, 7)
+    assert flaky.last_flip.endswith("0006")
+
+
+def test_the_last_green_run_is_an_earlier_one_that_passed() -> None:
+    runs = [from_result(night(n, verdict=v)) for n, v in enumerate(("pass", "pass", "fail", "fail"))]
+    assert last_green(runs, runs[3]) == runs[1]
+    assert last_green(runs, runs[0]) is None

@@ -1,0 +1,63 @@
+from datetime import timedelta
+
+from meshlab.history.records import RunRecord, from_result, moment
+from meshlab.history.series import MISSED, missed, reds, regressions, series_of, version_changes
+from tests.examples.nights import night
+
+P50 = "request-p50{loop=fast}"
+
+
+def runs(values: list[float], **more: object) -> list[RunRecord]:
+    return [from_result(night(n, {P50: (value, "ms")}, **more)) for n, value in enumerate(values)]  # type: ignore[arg-type]
+
+
+def test_a_regression_is_told_with_numbers_and_the_versions_that_changed() -> None:
+    history = runs([10.0] * 12)
+    history += [from_result(night(n, {P50: (13.0, "ms")}, istio="1.31.0", seconds=120)) for n in (12, 13)]
+    [trouble] = regressions(history)
+    assert trouble.what == P50 and trouble.ended == ""
+    assert trouble.name == f"{P50}:{history[12].run_id}"
+    assert trouble.began == history[13].run_id
+    for said in ("13 ms", "median of 12 nights 10 ms", "istio.client 1.30.0 → 1.31.0"):
+        assert said in trouble.text
+    history += [from_result(night(n, {P50: (10.0, "ms")})) for n in (14, 15)]
+    [ended] = regressions(history)
+    assert ended.name == trouble.name and ended.ended == history[15].run_id
+    assert "is back: 10 ms" in ended.end_text
+
+
+def test_a_run_without_a_verdict_says_nothing_about_a_measure() -> None:
+    history = runs([10.0] * 10)
+    history += [from_result(night(n, {P50: (99.0, "ms")}, verdict="error")) for n in (10, 11)]
+    assert regressions(history) == []
+
+
+def test_runs_that_did_not_pass_are_one_incident_until_one_passes() -> None:
+    said = ["pass", "fail", "error", "pass", "fail"]
+    history = [from_result(night(n, verdict=v, checks={"a.b": v})) for n, v in enumerate(said)]
+    first, second = reds(history)
+    assert (first.began, first.ended) == (history[1].run_id, history[3].run_id)
+    assert "checks a.b" in first.text and "passes again" in first.end_text
+    assert second.ended == ""
+
+
+def test_a_missing_night_is_noticed_and_stays_the_same_incident_when_it_ends() -> None:
+    history, day = runs([10.0, 10.0]), timedelta(days=1)
+    last = moment(history[-1].started)
+    assert missed(history, every=day, now=last + 1.4 * day) == []
+    [open_gap] = missed(history, every=day, now=last + 2 * day)
+    assert open_gap.what == MISSED and "48 h" in open_gap.text and not open_gap.ended
+    later = [*history, from_result(night(4))]
+    [closed] = missed(later, every=day, now=last + 3.2 * day)
+    assert closed.name == open_gap.name and closed.ended == later[-1].run_id
+
+
+def test_series_hold_each_measure_in_order() -> None:
+    row, nights = series_of(runs([1.0, 2.0, 3.0]))[P50]
+    assert (row.unit, [n.value for n in nights]) == ("ms", [1.0, 2.0, 3.0])
+
+
+def test_versions_are_compared_night_by_night() -> None:
+    history = [from_result(night(n, istio=v)) for n, v in enumerate(("1", "1", "2", "2"))]
+    [(run, text)] = version_changes(history)
+    assert run == history[2] and "istio.data_plane 1 → 2" in text
