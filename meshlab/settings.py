@@ -258,7 +258,8 @@ def quieten_prefect(environ: MutableMapping[str, str] | None = None) -> None:
     """Keep Prefect's own lines off the terminal, which the lab draws itself; the logs in its UI stay whole.
 
     Whatever the user has set stays. The start-up timeout is raised because the default of 20 s is hit on a
-    busy machine.
+    busy machine. The temporary server writes task runs down once a second rather than one by one: see
+    docs/decisions/2026-11-23-pauses-between-tasks.md.
     """
     env = os.environ if environ is None else environ
     for name, value in (
@@ -266,6 +267,9 @@ def quieten_prefect(environ: MutableMapping[str, str] | None = None) -> None:
         ("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL"),
         ("PREFECT_SERVER_ANALYTICS_ENABLED", "false"),
         ("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120"),
+        ("PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE", "50"),
+        ("PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE", "50"),
+        ("PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL", "1"),
         ("DO_NOT_TRACK", "1"),
     ):
         env.setdefault(name, value)
