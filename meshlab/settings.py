@@ -11,13 +11,15 @@ from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 Provider = Literal["local", "existing", "gke"]
 Distribution = Literal["embedded", "release"]
 Images = Literal["embedded", "official"]
 ENV_PREFIX = "MESHLAB_"
 OWNER = "MESH_LAB_OWNER"  # names the run's process to every process below it; no setting, so not our prefix
+# Where alerts go. An address of this kind is a password: never a setting, which Prefect and result files show.
+ALERT_WEBHOOK = "MESH_LAB_ALERT_WEBHOOK"
 
 
 def variables() -> dict[str, str]:
@@ -231,6 +233,7 @@ class Machine(Section):
     home: Path
     path: str = ""
     kubeconfig: str = ""
+    alert_webhook: SecretStr | None = None
 
     @classmethod
     def here(cls, environ: dict[str, str] | None = None) -> Machine:
@@ -251,6 +254,7 @@ class Machine(Section):
             home=home,
             path=env.get("PATH", os.defpath),
             kubeconfig=env.get("KUBECONFIG", ""),
+            alert_webhook=SecretStr(env[ALERT_WEBHOOK]) if env.get(ALERT_WEBHOOK) else None,
         )
 
 

@@ -18,38 +18,41 @@ NORMAL = 1.4826  # standard deviations of normal noise in one MAD
 
 @dataclass(frozen=True)
 class Judged:
-    """How a measure is judged. bad: which way. least: the smallest change that matters, in the measure's unit."""
+    """How a measure is judged.
+
+    bad: which way. share: the smallest relative change that matters, more where a measure scatters by nature.
+    least: the smallest change that matters in the measure's own unit. family: measures of one family that get
+    worse together are one incident.
+    """
 
     bad: Direction
+    share: float
     least: float
+    family: str
 
 
-# Measures that are judged, by name. Everything else is kept and drawn only: how many requests were sent, or
-# what share of an hour a step took, says nothing about the mesh.
+SLOWER, ERRORS, RESOURCES = "slower", "errors", "resources"
+# Measures that are judged, by name. Everything else is kept and drawn only: how many requests were sent says
+# nothing about the mesh, the p99 of 70 requests is one request, and success is what errors leave.
 JUDGED: Mapping[str, Judged] = {
-    "request-p50": Judged("up", 1.0),
-    "request-p90": Judged("up", 2.0),
-    "request-p99": Judged("up", 5.0),
-    "path-p50": Judged("up", 0.5),
-    "path-p90": Judged("up", 1.0),
-    "path-p99": Judged("up", 5.0),
-    "mesh-overhead-p50": Judged("up", 0.5),
-    "error-rate": Judged("up", 1.0),
-    "success-rate": Judged("down", 1.0),
-    "proxy-cpu-per-1000rps": Judged("up", 0.1),
-    "proxy-memory": Judged("up", 8.0),
-    "run-seconds": Judged("up", 15.0),
-    "step-seconds": Judged("up", 5.0),
+    "path-p50": Judged("up", 0.10, 0.5, SLOWER),
+    "path-p90": Judged("up", 0.15, 1.0, SLOWER),
+    "path-p99": Judged("up", 0.40, 5.0, SLOWER),
+    "mesh-overhead-p50": Judged("up", 0.15, 0.5, SLOWER),
+    "request-p50": Judged("up", 0.20, 1.0, SLOWER),
+    "run-seconds": Judged("up", 0.20, 15.0, SLOWER),
+    "step-seconds": Judged("up", 0.30, 5.0, SLOWER),
+    "error-rate": Judged("up", 0.0, 1.0, ERRORS),
+    "success-rate": Judged("down", 0.0, 1.0, ERRORS),
+    "proxy-cpu-per-1000rps": Judged("up", 0.25, 0.1, RESOURCES),
+    "proxy-memory": Judged("up", 0.10, 4.0, RESOURCES),
 }
-# One measure speaks for these: a lost percent of success is a gained percent of errors.
-SILENT = ("success-rate",)
 
 
 @dataclass(frozen=True)
 class Rule:
     """window: nights that make the baseline. least: how many there must be. nights: how many bad ones in a row
-    begin an incident, and how many good ones end it. spreads: standard deviations away. share: the smallest
-    relative change.
+    begin an incident, and how many good ones end it. spreads: standard deviations away.
 
     The numbers were chosen by `python -m tests.bench.nights`, which prints what they find and what they cry
     wolf at.
@@ -59,7 +62,6 @@ class Rule:
     least: int = 7
     nights: int = 2
     spreads: float = 3.0
-    share: float = 0.10
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ class Incident:
 
 def judged_as(name: str) -> Judged | None:
     """How a measure of this name is judged, None where it is not."""
-    return None if name in SILENT else JUDGED.get(name)
+    return JUDGED.get(name)
 
 
 def baseline(values: Sequence[float], how: Judged, rule: Rule = Rule()) -> Baseline | None:
@@ -114,7 +116,7 @@ def baseline(values: Sequence[float], how: Judged, rule: Rule = Rule()) -> Basel
         return None
     middle = median(recent)
     spread = NORMAL * median(abs(value - middle) for value in recent)
-    change = max(rule.spreads * spread, rule.share * abs(middle), how.least)
+    change = max(rule.spreads * spread, how.share * abs(middle), how.least)
     return Baseline(
         middle, spread, middle + change if how.bad == "up" else middle - change, how.bad, len(recent)
     )

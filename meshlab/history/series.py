@@ -42,18 +42,52 @@ def series_of(runs: Sequence[RunRecord]) -> dict[str, tuple[MeasureRow, list[Nig
     return found
 
 
-def regressions(runs: Sequence[RunRecord], rule: Rule = Rule()) -> list[Trouble]:  # noqa: B008
-    """Measures that got worse, past incidents included. runs: of one flow and cluster, in order of time.
+@dataclass(frozen=True)
+class Worse:
+    """One measure that got worse. began, ended: places in the list of runs; ended None while it lasts."""
+
+    key: str
+    measure: MeasureRow
+    family: str
+    incident: Incident
+    began: int
+    ended: int | None
+
+
+def worsened(runs: Sequence[RunRecord], rule: Rule = Rule()) -> list[Worse]:  # noqa: B008
+    """Measures that got worse, past incidents included, in order of time. runs: of one flow and cluster.
 
     Runs that did not make a verdict (error) say nothing about a measure: they are left out.
     """
+    place = {run.run_id: number for number, run in enumerate(runs)}
     sound = [run for run in runs if run.verdict in ("pass", "fail")]
     found = []
     for key, (measure, nights) in series_of(sound).items():
         how = judged_as(measure.name)
-        if how is not None:
-            found += [_told(key, measure, sound, each) for each in incidents(nights, how, rule)]
-    return found
+        for each in incidents(nights, how, rule) if how else ():
+            ended = place[each.ended.run_id] if each.ended else None
+            found.append(Worse(key, measure, how.family, each, place[each.noticed.run_id], ended))  # type: ignore[union-attr]
+    return sorted(found, key=lambda worse: (worse.began, worse.key))
+
+
+def regressions(runs: Sequence[RunRecord], rule: Rule = Rule()) -> list[Trouble]:  # noqa: B008
+    """What got worse, as people are told it. runs: of one flow and cluster, in order of time.
+
+    Measures of one family whose bad times overlap are one incident: a slower mesh is slower in many numbers.
+    Which measure began an incident does not change with nights to come.
+    """
+    groups: list[list[Worse]] = []
+    for worse in worsened(runs, rule):
+        group = next((g for g in groups if g[0].family == worse.family and _lasts(g, worse.began)), None)
+        if group is None:
+            groups.append([worse])
+        else:
+            group.append(worse)
+    return [_told(group, runs) for group in groups]
+
+
+def _lasts(group: Sequence[Worse], place: int) -> bool:
+    return any(worse.ended is None or worse.ended >= place for worse in group)
 
 
 def reds(runs: Sequence[RunRecord]) -> list[Trouble]:
@@ -112,29 +146,43 @@ def version_changes(runs: Sequence[RunRecord]) -> list[tuple[RunRecord, str]]:
     return found
 
 
-def _told(key: str, measure: MeasureRow, runs: Sequence[RunRecord], incident: Incident) -> Trouble:
+def _told(group: Sequence[Worse], runs: Sequence[RunRecord]) -> Trouble:
     """An incident in words, with the versions that changed on its first night."""
-
-    def value(number: float) -> str:
-        return format_value(number, measure.unit)
-
-    base = incident.baseline
-    said = (
-        f"{key} is {value(incident.noticed.value)}, for two nights beyond {value(base.limit)} "
-        f"(median of {base.nights} nights {value(base.middle)}, spread {value(base.spread)})"
-    )
-    changed = [text for run, text in version_changes(runs) if run.run_id == incident.first.run_id]
+    first = min(group, key=lambda worse: (worse.began, worse.incident.first.at))
+    text = "; ".join(_worse_text(worse) for worse in group)
+    changed = [said for run, said in version_changes(runs) if run.run_id == first.incident.first.run_id]
     if changed:
-        said += f"; that night's versions changed: {changed[0]}"
-    end = ""
-    if incident.ended is not None:
-        end = (
-            f"{key} has been at {value(incident.ended.value)} for so long that it is the new level"
-            if incident.renewed
-            else f"{key} is back: {value(incident.ended.value)}, the limit is {value(base.limit)}"
-        )
-    ended = incident.ended.run_id if incident.ended else ""
-    return Trouble(f"{key}:{incident.first.run_id}", key, incident.noticed.run_id, ended, said, end)
+        text += f"; on its first night versions changed: {changed[0]}"
+    places = [worse.ended for worse in group]
+    over = [place for place in places if place is not None]
+    ended = runs[max(over)].run_id if len(over) == len(places) else ""
+    return Trouble(
+        f"{first.family}:{runs[first.began].run_id}",
+        first.family,
+        runs[first.began].run_id,
+        ended,
+        text,
+        "; ".join(_back_text(worse) for worse in group) if ended else "",
+    )
+
+
+def _worse_text(worse: Worse) -> str:
+    base, unit, night = worse.incident.baseline, worse.measure.unit, worse.incident.noticed
+    way = "above" if base.bad == "up" else "below"
+    change = f" ({(night.value - base.middle) / base.middle:+.0%})" if base.middle else ""
+    return (
+        f"{worse.key} is {format_value(night.value, unit)}{change}, {way} {format_value(base.limit, unit)} in two "
+        f"runs in a row (median of {base.nights} runs {format_value(base.middle, unit)}, "
+        f"spread {format_value(base.spread, unit)})"
+    )
+
+
+def _back_text(worse: Worse) -> str:
+    incident, unit = worse.incident, worse.measure.unit
+    value = format_value(incident.ended.value, unit) if incident.ended else "no value"
+    if incident.renewed:
+        return f"{worse.key} has been at {value} for so long that it is the new level"
+    return f"{worse.key} is back: {value}, the limit is {format_value(incident.baseline.limit, unit)}"
 
 
 def _red(began: RunRecord, ended: RunRecord | None) -> Trouble:

@@ -15,15 +15,36 @@ def test_a_regression_is_told_with_numbers_and_the_versions_that_changed() -> No
     history = runs([10.0] * 12)
     history += [from_result(night(n, {P50: (13.0, "ms")}, istio="1.31.0", seconds=120)) for n in (12, 13)]
     [trouble] = regressions(history)
-    assert trouble.what == P50 and trouble.ended == ""
-    assert trouble.name == f"{P50}:{history[12].run_id}"
+    assert trouble.what == "slower" and trouble.ended == ""
+    assert trouble.name == f"slower:{history[13].run_id}"
     assert trouble.began == history[13].run_id
-    for said in ("13 ms", "median of 12 nights 10 ms", "istio.client 1.30.0 → 1.31.0"):
+    for said in ("13 ms (+30%)", "median of 12 runs 10 ms", "istio.client 1.30.0 → 1.31.0"):
         assert said in trouble.text
     history += [from_result(night(n, {P50: (10.0, "ms")})) for n in (14, 15)]
     [ended] = regressions(history)
     assert ended.name == trouble.name and ended.ended == history[15].run_id
     assert "is back: 10 ms" in ended.end_text
+
+
+def test_measures_of_a_family_that_get_worse_together_are_one_incident_and_others_are_not() -> None:
+    def made(n: int, p50: float, p90: float, memory: float) -> RunRecord:
+        values = {"path-p50": (p50, "ms"), "path-p90": (p90, "ms"), "proxy-memory": (memory, "MiB")}
+        return from_result(night(n, values))
+
+    history = [made(n, 10, 12, 50) for n in range(12)]
+    history += [made(12, 13, 12, 50), made(13, 13, 16, 60), made(14, 13, 16, 60), made(15, 13, 16, 60)]
+    names = [(t.what, t.began) for t in regressions(history)]
+    assert names == [("slower", history[13].run_id), ("resources", history[14].run_id)]
+    history += [made(16, 10, 16, 60), made(17, 10, 16, 60)]
+    assert [t.ended for t in regressions(history)] == ["", ""]  # one of the two is back, the other is not
+    history += [made(18, 10, 12, 60), made(19, 10, 12, 60)]
+    slower, _ = regressions(history)
+    assert slower.ended == history[19].run_id
+    history += [made(20, 13, 12, 50), made(21, 13, 12, 50)]
+    assert [t.began for t in regressions(history) if t.what == "slower"] == [
+        history[13].run_id,
+        history[21].run_id,
+    ]
 
 
 def test_a_run_without_a_verdict_says_nothing_about_a_measure() -> None:
