@@ -105,7 +105,7 @@ def test_a_delivery_is_not_logged_with_its_address_and_others_are(caplog: pytest
 
 
 def test_the_address_comes_from_the_environment_and_prints_as_stars() -> None:
-    machine = Machine.here({"HOME": "/", ALERT_WEBHOOK: "http://hooks.example/verysecret"})
+    machine = Machine.here({"HOME": "/", ALERT_WEBHOOK: "http://hooks.example.org/verysecret"})
     assert machine.alert_webhook is not None
     assert machine.alert_webhook.get_secret_value().endswith("verysecret")
     assert "verysecret" not in repr(machine) + machine.model_dump_json()
