@@ -31,6 +31,7 @@ from prefect.states import State
 from meshlab.launch import signals_wait
 from meshlab.settings import LabConfig
 from tasks.addons import announce_tracing, deploy_jaeger, deploy_parties, deploy_prometheus
+from tasks.audit import check_audit
 from tasks.bookinfo import deploy_bookinfo
 from tasks.cluster import start_cluster
 from tasks.istio import enable_injection, find_istio, install_istio
@@ -88,6 +89,8 @@ def full_lab(config: LabConfig = LabConfig()) -> State[Any]:  # noqa: B008 - fro
         sent_gentle = stop_load(run, gentle, "gentle")
         stop_mixed(run)
         reconcile_requests(run, config, cluster, before, [sent_fast, sent_gentle])
+
+        check_audit(run, config, cluster, istio)
     except Exception as problem:  # noqa: BLE001 - whatever broke, the lab is taken down
         note_failure(run, problem)  # what broke is in the journal; the lab is still taken down and reported
     except BaseException as problem:

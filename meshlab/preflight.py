@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+from meshlab.checks.base import CATALOG
 from meshlab.errors import Problem
 from meshlab.settings import LabConfig, Machine
 
@@ -24,6 +25,8 @@ def preflight(
         from meshlab.istio.distribution import problems as istio_problems
 
         problems += istio_problems(config, machine)
+    if "audit" not in spoiled:
+        problems += audit_problems(config)
     if need_cluster and "cluster" not in spoiled and config.cluster not in spoiled:
         problems += provider_problems(config, machine)
     return problems
@@ -42,6 +45,18 @@ def runs_dir_problems(folder: Path) -> list[Problem]:
             return []
     except OSError as wrong:
         return [Problem(where, f"can't be written: {wrong.strerror}", "name a folder that you may write to")]
+
+
+def audit_problems(config: LabConfig) -> list[Problem]:
+    """Accepted risks of rules that don't exist."""
+    rules = [name.removeprefix("audit.") for name in CATALOG if name.startswith("audit.")]
+    return [
+        Problem(
+            f"audit.accepted.{index}.rule", f"there is no rule {each.rule!r}", f"one of: {', '.join(rules)}"
+        )
+        for index, each in enumerate(config.audit.accepted)
+        if each.rule.removeprefix("audit.") not in rules
+    ]
 
 
 def provider_problems(config: LabConfig, machine: Machine) -> list[Problem]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Mapping, MutableMapping
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -168,6 +169,35 @@ class HistorySettings(Section):
     )
 
 
+class AcceptedRisk(Section):
+    """A finding of the audit that the owner of the cluster lives with until a day."""
+
+    rule: Annotated[str, Field(pattern=r"^(audit\.)?[a-z][a-z-]+$")] = Field(
+        description="The rule's id: default-deny, or audit.default-deny."
+    )
+    resource: str = Field(
+        min_length=1, description="Kind namespace/name of the finding; * and ? stand for anything."
+    )
+    reason: str = Field(min_length=10, description="Why it is accepted, for whoever reads the report.")
+    expires: date = Field(description="The last day on which it counts, as YYYY-MM-DD.")
+
+
+class AuditSettings(Section):
+    """The audit of best practices."""
+
+    accepted: tuple[AcceptedRisk, ...] = Field(
+        (), description="Accepted risks: a list of {rule, resource, reason, expires}."
+    )
+    accept_lab: bool = Field(True, description="Accept the known findings of what the lab itself applies.")
+    namespaces: tuple[str, ...] | None = Field(
+        None,
+        description="What is audited; all namespaces on clusters that are ours, the app's and Istio's elsewhere.",
+    )
+    certificate_days: int = Field(
+        30, ge=1, le=365, description="Days before its end from which on a certificate is a finding."
+    )
+
+
 class LabConfig(Section):
     """Everything that a run can be asked for.
 
@@ -193,6 +223,7 @@ class LabConfig(Section):
     prometheus: PrometheusSettings = PrometheusSettings()
     checks: CheckSettings = CheckSettings()
     history: HistorySettings = HistorySettings()
+    audit: AuditSettings = AuditSettings()
 
     @property
     def ours(self) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from meshlab.report.audit import audit_html
 from meshlab.report.charts import Chart, line_chart
 from meshlab.report.dashboards import dashboards_html, tally
 from meshlab.report.evidence import Limits, evidence_html, value_html
@@ -25,7 +26,7 @@ from meshlab.report.waterfall import NARROW, draw_waterfall, span_rows
 Result = Mapping[str, Any]
 
 VERSIONS, PODS, QUERIES, DASHBOARDS, TRACES, GRAPH = 10, 20, 30, 40, 50, 60  # positions
-EXTRA, FAULTS, CHECKS, MEASURES, STEPS, EVIDENCE = 70, 80, 90, 92, 94, 99
+EXTRA, AUDIT, FAULTS, CHECKS, MEASURES, STEPS, EVIDENCE = 70, 75, 80, 90, 92, 94, 99
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ def sections_of(
         Section("pods", "Pods", table(drawn.pods, "Pods of the mesh and of the app"), PODS),
         _queries(result, drawn, limits),
         *drawn.sections,
+        Section("audit", "Audit", audit_html(result["checks"]), AUDIT),
         _faults(result["catches"]),
         _checks(result["checks"], limits),
         Section("measures", "Measures", table(_measure_rows(result["measures"]), "Measures"), MEASURES),

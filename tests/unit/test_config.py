@@ -50,6 +50,10 @@ def test_every_setting_is_a_file_key_a_variable_and_a_set_key(tmp_path: Path, ke
         "keep_on_failure": "true",
         "allow_changes": "true",
         "local.nodes": "2",
+        "audit.accepted": '[{"rule": "limits", "resource": "Pod a/b", "reason": "measured here", "expires": "2027-01-31"}]',
+        "audit.accept_lab": "false",
+        "audit.namespaces": '["shop"]',
+        "audit.certificate_days": "7",
     }.get(key, "6" if key.endswith(NUMBERS) else "abc")
     section, _, leaf = key.rpartition(".")
     quoted = value if value.startswith("[") else f"'{value}'"
