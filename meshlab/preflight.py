@@ -69,16 +69,6 @@ def provider_problems(config: LabConfig, machine: Machine) -> list[Problem]:
         from meshlab.clusters.existing import problems as existing_problems
 
         return existing_problems(config.existing, machine)
-    found = (
-        []
-        if config.gke.project
-        else [Problem("--project", "is needed with --cluster gke", "name the project that pays")]
-    )
-    return [
-        *found,
-        Problem(
-            "--cluster gke",
-            "can't be run yet: the GKE provider is not there",
-            "use --cluster local or --cluster existing",
-        ),
-    ]
+    from meshlab.clusters.gke.preflight import examine
+
+    return examine(config.gke).problems
