@@ -34,6 +34,7 @@ from tasks.addons import announce_tracing, deploy_jaeger, deploy_parties, deploy
 from tasks.audit import check_audit
 from tasks.bookinfo import deploy_bookinfo
 from tasks.cluster import start_cluster
+from tasks.edge import check_edge
 from tasks.istio import enable_injection, find_istio, install_istio
 from tasks.observability import (
     check_app,
@@ -90,6 +91,7 @@ def full_lab(config: LabConfig = LabConfig()) -> State[Any]:  # noqa: B008 - fro
         stop_mixed(run)
         reconcile_requests(run, config, cluster, before, [sent_fast, sent_gentle])
 
+        check_edge(run, config, cluster, istio)
         check_audit(run, config, cluster, istio)
     except Exception as problem:  # noqa: BLE001 - whatever broke, the lab is taken down
         note_failure(run, problem)  # what broke is in the journal; the lab is still taken down and reported

@@ -11,7 +11,6 @@ from meshlab.edge import answering, ingress
 from meshlab.edge.client import Reply, ask
 from meshlab.edge.ingress import HOSTS, Alter, unchanged
 from meshlab.edge.pki import EdgeKeys, make_keys
-from meshlab.edge.settled import wait_settled
 from meshlab.edge.tokens import Issuer
 from meshlab.errors import KubeError
 from meshlab.istio.acknowledge import wait_acknowledged
@@ -73,11 +72,21 @@ def gateway_pods(kube: Kube, service: str) -> list[PodSummary]:
     return [pod for pod in kube.pods(SYSTEM_NAMESPACE, selector) if pod.is_ready and not pod.deleting]
 
 
-def why_closed(kube: Kube, service: str) -> str:
-    """Why a gateway can't be used, empty where it can."""
-    if gateway_pods(kube, service):
-        return ""
-    return f"no Ready pod behind the Service {service} in {SYSTEM_NAMESPACE}: this installation has no such gateway"
+@dataclass(frozen=True)
+class Missing:
+    """Why a gateway can't be used. chosen: the installation does not have it, so nothing is wrong with it."""
+
+    reason: str
+    chosen: bool
+
+
+def missing(kube: Kube, service: str) -> Missing | None:
+    """What is missing of a gateway in istio-system; None where it can be used."""
+    if kube.get("v1", "Service", service, SYSTEM_NAMESPACE) is None:
+        return Missing(f"this installation of Istio has no {service}", chosen=True)
+    if not gateway_pods(kube, service):
+        return Missing(f"no pod of {service} is Ready", chosen=False)
+    return None
 
 
 @contextmanager
@@ -97,7 +106,7 @@ def opened(
     """
     pods = gateway_pods(kube, ingress.GATEWAY)
     if not pods:
-        raise KubeError(why_closed(kube, ingress.GATEWAY), remedy="install a profile that has it")
+        raise KubeError(f"no pod of {ingress.GATEWAY} is Ready", remedy="look at the pods of istio-system")
     image = answering.proxy_image(kube, SYSTEM_NAMESPACE)
     keys, issuer = keys or make_keys(*HOSTS), Issuer()
     changes.apply(*ingress.key_server(namespace, image, issuer))
@@ -105,7 +114,6 @@ def opened(
     wait_deployments(kube, namespace, [ingress.JWKS], timeout=ROLLOUT_TIMEOUT)
     changes.apply(*alter(objects))
     wait_acknowledged(kube, istioctl, pods)
-    wait_settled(kube, pods)
     with ExitStack() as stack:
         http, https = (
             stack.enter_context(

@@ -10,9 +10,9 @@ from meshlab.app import PAGE_PATH, PORT, PRODUCTPAGE, SLEEPER
 from meshlab.checks.scrape import SidecarReader
 from meshlab.edge import answering, egress
 from meshlab.edge.egress import DECLARED, OUTSIDE, PAGE, TEXT, UNDECLARED
-from meshlab.edge.entry import ROLLOUT_TIMEOUT, gateway_pods
+from meshlab.edge.entry import ROLLOUT_TIMEOUT
 from meshlab.edge.ingress import Alter, unchanged
-from meshlab.edge.settled import wait_settled
+from meshlab.edge.settled import wait_clusters
 from meshlab.edge.trials import Answer, Trial
 from meshlab.istio.acknowledge import wait_acknowledged
 from meshlab.istio.istioctl import Istioctl
@@ -48,6 +48,8 @@ class Exit:
     """The caller, the pod outside, and the gateway between them.
 
     namespace: the app's. outside: the namespace of the pod outside the mesh, made unless it is the app's.
+    gateways: the egress gateway's pods; without them nothing is declared. alter: what a planted fault makes of
+    the objects that close the way. changes puts everything back; that is its owner's to do.
     """
 
     def __init__(
@@ -58,18 +60,18 @@ class Exit:
         namespace: str,
         outside: str,
         *,
+        gateways: Sequence[PodSummary] = (),
         alter: Alter = unchanged,
     ) -> None:
         self.kube, self._istioctl, self._changes = kube, istioctl, changes
         self.namespace, self.outside, self._alter = namespace, outside, alter
-        self.gateways: Sequence[PodSummary] = ()
+        self.gateways = gateways
         self._address = ""
 
     def begin(self) -> None:
         """Put the pod outside up, and allow the caller everything. Raises as `Changes` and the waits do."""
-        self.gateways = gateway_pods(self.kube, egress.GATEWAY)
-        image = answering.proxy_image(self.kube, self.namespace, SYSTEM_NAMESPACE)
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.outside}}
+        image = answering.proxy_image(self.kube, self.namespace, SYSTEM_NAMESPACE)
         self._changes.apply(
             *([namespace] if self.outside != self.namespace else []),
             *egress.outside_pod(self.outside, image),
@@ -180,4 +182,4 @@ class Exit:
         ]
         pods = [*callers, *self.gateways]
         wait_acknowledged(self.kube, self._istioctl, pods)
-        wait_settled(self.kube, pods)
+        wait_clusters(self.kube, pods)
