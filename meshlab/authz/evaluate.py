@@ -66,10 +66,10 @@ def mutual_tls(mesh: Mesh, workload: Workload, port: int) -> str | None:
     namespace's, else the mesh's, else PERMISSIVE. None where one that matters is not understood."""
     layers: tuple[list[str], list[str], list[str]] = ([], [], [])
     for one in mesh.peers:
-        applies = _applies(one.target, workload, mesh.root_namespace)
-        if applies is None:
+        meant = applies(one.target, workload, mesh.root_namespace)
+        if meant is None:
             return None
-        if applies:
+        if meant:
             own = one.target.namespace == workload.namespace
             layer = 0 if own and one.target.labels else 1 if own else 2
             layers[layer].append(one.ports.get(port, "UNSET") if layer == 0 else "UNSET")
@@ -77,7 +77,8 @@ def mutual_tls(mesh: Mesh, workload: Workload, port: int) -> str | None:
     return next((mode for layer in layers for mode in layer if mode != "UNSET"), "PERMISSIVE")
 
 
-def _applies(target: Target, workload: Workload, root_namespace: str) -> Answer:
+def applies(target: Target, workload: Workload, root_namespace: str) -> Answer:
+    """Whether an object is for a workload; None where its target is not understood."""
     if target.namespace not in (workload.namespace, root_namespace):
         return False
     if any(workload.labels.get(key) != value for key, value in target.labels.items() if "*" not in value):
@@ -98,12 +99,12 @@ def _token(
     """The verified token's claims, the claims that hold lists; or the decision that ends it here."""
     applying: list[Authentication] = []
     for one in mesh.authentications:
-        applies = _applies(one.target, workload, mesh.root_namespace)
+        meant = applies(one.target, workload, mesh.root_namespace)
         flaws = (*one.target.unknown, *one.unknown, *(flaw for rule in one.rules for flaw in rule.unknown))
-        if applies is None or (applies and flaws):
+        if meant is None or (meant and flaws):
             told = tuple(f"RequestAuthentication {one.target.namespace}/{one.name}: {flaw}" for flaw in flaws)
             return None, (), Decision(Outcome.UNKNOWN, f"not understood: {'; '.join(told)}", unknown=told)
-        if applies:
+        if meant:
             applying.append(one)
     rules = [rule for one in applying for rule in one.rules]
     names = ", ".join(f"RequestAuthentication {one.target.namespace}/{one.name}" for one in applying)
@@ -159,25 +160,25 @@ def _authorised(mesh: Mesh, workload: Workload, facts: Facts) -> Decision:
     allowing: Answer = False  # whether an ALLOW policy is there at all
     odd: list[str] = []
     for policy in mesh.policies:
-        applies = _applies(policy.target, workload, mesh.root_namespace)
-        if applies is False or policy.dry_run:
+        meant = applies(policy.target, workload, mesh.root_namespace)
+        if meant is False or policy.dry_run:
             continue
         if policy.action is None or policy.unknown:
             odd += [f"AuthorizationPolicy {policy.title}: {flaw}" for flaw in policy.unknown]
             continue
         if policy.action is Action.ALLOW:
-            allowing = any_of([allowing, applies])
-        judged[policy.action] += _judge(policy, applies, facts)
+            allowing = any_of([allowing, meant])
+        judged[policy.action] += _judge(policy, meant, facts)
     matched = tuple((j.policy.title, j.index) for some in judged.values() for j in some if j.answer)
     return _combine(judged, allowing, odd, matched)
 
 
-def _judge(policy: Policy, applies: Answer, facts: Facts) -> list[_Judged]:
+def _judge(policy: Policy, meant: Answer, facts: Facts) -> list[_Judged]:
     own = Facts(facts.request, facts.path, facts.claims, facts.spaced, policy.target.namespace)
     found = []
     for index, rule in enumerate(policy.rules):
         answer = rule_matches(rule, own)
-        if answer and applies is None:
+        if answer and meant is None:
             answer = None
         found.append(_Judged(policy, index, rule, answer))
     return found

@@ -24,6 +24,9 @@ from meshlab.authz.values import (
     string_matches,
 )
 
+# Headers that curl, the proxies or a token bring along: what they hold is not known unless the request tells it.
+BROUGHT = ("accept", "authorization", "b3", "content-", "host", "traceparent", "tracestate", "user-agent",
+           "x-b3-", "x-envoy-", "x-forwarded-", "x-mesh-peer", "x-request-id")  # fmt: skip
 Question = Callable[[str], Answer]  # does this one value match?
 
 
@@ -142,11 +145,16 @@ def _condition_question(key: str, facts: Facts) -> Question:
     if key.startswith("request.auth.claims["):
         return _claim(claims, key.removeprefix("request.auth.claims"), facts.spaced)
     if key.startswith("request.headers["):
-        sent = {name.lower(): value for name, value in request.headers.items()}
-        header = sent.get(key.removeprefix("request.headers[").removesuffix("]").lower())
-        # Presence is of the header, even of one that is empty.
-        return lambda value: header is not None and (value == "*" or string_matches(value, header))
+        return _header(request.headers, key.removeprefix("request.headers[").removesuffix("]").lower())
     return lambda value: None
+
+
+def _header(headers: Mapping[str, str], name: str) -> Question:
+    held = {key.lower(): value for key, value in headers.items()}.get(name)
+    if held is None:
+        return lambda value: None if name.startswith(BROUGHT) else False
+    # Presence is of the header, even of one that is empty.
+    return lambda value: value == "*" or string_matches(value, held)
 
 
 def _claim(claims: Mapping[str, Any] | None, key: str, spaced: tuple[str, ...]) -> Question:

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from meshlab.authz.table import TruthTable
+
 Point = tuple[float, float | None]  # (seconds since the epoch, value); None is a gap
 Row = Mapping[str, Any]
 PanelKind = Literal["timeseries", "stat", "gauge", "bargauge", "table", "text", "row"]
@@ -182,3 +184,4 @@ class ReportMaterial:
     dashboards: Sequence[Dashboard] = ()
     traces: Sequence[Trace] = ()
     graphs: Sequence[ServiceGraph] = ()
+    authorization: TruthTable | None = None

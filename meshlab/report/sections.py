@@ -12,8 +12,8 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from meshlab.report import catches
-from meshlab.report.audit import audit_html
+from meshlab.report.authz import TITLE as AUTHORIZATION_TITLE
+from meshlab.report.authz import authz_body
 from meshlab.report.charts import Chart, line_chart
 from meshlab.report.dashboards import dashboards_html, tally
 from meshlab.report.evidence import Limits, evidence_html, value_html
@@ -27,7 +27,8 @@ from meshlab.report.waterfall import NARROW, draw_waterfall, span_rows
 Result = Mapping[str, Any]
 
 VERSIONS, PODS, QUERIES, DASHBOARDS, TRACES, GRAPH = 10, 20, 30, 40, 50, 60  # positions
-EXTRA, AUDIT, FAULTS, CHECKS, MEASURES, STEPS, EVIDENCE = 70, 75, 80, 90, 92, 94, 99
+AUTHORIZATION = 66
+EXTRA, FAULTS, CHECKS, MEASURES, STEPS, EVIDENCE = 70, 80, 90, 92, 94, 99
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,9 @@ def draw(material: ReportMaterial) -> Drawn:
         *_traces(material.traces, pictures),
         *_graphs(material.graphs, pictures),
     ]
+    if material.authorization is not None:
+        body = authz_body(material.authorization)
+        sections.append(Section("authorization", AUTHORIZATION_TITLE, body, AUTHORIZATION))
     charts: list[tuple[QueryChart, Chart | None]] = []
     for index, query in enumerate(material.query_charts):
         chart = line_chart(query.title, query.series, query.unit, width=860, height=220)
@@ -83,8 +87,7 @@ def sections_of(
         Section("pods", "Pods", table(drawn.pods, "Pods of the mesh and of the app"), PODS),
         _queries(result, drawn, limits),
         *drawn.sections,
-        Section("audit", "Audit", audit_html(result["checks"]), AUDIT),
-        _faults(result),
+        _faults(result["catches"]),
         _checks(result["checks"], limits),
         Section("measures", "Measures", table(_measure_rows(result["measures"]), "Measures"), MEASURES),
         Section("steps", "Steps", table(step_rows(result["steps"]), "Steps of the run"), STEPS),
@@ -188,29 +191,30 @@ def _graphs(graphs: Sequence[ServiceGraph], pictures: list[tuple[str, Picture]])
         yield Section("graph", "Service graph", render("graph-legend.html") + Markup("").join(parts), GRAPH)
 
 
-def _faults(result: Result) -> Section:
+def _faults(catches: Sequence[Mapping[str, Any]]) -> Section:
     """Planted faults against checks: which must turn red, and which did."""
-    caught = result["catches"]
-    shown = catches.columns(caught)
-    titles = {check["id"]: check["title"] for check in result["checks"]}
+    checks = sorted({check for catch in catches for key in ("must", "may", "red") for check in catch[key]})
     rows = {
         f"{catch['fault']}{'' if catch['restored'] else ' (not restored)'}": [
-            Cell(word, _TONES[word]) if (word := catches.cell(catch, check)) else None for check in shown
+            _catch(catch, check) for check in checks
         ]
-        for catch in caught
+        for catch in catches
     }
-    body = Markup("")
-    if rows:
-        body += matrix("Planted faults and the checks that they turned red", "fault", shown, rows)
-        planted = [
-            {"fault": catch["fault"], "what was planted": titles.get(f"sabotage.{catch['fault']}", "")}
-            for catch in caught
-        ]
-        body += table(planted, "What was planted")
+    body = (
+        matrix("Planted faults and the checks that they turned red", "fault", checks, rows)
+        if rows
+        else Markup("")
+    )
     return Section("faults", "Planted faults", body, FAULTS)
 
 
-_TONES = {catches.CAUGHT: PASS, catches.MISSED: FAIL, catches.TOO: NOTE, catches.EXTRA: FAIL}
+def _catch(catch: Mapping[str, Any], check: str) -> Cell | None:
+    red = check in catch["red"]
+    if check in catch["must"]:
+        return Cell("caught", PASS) if red else Cell("missed", FAIL)
+    if red:
+        return Cell("red too", NOTE) if check in catch["may"] else Cell("red, unexpected", FAIL)
+    return None
 
 
 def _checks(checks: Sequence[Mapping[str, Any]], limits: Limits) -> Section:

@@ -1,0 +1,146 @@
+"""The truth table: what every request should meet, what it met, and where the two differ."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from meshlab.authz.cases import Case
+from meshlab.authz.evaluate import applies
+from meshlab.authz.model import Decision, Mesh, Outcome, Workload
+from meshlab.authz.observe import Kind, Observation
+
+REFUSALS: Mapping[Outcome, Kind] = {
+    Outcome.DENY: Kind.RBAC,
+    Outcome.UNAUTHENTICATED: Kind.TOKEN,
+    Outcome.FORBIDDEN_TOKEN: Kind.AUDIENCE,
+    Outcome.REFUSED: Kind.RESET,
+}
+IN_A_ROW = 3  # times that a refusal must hold
+
+
+@dataclass(frozen=True)
+class Row:
+    """One cell. before, control: what was expected and observed without the policies of ours. observed: once
+    for what is allowed, three times for what is refused."""
+
+    case: Case
+    before: Decision
+    control: Observation
+    decision: Decision
+    observed: tuple[Observation, ...]
+
+    @property
+    def wanted(self) -> str:
+        """What the policies say that is to be observed. An allowed request gets what it got before."""
+        if self.decision.outcome is Outcome.ALLOW:
+            return self.control.text if self.control.reached else "an answer"
+        return str(REFUSALS.get(self.decision.outcome, self.decision.outcome))
+
+    @property
+    def seen(self) -> str:
+        """What was observed; every kind of answer, where they differ."""
+        return ", then ".join(dict.fromkeys(one.text for one in self.observed))
+
+    @property
+    def agrees(self) -> bool | None:
+        """Whether every observation is as expected; None where nothing can be expected."""
+        if self.decision.outcome is Outcome.UNKNOWN:
+            return None
+        if self.decision.outcome is not Outcome.ALLOW:
+            return all(one.kind is REFUSALS[self.decision.outcome] for one in self.observed)
+        if not self.control.reached:
+            return all(one.reached for one in self.observed)
+        return all(one.reached and one.status == self.control.status for one in self.observed)
+
+    @property
+    def decided_by(self) -> str:
+        """The policy that decided, its rule, and why."""
+        rule = "" if self.decision.rule is None else f" rule {self.decision.rule}"
+        return (
+            f"{self.decision.policy}{rule}: {self.decision.why}"
+            if self.decision.policy
+            else self.decision.why
+        )
+
+    @property
+    def difference(self) -> str:
+        """The finding, in one line."""
+        return f"{self.case}: expected {self.wanted} ({self.decided_by}), observed {self.seen}"
+
+    def as_json(self) -> dict[str, Any]:
+        """The cell with both answers, as evidence keeps it."""
+        return {
+            **asdict(self.case),
+            "expected": self.wanted,
+            "outcome": str(self.decision.outcome),
+            "decided_by": self.decided_by,
+            "matched": [f"{name} rule {index}" for name, index in self.decision.matched],
+            "observed": [one.text for one in self.observed],
+            "control": {"expected": str(self.before.outcome), "observed": self.control.text},
+            "agrees": self.agrees,
+        }
+
+
+@dataclass(frozen=True)
+class TruthTable:
+    """All cells. rules: every rule of the policies in force (policy, index) → cells that it matched."""
+
+    rows: tuple[Row, ...]
+    rules: Mapping[tuple[str, int], int]
+
+    @property
+    def differences(self) -> tuple[Row, ...]:
+        return tuple(row for row in self.rows if row.agrees is False)
+
+    @property
+    def unknown(self) -> tuple[Row, ...]:
+        return tuple(row for row in self.rows if row.agrees is None)
+
+    @property
+    def untouched(self) -> tuple[str, ...]:
+        """Rules that no request of the table met."""
+        return tuple(f"{name} rule {index}" for (name, index), cells in self.rules.items() if not cells)
+
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """Expected outcome → cells."""
+        return dict(Counter(str(row.decision.outcome) for row in self.rows))
+
+    @property
+    def sent(self) -> int:
+        """Requests behind the table, those of the control aside."""
+        return sum(len(row.observed) for row in self.rows)
+
+    @property
+    def untripped(self) -> tuple[Row, ...]:
+        """Cells whose control failed: the policies of ours refuse them, nothing refused them before, and yet
+        they were not answered."""
+        return tuple(
+            row for row in self.refused if row.before.outcome is Outcome.ALLOW and not row.control.reached
+        )
+
+    @property
+    def refused(self) -> tuple[Row, ...]:
+        """Cells that the policies or tokens refuse (not mutual TLS)."""
+        return tuple(
+            row
+            for row in self.rows
+            if row.decision.outcome not in (Outcome.ALLOW, Outcome.REFUSED, Outcome.UNKNOWN)
+        )
+
+
+def coverage(
+    mesh: Mesh, workloads: Sequence[Workload], decisions: Sequence[Decision]
+) -> dict[tuple[str, int], int]:
+    """Each rule of the policies that are for one of the workloads → how many decisions it matched."""
+    counted = Counter(rule for decision in decisions for rule in decision.matched)
+    return {
+        (policy.title, index): counted[policy.title, index]
+        for policy in mesh.policies
+        if not policy.dry_run
+        and any(applies(policy.target, one, mesh.root_namespace) is not False for one in workloads)
+        for index in range(len(policy.rules))
+    }

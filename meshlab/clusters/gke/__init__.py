@@ -1,1 +1,0 @@
-"""Clusters on Google Kubernetes Engine: made, written down, reached, and taken away again."""

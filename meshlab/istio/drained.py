@@ -1,0 +1,63 @@
+"""When no connection is left that still follows an earlier configuration.
+
+A proxy that has acknowledged a listener applies it to new connections. Those that are there, such as the ones
+that a caller's sidecar keeps for later, stay with the filters (so with the policies) that they began with until
+they have drained: at their next answer, at the latest after the mesh's drainDuration. Seen here: the first
+request on a kept connection was still allowed after the proxies had acknowledged the policy that denies it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+from meshlab.istio.admin import PROXY_PORT, Pages, PodPages
+from meshlab.istio.control_plane import SIDECAR
+from meshlab.kube.client import Kube
+from meshlab.kube.pods import PodSummary
+from meshlab.waiting import Clock, wait
+
+GAUGES = "total_(filter_chains|listeners)_draining"  # of Envoy's listener_manager
+TIMEOUT = 120.0  # seconds: Istio's own drainDuration is 45 s
+AT_ONCE = 8  # pods that are asked side by side
+
+
+def wait_drained(
+    kube: Kube,
+    pods: Sequence[PodSummary],
+    *,
+    timeout: float = TIMEOUT,
+    clock: Clock | None = None,
+    pages: Pages | None = None,
+) -> None:
+    """Wait until no proxy of `pods` drains a listener or a part of one. To be called after `wait_acknowledged`.
+
+    Pods without a proxy are passed over. pages: by default the proxies' own, through port-forwards. Raises
+    WaitTimeout naming the proxies that still drain, KubeError, QueryError.
+    """
+    proxied = [pod for pod in pods if SIDECAR in pod.containers and not pod.deleting]
+    with ExitStack() as stack:
+        source = pages or stack.enter_context(PodPages(kube))
+
+        def draining() -> list[str]:
+            with ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="drain") as pool:
+                counts = list(pool.map(lambda pod: _draining(source, pod), proxied))
+            return [f"{pod.name}: {count}" for pod, count in zip(proxied, counts, strict=True) if count]
+
+        wait(
+            f"{len(proxied)} proxies to have drained their earlier listeners",
+            draining,
+            ready=lambda left: not left,
+            describe=lambda left: f"draining: {', '.join(left)}" if left else "none drains",
+            timeout=timeout,
+            delay=0.2,
+            remedy="drainDuration in the mesh's defaultConfig says how long a proxy drains",
+            clock=clock,
+        )
+
+
+def _draining(pages: Pages, pod: PodSummary) -> int:
+    asked = {"filter": GAUGES, "format": "json"}
+    answer = pages.json(pod.namespace, pod.name, PROXY_PORT, "/stats", asked)
+    return sum(int(each["value"]) for each in answer["stats"] if "value" in each)

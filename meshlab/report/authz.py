@@ -1,0 +1,102 @@
+"""The truth table drawn: per service a matrix of requests against callers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+from meshlab.authz.model import Outcome
+from meshlab.authz.table import Row, TruthTable
+from meshlab.report.rendering import FAIL, NOTE, PASS, WARN, Cell, matrix, render, table
+
+TITLE = "Who may do what"
+
+
+def authz_body(found: TruthTable) -> Markup:
+    """The section: differences first, then a matrix for each service, then the rules that no request met."""
+    services = dict.fromkeys(row.case.service for row in found.rows)
+    matrices = [
+        matrix(
+            f"Requests to {service}: expected and observed",
+            f"{service}",
+            _callers(_of(found, service)),
+            _lines(_of(found, service)),
+        )
+        for service in services
+    ]
+    agreeing = sum(row.agrees is True for row in found.rows)
+    return render(
+        "authz.html",
+        cells=len(found.rows),
+        agreeing=agreeing,
+        sent=found.sent,
+        differences=[row.difference for row in found.differences],
+        unknown=[f"{row.case}: {row.decided_by}" for row in found.unknown[:20]],
+        matrices=matrices,
+        rules=table(
+            [
+                {"policy": name, "rule": index, "cells that it matched": cells}
+                for (name, index), cells in found.rules.items()
+            ],
+            "Rules of the policies, and the cells that each matched",
+        ),
+        rules_count=len(found.rules),
+        untouched=list(found.untouched),
+    )
+
+
+def matrix_rows(found: TruthTable) -> list[dict[str, Any]]:
+    """The table for an artifact: a row for each request, a column for each caller."""
+    rows: list[dict[str, Any]] = []
+    clients = dict.fromkeys(row.case.client for row in found.rows)
+    lines = dict.fromkeys((r.case.service, r.case.method, r.case.path, r.case.token) for r in found.rows)
+    known = {row.case: row for row in found.rows}
+    by_line = {line: {row.case.client: row for row in known.values() if _line(row) == line} for line in lines}
+    for (service, method, path, token), cells in by_line.items():
+        rows.append(
+            {
+                "service": service,
+                "request": f"{method} {path}",
+                "token": token or "none",
+                **{client: _cell(cells[client]).text if client in cells else "" for client in clients},
+            }
+        )
+    return rows
+
+
+def _line(row: Row) -> tuple[str, str, str, str]:
+    return row.case.service, row.case.method, row.case.path, row.case.token
+
+
+def _of(found: TruthTable, service: str) -> list[Row]:
+    return [row for row in found.rows if row.case.service == service]
+
+
+def _callers(rows: Sequence[Row]) -> list[str]:
+    return list(dict.fromkeys(_caller(row) for row in rows))
+
+
+def _caller(row: Row) -> str:
+    return f"{row.case.client}, {row.case.token}" if row.case.token else row.case.client
+
+
+def _lines(rows: Sequence[Row]) -> dict[str, list[Cell | None]]:
+    callers = _callers(rows)
+    found: dict[str, dict[str, Row]] = {}
+    for row in rows:
+        found.setdefault(f"{row.case.method} {row.case.path}", {})[_caller(row)] = row
+    return {
+        line: [_cell(cells[caller]) if caller in cells else None for caller in callers]
+        for line, cells in found.items()
+    }
+
+
+def _cell(row: Row) -> Cell:
+    """Its text alone tells all: a cell that agrees shows what was met, one that differs shows both."""
+    if row.agrees is None:
+        return Cell(f"unknown; met {row.seen}", WARN, row.decided_by)
+    if not row.agrees:
+        return Cell(f"expected {row.wanted}, met {row.seen}", FAIL, row.decided_by)
+    return Cell(row.seen, PASS if row.decision.outcome is Outcome.ALLOW else NOTE, row.decided_by)

@@ -1,0 +1,58 @@
+"""Authorization: deny by default, allow by identity, method, path and token; every cell of the truth table asked."""
+
+from __future__ import annotations
+
+import json
+
+from meshlab.authz.prove import Proof, prove
+from meshlab.checks.authz import CHECK, truth_table
+from meshlab.checks.base import run_check
+from meshlab.clusters.base import ClusterRef
+from meshlab.istio.acknowledge import wait_acknowledged
+from meshlab.istio.distribution import Distribution
+from meshlab.istio.drained import wait_drained
+from meshlab.kube.changes import Changes
+from meshlab.ledger import Ledger
+from meshlab.report.authz import matrix_rows
+from meshlab.results import CheckResult, Measure
+from meshlab.runs import RunRef, record_check, record_measures
+from meshlab.settings import LabConfig, Machine
+from tasks.common import kube_of, lab_task, say
+from tasks.istio import istioctl_of
+from tasks.report import publish_table
+from tasks.views import gather
+
+EVIDENCE = "authz-truth-table.json"
+
+
+@lab_task("check-authz", tags=("check", "security"))
+def check_authz(
+    run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
+) -> CheckResult:
+    """authz.truth-table: what the policies say = what requests meet, for client × service × method × path × token."""
+    kube, istioctl = kube_of(cluster), istioctl_of(cluster, distribution)
+
+    def made() -> CheckResult:
+        with Changes(kube, Ledger.open(Machine.here(), run), run) as changes:
+            proof = prove(kube, istioctl, config, changes, images=cluster.images)
+        keep(run, proof)
+        # The stages that follow must not meet a policy of this one.
+        pods = [pod for pod in kube.pods(config.namespace) if pod.is_ready]
+        wait_acknowledged(kube, istioctl, pods)
+        wait_drained(kube, pods)
+        return truth_table(proof.table, file=f"evidence/{EVIDENCE}")
+
+    return record_check(run, run_check(CHECK, made, granted=config.scope))
+
+
+def keep(run: RunRef, proof: Proof) -> None:
+    """Both tables as evidence, as a section of the report and as an artifact."""
+    table = proof.table
+    rows = [row.as_json() for row in table.rows]
+    rules = {f"{name} rule {index}": cells for (name, index), cells in table.rules.items()}
+    content = {"cells": rows, "rules": rules, "seconds": proof.seconds}
+    (run.evidence / EVIDENCE).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    gather(run, authorization=table)
+    publish_table("authorization", matrix_rows(table), "Who may do what: expected = observed, cell by cell")
+    record_measures(run, Measure("authz-cells", len(rows), "cells"))
+    say(f"{len(rows)} cells, {table.sent} requests, {len(table.differences)} differ; {dict(proof.seconds)}")

@@ -1,0 +1,43 @@
+"""Connections of an earlier configuration are awaited."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from meshlab.errors import WaitTimeout
+from meshlab.istio.drained import wait_drained
+from meshlab.kube.pods import summarise
+from tests.fakes.clock import FakeClock
+from tests.fakes.kube import FakeKube, make_pod
+
+PODS = [summarise(make_pod(name)) for name in ("a", "b")]
+
+
+class Gauges:
+    """Each proxy's numbers of draining listeners, one per look; the last one stays."""
+
+    def __init__(self, counts: Mapping[str, list[int]]) -> None:
+        self.counts = {name: list(values) for name, values in counts.items()}
+
+    def json(
+        self, namespace: str, pod: str, port: int, path: str, params: Mapping[str, str | int] | None = None
+    ) -> Any:
+        assert (port, path, (params or {})["format"]) == (15000, "/stats", "json")
+        values = self.counts[pod]
+        value = values.pop(0) if len(values) > 1 else values[0]
+        return {"stats": [{"name": "listener_manager.total_listeners_draining", "value": 0},
+                          {"name": "listener_manager.total_filter_chains_draining", "value": value}]}  # fmt: skip
+
+
+def test_until_every_proxy_has_drained() -> None:
+    clock = FakeClock()
+    wait_drained(FakeKube(), PODS, clock=clock, pages=Gauges({"a": [2, 0], "b": [1, 1, 0]}))  # type: ignore[arg-type]
+    assert len(clock.slept) == 2
+
+
+def test_one_that_goes_on_is_named() -> None:
+    with pytest.raises(WaitTimeout, match="draining: b: 3"):
+        wait_drained(FakeKube(), PODS, timeout=5, clock=FakeClock(), pages=Gauges({"a": [0], "b": [3]}))  # type: ignore[arg-type]
