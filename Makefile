@@ -5,13 +5,19 @@ VENV := .venv
 PY := $(VENV)/bin/python
 ARGS ?=
 
-.PHONY: help lab up down status test test-unit test-long check format lock setup clean
+.PHONY: help lab sabotage sabotage-page up down status test test-unit test-long check format lock setup clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 lab: setup ## run the whole lab: cluster, mesh, app, traffic, checks, teardown   (ARGS="--keep …")
 	$(PY) -m flows.full_lab $(ARGS)
+
+sabotage: setup ## break one thing at a time: the checks that must see it have to turn red   (ARGS="--only FAULT …")
+	$(PY) -m flows.sabotage $(ARGS)
+
+sabotage-page: $(VENV)/.installed ## write docs/sabotage.md from a run of `make sabotage`   (RUN=runs/RUN-ID)
+	$(PY) -m meshlab.sabotage.page $(RUN)/result.json docs/sabotage.md
 
 up: setup ## bring up the local cluster only
 	$(PY) -m meshlab.clusters.local up $(ARGS)

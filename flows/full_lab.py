@@ -31,9 +31,11 @@ from prefect.states import State
 from meshlab.launch import signals_wait
 from meshlab.settings import LabConfig
 from tasks.addons import announce_tracing, deploy_jaeger, deploy_parties, deploy_prometheus
+from tasks.audit import check_audit
 from tasks.authorization import check_authz
 from tasks.bookinfo import deploy_bookinfo
 from tasks.cluster import start_cluster
+from tasks.edge import check_edge
 from tasks.istio import enable_injection, find_istio, install_istio
 from tasks.observability import (
     check_app,
@@ -89,7 +91,10 @@ def full_lab(config: LabConfig = LabConfig()) -> State[Any]:  # noqa: B008 - fro
         sent_gentle = stop_load(run, gentle, "gentle")
         stop_mixed(run)
         reconcile_requests(run, config, cluster, before, [sent_fast, sent_gentle])
+
         check_authz(run, config, cluster, istio)
+        check_edge(run, config, cluster, istio)
+        check_audit(run, config, cluster, istio)
     except Exception as problem:  # noqa: BLE001 - whatever broke, the lab is taken down
         note_failure(run, problem)  # what broke is in the journal; the lab is still taken down and reported
     except BaseException as problem:

@@ -5,7 +5,8 @@
     ├── ProcessError             a command failed, was not found or ran past its deadline
     ├── BuildError               compiling or assembling the embedded distribution failed
     ├── ClusterError             a cluster could not be made, reached or removed
-    │   └── ClusterBusyError     another run holds it
+    │   ├── ClusterBusyError     another run holds it
+    │   └── CloudError           a cloud's API refused; kind says how (quota, stock-out, permission, …)
     ├── KubeError                the Kubernetes API refused or did not answer
     │   ├── RolloutError         pods do not start, with the cause found in the cluster
     │   └── ExecError            a command inside a pod failed or its connection broke
@@ -109,6 +110,20 @@ class ClusterError(MeshlabError):
 
 class ClusterBusyError(ClusterError):
     """Another run holds this cluster."""
+
+
+class CloudError(ClusterError):
+    """A cloud's API refused, or what it did failed.
+
+    kind: quota, stock-out, permission, credentials, disabled, not-found, exists, precondition, invalid,
+    unavailable, failed (an operation ended badly) or leftovers.
+    """
+
+    def __init__(self, message: str, *, kind: str, remedy: str = "", retryable: bool | None = None) -> None:
+        super().__init__(
+            message, remedy=remedy, retryable=kind == "unavailable" if retryable is None else retryable
+        )
+        self.kind = kind
 
 
 class KubeError(MeshlabError):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,12 @@ class Ledger:
             ) from problem
         return cls(path)
 
+    @classmethod
+    def of(cls, machine: Machine, run_id: str) -> Ledger | None:
+        """The ledger of a run that has one."""
+        path = machine.state / "ledger" / f"{run_id}.json"
+        return cls(path) if run_id and path.is_file() else None
+
     def intend(self, entry: Entry) -> None:
         """Write down that `entry` is about to be made. An entry that is there already stays once."""
         row = _row(entry)
@@ -84,6 +90,18 @@ class Ledger:
         """Write down the id of the Prefect flow run that works for this run."""
         with _lock:
             _write(self.path, {**self._read(), "flow_run": flow_run})
+
+    def note(self, key: str, facts: Mapping[str, Any]) -> None:
+        """Write down what is known about the things made; merged with what was noted under `key` before."""
+        with _lock:
+            content = self._read()
+            notes = content.setdefault("notes", {})
+            notes[key] = {**notes.get(key, {}), **facts}
+            _write(self.path, content)
+
+    def noted(self, key: str) -> dict[str, Any]:
+        """What was noted under `key`; it stays until the ledger is closed."""
+        return dict(self._read().get("notes", {}).get(key, {}))
 
     @property
     def flow_run(self) -> str | None:

@@ -10,7 +10,7 @@ import psutil
 
 from meshlab.ledger import Ledger, ledgers
 from meshlab.process import end_process, lives
-from meshlab.settings import Machine, owner_in
+from meshlab.settings import GkeSettings, Machine, owner_in
 
 log = logging.getLogger(__name__)
 # How Prefect runs the temporary server of a process that has no server configured (prefect.server.api.server).
@@ -61,3 +61,15 @@ def _left_servers() -> Iterator[psutil.Process]:
             if owner is not None and not lives(*owner):
                 log.info("process %s is the Prefect server of a run that was killed", process.pid)
                 yield process
+
+
+def forget_gke(machine: Machine, settings: GkeSettings) -> list[str]:
+    """Close the ledgers of dead runs whose GKE cluster of this name and place is gone now.
+
+    Returns the ids of those runs.
+    """
+    from meshlab.clusters.gke.books import forget
+    from meshlab.clusters.gke.names import Place
+
+    place = Place(settings.project or "", settings.zone, settings.name)
+    return forget(place, orphans(machine))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+from meshlab.checks.base import CATALOG
 from meshlab.errors import Problem
 from meshlab.settings import LabConfig, Machine
 
@@ -24,6 +25,8 @@ def preflight(
         from meshlab.istio.distribution import problems as istio_problems
 
         problems += istio_problems(config, machine)
+    if "audit" not in spoiled:
+        problems += audit_problems(config)
     if need_cluster and "cluster" not in spoiled and config.cluster not in spoiled:
         problems += provider_problems(config, machine)
     return problems
@@ -44,6 +47,18 @@ def runs_dir_problems(folder: Path) -> list[Problem]:
         return [Problem(where, f"can't be written: {wrong.strerror}", "name a folder that you may write to")]
 
 
+def audit_problems(config: LabConfig) -> list[Problem]:
+    """Accepted risks of rules that don't exist."""
+    rules = [name.removeprefix("audit.") for name in CATALOG if name.startswith("audit.")]
+    return [
+        Problem(
+            f"audit.accepted.{index}.rule", f"there is no rule {each.rule!r}", f"one of: {', '.join(rules)}"
+        )
+        for index, each in enumerate(config.audit.accepted)
+        if each.rule.removeprefix("audit.") not in rules
+    ]
+
+
 def provider_problems(config: LabConfig, machine: Machine) -> list[Problem]:
     """What the chosen provider says about this machine and its settings."""
     if config.cluster == "local":
@@ -54,16 +69,6 @@ def provider_problems(config: LabConfig, machine: Machine) -> list[Problem]:
         from meshlab.clusters.existing import problems as existing_problems
 
         return existing_problems(config.existing, machine)
-    found = (
-        []
-        if config.gke.project
-        else [Problem("--project", "is needed with --cluster gke", "name the project that pays")]
-    )
-    return [
-        *found,
-        Problem(
-            "--cluster gke",
-            "can't be run yet: the GKE provider is not there",
-            "use --cluster local or --cluster existing",
-        ),
-    ]
+    from meshlab.clusters.gke.preflight import examine
+
+    return examine(config.gke).problems

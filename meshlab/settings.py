@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Mapping, MutableMapping
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -61,16 +62,67 @@ class ExistingSettings(Section):
 class GkeSettings(Section):
     """A cluster on Google Kubernetes Engine. Defaults are the document's own command."""
 
-    project: str | None = Field(None, description="Google Cloud project that pays.")
+    project: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.:-]{0,61}[a-z0-9])?$")] | None = Field(
+        None, description="Google Cloud project that pays."
+    )
     zone: Annotated[str, Field(pattern=r"^[a-z]+-[a-z]+\d+(-[a-z])?$")] = Field(
         "us-central1-b", description="Zone, or region for a regional cluster."
     )
     name: Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$")] = Field(
         "my-istio-cluster", description="Name of the cluster."
     )
-    nodes: int = Field(3, ge=1, le=50, description="Number of nodes.")
-    version: str = Field("latest", description="Kubernetes version, or latest.")
+    nodes: int = Field(3, ge=1, le=50, description="Number of nodes; in a region, of each of its zones.")
+    machine_type: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,40}$")] = Field(
+        "e2-medium", description="Machine type of the nodes."
+    )
+    disk_gb: int = Field(100, ge=12, le=2000, description="Size of a node's disk, in GB.")
+    version: Annotated[
+        str, Field(pattern=r"^(latest|rapid|regular|stable|extended|\d+\.\d+[0-9a-z.-]*)$")
+    ] = Field(
+        "latest",
+        description="Kubernetes version or its begin, latest, or a release channel: rapid, regular, stable, extended.",
+    )
     network: str = Field("default", description="VPC network.")
+    access: Literal["public", "private", "dns"] = Field(
+        "public", description="Which endpoint of the control plane is used: public, private or dns."
+    )
+    hours_to_live: float = Field(
+        4, gt=0, le=168, description="Hours after which the reaper may remove the cluster."
+    )
+    cost_ceiling: float = Field(
+        10, gt=0, description="US dollars that nodes may cost in that time; more is refused."
+    )
+    hourly_price: float | None = Field(
+        None, gt=0, description="US dollars an hour of a machine that is not in our price table."
+    )
+    create_timeout: float = Field(
+        1800, gt=0, le=7200, description="Seconds until the cluster must run, or be gone."
+    )
+    retry_seconds: float = Field(
+        120, gt=0, le=1800, description="Seconds for which an API that does not answer is asked again."
+    )
+    poll_seconds: float = Field(
+        3, gt=0, le=60, description="Seconds between two looks at an operation of the API."
+    )
+    api_endpoint: Annotated[str, Field(pattern=r"^(http://)?[A-Za-z0-9.\[\]:-]+:\d{1,5}$")] | None = Field(
+        None, description="HOST:PORT of the GKE API, for an emulated one; without TLS on the loopback only."
+    )
+    compute_endpoint: Annotated[str, Field(pattern=r"^(http://)?[A-Za-z0-9.\[\]:-]+:\d{1,5}$")] | None = (
+        Field(
+            None,
+            description="HOST:PORT of the REST APIs beside it; the port after api_endpoint's when not given.",
+        )
+    )
+
+    @property
+    def regional(self) -> bool:
+        """Whether the location is a region, with nodes in several zones."""
+        return self.zone.count("-") == 1
+
+    @property
+    def region(self) -> str:
+        """The region, of a zone too."""
+        return "-".join(self.zone.split("-")[:2])
 
 
 class IstioSettings(Section):
@@ -168,6 +220,35 @@ class HistorySettings(Section):
     )
 
 
+class AcceptedRisk(Section):
+    """A finding of the audit that the owner of the cluster lives with until a day."""
+
+    rule: Annotated[str, Field(pattern=r"^(audit\.)?[a-z][a-z-]+$")] = Field(
+        description="The rule's id: default-deny, or audit.default-deny."
+    )
+    resource: str = Field(
+        min_length=1, description="Kind namespace/name of the finding; * and ? stand for anything."
+    )
+    reason: str = Field(min_length=10, description="Why it is accepted, for whoever reads the report.")
+    expires: date = Field(description="The last day on which it counts, as YYYY-MM-DD.")
+
+
+class AuditSettings(Section):
+    """The audit of best practices."""
+
+    accepted: tuple[AcceptedRisk, ...] = Field(
+        (), description="Accepted risks: a list of {rule, resource, reason, expires}."
+    )
+    accept_lab: bool = Field(True, description="Accept the known findings of what the lab itself applies.")
+    namespaces: tuple[str, ...] | None = Field(
+        None,
+        description="What is audited; all namespaces on clusters that are ours, the app's and Istio's elsewhere.",
+    )
+    certificate_days: int = Field(
+        30, ge=1, le=365, description="Days before its end from which on a certificate is a finding."
+    )
+
+
 class LabConfig(Section):
     """Everything that a run can be asked for.
 
@@ -193,6 +274,7 @@ class LabConfig(Section):
     prometheus: PrometheusSettings = PrometheusSettings()
     checks: CheckSettings = CheckSettings()
     history: HistorySettings = HistorySettings()
+    audit: AuditSettings = AuditSettings()
 
     @property
     def ours(self) -> bool:

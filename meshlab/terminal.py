@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from meshlab.progress import Update
+from meshlab.report.catches import lines
 from meshlab.runs import Event, listening
 from meshlab.waiting import Clock, SystemClock
 
@@ -155,11 +156,26 @@ def checks_table(result: Mapping[str, Any]) -> Table:
     return table
 
 
+def catches_table(result: Mapping[str, Any]) -> Table:
+    """Planted faults: which checks each turned red, and which it should have or should not."""
+    table = Table(title=None, box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    styles = {"missed by": "bold red", "red, unexpected": "bold red", "caught by": "green"}
+    rows = lines(result["catches"])
+    for name in rows[0]:
+        table.add_column(name, no_wrap=name == "fault", style=styles.get(name, ""), overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(str(value)) for value in row.values()))
+    return table
+
+
 def closing(console: Console, result: Mapping[str, Any], code: int, directory: str, hints: list[str]) -> None:
     """The end of a run: the table, the verdict, where the evidence is, the next command to type."""
     console.print()
     if result["checks"]:
         console.print(checks_table(result))
+    if result.get("catches"):
+        console.print()
+        console.print(catches_table(result))
     counts: dict[str, int] = {}
     for check in result["checks"]:
         counts[check["verdict"]] = counts.get(check["verdict"], 0) + 1

@@ -14,10 +14,11 @@ from meshlab.clusters.local.cluster import LocalCluster
 from meshlab.clusters.provider import provider_of
 from meshlab.launch import addons_of
 from meshlab.ledger import Entry, Ledger
-from meshlab.orphans import forget_local
+from meshlab.orphans import forget_gke, forget_local
 from meshlab.results import CheckResult
 from meshlab.runs import RunRef, record_check, record_facts, tell
 from meshlab.settings import LabConfig, Machine
+from tasks.billed import show_status
 from tasks.common import lab_task, say
 from tasks.report import progress_artifact
 
@@ -36,7 +37,9 @@ def start_cluster(run: RunRef, config: LabConfig, *, child: local_child.UpChild 
             )
             cluster = local_child.follow(child, progress=tell, stop=_stopping)
         else:
-            cluster = provider_of(config, machine, run.run_id).up(progress=tell)
+            cluster = provider_of(config, machine, run.run_id).up(progress=tell, stop=_stopping)
+    if config.cluster == "gke":
+        show_status(run, config)
     record_facts(run, cluster={"provider": cluster.provider, "name": cluster.name, "nodes": cluster.nodes})
     record_facts(run, distribution=config.distribution)
     (run.evidence / "cluster.json").write_text(json.dumps(asdict(cluster), default=str), encoding="utf-8")
@@ -62,7 +65,10 @@ def remove_cluster(run: RunRef, config: LabConfig, child: local_child.UpChild | 
     ledger = Ledger.open(machine, run)
     for entry in ledger.entries():  # all that the run made lived in it
         ledger.gone(entry)
-    forget_local(machine, config.local.name)
+    if config.cluster == "local":
+        forget_local(machine, config.local.name)
+    else:
+        forget_gke(machine, config.gke)
 
 
 @lab_task("release-cluster", tags=("cluster", "teardown"))

@@ -19,6 +19,7 @@ from meshlab.ledger import Entry, Ledger
 from meshlab.results import CheckResult
 from meshlab.runs import RunRef, record_check, tell
 from meshlab.settings import LabConfig, Machine
+from tasks.billed import note_balancers
 from tasks.common import kube_of, lab_task, say
 from tasks.report import progress_artifact
 
@@ -41,6 +42,8 @@ def install_istio(
     ledger.intend(Entry("istio", cluster.name, cluster.endpoint))
     with progress_artifact("progress-istio", "Istio"):
         installed = install(config, distribution, kube, istioctl_of(cluster, distribution), progress=tell)
+    if config.cluster == "gke":
+        note_balancers(run, config, kube)
     if installed.reused:
         ledger.gone(Entry("istio", cluster.name, cluster.endpoint))
     (run.evidence / "istio-install.json").write_text(

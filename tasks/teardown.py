@@ -40,6 +40,12 @@ class Made:
     objects: list[ObjectRef] = field(default_factory=list)
     tracing: Restore | None = None
 
+    @property
+    def found_up(self) -> str:
+        """Why a run that uses what is there leaves it up; empty where it made the cluster."""
+        adopted = self.cluster is not None and self.cluster.adopted
+        return "the lab was up before the run, which leaves it up" if adopted else ""
+
 
 def take_down(
     run: RunRef,

@@ -228,7 +228,7 @@ def proxies_synced(statuses: Sequence[ProxyStatus], expected_proxies: Iterable[s
     return judged(
         "istio.proxies-synced",
         problems,
-        f"{synced} of {len(expected)} proxies synced, {rejected} rejected updates",
+        f"{synced} of {len(statuses)} proxies synced, {len(expected)} of the lab among them, {rejected} rejected updates",
         {"proxies": rows, "expected": sorted(expected)},
         remedy="`istioctl proxy-status` and the istio-proxy container's log tell what was rejected and why",
     )

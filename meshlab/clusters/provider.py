@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from meshlab.clusters.base import ClusterProvider
-from meshlab.errors import InputError, Problem
 from meshlab.settings import LabConfig, Machine
 
 
 def provider_of(config: LabConfig, machine: Machine, run_id: str) -> ClusterProvider:
-    """The provider of `config.cluster`. Raises InputError for one that is not there yet."""
+    """The provider of `config.cluster`. Imported when it is asked for: each brings libraries of its own."""
     if config.cluster == "local":
         from meshlab.clusters.local.cluster import LocalCluster
 
@@ -17,6 +16,6 @@ def provider_of(config: LabConfig, machine: Machine, run_id: str) -> ClusterProv
         from meshlab.clusters.existing import ExistingCluster
 
         return ExistingCluster(config.existing, machine)
-    raise InputError(
-        [Problem("--cluster gke", "the GKE provider is not there yet", "use --cluster local or existing")]
-    )
+    from meshlab.clusters.gke.cluster import GkeCluster
+
+    return GkeCluster(config.gke, machine, run_id=run_id)

@@ -31,6 +31,7 @@ DATA_CHANNEL, ERROR_CHANNEL = 0, 1
 PORT_FRAME = 2  # bytes at the start of each channel that repeat the port's number
 READ_SIZE = 64 * 1024
 POLL_MS = 500
+ENDED = ("connection reset by peer", "broken pipe")  # of one connection, by the server behind it
 SEND_TIMEOUT = 30.0  # seconds for a local client to take what it is sent
 
 
@@ -169,6 +170,8 @@ class PortForward:
             except (websocket.WebSocketException, OSError) as problem:
                 log.debug("port-forward %s: a connection broke: %s", self.target, problem)
             finally:
+                with suppress(OSError):  # the client hears of it now, not after the stream's farewell
+                    connection.shutdown(socket.SHUT_RDWR)
                 close_quietly(ws)
 
     @contextmanager
@@ -259,7 +262,8 @@ def _pump(connection: socket.socket, ws: WSClient, closing: threading.Event) -> 
     """Pass bytes both ways until either side closes. One thread: a TLS socket must not be used by two at a
     time.
 
-    Raises KubeError with the text of the stream's error channel (nothing listens on that port, for one).
+    Raises KubeError with the text of the stream's error channel (nothing listens on that port, for one), and
+    ConnectionResetError where that text says that the server has ended the connection.
     """
     wire = ws.sock.sock
     poll = select.poll()
@@ -280,9 +284,7 @@ def _pump(connection: socket.socket, ws: WSClient, closing: threading.Event) -> 
                 if data and channel == DATA_CHANNEL:
                     connection.sendall(data)
                 elif data:
-                    raise KubeError(
-                        f"the pod's end failed: {data.decode(errors='replace').strip()}", retryable=True
-                    )
+                    raise _end_of_pod(data.decode(errors="replace").strip())
             if lost is not None:
                 raise lost
             if not ws.is_open():
@@ -292,6 +294,14 @@ def _pump(connection: socket.socket, ws: WSClient, closing: threading.Event) -> 
             if not data:
                 return
             ws.write_channel(DATA_CHANNEL, data)
+
+
+def _end_of_pod(said: str) -> Exception:
+    """What the text on the error channel means. A server that closed a connection has answered: nothing is wrong
+    with the way to it."""
+    if said.endswith(ENDED):
+        return ConnectionResetError(said)
+    return KubeError(f"the pod's end failed: {said}", retryable=True)
 
 
 def _taken(ws: WSClient, channel: int, skip: dict[int, int]) -> bytes:

@@ -12,6 +12,8 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from meshlab.report import catches
+from meshlab.report.audit import audit_html
 from meshlab.report.authz import TITLE as AUTHORIZATION_TITLE
 from meshlab.report.authz import authz_body
 from meshlab.report.charts import Chart, line_chart
@@ -27,8 +29,8 @@ from meshlab.report.waterfall import NARROW, draw_waterfall, span_rows
 Result = Mapping[str, Any]
 
 VERSIONS, PODS, QUERIES, DASHBOARDS, TRACES, GRAPH = 10, 20, 30, 40, 50, 60  # positions
+EXTRA, AUDIT, FAULTS, CHECKS, MEASURES, STEPS, EVIDENCE = 70, 75, 80, 90, 92, 94, 99
 AUTHORIZATION = 66
-EXTRA, FAULTS, CHECKS, MEASURES, STEPS, EVIDENCE = 70, 80, 90, 92, 94, 99
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,8 @@ def sections_of(
         Section("pods", "Pods", table(drawn.pods, "Pods of the mesh and of the app"), PODS),
         _queries(result, drawn, limits),
         *drawn.sections,
-        _faults(result["catches"]),
+        Section("audit", "Audit", audit_html(result["checks"]), AUDIT),
+        _faults(result),
         _checks(result["checks"], limits),
         Section("measures", "Measures", table(_measure_rows(result["measures"]), "Measures"), MEASURES),
         Section("steps", "Steps", table(step_rows(result["steps"]), "Steps of the run"), STEPS),
@@ -191,30 +194,29 @@ def _graphs(graphs: Sequence[ServiceGraph], pictures: list[tuple[str, Picture]])
         yield Section("graph", "Service graph", render("graph-legend.html") + Markup("").join(parts), GRAPH)
 
 
-def _faults(catches: Sequence[Mapping[str, Any]]) -> Section:
+def _faults(result: Result) -> Section:
     """Planted faults against checks: which must turn red, and which did."""
-    checks = sorted({check for catch in catches for key in ("must", "may", "red") for check in catch[key]})
+    caught = result["catches"]
+    shown = catches.columns(caught)
+    titles = {check["id"]: check["title"] for check in result["checks"]}
     rows = {
         f"{catch['fault']}{'' if catch['restored'] else ' (not restored)'}": [
-            _catch(catch, check) for check in checks
+            Cell(word, _TONES[word]) if (word := catches.cell(catch, check)) else None for check in shown
         ]
-        for catch in catches
+        for catch in caught
     }
-    body = (
-        matrix("Planted faults and the checks that they turned red", "fault", checks, rows)
-        if rows
-        else Markup("")
-    )
+    body = Markup("")
+    if rows:
+        body += matrix("Planted faults and the checks that they turned red", "fault", shown, rows)
+        planted = [
+            {"fault": catch["fault"], "what was planted": titles.get(f"sabotage.{catch['fault']}", "")}
+            for catch in caught
+        ]
+        body += table(planted, "What was planted")
     return Section("faults", "Planted faults", body, FAULTS)
 
 
-def _catch(catch: Mapping[str, Any], check: str) -> Cell | None:
-    red = check in catch["red"]
-    if check in catch["must"]:
-        return Cell("caught", PASS) if red else Cell("missed", FAIL)
-    if red:
-        return Cell("red too", NOTE) if check in catch["may"] else Cell("red, unexpected", FAIL)
-    return None
+_TONES = {catches.CAUGHT: PASS, catches.MISSED: FAIL, catches.TOO: NOTE, catches.EXTRA: FAIL}
 
 
 def _checks(checks: Sequence[Mapping[str, Any]], limits: Limits) -> Section:

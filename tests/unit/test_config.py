@@ -45,11 +45,23 @@ def test_every_setting_is_a_file_key_a_variable_and_a_set_key(tmp_path: Path, ke
         "checks.optional": '["kiali.graph"]',
         "local.network": "10.9",
         "gke.zone": "europe-west1-b",
+        "gke.disk_gb": "64",
+        "gke.version": "1.33",
+        "gke.hours_to_live": "6",
+        "gke.cost_ceiling": "6",
+        "gke.hourly_price": "6",
+        "gke.access": "dns",
+        "gke.api_endpoint": "127.0.0.1:1",
+        "gke.compute_endpoint": "127.0.0.1:2",
         "istio.distribution": "release",
         "keep": "true",
         "keep_on_failure": "true",
         "allow_changes": "true",
         "local.nodes": "2",
+        "audit.accepted": '[{"rule": "limits", "resource": "Pod a/b", "reason": "measured here", "expires": "2027-01-31"}]',
+        "audit.accept_lab": "false",
+        "audit.namespaces": '["shop"]',
+        "audit.certificate_days": "7",
     }.get(key, "6" if key.endswith(NUMBERS) else "abc")
     section, _, leaf = key.rpartition(".")
     quoted = value if value.startswith("[") else f"'{value}'"

@@ -47,8 +47,11 @@ def test_mesh_cluster_and_folder_are_all_looked_at(machine: Machine) -> None:
     assert places == ["--runs-dir /proc/nope", "--istioctl /none/istioctl", "kubeconfig"]
 
 
-def test_gke_says_that_it_is_not_there_yet_and_still_judges_its_settings(machine: Machine) -> None:
+def test_gke_needs_a_project_and_credentials(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nonexistent")
     places = [problem.where for problem in provider_problems(LabConfig(cluster="gke"), machine)]
-    assert places == ["--project", "--cluster gke"]
+    assert places == ["--project"]
     config = LabConfig.model_validate({"cluster": "gke", "gke": {"project": "p"}})
-    assert [problem.where for problem in provider_problems(config, machine)] == ["--cluster gke"]
+    [problem] = provider_problems(config, machine)
+    assert (problem.where, "/nonexistent was not found" in problem.what) == ("--cluster gke", True)
+    assert "gcloud auth application-default login" in problem.remedy

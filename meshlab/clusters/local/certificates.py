@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography import x509
@@ -30,7 +30,7 @@ USAGES = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
 class KeyPair:
     """A private key and its certificate, both PEM."""
 
-    key: bytes
+    key: bytes = field(repr=False)  # a value that is logged by mistake must not tell it
     certificate: bytes
 
     def write(self, directory: Path, name: str) -> None:
@@ -40,12 +40,15 @@ class KeyPair:
 
 
 class Authority:
-    """A certificate authority that lives as long as this object; `certificate` is its own, PEM."""
+    """A certificate authority that lives as long as this object; `certificate` is its own, PEM.
 
-    def __init__(self, common_name: str) -> None:
+    lifetime: how long its certificate is valid, from now on.
+    """
+
+    def __init__(self, common_name: str, *, lifetime: datetime.timedelta = VALID) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _subject(common_name, ())
-        builder = _builder(self._name, self._name, self._key.public_key())
+        builder = _builder(self._name, self._name, self._key.public_key(), lifetime)
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         builder = builder.add_extension(_key_usage(signs_certificates=True), critical=True)
         self._certificate = builder.sign(self._key, hashes.SHA256())
@@ -58,13 +61,15 @@ class Authority:
         organizations: Sequence[str] = (),
         dns: Sequence[str] = (),
         addresses: Sequence[str] = (),
+        lifetime: datetime.timedelta = VALID,
     ) -> KeyPair:
         """A key pair for a client and server called common_name.
 
-        addresses: IP addresses it may serve under.
+        addresses: IP addresses it may serve under. lifetime: valid from SKEW ago until so long from now; one
+        that ended within SKEW (a negative value) makes a certificate that has expired.
         """
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = _builder(_subject(common_name, organizations), self._name, key.public_key())
+        builder = _builder(_subject(common_name, organizations), self._name, key.public_key(), lifetime)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         builder = builder.add_extension(_key_usage(signs_certificates=False), critical=True)
         builder = builder.add_extension(x509.ExtendedKeyUsage(USAGES), critical=False)
@@ -79,7 +84,10 @@ class Authority:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, public_key: ec.EllipticCurvePublicKey
+    subject: x509.Name,
+    issuer: x509.Name,
+    public_key: ec.EllipticCurvePublicKey,
+    lifetime: datetime.timedelta,
 ) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     return (
@@ -89,7 +97,7 @@ def _builder(
         .public_key(public_key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - SKEW)
-        .not_valid_after(now + VALID)
+        .not_valid_after(now + lifetime)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
     )
 

@@ -192,7 +192,7 @@ def proxy(name: str, types: dict | None = None, errors: dict | None = None) -> P
 def test_every_proxy_is_synced() -> None:
     result = istio.proxies_synced([proxy("a"), proxy("b")], ["a.default", "b.default"])
     assert result.verdict is Verdict.PASS, result.reason
-    assert result.summary == "2 of 2 proxies synced, 0 rejected updates"
+    assert result.summary == "2 of 2 proxies synced, 2 of the lab among them, 0 rejected updates"
     assert result.evidence["proxies"][0]["RDS"] == "NOT SENT"
 
 

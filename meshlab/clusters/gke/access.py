@@ -1,0 +1,111 @@
+"""Who we are to Google: application-default credentials, or what an emulated API on the loopback gives."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+import google.auth
+import grpc
+from google.api_core.client_options import ClientOptions
+from google.auth.credentials import Credentials
+from google.auth.transport.requests import AuthorizedSession, Request
+from google.cloud.container_v1 import ClusterManagerClient
+from google.cloud.container_v1.services.cluster_manager.transports import ClusterManagerGrpcTransport
+from google.oauth2.credentials import Credentials as RefreshedCredentials
+
+from meshlab.clusters.gke.api_errors import cloud_errors
+from meshlab.errors import Problem
+from meshlab.settings import GkeSettings
+
+SCOPES = ClusterManagerClient.get_transport_class("grpc").AUTH_SCOPES
+
+
+def endpoint_problems(settings: GkeSettings) -> list[Problem]:
+    """An endpoint without TLS is accepted on the loopback only: requests carry credentials."""
+    found = []
+    for name in ("api_endpoint", "compute_endpoint"):
+        value = getattr(settings, name)
+        if value is not None and value.startswith("http://") and not is_loopback(value):
+            what = f"{value} would send credentials without TLS, which only the loopback may get"
+            found.append(
+                Problem(f"--set gke.{name}", what, "give HOST:PORT of a server with TLS, or 127.0.0.1:PORT")
+            )
+    if settings.compute_endpoint is not None and settings.api_endpoint is None:
+        what = "goes with gke.api_endpoint only"
+        found.append(Problem("--set gke.compute_endpoint", what, "give both, or none for Google's own"))
+    return found
+
+
+def is_loopback(endpoint: str) -> bool:
+    """Whether HOST:PORT is on this machine's loopback."""
+    host = endpoint.removeprefix("http://").rpartition(":")[0].strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def is_emulated(settings: GkeSettings) -> bool:
+    """Whether the API is a stand-in on this machine: no TLS, and credentials of its own."""
+    return settings.api_endpoint is not None and is_loopback(settings.api_endpoint)
+
+
+def rest_endpoint(settings: GkeSettings) -> str | None:
+    """HOST:PORT of the REST APIs where they are not Google's: as set, or the port after the API's."""
+    given = settings.compute_endpoint
+    if given is None and settings.api_endpoint is not None:
+        host, _, port = settings.api_endpoint.removeprefix("http://").rpartition(":")
+        given = f"{host}:{int(port) + 1}"
+    return given.removeprefix("http://") if given else None
+
+
+def token_uri(settings: GkeSettings) -> str | None:
+    """Where an emulated API gives tokens; None for application-default credentials."""
+    return f"http://{rest_endpoint(settings)}/token" if is_emulated(settings) else None
+
+
+def credentials_of(uri: str | None) -> Credentials:
+    """Credentials that refresh themselves. uri: of an emulator's tokens; None: application-default credentials.
+
+    Raises CloudError (credentials).
+    """
+    if uri is not None:
+        return RefreshedCredentials(  # type: ignore[no-untyped-call]
+            None, refresh_token="emulated", token_uri=uri, client_id="emulated", client_secret="emulated"
+        )
+    with cloud_errors("find credentials"):
+        found, _ = google.auth.default(scopes=list(SCOPES))
+    return found
+
+
+def refreshed(credentials: Credentials) -> Credentials:
+    """The same credentials, with a token that is valid now. Raises CloudError (credentials)."""
+    with cloud_errors("get a token"):
+        credentials.refresh(Request())  # type: ignore[no-untyped-call]
+    return credentials
+
+
+def connect(settings: GkeSettings) -> ClusterManagerClient:
+    """The one seam to the GKE API. Raises CloudError where there are no credentials."""
+    if is_emulated(settings):
+        # With anonymous credentials and an api_endpoint the library would insist on TLS; a channel is taken as it is.
+        assert settings.api_endpoint is not None
+        channel = grpc.insecure_channel(settings.api_endpoint.removeprefix("http://"))
+        return ClusterManagerClient(transport=ClusterManagerGrpcTransport(channel=channel))
+    options = ClientOptions(api_endpoint=settings.api_endpoint) if settings.api_endpoint else None
+    return ClusterManagerClient(credentials=credentials_of(None), client_options=options)
+
+
+def session(settings: GkeSettings) -> tuple[Any, str]:
+    """The one seam to the REST APIs: a session, and the pattern of their addresses with `{service}` in it.
+
+    Raises CloudError where there are no credentials.
+    """
+    credentials = credentials_of(token_uri(settings))
+    given = rest_endpoint(settings)
+    if given is not None:
+        scheme = "http" if is_emulated(settings) else "https"
+        return AuthorizedSession(credentials), f"{scheme}://{given}"  # type: ignore[no-untyped-call]
+    domain = credentials.universe_domain
+    return AuthorizedSession(credentials), f"https://{{service}}.{domain}"  # type: ignore[no-untyped-call]

@@ -1,0 +1,152 @@
+"""The calls of the GKE API that we make. Every one has a deadline, every failure is a CloudError."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from google.api_core.retry import Retry
+from google.cloud.container_v1 import ClusterManagerClient
+from google.cloud.container_v1.types import (
+    Cluster,
+    CreateClusterRequest,
+    DeleteClusterRequest,
+    GetClusterRequest,
+    GetOperationRequest,
+    GetServerConfigRequest,
+    ListClustersRequest,
+    ListOperationsRequest,
+    Operation,
+    ServerConfig,
+    SetLabelsRequest,
+)
+
+from meshlab.clusters.gke.api_errors import cloud_errors, is_passing
+from meshlab.clusters.gke.names import Place
+from meshlab.errors import CloudError
+
+log = logging.getLogger(__name__)
+Answer = TypeVar("Answer")
+CALL_TIMEOUT = 45.0  # seconds for one try of one call
+
+
+@dataclass(frozen=True)
+class Backoff:
+    """How an API that does not answer is asked again: first and longest pause, and the deadline of all; seconds."""
+
+    first: float = 0.5
+    longest: float = 15.0
+    deadline: float = 120.0
+
+
+class GkeApi:
+    """The GKE API for one place. Calls that may be repeated are, with backoff, until the deadline.
+
+    Methods raise CloudError; "does not exist" is an answer, not an error.
+    """
+
+    def __init__(self, client: ClusterManagerClient, place: Place, backoff: Backoff | None = None) -> None:
+        self.client = client
+        self.place = place
+        self.backoff = backoff or Backoff()
+
+    def cluster(self) -> Cluster | None:
+        """The cluster of this place and name, None when there is none."""
+        request = GetClusterRequest(name=self.place.path)
+        return self._or_none(
+            f"look at cluster {self.place.name}",
+            lambda timeout: self.client.get_cluster(request, retry=None, timeout=timeout),
+        )
+
+    def clusters(self) -> list[Cluster]:
+        """Every cluster of the project, in all locations. Raises where one location did not answer."""
+        request = ListClustersRequest(parent=f"projects/{self.place.project}/locations/-")
+        answer = self._call(
+            f"list the clusters of {self.place.project}",
+            lambda timeout: self.client.list_clusters(request, retry=None, timeout=timeout),
+        )
+        if answer.missing_zones:
+            raise CloudError(
+                f"can't list the clusters of {self.place.project}: no answer for {', '.join(answer.missing_zones)}",
+                kind="unavailable",
+                remedy="run again later: what is there could not be seen",
+            )
+        return list(answer.clusters)
+
+    def create(self, cluster: Cluster) -> Operation:
+        """Ask for a cluster, once: whoever calls must look what became of it where no answer came back."""
+        request = CreateClusterRequest(parent=self.place.parent, cluster=cluster)
+        with cloud_errors(f"create cluster {self.place.name} in {self.place.location}"):
+            return self.client.create_cluster(request, retry=None, timeout=CALL_TIMEOUT)
+
+    def delete(self) -> Operation | None:
+        """Ask for the cluster's deletion; None when there is none. CloudError (precondition) while something goes on."""
+        request = DeleteClusterRequest(name=self.place.path)
+        return self._or_none(
+            f"delete cluster {self.place.name}",
+            lambda timeout: self.client.delete_cluster(request, retry=None, timeout=timeout),
+        )
+
+    def operation(self, name: str) -> Operation | None:
+        """An operation by its short name, None when the API has forgotten it."""
+        request = GetOperationRequest(name=self.place.operation(name))
+        return self._or_none(
+            f"look at operation {name}",
+            lambda timeout: self.client.get_operation(request, retry=None, timeout=timeout),
+        )
+
+    def running_operations(self) -> list[Operation]:
+        """What goes on with the cluster now, oldest first."""
+        request = ListOperationsRequest(parent=self.place.parent)
+        answer = self._call(
+            f"list the operations of {self.place.location}",
+            lambda timeout: self.client.list_operations(request, retry=None, timeout=timeout),
+        )
+        ours = [
+            each for each in answer.operations if each.target_link.endswith(f"/clusters/{self.place.name}")
+        ]
+        return sorted(
+            (each for each in ours if each.status != Operation.Status.DONE), key=lambda each: each.start_time
+        )
+
+    def server_config(self) -> ServerConfig:
+        """Which versions and channels the location has."""
+        request = GetServerConfigRequest(name=self.place.parent)
+        return self._call(
+            f"ask which versions {self.place.location} has",
+            lambda timeout: self.client.get_server_config(request, retry=None, timeout=timeout),
+        )
+
+    def set_labels(self, cluster: Cluster, labels: Mapping[str, str]) -> Operation:
+        """Add labels to those that `cluster` has. Refused where somebody changed them since it was read."""
+        request = SetLabelsRequest(
+            name=self.place.path,
+            resource_labels={**cluster.resource_labels, **labels},
+            label_fingerprint=cluster.label_fingerprint,
+        )
+        with cloud_errors(f"label cluster {self.place.name}"):
+            return self.client.set_labels(request, retry=None, timeout=CALL_TIMEOUT)
+
+    def _or_none(self, doing: str, call: Callable[[float], Answer]) -> Answer | None:
+        try:
+            return self._call(doing, call)
+        except CloudError as problem:
+            if problem.kind == "not-found":
+                return None
+            raise
+
+    def _call(self, doing: str, call: Callable[[float], Answer]) -> Answer:
+        """A call that may be made twice, made again while the API is away."""
+        pause = self.backoff
+        again = Retry(
+            predicate=is_passing,
+            initial=pause.first,
+            maximum=pause.longest,
+            timeout=pause.deadline,
+            on_error=lambda problem: log.info("can't %s yet: %s", doing, problem),
+        )
+        timeout = min(CALL_TIMEOUT, pause.deadline)
+        with cloud_errors(doing):
+            return again(lambda: call(timeout))()

@@ -1,0 +1,162 @@
+"""What can be known to keep a GKE cluster from being made, before anything is. All of it at once; nothing is written."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from google.cloud.container_v1.types import Cluster
+
+from meshlab.clusters.gke import access, prices
+from meshlab.clusters.gke.api import GkeApi
+from meshlab.clusters.gke.api_errors import QUOTA_FLAGS, shortfall
+from meshlab.clusters.gke.cluster import seams_of
+from meshlab.clusters.gke.compute import Rest, zones_of
+from meshlab.clusters.gke.names import is_ours
+from meshlab.clusters.gke.versions import Version, resolve
+from meshlab.errors import CloudError, Problem
+from meshlab.settings import GkeSettings
+
+log = logging.getLogger(__name__)
+# What a run does, by the permission that it needs; the role in docs/gke.md has exactly these.
+PERMISSIONS = (
+    "container.clusters.create",
+    "container.clusters.delete",
+    "container.clusters.get",
+    "container.clusters.getCredentials",
+    "container.clusters.list",
+    "container.clusters.update",
+    "container.operations.get",
+    "container.operations.list",
+    "compute.disks.list",
+    "compute.firewalls.list",
+    "compute.forwardingRules.list",
+    "compute.machineTypes.get",
+    "compute.networks.get",
+    "compute.regions.get",
+    "compute.targetPools.list",
+    "compute.zones.list",
+)
+REGIONAL_ZONES = 3  # in which GKE puts a regional cluster's nodes
+PREFLIGHT_RETRY = 10.0  # seconds; whoever typed a command is waiting
+WHERE = "--cluster gke"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the preflight learns. version: the Kubernetes that would be made, or runs in the cluster of ours; None: unknown."""
+
+    problems: list[Problem]
+    version: str | None = None
+
+
+def examine(settings: GkeSettings) -> Found:
+    """Every problem of a GKE cluster with these settings."""
+    if settings.project is None:
+        problem = Problem("--project", "is needed with --cluster gke", "name the project that pays")
+        return Found([problem, *access.endpoint_problems(settings)])
+    found = access.endpoint_problems(settings)
+    zones = REGIONAL_ZONES if settings.regional else 1
+    found += prices.problems(settings, zones)
+    if access.endpoint_problems(settings):
+        return Found(found)
+    quick = settings.model_copy(update={"retry_seconds": min(settings.retry_seconds, PREFLIGHT_RETRY)})
+    seams = seams_of(quick)
+    try:
+        access.refreshed(access.credentials_of(access.token_uri(settings)))
+        api, rest = seams.api(), seams.rest()
+    except CloudError as problem:
+        return Found([*found, _as_problem(WHERE, problem)])  # without credentials nothing can be asked
+    version: list[str] = []
+    questions: list[Callable[[], Iterator[Problem]]] = [
+        lambda: _permissions(rest),
+        lambda: _cluster_and_version(api, settings, version),
+        lambda: _zone(rest, settings),
+        lambda: _machines_and_quota(rest, settings, zones),
+        lambda: _network(rest, settings),
+    ]
+    for question in questions:
+        try:
+            found += question()
+        except CloudError as problem:
+            found.append(_as_problem(WHERE, problem))
+    return Found(_once(found), version[0] if version else None)
+
+
+def _permissions(rest: Rest) -> Iterator[Problem]:
+    missing = set(PERMISSIONS) - rest.granted(PERMISSIONS)
+    if missing:
+        what = f"these credentials lack {len(missing)} permissions in {rest.project}: {', '.join(sorted(missing))}"
+        yield Problem("--project", what, "let an administrator grant the role in docs/gke.md")
+
+
+def _cluster_and_version(api: GkeApi, settings: GkeSettings, version: list[str]) -> Iterator[Problem]:
+    there = api.cluster()
+    if there is not None and not is_ours(there.resource_labels):
+        yield Problem(
+            f"--set gke.name={settings.name}",
+            f"there is a cluster of that name in {there.location} that this project did not make",
+            "choose another name, or use that cluster as it is: --cluster existing --context NAME",
+        )
+    resolved = resolve(settings.version, api.server_config(), settings.zone)
+    if not isinstance(resolved, Version):
+        yield resolved
+    elif there is not None and there.status == Cluster.Status.RUNNING:
+        version.append(there.current_master_version)
+    else:
+        version.append(resolved.kubernetes)
+
+
+def _zone(rest: Rest, settings: GkeSettings) -> Iterator[Problem]:
+    zones = zones_of(rest, settings.region)
+    if not zones:
+        known = sorted({zone["name"].rpartition("-")[0] for zone in rest.listed("zones", "")})
+        yield Problem("--zone", f"there is no region {settings.region}", f"one of: {', '.join(known)}")
+    elif not settings.regional and settings.zone not in zones:
+        yield Problem("--zone", f"there is no zone {settings.zone} that is up", f"one of: {', '.join(zones)}")
+
+
+def _machines_and_quota(rest: Rest, settings: GkeSettings, zones: int) -> Iterator[Problem]:
+    """Quota for CPUs, addresses and disks: what is short, and the flag that mends it."""
+    region = rest.one(f"regions/{settings.region}")
+    if region is None:
+        return  # said by _zone
+    known = zones_of(rest, settings.region)
+    zone = settings.zone if settings.zone in known else known[0] if known else settings.zone
+    machine = rest.one(f"zones/{zone}/machineTypes/{settings.machine_type}")
+    if machine is None:
+        what = f"zone {zone} has no such machine type"
+        yield Problem(
+            f"--set gke.machine_type={settings.machine_type}", what, "use another one, e2-medium for example"
+        )
+    nodes = settings.nodes * zones
+    needed = {
+        "CPUS": nodes * int(machine["guestCpus"]) if machine else 0,
+        "IN_USE_ADDRESSES": nodes if settings.access == "public" else 0,
+        "SSD_TOTAL_GB": nodes * settings.disk_gb,  # GKE's nodes have balanced disks, which count as SSD
+    }
+    for quota in region.get("quotas") or []:
+        wants, free = needed.get(quota["metric"], 0), quota["limit"] - quota["usage"]
+        if wants > free:
+            said = shortfall(quota["metric"], str(wants), str(wants - free), str(quota["limit"]), str(free))
+            yield Problem(
+                f"quota of {settings.region}",
+                said,
+                f"{QUOTA_FLAGS[quota['metric']]}; or ask Google for more quota",
+            )
+
+
+def _network(rest: Rest, settings: GkeSettings) -> Iterator[Problem]:
+    if rest.one(f"global/networks/{settings.network}") is None:
+        what = f"project {settings.project} has no VPC network of that name"
+        yield Problem(f"--set gke.network={settings.network}", what, "name one that is there")
+
+
+def _as_problem(where: str, problem: CloudError) -> Problem:
+    return Problem(where, problem.message, problem.remedy)
+
+
+def _once(found: list[Problem]) -> list[Problem]:
+    """Without what several questions met alike (the API is disabled, nobody answers)."""
+    return list({(each.where, each.remedy): each for each in reversed(found)}.values())[::-1]

@@ -1,0 +1,198 @@
+"""Every fault that can be planted, with the checks that must see it. A new one is one entry and its function."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from meshlab import app
+from meshlab.errors import ClusterError, KubeError
+from meshlab.istio.operator_file import SYSTEM_NAMESPACE
+from meshlab.kube.apply import ObjectRef
+from meshlab.kube.pods import PodSummary
+from meshlab.sabotage import objects
+from meshlab.sabotage.fault import Fault, Site
+from meshlab.sabotage.scraping import wait_not_scraped
+
+NO_SUBSET, NOBODY = "v9", "nobody"  # names that nothing has
+REJECTED_PERCENT = 200  # Envoy takes 0 to 100
+QUERIES = (
+    "prometheus.requests-total",
+    "prometheus.code-200",
+    "prometheus.sleep-to-productpage",
+)
+
+
+def pod_of(site: Site, workload: app.Workload) -> PodSummary:
+    """The workload's Ready pod. Raises KubeError (retryable) without one."""
+    for pod in site.kube.pods(site.namespace, workload.selector):
+        if pod.is_ready and not pod.deleting:
+            return pod
+    raise KubeError(f"no Ready pod of {workload.name} in {site.namespace}", retryable=True)
+
+
+def _not_scraped(site: Site) -> None:
+    pod = pod_of(site, app.PRODUCTPAGE)
+    off = {"metadata": {"annotations": {"prometheus.io/scrape": "false"}}}
+    site.changes.patch(ObjectRef("v1", "Pod", pod.namespace, pod.name), off)
+    wait_not_scraped(site.kube, site.config, pod.name)
+
+
+def _no_sampling(site: Site) -> None:
+    # Of two Telemetry objects for one namespace the older one wins; there is none but the mesh's own.
+    tracing = [{"randomSamplingPercentage": 0.0}]
+    site.changes.apply(
+        objects.make(objects.TELEMETRY, "Telemetry", "no-sampling", site.namespace, {"tracing": tracing})
+    )
+
+
+def _missing_subset(site: Site) -> None:
+    reviews = app.REVIEWS_V1.app
+    site.changes.apply(objects.route("missing-subset", site.namespace, reviews, subset=NO_SUBSET))
+
+
+def _abort(site: Site) -> None:
+    fault = {"abort": {"httpStatus": 500, "percentage": objects.percent(10)}}
+    site.changes.apply(objects.route("abort", site.namespace, app.PRODUCTPAGE.app, fault=fault))
+
+
+def _delay(site: Site) -> None:
+    fault = {"delay": {"fixedDelay": "0.5s", "percentage": objects.percent(100)}}
+    site.changes.apply(objects.route("delay", site.namespace, app.PRODUCTPAGE.app, fault=fault))
+
+
+def _no_sidecar(site: Site) -> None:
+    # An annotation, not the label of the same name: a pod that opts out by label is expected to have none.
+    off = {"spec": {"template": {"metadata": {"annotations": {"sidecar.istio.io/inject": "false"}}}}}
+    site.changes.patch(objects.deployment(app.DETAILS.name, site.namespace), off)
+
+
+def _rejected(site: Site) -> None:
+    value = {"common_lb_config": {"healthy_panic_threshold": {"value": REJECTED_PERCENT}}}
+    spec = {
+        "workloadSelector": {"labels": {"app": app.DETAILS.app}},
+        "configPatches": [
+            {
+                "applyTo": "CLUSTER",
+                "match": {"context": "SIDECAR_INBOUND"},
+                "patch": {"operation": "MERGE", "value": value},
+            }
+        ],
+    }
+    site.changes.apply(objects.make(objects.FILTERS, "EnvoyFilter", "rejected", site.namespace, spec))
+
+
+def _no_istiod(site: Site) -> None:
+    site.changes.patch(objects.deployment("istiod", SYSTEM_NAMESPACE), {"spec": {"replicas": 0}})
+
+
+def _cut_edge(site: Site) -> None:
+    if site.firewall is None:
+        raise ClusterError("this cluster's nodes can't be entered", remedy="plant it on the local cluster")
+    caller, called = pod_of(site, app.PRODUCTPAGE), pod_of(site, app.DETAILS)
+    site.firewall.cut(caller.node, caller.ip, called.ip, app.PORT)
+
+
+def _wrong_account(site: Site) -> None:
+    rules = [objects.from_account(site.namespace, NOBODY)]
+    site.changes.apply(
+        objects.allow("wrong-account", site.namespace, rules, app=app.PRODUCTPAGE.app),
+    )
+
+
+FAULTS: tuple[Fault, ...] = (
+    Fault(
+        "wrong-service-account",
+        "A policy of productpage allows a service account that nobody has",
+        must=("app.productpage",),
+        plant=_wrong_account,
+    ),
+    Fault(
+        "missing-sidecar",
+        "The pod of details was born without a sidecar",
+        must=("istio.injection",),
+        plant=_no_sidecar,
+    ),
+    Fault(
+        "prometheus-not-scraping",
+        "Prometheus does not scrape productpage's sidecar",
+        must=("prometheus.targets", "prometheus.requests-total", "graph.edges"),
+        may=(
+            "prometheus.code-200",
+            "prometheus.sleep-to-productpage",
+            "prometheus.reconcile",
+            "graph.agreement",
+        ),
+        groups=("load",),
+        plant=_not_scraped,
+    ),
+    Fault(
+        "sampling-at-0",
+        "No request is sampled for tracing",
+        must=("jaeger.productpage-traces", "graph.agreement"),
+        groups=("load",),
+        plant=_no_sampling,
+    ),
+    Fault(
+        "missing-subset",
+        "A VirtualService sends reviews' traffic to a subset that is not there",
+        must=("istio.analyze", "graph.edges"),
+        may=("graph.agreement", "jaeger.productpage-traces", *QUERIES),
+        groups=("app", "istio", "load"),
+        plant=_missing_subset,
+    ),
+    Fault(
+        "abort-10-percent",
+        "A VirtualService answers 10 % of productpage's requests with a 500",
+        must=("app.productpage",),
+        plant=_abort,
+    ),
+    Fault(
+        "delay-500-ms",
+        "A VirtualService delays productpage's requests by 500 ms",
+        must=("app.productpage",),
+        plant=_delay,
+    ),
+    Fault(
+        "rejected-configuration",
+        "An EnvoyFilter that details' proxy rejects",
+        must=("istio.proxies-synced",),
+        plant=_rejected,
+        heal=(app.DETAILS.selector,),
+    ),
+    Fault(
+        "istiod-stopped",
+        "istiod has no pod",
+        must=("istio.control-plane",),
+        may=("istio.versions", "istio.proxies-synced", "istio.analyze"),
+        plant=_no_istiod,
+        scope="mesh",
+    ),
+    Fault(
+        "edge-cut-by-firewall",
+        "A firewall rule on a node refuses productpage's connections to details",
+        must=("graph.edges",),
+        may=("graph.agreement", "jaeger.productpage-traces", *QUERIES),
+        groups=("app", "load"),
+        plant=_cut_edge,
+        local=True,
+    ),
+)
+NAMES = tuple(fault.name for fault in FAULTS)
+
+
+def choose(only: Sequence[str] = ()) -> tuple[Fault, ...]:
+    """The faults with these names, or all, in the order of the catalogue. KeyError for an unknown name."""
+    unknown = set(only) - set(NAMES)
+    if unknown:
+        raise KeyError(f"no fault {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+    return tuple(fault for fault in FAULTS if not only or fault.name in only)
+
+
+def why_not(fault: Fault, scope: str, *, local: bool) -> str:
+    """Why a fault can't be planted with this write scope on this kind of cluster; empty where it can."""
+    if fault.local and not local:
+        return "needs a node of the local cluster"
+    order = ("observe", "namespace", "mesh")
+    if order.index(fault.scope) > order.index(scope):
+        return f"needs scope {fault.scope}"
+    return ""

@@ -1,0 +1,92 @@
+"""Planting a fault and taking it out again, both by way of the ledger.
+
+Taking out reads nothing but the ledger, so it is the same for a run that goes on and for one that was killed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from meshlab.clusters.local.layout import Layout
+from meshlab.istio.istioctl import Istioctl
+from meshlab.istio.sidecars import ask_to_go
+from meshlab.kube.apply import delete
+from meshlab.kube.changes import Changes, restore_left
+from meshlab.kube.client import Kube
+from meshlab.ledger import Entry, Ledger
+from meshlab.process import Runner
+from meshlab.runs import RunRef
+from meshlab.sabotage.fault import Fault, Site
+from meshlab.sabotage.firewall import Firewall
+from meshlab.sabotage.settle import wait_settled
+from meshlab.settings import LabConfig, Machine
+
+HEAL = "restart"  # of the ledger's entries: pods (namespace/selector) whose proxies remember a fault
+HEAL_TIMEOUT = 60.0  # seconds
+
+
+def plant(
+    fault: Fault,
+    config: LabConfig,
+    kube: Kube,
+    istioctl: Istioctl,
+    ledger: Ledger,
+    run: RunRef,
+    firewall: Firewall | None,
+) -> None:
+    """Plant a fault and return when it is in force. Everything is in the ledger before it is changed.
+
+    What was planted stays when this fails; `remove` takes it out. Raises MeshlabError.
+    """
+    for selector in fault.heal:
+        ledger.intend(Entry(HEAL, f"{config.namespace}/{selector}", kube.host))
+    fault.plant(Site(kube, istioctl, config, Changes(kube, ledger, run), firewall))
+    counted = "load" in fault.groups
+    wait_settled(kube, istioctl, config.namespace, rejecting=fault.heal, drained=counted)
+
+
+def remove(
+    kube: Kube, istioctl: Istioctl, ledger: Ledger, namespace: str, firewall: Firewall | None
+) -> tuple[str, ...]:
+    """Take out all that the ledger names, and return when the lab has come to rest; returns what was put back.
+
+    May be called twice. Raises MeshlabError.
+    """
+    done = list(firewall.restore()) if firewall else []
+    done += [str(ref) for ref in restore_left(kube, ledger)]
+    done += heal(kube, ledger)
+    wait_settled(kube, istioctl, namespace)
+    return tuple(done)
+
+
+def heal(kube: Kube, ledger: Ledger) -> list[str]:
+    """Restart the pods that the ledger names, whose proxies remember what is gone; returns their names."""
+    done: list[str] = []
+    for entry in ledger.entries():
+        if entry.kind == HEAL and entry.where == kube.host:
+            namespace, _, selector = entry.name.partition("/")
+            pods = [pod for pod in kube.pods(namespace, selector) if not pod.deleting]
+            delete(kube, [ask_to_go(kube, pod) for pod in pods], timeout=HEAL_TIMEOUT)
+            ledger.gone(entry)
+            done += [f"restarted {pod.name}" for pod in pods]
+    return done
+
+
+def remove_left(
+    kube: Kube, ledgers: Sequence[Ledger], machine: Machine, config: LabConfig, runner: Runner
+) -> tuple[str, ...]:
+    """Take out what killed runs left planted: by their ledgers, and on a local cluster by the rules' own mark."""
+    done: list[str] = []
+    for ledger in ledgers:
+        firewall = firewall_of(config, machine, runner, ledger)
+        done += firewall.restore() if firewall else ()
+        done += [str(ref) for ref in restore_left(kube, ledger)]
+        done += heal(kube, ledger)
+    return tuple(done)
+
+
+def firewall_of(config: LabConfig, machine: Machine, runner: Runner, ledger: Ledger) -> Firewall | None:
+    """The firewall of the cluster's nodes, None where they are not on this machine."""
+    if config.cluster != "local":
+        return None
+    return Firewall(Layout.of(config.local, machine), runner, ledger)

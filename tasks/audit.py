@@ -1,0 +1,101 @@
+"""The audit: every rule over one inventory, findings shown by requests where one can."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+from meshlab.app import SLEEPER
+from meshlab.audit.acceptance import acceptances, judge
+from meshlab.audit.inventory import Inventory, read_inventory
+from meshlab.audit.model import Examined, Finding, Rule
+from meshlab.audit.proofs import Prover
+from meshlab.audit.rules import RULES
+from meshlab.checks.audit import audit, rows
+from meshlab.checks.base import run_check
+from meshlab.clusters.base import ClusterRef
+from meshlab.errors import KubeError, MeshlabError
+from meshlab.istio.distribution import Distribution
+from meshlab.istio.operator_file import SYSTEM_NAMESPACE
+from meshlab.kube.client import Kube
+from meshlab.results import CheckResult
+from meshlab.runs import RunRef, record_check
+from meshlab.settings import LabConfig
+from meshlab.traffic.parties import CALLER
+from meshlab.traffic.source import Source, find_source
+from tasks.common import kube_of, lab_task
+from tasks.istio import istioctl_of
+from tasks.report import publish_table
+
+
+@lab_task("check-audit", tags=("check", "security"))
+def check_audit(
+    run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
+) -> list[CheckResult]:
+    """audit.*: one check per rule; publishes the table `audit`."""
+    read: Inventory | MeshlabError
+    proven: dict[str, tuple[Finding, ...]] = {}
+    examined: dict[str, Examined] = {}
+    try:
+        read = take_inventory(config, cluster, distribution)
+        examined = {rule.id: rule.examine(read) for rule in RULES}
+        proven = prove(config, kube_of(cluster), read, examined)
+    except MeshlabError as problem:
+        read = problem
+
+    def made(rule: Rule) -> CheckResult:
+        if isinstance(read, MeshlabError):
+            raise read
+        return audit(rule, read, examined[rule.id], proven[rule.id])
+
+    checks = [record_check(run, run_check(rule.check, made, rule)) for rule in RULES]
+    publish_table(
+        "audit",
+        [{"rule": rule.id, **row} for rule in RULES for row in rows(proven.get(rule.id, ()))],
+        f"Findings of {len(RULES)} rules, those that are accepted among them",
+    )
+    return checks
+
+
+def take_inventory(config: LabConfig, cluster: ClusterRef, distribution: Distribution) -> Inventory:
+    """Everything that the rules need. Raises KubeError, IstioError."""
+    istioctl = istioctl_of(cluster, distribution)
+    ours = None if config.ours else (config.namespace, SYSTEM_NAMESPACE)
+    with ThreadPoolExecutor(2, thread_name_prefix="audit-istioctl") as pool:
+        analyzed, versions = pool.submit(istioctl.analyze), pool.submit(istioctl.version)
+        answer = versions.result()
+        return read_inventory(
+            kube_of(cluster),
+            config.audit.namespaces or ours,
+            now=datetime.now(UTC),
+            certificate_days=config.audit.certificate_days,
+            analyzed=analyzed.result(),
+            versions=[version for _, version in (*answer.control_plane, *answer.data_plane)],
+        )
+
+
+def prove(
+    config: LabConfig, kube: Kube, inventory: Inventory, examined: dict[str, Examined]
+) -> dict[str, tuple[Finding, ...]]:
+    """Each rule's findings, judged by what is accepted and shown by requests."""
+    every = judge(
+        [finding for one in examined.values() for finding in one.findings],
+        acceptances(config),
+        inventory.today,
+    )
+    prover = Prover(
+        kube,
+        inventory,
+        _caller(kube, config.namespace, SLEEPER.selector),
+        _caller(kube, config.namespace, CALLER.selector),
+    )
+    shown: Sequence[Finding] = prover.prove(every)
+    return {rule: tuple(finding for finding in shown if finding.rule == rule) for rule in examined}
+
+
+def _caller(kube: Kube, namespace: str, selector: str) -> Source | None:
+    try:
+        return find_source(kube, namespace, selector)
+    except KubeError:
+        return None  # there is nobody to ask from: findings go without a request

@@ -1,0 +1,32 @@
+"""What a cluster that somebody bills for adds to the run: its status table, its load balancers in the ledger.
+
+Google's libraries take a second to import, so they are imported where a GKE cluster is in use.
+"""
+
+from __future__ import annotations
+
+from meshlab.kube.client import Kube
+from meshlab.runs import RunRef, record_facts
+from meshlab.settings import LabConfig, Machine
+from tasks.common import say
+from tasks.report import publish_table
+
+
+def show_status(run: RunRef, config: LabConfig) -> None:
+    """The cluster's status, as gcloud prints it: artifact `cluster`, evidence, and a line of the log."""
+    from meshlab.clusters.gke.cluster import GkeCluster
+    from meshlab.clusters.gke.table import as_text
+
+    rows = GkeCluster(config.gke, Machine.here(), run_id=run.run_id).status_table()
+    publish_table("cluster", rows, "Status of the cluster, as gcloud prints it")
+    (run.evidence / "cluster-status.txt").write_text(as_text(rows), encoding="utf-8")
+    record_facts(run, versions={"gke": rows[0]["MASTER_VERSION"]} if rows else {})
+    say(as_text(rows))
+
+
+def note_balancers(run: RunRef, config: LabConfig, kube: Kube) -> None:
+    """Write the load balancers that have appeared into the ledger, so that they are found whatever becomes of the cluster."""
+    from meshlab.clusters.gke.cluster import GkeCluster
+
+    count = GkeCluster(config.gke, Machine.here(), run_id=run.run_id).note_balancers(kube)
+    say(f"{count} load balancers in the ledger")

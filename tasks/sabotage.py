@@ -1,0 +1,262 @@
+"""Faults planted one at a time: rounds of checks without and with them, what became of each, and the catch matrix."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from meshlab.clusters.base import ClusterRef
+from meshlab.errors import MeshlabError
+from meshlab.istio.distribution import Distribution
+from meshlab.launch import signals_wait
+from meshlab.ledger import Entry, Ledger
+from meshlab.orphans import orphans
+from meshlab.process import SystemRunner
+from meshlab.report.catches import rows
+from meshlab.result_file import summarise
+from meshlab.runs import RunRef, now, record, record_check, skip_step, step
+from meshlab.sabotage import faults as catalogue
+from meshlab.sabotage import inventory
+from meshlab.sabotage.fault import GROUPS, Fault
+from meshlab.sabotage.planting import firewall_of, plant, remove, remove_left
+from meshlab.sabotage.verdict import catch_of, control, judge, unproven
+from meshlab.settings import LabConfig, Machine
+from tasks.common import kube_of, lab_task, say
+from tasks.istio import istioctl_of
+from tasks.observability import (
+    check_app,
+    check_istio,
+    check_prometheus,
+    count_requests,
+    reconcile_requests,
+)
+from tasks.report import publish_table
+from tasks.teardown import attempt
+from tasks.traffic import generate_load, halt_load, stop_load
+from tasks.views import begin_phase, check_graph, check_traces
+
+Checks = Mapping[str, Mapping[str, Any]]  # id → the check as `result.json` holds it
+BASELINE, CONTROL = "baseline", "control"
+# For the rounds: more pages, so that 10 % of errors are seen (missed once in 37,000 rounds), shorter loads and waits.
+PAGES, LOAD_SECONDS, LOAD_INTERVAL, ANSWER_TIMEOUT, SYNC_TIMEOUT = 100, 6, 0.1, 20, 15
+
+
+@dataclass(frozen=True)
+class Lab:
+    """The lab in which faults are planted: all that the checks need to know of it."""
+
+    config: LabConfig
+    cluster: ClusterRef
+    istio: Distribution
+
+
+def plan(
+    run: RunRef, config: LabConfig, cluster: ClusterRef, istio: Distribution, only: Sequence[str]
+) -> tuple[Lab, tuple[Fault, ...]]:
+    """The lab as the rounds look at it, and the faults that can be planted in it; of the others it is said why not."""
+    chosen = []
+    for fault in catalogue.choose(only):
+        why = catalogue.why_not(fault, config.scope, local=config.cluster == "local")
+        if why:
+            record_check(run, unproven(fault, why, skipped=True, remedy="plant it on a local cluster"))
+            skip_step(run, f"fault-{fault.name}", why)
+        else:
+            chosen.append(fault)
+    return Lab(rounds_config(config), cluster, istio), tuple(chosen)
+
+
+def rounds_config(config: LabConfig) -> LabConfig:
+    """The settings of the rounds: as asked for, but for numbers of requests and deadlines."""
+    sections = {
+        "app": {"page_requests": max(PAGES, config.app.page_requests)},
+        "traffic": {"fast_seconds": LOAD_SECONDS, "fast_interval": LOAD_INTERVAL},
+        "prometheus": {"answer_timeout": min(ANSWER_TIMEOUT, config.prometheus.answer_timeout)},
+        "istio": {"install_timeout": SYNC_TIMEOUT},
+    }
+    return config.model_copy(
+        update={name: getattr(config, name).model_copy(update=values) for name, values in sections.items()}
+    )
+
+
+@lab_task("remove-left-faults", tags=("sabotage",))
+def remove_left_faults(run: RunRef, config: LabConfig, cluster: ClusterRef) -> None:
+    """Take out what a killed run has left planted in this cluster."""
+    machine = Machine.here()
+    done = remove_left(kube_of(cluster), orphans(machine), machine, config, SystemRunner())
+    say(f"{len(done)} changes of killed runs put back")
+
+
+def hold_control(run: RunRef, lab: Lab, faults: Sequence[Fault], name: str) -> bool:
+    """A round without a fault. False, and an infra-error, when something in it is not green: nothing would be proven."""
+    groups = [group for group in GROUPS if any(group in fault.groups for fault in faults)]
+    title = {
+        BASELINE: "Before any fault all checks that are used are green",
+        CONTROL: "After the last fault they are green again",
+    }[name]
+    with step(run, f"round-{name}"):
+        began = time.monotonic()
+        checks = make_round(run, lab, name, groups)
+        expected = [check for group in groups for check in GROUPS[group]]
+        verdict = control(name, title, groups, checks, expected, seconds=time.monotonic() - began)
+        record_check(run, verdict)
+    return verdict.verdict == "pass"
+
+
+def prove(run: RunRef, lab: Lab, fault: Fault) -> bool:
+    """Plant one fault, make its checks, take it out, and judge. False when the lab is not as it was before."""
+    with step(run, f"fault-{fault.name}"):
+        began = time.monotonic()
+        before = inventory_of(run, lab)
+        checks: Checks = {}
+        round_ = begin_round(run, lab, fault.name)
+        planted = None
+        try:
+            planted = plant_fault(round_, run, lab, fault, return_state=True)
+            if planted.is_completed():
+                checks = make_checks(round_, lab, fault.groups)
+        finally:
+            with signals_wait():
+                left = take_out(round_, run, lab, before)
+                end_round(round_, lab)
+        if planted.is_completed():
+            record(run, {"event": "catch", **catch_of(fault, checks, restored=not left).as_json()})
+            record_check(run, judge(fault, checks, left, seconds=time.monotonic() - began))
+        else:
+            problem = planted.result(raise_on_failure=False)
+            remedy = getattr(problem, "remedy", "")
+            record_check(run, unproven(fault, getattr(problem, "message", str(problem)), remedy=remedy))
+    return not left
+
+
+@lab_task("plant", tags=("sabotage",))
+def plant_fault(round_: RunRef, run: RunRef, lab: Lab, fault: Fault) -> None:
+    """Plant a fault; returns when it is in force."""
+    machine, runner = Machine.here(), SystemRunner()
+    ledger = Ledger.open(machine, run)
+    firewall = firewall_of(lab.config, machine, runner, ledger)
+    istioctl = istioctl_of(lab.cluster, lab.istio)
+    plant(fault, lab.config, kube_of(lab.cluster), istioctl, ledger, run, firewall)
+    say(f"planted: {fault.title}")
+
+
+@lab_task("take-out", tags=("sabotage",))
+def remove_fault(round_: RunRef, run: RunRef, lab: Lab) -> None:
+    """Take out what is planted; returns when the lab has come to rest."""
+    machine = Machine.here()
+    ledger = Ledger.open(machine, run)
+    firewall = firewall_of(lab.config, machine, SystemRunner(), ledger)
+    istioctl = istioctl_of(lab.cluster, lab.istio)
+    done = remove(kube_of(lab.cluster), istioctl, ledger, lab.config.namespace, firewall)
+    say(f"taken out: {', '.join(done) or 'nothing'}")
+
+
+def take_out(round_: RunRef, run: RunRef, lab: Lab, before: Mapping[str, str]) -> tuple[str, ...]:
+    """Take out the fault, and tell in what the lab differs from before it."""
+    removed = remove_fault(round_, run, lab, return_state=True)
+    if not removed.is_completed():
+        problem = removed.result(raise_on_failure=False)
+        return (f"taking it out failed: {getattr(problem, 'message', problem)}",)
+    try:
+        return inventory.difference(before, inventory_of(run, lab))
+    except MeshlabError as problem:
+        return (f"the inventory can't be taken: {problem.message}",)
+
+
+def inventory_of(run: RunRef, lab: Lab) -> dict[str, str]:
+    """Every object that a fault may change, and the firewall rules of ours, as digests."""
+    machine = Machine.here()
+    firewall = firewall_of(lab.config, machine, SystemRunner(), Ledger.open(machine, run))
+    rules = firewall.rules() if firewall else ()
+    return {**inventory.take(kube_of(lab.cluster)), **{rule: "rule" for rule in rules}}
+
+
+# ── rounds: each has a journal of its own below the run's evidence, so that its red checks are not the run's
+
+
+def make_round(run: RunRef, lab: Lab, name: str, groups: Sequence[str]) -> Checks:
+    """Make the checks of some groups; returns them by id."""
+    round_ = begin_round(run, lab, name)
+    try:
+        return make_checks(round_, lab, groups)
+    finally:
+        end_round(round_, lab)
+
+
+def begin_round(run: RunRef, lab: Lab, name: str) -> RunRef:
+    """A run below the run: with its own journal, evidence and ledger."""
+    round_ = RunRef(f"{run.run_id}.{name}", run.evidence / "rounds" / name, "sabotage-round", now())
+    for folder in (round_.evidence, round_.directory / "pictures"):
+        folder.mkdir(parents=True, exist_ok=True)
+    record(round_, {"event": "run", "run_id": round_.run_id, "flow": round_.flow, "started": round_.started})
+    if lab.config.cluster == "local":  # what removes the cluster closes this ledger, too
+        Ledger.open(Machine.here(), round_).intend(Entry("cluster", lab.cluster.name, "local"))
+    return round_
+
+
+def end_round(round_: RunRef, lab: Lab) -> None:
+    """End what still sends, and close the round's ledger."""
+    halt_load(round_)
+    ledger = Ledger.open(Machine.here(), round_)
+    ledger.gone(Entry("cluster", lab.cluster.name, "local"))
+    ledger.close()
+
+
+def make_checks(round_: RunRef, lab: Lab, groups: Iterable[str]) -> Checks:
+    """Make each group's checks, whatever became of the others."""
+    for group in groups:
+        MAKERS[group](round_, lab)
+    result, _ = summarise(round_, optional=lab.config.checks.optional, signum=None)
+    return {check["id"]: check for check in result["checks"]}
+
+
+def _app(round_: RunRef, lab: Lab) -> None:
+    attempt(check_app, round_, lab.config, lab.cluster)
+
+
+def _istio(round_: RunRef, lab: Lab) -> None:
+    attempt(check_istio, round_, lab.config, lab.cluster, lab.istio)
+
+
+def _load(round_: RunRef, lab: Lab) -> None:
+    """A load phase of its own: what earlier ones have counted is in its baseline."""
+    config, cluster = lab.config, lab.cluster
+    before = attempt(count_requests, round_, config, cluster)
+    phase = attempt(begin_phase, round_, config, cluster)
+    if before is None:
+        return
+    load = generate_load(round_, config, cluster, "fast")
+    queries = check_prometheus.submit(round_, config, cluster, before)
+    traces = check_traces.submit(round_, config, cluster, phase)
+    attempt(check_graph, round_, config, cluster, lab.istio, phase)
+    queries.wait()
+    traces.wait()
+    try:
+        sent = stop_load(round_, load, "fast")
+    except MeshlabError as problem:
+        say(
+            f"the load failed: {problem.message}"
+        )  # its step says so, and the checks that need it are not made
+        return
+    attempt(reconcile_requests, round_, config, cluster, before, [sent])
+
+
+MAKERS: Mapping[str, Callable[[RunRef, Lab], None]] = {"app": _app, "istio": _istio, "load": _load}
+
+
+# ── the end
+
+
+def not_planted(run: RunRef, faults: Iterable[Fault], why: str) -> None:
+    """Say of faults that were to be planted why they were not."""
+    for fault in faults:
+        record_check(run, unproven(fault, why, remedy="mend what ended the run and run again"))
+        skip_step(run, f"fault-{fault.name}", why)
+
+
+def publish_catches(run: RunRef) -> None:
+    """The catch matrix as an artifact."""
+    result, _ = summarise(run, optional=(), signum=None)
+    catches = result["catches"]
+    publish_table("catches", rows(catches), "Planted faults and the checks that they turned red")

@@ -1,0 +1,72 @@
+"""audit.*: what makes a rule's check fail, and what its evidence tells."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from meshlab.audit.inventory import Inventory
+from meshlab.audit.model import Acceptance, Examined, Finding, Proof, Rule, Severity
+from meshlab.checks.audit import audit
+from meshlab.results import CheckResult, Verdict
+
+RISK = Acceptance("limits", "*", "measured", date(2027, 1, 31))
+
+
+def found(severity: Severity = Severity.WARNING, **more: object) -> Finding:
+    return Finding("limits", severity, "Deployment shop/cart", "has no limit", "limits: {}\n", **more)  # type: ignore[arg-type]
+
+
+def check(
+    *findings: Finding, looked: int = 4, unreadable: dict[str, str] | None = None, note: str = ""
+) -> CheckResult:
+    examined = Examined(looked, "containers", findings, (note,) if note else ())
+    rule = Rule("limits", "Containers have limits", lambda _: examined, ("Pod",))
+    return audit(rule, Inventory(unreadable=unreadable or {}), examined, findings)
+
+
+def test_no_finding():
+    result = check()
+    assert result.verdict is Verdict.PASS and result.summary == "4 containers: 0 findings, 0 accepted"
+
+
+def test_nothing_to_look_at_is_said():
+    assert check(looked=0).summary == "nothing to look at: 0 containers: 0 findings, 0 accepted"
+
+
+def test_a_finding_fails_with_its_request():
+    result = check(found(proof=Proof("GET x", "status 200", True)))
+    assert result.verdict is Verdict.FAIL
+    assert result.summary == "warning Deployment shop/cart: has no limit [GET x → status 200]"
+    assert result.evidence["findings"] == [
+        {
+            "severity": "warning", "resource": "Deployment shop/cart", "why": "has no limit", "fix": "limits: {}\n",
+            "accepted": "", "expires": "", "request": "GET x", "answer": "status 200",
+        }
+    ]  # fmt: skip
+
+
+def test_an_info_does_not_fail():
+    assert check(found(Severity.INFO)).verdict is Verdict.PASS
+
+
+def test_an_accepted_finding_passes_and_is_told():
+    result = check(found(accepted=RISK))
+    assert result.verdict is Verdict.PASS and result.summary == "4 containers: 1 finding, 1 accepted"
+    assert result.evidence["findings"][0]["accepted"] == "measured"
+    assert result.evidence["findings"][0]["expires"] == "2027-01-31"
+
+
+def test_an_expired_acceptance_is_named():
+    result = check(found(expired=RISK, proof=Proof("GET x", "status 403", False)))
+    assert result.verdict is Verdict.FAIL and "its acceptance expired on 2027-01-31" in result.summary
+    assert result.evidence["findings"][0]["answer"] == "status 403 (does not show it)"
+    assert "acceptance expired: Deployment shop/cart" in result.evidence["observed"]
+
+
+def test_what_could_not_be_read_is_no_pass():
+    result = check(unreadable={"Pod": "forbidden"})
+    assert result.verdict is Verdict.INFRA_ERROR and result.reason == "Pod: forbidden"
+
+
+def test_a_warning_about_the_data_is_in_the_summary():
+    assert check(note="WARNING: old").summary.endswith("; WARNING: old")

@@ -1,0 +1,67 @@
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from meshlab.clusters.gke import access
+from meshlab.clusters.gke.api import Backoff, GkeApi
+from meshlab.clusters.gke.cluster import GkeCluster, Seams
+from meshlab.clusters.gke.compute import Rest
+from meshlab.clusters.gke.names import Place
+from meshlab.ledger import Ledger
+from meshlab.runs import create
+from meshlab.settings import GkeSettings, Machine
+from tests.fakes.gke.books import Books
+from tests.fakes.gke.emulator import Emulator, running
+from tests.fakes.gke.kube import FakeClusterKube
+
+QUICK = Backoff(first=0.01, longest=0.02, deadline=2.0)
+PATH = "projects/p/locations/us-central1-b/clusters/my-istio-cluster"
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Emulator]:
+    """One emulator for all tests: starting a gRPC server takes longer than most of them."""
+    with running(Books()) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def emulator(server: Emulator) -> Emulator:
+    """The emulator, its books empty."""
+    server.books.__init__()  # type: ignore[misc]
+    return server
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine.here({"HOME": str(tmp_path / "home")})
+
+
+@pytest.fixture
+def kube(emulator: Emulator) -> FakeClusterKube:
+    return FakeClusterKube(emulator.books, PATH)
+
+
+@pytest.fixture
+def provider(
+    emulator: Emulator, machine: Machine, kube: FakeClusterKube, tmp_path: Path
+) -> Callable[..., GkeCluster]:
+    """A provider for a run with a ledger of its own, in front of the emulator."""
+
+    def make(run_id: str = "20260101t000000z-aaaa", *, ledger: bool = True, **changes: object) -> GkeCluster:
+        settings = emulator.settings(**changes)
+        if ledger:
+            Ledger.open(machine, create(tmp_path / "runs", "full-lab", run_id=run_id))
+        return GkeCluster(settings, machine, run_id=run_id, seams=seams(settings, kube))
+
+    return make
+
+
+def seams(settings: GkeSettings, kube: FakeClusterKube) -> Seams:
+    place = Place(settings.project or "", settings.zone, settings.name)
+    return Seams(
+        api=lambda: GkeApi(access.connect(settings), place, QUICK),
+        rest=lambda: Rest(*access.session(settings), settings.project or "", QUICK),
+        connect=lambda path, context: kube if place.path == PATH else FakeClusterKube(kube.books, place.path),  # type: ignore[arg-type,return-value]
+    )

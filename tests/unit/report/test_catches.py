@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from meshlab.report.catches import columns, lines, page, rows
+from meshlab.sabotage.page import main
+from tests.examples.results import FULL
+
+CATCHES = [
+    {
+        "fault": "a",
+        "must": ["x.one", "x.two"],
+        "may": ["x.three"],
+        "red": ["x.one", "x.three"],
+        "restored": True,
+    },
+    {"fault": "b", "must": ["x.two"], "may": ["x.quiet"], "red": ["x.four", "x.two"], "restored": False},
+]
+
+
+def test_the_matrix_has_a_column_for_each_check_that_had_to_or_did_turn_red() -> None:
+    assert columns(CATCHES) == ["x.four", "x.one", "x.three", "x.two"]
+    assert rows(CATCHES) == [
+        {
+            "fault": "a",
+            "restored": "yes",
+            "x.four": "",
+            "x.one": "caught",
+            "x.three": "red too",
+            "x.two": "missed",
+        },
+        {
+            "fault": "b",
+            "restored": "NO",
+            "x.four": "red, unexpected",
+            "x.one": "",
+            "x.three": "",
+            "x.two": "caught",
+        },
+    ]
+
+
+def test_the_terminal_gets_a_line_per_fault() -> None:
+    first, second = lines(CATCHES)
+    assert (first["caught by"], first["red with it"], first["missed by"]) == ("x.one", "x.three", "x.two")
+    assert (second["caught by"], second["red, unexpected"], second["restored"]) == ("x.two", "x.four", "NO")
+
+
+def test_the_page_is_made_from_a_result(tmp_path: Path) -> None:
+    text = page({**FULL, "catches": CATCHES})
+    assert "**0 of 2 faults caught**" in text
+    assert "| fault | x.four | x.one | x.three | x.two | restored |" in text
+    assert "| a |  | ● | ○ | ✗ missed | yes |" in text
+    assert "| b | ✗ unexpected |  |  | ● | **no** |" in text
+
+
+def test_the_command_writes_the_page_or_says_what_is_wrong(tmp_path: Path, capsys) -> None:
+    import json
+
+    source, target = tmp_path / "result.json", tmp_path / "page.md"
+    assert main([]) == 2
+    assert main([str(source), str(target)]) == 2
+    source.write_text(json.dumps({**FULL, "catches": []}))
+    assert main([str(source), str(target)]) == 2
+    assert "has no catches" in capsys.readouterr().err
+    assert not target.exists()
+    source.write_text(json.dumps({**FULL, "catches": CATCHES}))
+    assert main([str(source), str(target)]) == 0
+    assert target.read_text().startswith("# Planted faults")
