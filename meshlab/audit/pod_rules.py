@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from meshlab.audit.inventory import Inventory
 from meshlab.audit.model import Examined, Finding, Object, Severity, as_yaml
-from meshlab.audit.workloads import INIT, Container, all_containers, own_containers, workload_of
+from meshlab.audit.workloads import INIT, Container, all_containers, is_meshed, own_containers, workload_of
 
 STRONG = ("ALL", "SYS_ADMIN", "SYS_PTRACE", "SYS_MODULE", "NET_ADMIN", "NET_RAW", "BPF", "DAC_READ_SEARCH")
 HOST = {"hostNetwork": "network", "hostPID": "processes", "hostIPC": "IPC"}
@@ -179,6 +179,7 @@ def debug_ports(inventory: Inventory) -> Examined:
                     )
                     about = {
                         **found.about,
+                        **_behind_a_proxy([pod]),
                         "host": (pod.get("status") or {}).get("podIP", ""),
                         "port": str(number),
                     }
@@ -202,11 +203,26 @@ def debug_ports(inventory: Inventory) -> Examined:
                     {"kind": "Service", "metadata": {"name": meta["name"]}, "spec": {"ports": rest}}
                 )
                 host = f"{meta['name']}.{meta['namespace']}"
-                about = {"namespace": meta["namespace"], "host": host, "port": str(number)}
+                chosen = (service.get("spec") or {}).get("selector") or {}
+                pods = [
+                    pod
+                    for pod in inventory.running(meta["namespace"])
+                    if chosen.items() <= (pod["metadata"].get("labels") or {}).items()
+                ]
+                about = {
+                    "namespace": meta["namespace"],
+                    "host": host,
+                    "port": str(number),
+                    **_behind_a_proxy(pods),
+                }
                 findings[resource, number] = Finding(
                     "debug-ports", Severity.WARNING, resource, f"port {number} offers {what}", fix, about
                 )
     return Examined(looked, "ports of containers and services", tuple(findings.values()))
+
+
+def _behind_a_proxy(pods: Sequence[Object]) -> dict[str, str]:
+    return {"meshed": "yes"} if any(map(is_meshed, pods)) else {}
 
 
 def _unauthenticated(pod: Object) -> Iterator[Finding]:

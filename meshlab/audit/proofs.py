@@ -19,6 +19,7 @@ from meshlab.traffic.source import Source, find_source
 PER_RULE = 3  # findings of one rule that are shown by a request: the others are alike
 SECONDS = 3  # for each request
 HOST = "audit.invalid"  # a name that nobody serves (RFC 2606)
+NOBODY = ("502", "503", "504")  # a proxy's answers for what is not there
 REDIRECTS = ("301", "302", "307", "308")
 UNDECLARED_PORT = 8080  # of istiod: served by its pod and by no port of its Service
 
@@ -65,7 +66,8 @@ class Prover:
         """The findings, the first PER_RULE of each rule with the request that shows it. Never raises MeshlabError."""
         seen: dict[str, int] = {}
         chosen = []
-        for index, finding in enumerate(findings):
+        # Those that count come first: an accepted one needs its proof less.
+        for index, finding in sorted(enumerate(findings), key=lambda each: not each[1].counts):
             seen[finding.rule] = seen.get(finding.rule, 0) + 1
             if finding.rule in self._how and seen[finding.rule] <= PER_RULE:
                 chosen.append(index)
@@ -200,7 +202,10 @@ class Prover:
         if self._bare is None or not host or not port:
             return None
         answer = self._ask(self._bare, f"http://{host}:{port}/", "--http0.9")
-        return Proof(f"a connection to {host}:{port} from {_who(self._bare)}", str(answer), answer.connected)
+        # A sidecar takes every connection; there only an answer of the application tells that something listens.
+        served = answer.status not in ("000", *NOBODY)
+        shown = served or (answer.connected and answer.status == "000" and "meshed" not in finding.about)
+        return Proof(f"a connection to {host}:{port} from {_who(self._bare)}", str(answer), shown)
 
     # ── asking
 

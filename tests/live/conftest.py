@@ -29,6 +29,7 @@ ORDER = (
     "test_dashboards",
     "test_istio_module",
     "test_graph",
+    "test_audit",
     "test_adopted",
     "test_interrupted",
 )
