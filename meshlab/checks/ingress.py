@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from meshlab.app import PAGE_PATH, PAGE_TITLE
 from meshlab.checks.base import broken, judged
-from meshlab.edge.client import CLOSED, OLD, Reply, can_speak, trusting
+from meshlab.edge.client import CLOSED, OLD, TLS_ALERT, Reply, can_speak, trusting
 from meshlab.edge.entry import Entry
 from meshlab.edge.ingress import MUTUAL, SECURE, TOKEN
 from meshlab.edge.tokens import TokenCase
@@ -151,7 +151,7 @@ def _redirect(reply: Reply, target: str) -> Answer:
 def _refused(reply: Reply) -> Answer:
     if reply.status is not None:
         return Answer(f"{reply.status} over {reply.tls}", False)
-    by_gateway = " alert " in reply.refusal or reply.refusal.startswith(CLOSED)
+    by_gateway = reply.refusal.startswith((CLOSED, TLS_ALERT))
     return Answer(f"{REFUSED}: {reply.refusal}" if by_gateway else reply.refusal, by_gateway)
 
 

@@ -6,6 +6,7 @@ Nothing here asks twice: a refused connection is an answer.
 from __future__ import annotations
 
 import http.client
+import re
 import socket
 import ssl
 from collections.abc import Callable, Mapping
@@ -17,7 +18,8 @@ from meshlab.edge.pki import LIFETIME, load
 
 TIMEOUT = 15.0  # seconds for each step of a request
 OLD = ssl.TLSVersion.TLSv1_1  # the newest version that must be refused
-CLOSED = "connection closed"
+CLOSED, TLS_ALERT = "connection closed", "TLS alert"  # how refusals by the other side begin
+ALERT = re.compile(r"(?:SSLV3|TLSV1|TLSV13)_(?:ALERT_)?(\w+)")  # OpenSSL's reasons for alerts that it got
 
 
 @dataclass(frozen=True)
@@ -152,5 +154,10 @@ def _told(problem: Exception) -> str:
     if isinstance(problem, TimeoutError):
         return f"no answer within {TIMEOUT:.0f} s"
     if isinstance(problem, ssl.SSLError):
-        return (problem.reason or str(problem)).replace("_", " ").lower()
+        alert = ALERT.match(problem.reason or "")
+        return f"{TLS_ALERT} {_words(alert[1])}" if alert else _words(problem.reason or str(problem))
     return str(problem) or type(problem).__name__
+
+
+def _words(reason: str) -> str:
+    return reason.replace("_", " ").lower()

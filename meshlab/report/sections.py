@@ -18,6 +18,7 @@ from meshlab.report.authz import TITLE as AUTHORIZATION_TITLE
 from meshlab.report.authz import authz_body
 from meshlab.report.charts import Chart, line_chart
 from meshlab.report.dashboards import dashboards_html, tally
+from meshlab.report.edge import edge_html
 from meshlab.report.evidence import Limits, evidence_html, value_html
 from meshlab.report.graph import draw_graph, edge_rows
 from meshlab.report.material import Dashboard, QueryChart, ReportMaterial, ServiceGraph, Trace
@@ -29,7 +30,7 @@ from meshlab.report.waterfall import NARROW, draw_waterfall, span_rows
 Result = Mapping[str, Any]
 
 VERSIONS, PODS, QUERIES, DASHBOARDS, TRACES, GRAPH = 10, 20, 30, 40, 50, 60  # positions
-EXTRA, AUDIT, FAULTS, CHECKS, MEASURES, STEPS, EVIDENCE = 70, 75, 80, 90, 92, 94, 99
+EXTRA, EDGE, AUDIT, FAULTS, CHECKS, MEASURES, STEPS, EVIDENCE = 70, 73, 75, 80, 90, 92, 94, 99
 AUTHORIZATION = 66
 
 
@@ -89,6 +90,7 @@ def sections_of(
         Section("pods", "Pods", table(drawn.pods, "Pods of the mesh and of the app"), PODS),
         _queries(result, drawn, limits),
         *drawn.sections,
+        Section("edge", "The mesh's edge", edge_html(result["checks"]), EDGE),
         Section("audit", "Audit", audit_html(result["checks"]), AUDIT),
         _faults(result),
         _checks(result["checks"], limits),
