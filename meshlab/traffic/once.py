@@ -34,7 +34,8 @@ class RoundResult:
 
     by_status: HTTP status → requests ("000": no answer). matched: bodies that hold the expected text.
     passed: requests with status 200 whose body matched. exit_codes: curl's, other than 0. times: None when
-    n is 0. odd: the beginning of the bodies that did not match, and curl's messages.
+    n is 0. odd: the beginning of the bodies that did not match, and curl's messages. ms: each request's time in
+    milliseconds, in their order.
     """
 
     sent: int
@@ -44,6 +45,7 @@ class RoundResult:
     exit_codes: Mapping[int, int]
     times: Latency | None
     odd: str
+    ms: tuple[float, ...] = ()
 
 
 def n_requests(
@@ -81,12 +83,14 @@ def n_requests(
             f"{len(rows)} of {n} requests reported back: {done.stdout[-300:]} {done.stderr[-300:]}",
             remedy="check that the container has sh and curl",
         )
+    ms = tuple(float(seconds) * 1000 for _, _, seconds, _, _ in rows)
     return RoundResult(
         sent=n,
         by_status=dict(Counter(status for _, status, *_ in rows)),
         matched=sum(hit == "1" for *_, hit in rows),
         passed=sum(status == "200" and hit == "1" for _, status, _, _, hit in rows),
         exit_codes=dict(Counter(int(code) for _, _, _, code, _ in rows if code != "0")),
-        times=latency([float(seconds) * 1000 for _, _, seconds, _, _ in rows]),
+        times=latency(ms),
         odd=done.stderr[:2000],
+        ms=ms,
     )
