@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from meshlab.config import FLAGS, closest, keys, load
 from meshlab.errors import InputError, Problem
 from meshlab.preflight import preflight
-from meshlab.settings import LabConfig, Machine
+from meshlab.settings import LabConfig, Machine, Provider
 
 SWITCHES = ("keep", "keep_on_failure", "allow_changes")
 
@@ -124,17 +124,31 @@ def _misused(arguments: Sequence[str], flag: str) -> int | None:
     return None
 
 
-def judge(words: Words, machine: Machine, *, need_cluster: bool = True) -> LabConfig:
+def judge(
+    words: Words, machine: Machine, *, need_cluster: bool = True, providers: Sequence[Provider] = ()
+) -> LabConfig:
     """The configuration, or InputError with every problem of flags, files, variables and machine.
 
-    Touches nothing.
+    Touches nothing. providers: those that a flow can run on, its own default first; empty for all.
     """
-    loaded = load(words.flags, words.sets, words.config)
+    defaults = {"cluster": providers[0]} if providers else {}
+    loaded = load(words.flags, words.sets, words.config, defaults=defaults)
     problems = [*words.problems, *loaded.problems]
+    if providers and loaded.config.cluster not in providers:
+        problems.append(wrong_provider(loaded.config, providers))
     problems += preflight(loaded.config, machine, spoiled=loaded.spoiled, need_cluster=need_cluster)
     if problems:
         raise InputError(problems)
     return loaded.config
+
+
+def wrong_provider(config: LabConfig, providers: Sequence[Provider]) -> Problem:
+    """What to say about a provider that a flow can't run on."""
+    return Problem(
+        f"--cluster {config.cluster}",
+        "this flow makes no cluster: it looks at one that exists",
+        f"use --cluster {' or '.join(providers)}, with --context or --kubeconfig",
+    )
 
 
 def _metavar(key: str) -> str:

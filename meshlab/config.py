@@ -45,15 +45,17 @@ def load(
     sets: Iterable[str] = (),
     config_file: Path | None = None,
     environ: Mapping[str, str] | None = None,
+    defaults: Mapping[str, Any] | None = None,
 ) -> Loaded:
     """Merge all sources and judge them.
 
     flags: dotted setting → text, as given on the command line. sets: `KEY=VALUE` words of --set. environ: for
-    tests. Never raises for bad input: problems are returned, so that the caller can join its own.
+    tests. defaults: a flow's own, for what no source names. Never raises for bad input: problems are returned,
+    so that the caller can join its own.
     """
     problems: list[Problem] = []
     origin: dict[str, str] = {}
-    merged: dict[str, Any] = {}
+    merged: dict[str, Any] = dict(defaults or {})
     given = variables() if environ is None else environ
     sources: dict[str, Callable[[], dict[str, Any]]] = {
         str(config_file): lambda: _from_file(config_file, problems),

@@ -28,7 +28,7 @@ from meshlab.history.keep import keep_run
 from meshlab.ledger import Entry, Ledger
 from meshlab.result_file import finish
 from meshlab.runs import RunRef, create, fail_step, step, tell
-from meshlab.settings import LabConfig, LocalSettings, Machine, mark_children, quieten_prefect
+from meshlab.settings import LabConfig, LocalSettings, Machine, Provider, mark_children, quieten_prefect
 from meshlab.terminal import View, closing
 
 log = logging.getLogger(__name__)
@@ -65,13 +65,15 @@ def main(
     load: Callable[[], Callable[..., Any]],
     flow: str = "full-lab",
     choices: Sequence[Choice] = (),
+    providers: Sequence[Provider] = (),
 ) -> int:
     """The whole command line of a flow; returns the exit code.
 
     load: imports the flow (and Prefect with it) and returns it; called while the cluster comes up already.
-    flow: its name. choices: flags of its own; it gets them as parameters.
+    flow: its name. choices: flags of its own; it gets them as parameters. providers: those that it runs on, its
+    default first; empty for all.
     """
-    launch = prepare(program, about, arguments, flow=flow, choices=choices)
+    launch = prepare(program, about, arguments, flow=flow, choices=choices, providers=providers)
     console, signum = Console(), None
     try:
         with View(console).showing():
@@ -97,6 +99,7 @@ def prepare(
     *,
     flow: str = "full-lab",
     choices: Sequence[Choice] = (),
+    providers: Sequence[Provider] = (),
 ) -> Launch:
     """Judge the command line, then make run directory and ledger, then start the cluster.
 
@@ -109,7 +112,7 @@ def prepare(
     mark_children(me.pid, me.create_time())
     try:
         words = parse(arguments, parser(program, about, choices), choices)
-        config = judge(words, machine)
+        config = judge(words, machine, providers=providers)
     except InputError as problem:
         Console(stderr=True).print(Text(f"{program}: {problem.message}"), soft_wrap=True)
         sys.exit(2)

@@ -218,6 +218,12 @@ class HistorySettings(Section):
     path: Path | None = Field(
         None, description="SQLite file; history.sqlite in the XDG state folder when not given."
     )
+    every_hours: float = Field(
+        24,
+        gt=0,
+        le=24 * 31,
+        description="Hours between two nights; one and a half times as many is a missed one.",
+    )
 
 
 class AcceptedRisk(Section):

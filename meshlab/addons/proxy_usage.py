@@ -67,4 +67,3 @@ def read_usage(
         clock=clock,
     )
     return ProxyUsage(int(found["proxies"]), found["cpu_cores"], found["memory_bytes"], found["passes"])
-

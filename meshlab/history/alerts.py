@@ -15,7 +15,7 @@ import httpx
 from pydantic import SecretStr
 
 from meshlab.errors import AlertError
-from meshlab.history.series import Trouble
+from meshlab.history.series import MISSED, Trouble
 from meshlab.history.store import History
 from meshlab.runs import now
 
@@ -90,9 +90,10 @@ class Webhook:
 def tell(history: History, troubles: Iterable[Trouble], send: Send, *, context: str = "") -> list[Message]:
     """Send what was not yet told; returns what got through.
 
-    An incident that goes on is told once; its end is told once, if its begin was. What was claimed by another
-    process is left to it. A message that does not get through is given back, so that the next run tries again;
-    the others are still sent, then the first AlertError is raised.
+    An incident that goes on is told once; its end is told once, if its begin was. A missed night can't be told
+    before a run comes again: it is told then, and its end with it. What was claimed by another process is left
+    to it. A message that does not get through is given back, so that the next run tries again; the others are
+    still sent, then the first AlertError is raised.
     """
     begun = {name for name, ended, _, _ in history.alerts() if not ended}
     sent: list[Message] = []
@@ -100,7 +101,10 @@ def tell(history: History, troubles: Iterable[Trouble], send: Send, *, context: 
     for trouble in troubles:
         ended = bool(trouble.ended)
         if ended and trouble.name not in begun:
-            continue  # over before anybody was told
+            if trouble.what != MISSED:
+                continue  # over before anybody was told
+            ended = False
+            history.claim_alert(trouble.name, ended=True, at=now(), message="told with its begin")
         message = message_of(trouble, ended=ended, context=context)
         if not history.claim_alert(trouble.name, ended=ended, at=now(), message=message.text):
             continue

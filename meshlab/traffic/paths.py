@@ -83,7 +83,8 @@ def documents(
     found = [d for d in sample if d["kind"] == "Deployment" and d["metadata"]["name"] == DETAILS.name]
     if not found:
         raise IstioError(
-            f"{BOOKINFO} has no Deployment {DETAILS.name}", remedy="use the samples of the release as they are"
+            f"{BOOKINFO} has no Deployment {DETAILS.name}",
+            remedy="use the samples of the release as they are",
         )
     twin = copy.deepcopy(found[0])
     twin["metadata"] = {"name": OUTSIDE.name}

@@ -1,0 +1,77 @@
+"""What a night does beyond the lab: two ways compared, the sidecars' use, and telling people what got worse."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+from meshlab.addons import prometheus
+from meshlab.addons.proxy_usage import read_usage
+from meshlab.checks.base import CATALOG, run_check
+from meshlab.cli import wrong_provider
+from meshlab.clusters.base import ClusterRef
+from meshlab.errors import InputError
+from meshlab.history.nights import tell_tonight
+from meshlab.istio.distribution import Distribution
+from meshlab.kube.apply import ObjectRef
+from meshlab.ledger import Entry, Ledger
+from meshlab.results import SCOPES, CheckResult
+from meshlab.runs import RunRef, record_check, record_measures, tell
+from meshlab.settings import LabConfig, Machine, Provider
+from meshlab.traffic import paths
+from tasks.common import kube_of, lab_task, say
+from tasks.secrets import alert_webhook
+
+PROVIDERS: tuple[Provider, ...] = ("existing",)  # a night makes no cluster
+
+
+def judge_provider(config: LabConfig) -> None:
+    """Refuse a cluster that the run would have to make. Raises InputError; the command line says it earlier."""
+    if config.cluster not in PROVIDERS:
+        raise InputError([wrong_provider(config, PROVIDERS)])
+
+
+def skip_beyond_scope(run: RunRef, config: LabConfig) -> list[CheckResult]:
+    """Say of every check that the write scope excludes that it is not made; one that is made all the same says it later."""
+
+    def never() -> CheckResult:
+        raise AssertionError("a check beyond the write scope was called")
+
+    beyond = [s for s in CATALOG.values() if SCOPES.index(s.scope) > SCOPES.index(config.scope)]
+    return [record_check(run, run_check(spec.id, never, granted=config.scope)) for spec in beyond]
+
+
+@lab_task("deploy-outside", tags=("app",), retries=1)
+def deploy_outside(
+    run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
+) -> tuple[ObjectRef, ...]:
+    """A service outside of the mesh, in our own namespace: the other end of the way that has no sidecar."""
+    Ledger.open(Machine.here(), run).intend(Entry("app", config.namespace, cluster.endpoint))
+    return paths.deploy(config, distribution, kube_of(cluster), progress=tell)
+
+
+@lab_task("compare-paths", tags=("traffic",))
+def compare_paths(run: RunRef, config: LabConfig, cluster: ClusterRef) -> paths.Comparison:
+    """The same request with and without the mesh, in turns: p50, p90, p99 and errors of both."""
+    found = paths.compare(kube_of(cluster), config.namespace)
+    record_measures(run, *found.measures())
+    (run.evidence / "paths.json").write_text(json.dumps(asdict(found), indent=1), encoding="utf-8")
+    say(f"with the mesh {found.mesh.times}, without {found.outside.times}")
+    return found
+
+
+@lab_task("measure-proxies", tags=("addon",))
+def measure_proxies(run: RunRef, config: LabConfig, cluster: ClusterRef) -> None:
+    """CPU and memory of the sidecars per 1000 requests/s, while load flows; asked of cAdvisor through Prometheus."""
+    with prometheus.port_forward(kube_of(cluster), config.prometheus.namespace) as forward:
+        usage = read_usage(
+            prometheus.client(forward), config.namespace, timeout=config.prometheus.answer_timeout
+        )
+    record_measures(run, *usage.measures())
+    say(f"{usage.proxies} sidecars: {usage}")
+
+
+@lab_task("tell-people", tags=("alert",))
+def tell_people(run: RunRef, config: LabConfig) -> int:
+    """Send what began or ended tonight to the webhook, once each; returns how many messages were sent."""
+    return tell_tonight(run, config, Machine.here(), alert_webhook())
