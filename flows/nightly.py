@@ -31,8 +31,10 @@ from prefect.states import State
 from meshlab.launch import signals_wait
 from meshlab.settings import LabConfig
 from tasks.addons import announce_tracing, deploy_jaeger, deploy_parties, deploy_prometheus
+from tasks.audit import check_audit
 from tasks.bookinfo import deploy_bookinfo
 from tasks.cluster import start_cluster
+from tasks.edge import check_edge
 from tasks.istio import enable_injection, find_istio, install_istio
 from tasks.nights import (
     compare_paths,
@@ -97,6 +99,9 @@ def nightly(config: LabConfig = LabConfig(cluster="existing")) -> State[Any]:  #
         stop_mixed(run)
         reconcile_requests(run, config, cluster, before, [sent_fast, sent_gentle])
         attempt(compare_paths, run, config, cluster)  # when nothing else is sent
+
+        check_edge(run, config, cluster, istio)
+        check_audit(run, config, cluster, istio)
     except Exception as problem:  # noqa: BLE001 - whatever broke, what was applied is removed
         note_failure(run, problem)
     except BaseException as problem:

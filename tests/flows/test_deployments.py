@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 import yaml
+from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ParameterTypeError
 from prefect.flows import load_flow_from_entrypoint
 
+from meshlab.config import keys
 from meshlab.settings import LabConfig, Section
 
 ROOT = Path(__file__).parents[2]
@@ -27,6 +29,26 @@ def test_a_worker_can_load_it_and_its_parameters_fit(
     assert set(deployment["parameters"]) <= set(flow.parameters.properties)
     assert deployment["description"] and deployment["tags"]
     assert deployment["concurrency_limit"] == {"limit": 1, "collision_strategy": "CANCEL_NEW"}
+
+
+def test_what_runs_by_itself_has_a_valid_time_in_a_named_zone() -> None:
+    scheduled = {each["name"]: each.get("schedules", []) for each in DEPLOYMENTS}
+    for schedule in [one for schedules in scheduled.values() for one in schedules]:
+        assert CronSchedule(cron=schedule["cron"], timezone=schedule["timezone"])
+        assert "/" in schedule["timezone"] and schedule["slug"] and isinstance(schedule["active"], bool)
+    assert scheduled["full-lab"] == []
+    assert [len(scheduled[name]) for name in ("nightly-validation", "sabotage")] == [1, 1]
+
+
+def test_a_night_makes_no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    [nightly] = [each for each in DEPLOYMENTS if each["name"] == "nightly-validation"]
+    assert LabConfig.model_validate(nightly["parameters"]["config"]).scope == "namespace"
+
+
+def test_no_secret_is_a_parameter() -> None:
+    text = str(DEPLOYMENTS).lower()
+    assert not [word for word in ("token", "password", "hooks.", "secret") if word in text]
+    assert not [key for key in keys() if "webhook" in key or "token" in key or "password" in key]
 
 
 def test_the_form_in_the_ui_describes_every_setting() -> None:

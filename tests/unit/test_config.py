@@ -62,6 +62,7 @@ def test_every_setting_is_a_file_key_a_variable_and_a_set_key(tmp_path: Path, ke
         "audit.accept_lab": "false",
         "audit.namespaces": '["shop"]',
         "audit.certificate_days": "7",
+        "history.every_hours": "6",
     }.get(key, "6" if key.endswith(NUMBERS) else "abc")
     section, _, leaf = key.rpartition(".")
     quoted = value if value.startswith("[") else f"'{value}'"
