@@ -48,6 +48,10 @@ class LocalSettings(Section):
         "10.177", description="First two octets of the /16 that nodes, pods and services share."
     )
     start_timeout: float = Field(120, gt=0, le=1800, description="Seconds until every node must be Ready.")
+    image_archives: tuple[Path, ...] = Field(
+        (),
+        description="Files of images (docker save, or OCI layout) that every node gets; addons use them.",
+    )
 
 
 class ExistingSettings(Section):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meshlab.addons import jaeger, prometheus
+from meshlab.addons import grafana, jaeger, kiali, prometheus
 from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local import build, materials
 from meshlab.clusters.local.cluster import LocalCluster
@@ -74,6 +74,32 @@ def deploy_jaeger(
     images = bring_image(run, config, cluster, "jaeger")
     with progress_artifact("progress-jaeger", "Jaeger"):
         return jaeger.deploy(config, distribution, kube_of(cluster), images=images, progress=tell)
+
+
+@lab_task("deploy-grafana", tags=("addon",), retries=1)
+def deploy_grafana(
+    run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
+) -> tuple[ObjectRef, ...]:
+    """Apply Istio's Grafana addon where its image can be had; elsewhere its queries are put to Prometheus itself."""
+    kube = kube_of(cluster)
+    if reason := grafana.why_not(config, distribution, kube, cluster.images):
+        say(f"no Grafana: {reason}")
+        return ()
+    Ledger.open(Machine.here(), run).intend(Entry("addon", "grafana", cluster.endpoint))
+    return grafana.deploy(config, distribution, kube, held=cluster.images, progress=tell)
+
+
+@lab_task("deploy-kiali", tags=("addon",), retries=1)
+def deploy_kiali(
+    run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
+) -> tuple[ObjectRef, ...]:
+    """Apply Istio's Kiali addon where its image can be had; elsewhere kiali.graph is skipped with the reason."""
+    kube = kube_of(cluster)
+    if reason := kiali.why_not(config, distribution, kube, cluster.images):
+        say(f"no Kiali: {reason}")
+        return ()
+    Ledger.open(Machine.here(), run).intend(Entry("addon", "kiali", cluster.endpoint))
+    return kiali.deploy(config, distribution, kube, held=cluster.images, progress=tell)
 
 
 @lab_task("deploy-parties", tags=("app",), retries=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -20,12 +21,12 @@ from meshlab.dashboards.drawing import drawings
 from meshlab.dashboards.examine import Examination, drawn_again, examine
 from meshlab.dashboards.expected import read_expectations
 from meshlab.dashboards.read import read_dashboards, scrape_interval
-from meshlab.dashboards.sources import PrometheusSource
+from meshlab.dashboards.sources import source_of
 from meshlab.errors import MeshlabError
 from meshlab.graph import Baseline, MetricGraph, take_baseline, wait_for_edges
 from meshlab.graph_traces import wait_for_traced_edges
 from meshlab.istio.distribution import Distribution
-from meshlab.report.material import ReportMaterial
+from meshlab.report.material import ReportMaterial, ServiceGraph
 from meshlab.results import CheckResult
 from meshlab.runs import RunRef, record_check
 from meshlab.settings import LabConfig
@@ -44,6 +45,7 @@ BESIDE = frozenset(
         (app.SLEEPER.name, "prometheus"),
     ]
 )
+KIALI_SECONDS = 60.0  # least time that its graph covers: its rates need a few scrapes
 _material: dict[str, ReportMaterial] = defaultdict(ReportMaterial)
 _lock = threading.Lock()
 
@@ -89,8 +91,7 @@ def check_dashboards(
     )
     examined: Examination | MeshlabError
     try:
-        with prometheus.port_forward(kube_of(cluster), config.prometheus.namespace) as forward:
-            source = PrometheusSource(prometheus.client(forward))
+        with source_of(kube_of(cluster), config) as source:
             examined = examine(
                 source,
                 read_dashboards(distribution.samples),
@@ -140,8 +141,9 @@ def check_graph(
     """graph.edges, graph.agreement, kiali.graph: the edges of Bookinfo, and the same from every source."""
     kube, timeout = kube_of(cluster), config.prometheus.answer_timeout
     expected = graph_checks.expected_edges(app.EDGES, config.namespace)
-    why_no_kiali = kiali.why_not(config, distribution, kube)
+    why_no_kiali = kiali.why_not(config, distribution, kube, cluster.images)
     read: list[MetricGraph] = []
+    seen: list[ServiceGraph] = []  # Kiali's graph, where it was read
 
     def metrics() -> MetricGraph:
         if baseline is None:
@@ -153,6 +155,16 @@ def check_graph(
         read.append(metrics())
         gather(run, graphs=(read[0].drawn(),))
         return graph_checks.edges(read[0], expected, others=beside(read[0]))
+
+    def kiali_graph() -> CheckResult:
+        with kiali.port_forward(kube) as forward:
+            client = kiali.client(forward)
+            kiali.wait_answering(client, timeout=timeout)
+            since = KIALI_SECONDS if baseline is None else max(time.time() - baseline.at, KIALI_SECONDS)
+            graph = kiali.wait_for_edges(client, config.namespace, expected, seconds=since, timeout=timeout)
+            seen.append(graph)
+            gather(run, graphs=(*material_of(run).graphs, graph))
+            return graph_checks.kiali_graph(graph, client.version(), expected)
 
     def agreement() -> CheckResult:
         if not read:
@@ -167,18 +179,18 @@ def check_graph(
                 timeout=timeout,
             )
         gather(run, graphs=(*material_of(run).graphs, traces.drawn()))
-        return graph_checks.agreement(read[0], traces, kiali_reason=why_no_kiali)
+        return graph_checks.agreement(
+            read[0],
+            traces,
+            kiali=seen[0] if seen else None,
+            kiali_reason=why_no_kiali or "see kiali.graph",
+        )
 
-    def kiali_graph() -> CheckResult:
-        with kiali.port_forward(kube) as forward:
-            client = kiali.client(forward)
-            graph = client.graph(config.namespace, seconds=60)
-            return graph_checks.kiali_graph(graph, client.version(), expected)
-
-    checks = [run_check("graph.edges", edges), run_check("graph.agreement", agreement)]
+    checks = [run_check("graph.edges", edges)]
     checks.append(
         skipped("kiali.graph", why_no_kiali) if why_no_kiali else run_check("kiali.graph", kiali_graph)
     )
+    checks.append(run_check("graph.agreement", agreement))  # compares with Kiali's, too, where it was read
     return [record_check(run, check) for check in checks]
 
 

@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from meshlab.addons import shipped
 from meshlab.addons.jaeger_client import TIMEOUT, Dependency, JaegerClient
-from meshlab.errors import KubeError
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.images import in_cluster, replace
 from meshlab.istio.operator_file import SYSTEM_NAMESPACE
 from meshlab.kube.apply import ObjectRef, apply, delete, read_manifests
 from meshlab.kube.client import Kube
 from meshlab.kube.portforward import PortForward
-from meshlab.kube.rollout import wait_deployments
 from meshlab.progress import Progress, silent
 from meshlab.settings import LabConfig
 from meshlab.waiting import Clock, wait
@@ -56,9 +55,9 @@ def announce(config: LabConfig, distribution: Distribution, kube: Kube) -> tuple
 
     A cluster that is not ours, and that has Jaeger, is left as it is. Raises KubeError.
     """
-    if _is_theirs(config, kube):
+    if shipped.is_theirs(config, kube, NAME):
         return ()
-    _need_scope(config)
+    shipped.need_scope(config, "Jaeger")
     documents = read_manifests(distribution.samples / MANIFEST)
     return apply(kube, [each for each in documents if each["kind"] == "Service"])
 
@@ -77,15 +76,15 @@ def deploy(
     references of ours; looked up in the cluster when not given (a node reports a new image late, so name it
     where it is known). Raises RolloutError with the cause, KubeError, IstioError for a missing image.
     """
-    if _is_theirs(config, kube):
-        _wait_ready(config, kube, progress)
+    if shipped.is_theirs(config, kube, NAME):
+        shipped.wait_ready(config, kube, NAME, progress)
         return ()
-    _need_scope(config)
+    shipped.need_scope(config, "Jaeger")
     known = tuple(images) or distribution.images
     if config.image_source == "embedded" and not known:
         known = in_cluster(kube)
     refs = apply(kube, manifest(distribution, config, known))
-    _wait_ready(config, kube, progress)
+    shipped.wait_ready(config, kube, NAME, progress)
     return refs
 
 
@@ -101,9 +100,7 @@ def port_forward(kube: Kube, namespace: str = SYSTEM_NAMESPACE) -> PortForward:
 
 def client(forward: PortForward, *, timeout: float = TIMEOUT) -> JaegerClient:
     """A client behind an open port-forward, whose errors name why that leads nowhere. timeout: seconds."""
-    return JaegerClient(
-        forward.url, timeout=timeout, why=lambda: forward.last_error.message if forward.last_error else ""
-    )
+    return JaegerClient(forward.url, timeout=timeout, why=lambda: shipped.why_unreachable(forward))
 
 
 def wait_answering(asked: JaegerClient, *, timeout: float, clock: Clock | None = None) -> None:
@@ -117,21 +114,3 @@ def wait_answering(asked: JaegerClient, *, timeout: float, clock: Clock | None =
         remedy="look at the log of its pod",
         clock=clock,
     )
-
-
-def _is_theirs(config: LabConfig, kube: Kube) -> bool:
-    return not config.ours and kube.get("apps/v1", "Deployment", NAME, SYSTEM_NAMESPACE) is not None
-
-
-def _need_scope(config: LabConfig) -> None:
-    """Jaeger stands in istio-system, where only the scope `mesh` may write."""
-    if config.scope != "mesh":
-        raise KubeError(
-            f"there is no Jaeger in {SYSTEM_NAMESPACE}, and the run may not put one there",
-            remedy="install Istio's Jaeger addon, or allow changes: --allow-changes",
-        )
-
-
-def _wait_ready(config: LabConfig, kube: Kube, progress: Progress) -> None:
-    timeout = config.app.rollout_timeout
-    wait_deployments(kube, SYSTEM_NAMESPACE, [NAME], timeout=timeout, progress=progress)

@@ -3,19 +3,20 @@ it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from meshlab.addons import shipped
 from meshlab.addons.kiali_client import TIMEOUT, KialiClient
-from meshlab.errors import IstioError
+from meshlab.errors import IstioError, WaitTimeout
+from meshlab.graph import Key
 from meshlab.istio.distribution import Distribution
-from meshlab.istio.images import containers
 from meshlab.istio.operator_file import SYSTEM_NAMESPACE
 from meshlab.kube.apply import ObjectRef, apply, delete, read_manifests
 from meshlab.kube.client import Kube
 from meshlab.kube.portforward import PortForward
-from meshlab.kube.rollout import wait_deployments
 from meshlab.progress import Progress, silent
+from meshlab.report.material import ServiceGraph
 from meshlab.settings import LabConfig
 from meshlab.waiting import Clock, wait
 
@@ -23,11 +24,11 @@ __all__ = [
     "KialiClient",
     "client",
     "deploy",
-    "images",
     "manifest",
     "port_forward",
     "remove",
     "wait_answering",
+    "wait_for_edges",
     "why_not",
 ]
 
@@ -40,29 +41,12 @@ def manifest(distribution: Distribution) -> list[dict[str, Any]]:
     return read_manifests(distribution.samples / MANIFEST)
 
 
-def images(distribution: Distribution) -> tuple[str, ...]:
-    """The images that the addon needs, as its manifest names them."""
-    return tuple(each["image"] for document in manifest(distribution) for each in containers(document))
+def why_not(config: LabConfig, distribution: Distribution, kube: Kube, held: Sequence[str] = ()) -> str:
+    """Why Kiali can't run here, for the skip's reason; "" where it can, or runs already.
 
-
-def why_not(config: LabConfig, distribution: Distribution, kube: Kube, archived: Sequence[str] = ()) -> str:
-    """Why Kiali can't run here, for the skip's reason; empty where it can, or runs already.
-
-    archived: references of the images that image archives brought into the cluster.
+    held: references of the images that the cluster was given, by image archives say.
     """
-    if _is_theirs(config, kube):
-        return ""
-    if config.scope != "mesh":
-        return f"there is no Kiali in {SYSTEM_NAMESPACE}, and the run may not put one there (--allow-changes)"
-    if config.image_source == "embedded":
-        needed = images(distribution)
-        missing = [each for each in needed if not any(_same(each, held) for held in archived)]
-        if missing:
-            return (
-                f"the cluster has no registry, and no image archive holds {', '.join(missing)} "
-                "(local.image_archives)"
-            )
-    return ""
+    return shipped.why_not(config, kube, NAME, manifest(distribution), held)
 
 
 def deploy(
@@ -70,7 +54,7 @@ def deploy(
     distribution: Distribution,
     kube: Kube,
     *,
-    archived: Sequence[str] = (),
+    held: Sequence[str] = (),
     progress: Progress = silent,
 ) -> tuple[ObjectRef, ...]:
     """Apply the addon and wait until it is Ready (its own probe begins after 30 s); returns what was applied.
@@ -78,12 +62,11 @@ def deploy(
     On a cluster that is not ours a Kiali that is there is used as it is, and nothing is applied. Raises
     IstioError where it can't run (ask `why_not` before), RolloutError with the cause, KubeError.
     """
-    reason = why_not(config, distribution, kube, archived)
+    reason = why_not(config, distribution, kube, held)
     if reason:
         raise IstioError(f"Kiali can't run here: {reason}", remedy="name an archive of its image, or skip it")
-    refs = () if _is_theirs(config, kube) else apply(kube, manifest(distribution))
-    timeout = config.app.rollout_timeout
-    wait_deployments(kube, SYSTEM_NAMESPACE, [NAME], timeout=timeout, progress=progress)
+    refs = () if shipped.is_theirs(config, kube, NAME) else apply(kube, manifest(distribution))
+    shipped.wait_ready(config, kube, NAME, progress)
     return refs
 
 
@@ -99,9 +82,7 @@ def port_forward(kube: Kube, namespace: str = SYSTEM_NAMESPACE) -> PortForward:
 
 def client(forward: PortForward, *, timeout: float = TIMEOUT) -> KialiClient:
     """A client behind an open port-forward, whose errors name why that leads nowhere. timeout: seconds."""
-    return KialiClient(
-        forward.url, timeout=timeout, why=lambda: forward.last_error.message if forward.last_error else ""
-    )
+    return KialiClient(forward.url, timeout=timeout, why=lambda: shipped.why_unreachable(forward))
 
 
 def wait_answering(asked: KialiClient, *, timeout: float, clock: Clock | None = None) -> None:
@@ -116,11 +97,42 @@ def wait_answering(asked: KialiClient, *, timeout: float, clock: Clock | None = 
     )
 
 
-def _is_theirs(config: LabConfig, kube: Kube) -> bool:
-    return not config.ours and kube.get("apps/v1", "Deployment", NAME, SYSTEM_NAMESPACE) is not None
+def wait_for_edges(
+    asked: KialiClient,
+    namespace: str,
+    expected: Iterable[tuple[Key, Key]],
+    *,
+    seconds: float,
+    timeout: float,
+    clock: Clock | None = None,
+) -> ServiceGraph:
+    """Read the graph of the last `seconds` until it holds each expected edge, or `timeout` seconds have passed.
 
+    Returns what was there at the end, to be judged. Raises WaitTimeout when Kiali did not answer then.
+    """
+    wanted = set(expected)
+    last: list[ServiceGraph] = []
 
-def _same(one: str, other: str) -> bool:
-    """Whether two references mean one image: the registry may be left out, and a digest added."""
-    a, b = one.partition("@")[0], other.partition("@")[0]
-    return a == b or a.endswith(f"/{b}") or b.endswith(f"/{a}")
+    def look() -> ServiceGraph:
+        last.clear()
+        last.append(asked.graph(namespace, seconds=seconds))
+        return last[0]
+
+    def missing(graph: ServiceGraph) -> int:
+        return len(wanted - {(edge.source, edge.target) for edge in graph.edges})
+
+    try:
+        return wait(
+            f"{len(wanted)} edges of Kiali's graph",
+            look,
+            ready=lambda graph: not missing(graph),
+            describe=lambda graph: f"{missing(graph)} of {len(wanted)} edges are missing",
+            timeout=timeout,
+            delay=2.0,
+            clock=clock,
+            remedy="look at the log of Kiali's pod",
+        )
+    except WaitTimeout:
+        if not last:
+            raise
+        return last[0]

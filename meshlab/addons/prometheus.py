@@ -12,6 +12,7 @@ import yaml
 
 from meshlab import manifests
 from meshlab.addons.query import PrometheusClient, RangeSamples, Sample, Target
+from meshlab.addons.shipped import why_unreachable
 from meshlab.errors import IstioError
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.images import from_cluster, replace
@@ -106,7 +107,7 @@ def port_forward(kube: Kube, namespace: str) -> PortForward:
 
 def client(forward: PortForward) -> PrometheusClient:
     """A client behind an open port-forward, whose errors name why that leads nowhere."""
-    return PrometheusClient(forward.url, why=lambda: forward.last_error.message if forward.last_error else "")
+    return PrometheusClient(forward.url, why=lambda: why_unreachable(forward))
 
 
 def wait_answering(client: PrometheusClient, *, timeout: float, clock: Clock | None = None) -> None:

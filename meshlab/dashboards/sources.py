@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
+from meshlab.addons import grafana, prometheus
 from meshlab.addons.explain import explain_miss
 from meshlab.addons.grafana_client import GrafanaClient
 from meshlab.addons.query import PrometheusClient
 from meshlab.dashboards.intervals import Intervals
 from meshlab.dashboards.model import Target
+from meshlab.kube.client import Kube
+from meshlab.settings import LabConfig
 
 Point = tuple[float, float]  # seconds since the epoch, value
 
@@ -70,6 +74,22 @@ class Source(Protocol):
 
     def explain(self, promql: str) -> str:
         """Why a query finds nothing, as far as can be told."""
+
+
+@contextmanager
+def source_of(kube: Kube, config: LabConfig) -> Iterator[Source]:
+    """Whom to ask: Grafana where it runs (awaited until it answers), else Prometheus itself.
+
+    Raises WaitTimeout where Grafana runs and does not answer, KubeError without a way to either.
+    """
+    if not grafana.runs(kube):
+        with prometheus.port_forward(kube, config.prometheus.namespace) as forward:
+            yield PrometheusSource(prometheus.client(forward))
+        return
+    with grafana.port_forward(kube) as forward:
+        client = grafana.client(forward)
+        grafana.wait_answering(client, timeout=config.prometheus.answer_timeout)
+        yield GrafanaSource(client)
 
 
 class PrometheusSource:

@@ -29,7 +29,7 @@ def test_flags_win_over_set_over_variables_over_the_file(tmp_path: Path) -> None
     environ = {"MESHLAB_LOCAL__NODES": "2", "MESHLAB_LOCAL__NAME": "of-env", "MESHLAB_LOCAL__NETWORK": "10.2"}
     sets = ["local.nodes=3", "local.name=of-set"]
     config = load_with(tmp_path, file, {"local.nodes": "4"}, sets, environ).config
-    assert config.local.model_dump(exclude={"kubernetes_version"}) == {
+    assert config.local.model_dump(exclude={"kubernetes_version", "image_archives"}) == {
         "nodes": 4,
         "name": "of-set",
         "network": "10.2",
@@ -43,6 +43,7 @@ def test_every_setting_is_a_file_key_a_variable_and_a_set_key(tmp_path: Path, ke
     value = {
         "traffic.gentle_interval": "[1, 3]",
         "checks.optional": '["kiali.graph"]',
+        "local.image_archives": '["images.tar"]',
         "local.network": "10.9",
         "gke.zone": "europe-west1-b",
         "gke.disk_gb": "64",

@@ -53,7 +53,7 @@ def start(
     report.unlink(missing_ok=True)
     wanted = json.dumps(
         {
-            "settings": settings.model_dump(),
+            "settings": settings.model_dump(mode="json"),
             "run_id": run_id,
             "run_pid": os.getpid(),
             "report": str(report),

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from meshlab.clusters.base import ClusterRef, Leftovers
 from meshlab.clusters.local import (
+    archives,
     cell,
     certificates,
     containerd,
@@ -74,10 +75,19 @@ class LocalCluster:
     def up(self, *, progress: Progress = silent, stop: threading.Event | None = None) -> ClusterRef:
         """Make the cluster, or adopt it where it runs, is healthy and was made from the same things.
 
-        Raises ClusterError, ClusterBusyError, BuildError, ProcessError, WaitTimeout. What was half made when
-        it failed stays for `collect_logs`; `down` removes it, and so does the next `up`.
+        The images of `image_archives` are brought to every node, of an adopted cluster too. Raises
+        ClusterError, ClusterBusyError, BuildError, ProcessError, WaitTimeout, InputError for an archive. What
+        was half made when it failed stays for `collect_logs`; `down` removes it, and so does the next `up`.
         """
         self.claim()
+        brought = [archives.read(path) for path in self.settings.image_archives]
+        ref = self._up(progress, stop)
+        if not brought:
+            return ref
+        self.add_archives(brought, progress=progress)
+        return replace(self._ref(adopted=ref.adopted), started_seconds=ref.started_seconds)
+
+    def _up(self, progress: Progress, stop: threading.Event | None) -> ClusterRef:
         with self._changing():
             adopted = self._adopt()
         if adopted is not None:
@@ -251,6 +261,26 @@ class LocalCluster:
         with ThreadPoolExecutor(max_workers=len(self.layout.nodes)) as pool:
             list(pool.map(add, self.layout.nodes))
         self.state.note_images(spec.reference for spec in specs)
+
+    def add_archives(
+        self, brought: Sequence[archives.ImageArchive], *, progress: Progress = silent
+    ) -> tuple[str, ...]:
+        """Bring every image of these archives to every running node; returns the references that pods name.
+
+        Raises ProcessError.
+        """
+        references = tuple(reference for archive in brought for reference in archive.images)
+
+        def add(one: NodeLayout) -> None:
+            for archive in brought:
+                archives.bring(one.socket, archive, runner=self.runner)
+
+        progress(Update("image archives", 0, 1, f"importing {', '.join(references)}"))
+        with ThreadPoolExecutor(max_workers=len(self.layout.nodes)) as pool:
+            list(pool.map(add, self.layout.nodes))
+        self.state.note_images(references)
+        progress(Update("image archives", 1, 1, f"{len(references)} images on every node"))
+        return references
 
     def wait_dns(self, *, timeout: float = 60.0) -> None:
         """Wait until the cluster's names resolve: a DNS server is ready. Raises WaitTimeout."""

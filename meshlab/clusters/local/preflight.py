@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from meshlab.clusters.local import build, containerd, network, pins
+from meshlab.clusters.local import archives, build, containerd, network, pins
 from meshlab.clusters.local.cgroups import Hierarchies
 from meshlab.clusters.local.layout import Layout
 from meshlab.clusters.local.state import State
@@ -51,6 +51,7 @@ def problems(settings: LocalSettings, machine: Machine, *, runner: Runner | None
         record = None
     found = [
         *_version(settings),
+        *archives.problems(settings.image_archives),
         *_privileges(),
         *_programs(machine),
         *_resources(layout, machine),

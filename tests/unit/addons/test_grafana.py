@@ -85,17 +85,17 @@ def test_another_addon_is_told(tmp_path: Path):
 
 def test_with_official_images_it_is_put_there(tmp_path: Path):
     mesh = ReadyMesh()
-    assert grafana.unavailable(config(), shipped(tmp_path), mesh) == ""
+    assert grafana.why_not(config(), shipped(tmp_path), mesh) == ""
     refs = grafana.deploy(config(), Distribution("release", Path("i"), "1", tmp_path / "samples"), mesh)
     assert [ref.kind for ref in refs] == ["ConfigMap", "Service", "Deployment"]
 
 
 def test_with_embedded_images_a_node_must_hold_its_image(tmp_path: Path):
     distribution, ours = shipped(tmp_path), config(images="embedded")
-    assert IMAGE in grafana.unavailable(ours, distribution, ReadyMesh([node("localhost/meshlab/curl:1")]))
-    assert grafana.unavailable(ours, distribution, ReadyMesh([node("a", IMAGE)])) == ""
+    assert IMAGE in grafana.why_not(ours, distribution, ReadyMesh([node("localhost/meshlab/curl:1")]))
+    assert grafana.why_not(ours, distribution, ReadyMesh([node("a", IMAGE)])) == ""
     mesh = ReadyMesh()
-    with pytest.raises(KubeError, match="Grafana can't run here: no node holds"):
+    with pytest.raises(KubeError, match="no image archive holds"):
         grafana.deploy(ours, distribution, mesh)
     assert mesh.calls == []
 
@@ -104,23 +104,23 @@ def test_a_short_name_is_held_under_its_full_one(tmp_path: Path):
     documents = addon()
     documents[2]["spec"]["template"]["spec"]["containers"][0]["image"] = "grafana/grafana:12.3.1"
     distribution = shipped(tmp_path, documents)
-    assert grafana.unavailable(config(images="embedded"), distribution, ReadyMesh([node(IMAGE)])) == ""
+    assert grafana.why_not(config(images="embedded"), distribution, ReadyMesh([node(IMAGE)])) == ""
     other = node("registry.example/grafana/grafana:12.3.10", "registry.example/mygrafana/grafana:12.3.1")
-    assert grafana.unavailable(config(images="embedded"), distribution, ReadyMesh([other]))
+    assert grafana.why_not(config(images="embedded"), distribution, ReadyMesh([other]))
 
 
 def test_a_grafana_that_is_there_is_used(tmp_path: Path):
     mesh = ReadyMesh([addon()[2]])
     theirs = config(allow_changes=False)
     distribution = shipped(tmp_path)
-    assert grafana.unavailable(theirs, distribution, mesh) == ""
+    assert grafana.why_not(theirs, distribution, mesh) == ""
     assert grafana.deploy(theirs, distribution, mesh) == ()
     assert mesh.calls == []
 
 
 def test_without_leave_none_is_put_there(tmp_path: Path):
     mesh, theirs, distribution = ReadyMesh(), config(allow_changes=False), shipped(tmp_path)
-    assert "may not put one there" in grafana.unavailable(theirs, distribution, mesh)
+    assert "may not put one there" in grafana.why_not(theirs, distribution, mesh)
     with pytest.raises(KubeError, match="may not put one there") as caught:
         grafana.deploy(theirs, distribution, mesh)
     assert "--allow-changes" in caught.value.remedy

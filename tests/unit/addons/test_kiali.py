@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from meshlab.addons import kiali
+from meshlab.addons import kiali, shipped
 from meshlab.errors import IstioError, QueryError, WaitTimeout
 from meshlab.istio.distribution import Distribution
 from meshlab.kube.apply import read_manifests
@@ -50,7 +50,7 @@ def config(**more: Any) -> LabConfig:
 
 def test_the_addon_is_applied_unchanged(known: Distribution):
     assert kiali.manifest(known) == read_manifests(known.samples / "addons")
-    assert kiali.images(known) == (IMAGE,)
+    assert shipped.images(kiali.manifest(known)) == (IMAGE,)
     mesh = ReadyMesh()
     refs = kiali.deploy(config(), known, mesh)
     assert [ref.kind for ref in refs] == ["Service", "Deployment"]
@@ -69,10 +69,10 @@ def test_with_embedded_images_an_archive_must_hold_it(known: Distribution, held:
     assert (kiali.why_not(embedded, known, FakeMesh(), [held]) == "") is same
     mesh = ReadyMesh()
     if same:
-        assert len(kiali.deploy(embedded, known, mesh, archived=[held])) == 2
+        assert len(kiali.deploy(embedded, known, mesh, held=[held])) == 2
     else:
         with pytest.raises(IstioError, match="no image archive"):
-            kiali.deploy(embedded, known, mesh, archived=[held])
+            kiali.deploy(embedded, known, mesh, held=[held])
         assert mesh.calls == []
 
 
