@@ -30,7 +30,14 @@ from prefect.states import State
 
 from meshlab.launch import signals_wait
 from meshlab.settings import LabConfig
-from tasks.addons import announce_tracing, deploy_jaeger, deploy_parties, deploy_prometheus
+from tasks.addons import (
+    announce_tracing,
+    deploy_grafana,
+    deploy_jaeger,
+    deploy_kiali,
+    deploy_parties,
+    deploy_prometheus,
+)
 from tasks.audit import check_audit
 from tasks.authorization import check_authz
 from tasks.bookinfo import deploy_bookinfo
@@ -72,6 +79,10 @@ def full_lab(config: LabConfig = LabConfig()) -> State[Any]:  # noqa: B008 - fro
             parties.result(),
         )  # nothing goes without them; without Prometheus only its own checks
         jaeger = deploy_jaeger.submit(run, config, cluster, istio)  # the first time it compiles meanwhile
+        grafana = deploy_grafana.submit(
+            run, config, cluster, istio
+        )  # these two where their images can be had
+        kiali = deploy_kiali.submit(run, config, cluster, istio)
         check_cluster(run, config, cluster, istio)
         check_istio(run, config, cluster, istio)
         check_app(run, config, cluster)
@@ -81,9 +92,10 @@ def full_lab(config: LabConfig = LabConfig()) -> State[Any]:  # noqa: B008 - fro
         start_mixed(run, config, cluster)
         fast = generate_load(run, config, cluster, "fast")
         check_prometheus(run, config, cluster, before)
+        made.objects += applied(grafana)
         check_dashboards(run, config, cluster, istio)
         sent_fast = stop_load(run, fast, "fast")
-        made.objects += applied(jaeger)
+        made.objects += applied(jaeger, kiali)
         gentle = generate_load(run, config, cluster, "gentle")
         check_rate(run, config, cluster)
         check_graph(run, config, cluster, istio, phase)

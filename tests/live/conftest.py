@@ -28,6 +28,7 @@ ORDER = (
     "test_full_lab",
     "test_dashboards",
     "test_istio_module",
+    "test_archives",
     "test_graph",
     "test_audit",
     "test_adopted",

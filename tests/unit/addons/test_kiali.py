@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from meshlab.istio.distribution import Distribution
 from meshlab.kube.apply import read_manifests
 from meshlab.settings import LabConfig
 from tests.fakes.clock import FakeClock
-from tests.fakes.kiali import STATUS, FakeKiali, refusal
+from tests.fakes.kiali import GRAPH, STATUS, FakeKiali, json_edge, json_graph, json_node, refusal
 from tests.fakes.mesh import FakeMesh, make_object
 
 SYSTEM = "istio-system"
@@ -93,3 +94,17 @@ def test_waiting_until_it_answers():
             kiali.wait_answering(kiali.KialiClient(server.url), timeout=1, clock=FakeClock())
     with FakeKiali(version="v1.0.0") as server, pytest.raises(QueryError, match=r"v1\.0\.0"):
         kiali.wait_answering(kiali.KialiClient(server.url), timeout=1, clock=FakeClock())
+
+
+def test_the_graph_is_read_until_it_holds_the_edges_and_judged_by_what_was_there_at_the_end():
+    edges = [(("shop", "a"), ("shop", "b"))]
+    whole = json_graph([json_node("a", "shop"), json_node("b", "shop")], [json_edge("a", "b", "shop")])
+    with FakeKiali() as server:
+        client = kiali.KialiClient(server.url)
+        wait = partial(kiali.wait_for_edges, client, "shop", edges, seconds=60, clock=FakeClock())
+        assert wait(timeout=3).edges == ()
+        server.graph = whole
+        assert [(edge.source, edge.target) for edge in wait(timeout=3).edges] == edges
+        server.replies[STATUS] = server.replies[GRAPH] = refusal(503, "restarting")
+        with pytest.raises(WaitTimeout, match="restarting"):
+            wait(timeout=3)
