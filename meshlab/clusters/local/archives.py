@@ -1,4 +1,4 @@
-"""Image archives that a user brings: what is in them, judged before anything is touched, and their import.
+"""Image archives that a user brings: what is in them, judged before anything is touched.
 
 Formats: the OCI image layout as a tar file (image-layout.md of the OCI image specification v1), and what
 `docker save` writes (image/spec/v1.2 of moby). containerd's importer reads both.
@@ -13,13 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from meshlab.clusters.local import containerd
 from meshlab.clusters.local.oci import NAME_ANNOTATION
 from meshlab.errors import InputError, Problem
-from meshlab.process import Runner
 
 REF_ANNOTATION = "org.opencontainers.image.ref.name"  # a whole name in some layouts, a mere tag in others
-DEFAULT_REGISTRY, DEFAULT_FOLDER = "docker.io", "library"
 COMPRESSED = {b"\x1f\x8b": "gzip -d", b"BZ": "bzip2 -d", b"\xfd7": "xz -d", b"\x28\xb5": "zstd -d"}
 LARGEST_INDEX = 16 << 20  # bytes; a list of images is a few kilobytes
 AGAIN = "write it again: docker save -o FILE IMAGE, or skopeo copy … oci-archive:FILE:IMAGE"
@@ -29,11 +26,11 @@ Format = Literal["docker save", "OCI layout"]
 
 @dataclass(frozen=True)
 class ImageArchive:
-    """A file of images. images: whole reference, as a kubelet asks for it → name that the importer gives it."""
+    """A file of images. images: their references; docker's may be short (a registry is implied)."""
 
     path: Path
     format: Format
-    images: Mapping[str, str]
+    images: tuple[str, ...]
 
 
 def read(path: Path) -> ImageArchive:
@@ -63,7 +60,11 @@ def read(path: Path) -> ImageArchive:
     if not names:
         remedy = "name the image as you save it: docker save -o FILE NAME:TAG, not its id"
         raise _bad(where, "names no image", remedy)
-    return ImageArchive(path, form, {whole(name): name for name in names})
+    if short := [name for name in names if form == "OCI layout" and not _has_registry(name)]:
+        # containerd completes what docker saves, and takes a layout's names as they are.
+        remedy = "write it again under the whole name, the one that the manifest has: …/grafana/grafana:TAG"
+        raise _bad(where, f"names {short[0]} without its registry", remedy)
+    return ImageArchive(path, form, tuple(names))
 
 
 def problems(paths: Iterable[Path]) -> list[Problem]:
@@ -75,32 +76,6 @@ def problems(paths: Iterable[Path]) -> list[Problem]:
         except InputError as problem:
             found += problem.problems
     return found
-
-
-def bring(socket: Path, archive: ImageArchive, *, runner: Runner) -> None:
-    """Import an archive into a containerd that runs, under whole names. Raises ProcessError."""
-    containerd.import_archive(socket, archive.path, runner=runner)
-    for reference, name in archive.images.items():
-        if (
-            reference != name and archive.format == "OCI layout"
-        ):  # what docker saved is named in whole already
-            containerd.tag(socket, name, reference, runner=runner)
-
-
-def whole(reference: str) -> str:
-    """A reference with the registry, folder and tag that a short one implies (as Docker has it).
-
-    curl:8 → docker.io/library/curl:8, quay.example/kiali → quay.example/kiali:latest.
-    """
-    name, at, digest = reference.partition("@")
-    first, slash, rest = name.partition("/")
-    if not slash:
-        name = f"{DEFAULT_REGISTRY}/{DEFAULT_FOLDER}/{name}"
-    elif not any(mark in first for mark in ".:") and first != "localhost":
-        name = f"{DEFAULT_REGISTRY}/{first}/{rest}"
-    if ":" not in name.rpartition("/")[2] and not at:
-        name += ":latest"
-    return f"{name}{at}{digest}"
 
 
 Found = tuple[Format, list[str], set[str]]  # the format, the names, and the members that must be there
@@ -126,6 +101,11 @@ def _docker(tar: tarfile.TarFile, members: Mapping[str, tarfile.TarInfo]) -> Fou
     images = _json(tar, members["manifest.json"])
     names = [tag for image in images for tag in image.get("RepoTags") or []]
     return "docker save", names, {part for image in images for part in (image["Config"], *image["Layers"])}
+
+
+def _has_registry(name: str) -> bool:
+    first, slash, _ = name.partition("/")
+    return bool(slash) and (any(mark in first for mark in ".:") or first == "localhost")
 
 
 def _json(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Any:

@@ -273,7 +273,7 @@ class LocalCluster:
 
         def add(one: NodeLayout) -> None:
             for archive in brought:
-                archives.bring(one.socket, archive, runner=self.runner)
+                containerd.import_archive(one.socket, archive.path, runner=self.runner)
 
         progress(Update("image archives", 0, 1, f"importing {', '.join(references)}"))
         with ThreadPoolExecutor(max_workers=len(self.layout.nodes)) as pool:

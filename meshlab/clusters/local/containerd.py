@@ -208,11 +208,6 @@ def import_archive(
     runner.run(ctr(socket, *words, namespace=namespace), timeout=timeout, stop=stop, remedy=remedy)
 
 
-def tag(socket: Path, name: str, other: str, *, runner: Runner, namespace: str = NAMESPACE) -> None:
-    """Give the image `name` another name, beside the one that it has. Raises ProcessError."""
-    runner.run(ctr(socket, "images", "tag", "--force", name, other, namespace=namespace), timeout=30)
-
-
 def image_names(socket: Path, *, runner: Runner, namespace: str = NAMESPACE) -> tuple[str, ...]:
     """Names of the images that containerd holds, sorted. Raises ProcessError."""
     done = runner.run(ctr(socket, "images", "list", "--quiet", namespace=namespace), timeout=30)
