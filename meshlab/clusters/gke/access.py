@@ -5,20 +5,15 @@ from __future__ import annotations
 import ipaddress
 from typing import Any
 
-import google.auth
 import grpc
 from google.api_core.client_options import ClientOptions
-from google.auth.credentials import Credentials
-from google.auth.transport.requests import AuthorizedSession, Request
+from google.auth.transport.requests import AuthorizedSession
 from google.cloud.container_v1 import ClusterManagerClient
 from google.cloud.container_v1.services.cluster_manager.transports import ClusterManagerGrpcTransport
-from google.oauth2.credentials import Credentials as RefreshedCredentials
 
-from meshlab.clusters.gke.api_errors import cloud_errors
+from meshlab.clusters.gke.credential import credentials_of
 from meshlab.errors import Problem
 from meshlab.settings import GkeSettings
-
-SCOPES = ClusterManagerClient.get_transport_class("grpc").AUTH_SCOPES
 
 
 def endpoint_problems(settings: GkeSettings) -> list[Problem]:
@@ -63,27 +58,6 @@ def rest_endpoint(settings: GkeSettings) -> str | None:
 def token_uri(settings: GkeSettings) -> str | None:
     """Where an emulated API gives tokens; None for application-default credentials."""
     return f"http://{rest_endpoint(settings)}/token" if is_emulated(settings) else None
-
-
-def credentials_of(uri: str | None) -> Credentials:
-    """Credentials that refresh themselves. uri: of an emulator's tokens; None: application-default credentials.
-
-    Raises CloudError (credentials).
-    """
-    if uri is not None:
-        return RefreshedCredentials(  # type: ignore[no-untyped-call]
-            None, refresh_token="emulated", token_uri=uri, client_id="emulated", client_secret="emulated"
-        )
-    with cloud_errors("find credentials"):
-        found, _ = google.auth.default(scopes=list(SCOPES))
-    return found
-
-
-def refreshed(credentials: Credentials) -> Credentials:
-    """The same credentials, with a token that is valid now. Raises CloudError (credentials)."""
-    with cloud_errors("get a token"):
-        credentials.refresh(Request())  # type: ignore[no-untyped-call]
-    return credentials
 
 
 def connect(settings: GkeSettings) -> ClusterManagerClient:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from google.api_core import exceptions as google
-from google.auth import exceptions as auth
 
+from meshlab.clusters.gke.credential import NO_CREDENTIALS, auth_errors
 from meshlab.errors import CloudError
 
 QUOTA = re.compile(
@@ -20,7 +20,6 @@ STOCK_OUT = re.compile(r"ZONE_RESOURCE_POOL_EXHAUSTED|GCE_STOCKOUT|not have enou
 QUOTA_WORDS = re.compile(r"quota|GCE_QUOTA_EXCEEDED", re.I)
 PER_TIME = re.compile(r"per (minute|second|100 seconds)|RATE_LIMIT_EXCEEDED", re.I)
 PERMISSION = re.compile(r"\b((?:container|compute|resourcemanager|serviceusage)\.\w+\.\w+)\b")
-NO_CREDENTIALS = "log in with `gcloud auth application-default login`, or name a key file with GOOGLE_APPLICATION_CREDENTIALS"
 QUOTA_FLAGS = {
     "CPUS": "fewer nodes (--set gke.nodes=N) or a smaller machine (--set gke.machine_type=TYPE)",
     "IN_USE_ADDRESSES": "fewer nodes (--set gke.nodes=N): each has an address",
@@ -43,7 +42,8 @@ def cloud_errors(doing: str) -> Iterator[None]:
     doing: what is being done, as in "create cluster x"; it becomes "can't create cluster x: …".
     """
     try:
-        yield
+        with auth_errors(doing):
+            yield
     except google.RetryError as problem:
         cause = problem.cause if isinstance(problem.cause, google.GoogleAPICallError) else None
         if cause is None:
@@ -51,12 +51,6 @@ def cloud_errors(doing: str) -> Iterator[None]:
         raise from_call(doing, cause) from problem
     except google.GoogleAPICallError as problem:
         raise from_call(doing, problem) from problem
-    except auth.GoogleAuthError as problem:
-        raise CloudError(
-            f"can't {doing}: no usable credentials ({_first_line(problem)})",
-            kind="credentials",
-            remedy=NO_CREDENTIALS,
-        ) from problem
 
 
 def is_passing(problem: Exception) -> bool:
@@ -161,7 +155,3 @@ def _reason(problem: google.GoogleAPICallError) -> str:
 
 def _number(text: str | None) -> str:
     return f"{float(text or 0):g}"
-
-
-def _first_line(problem: Exception) -> str:
-    return (str(problem).splitlines() or [type(problem).__name__])[0]

@@ -10,14 +10,55 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from google.auth.credentials import Credentials
+import google.auth
+from google.auth.credentials import DEFAULT_UNIVERSE_DOMAIN, Credentials
+from google.auth.exceptions import GoogleAuthError
+from google.auth.transport.requests import Request
+from google.oauth2.credentials import Credentials as RefreshedCredentials
 
-from meshlab.clusters.gke.access import credentials_of, refreshed
 from meshlab.errors import CloudError
 
+# Little is imported: every istioctl and kubectl starts this module.
+SCOPE = f"https://www.{DEFAULT_UNIVERSE_DOMAIN}/auth/cloud-platform"
+NO_CREDENTIALS = "log in with `gcloud auth application-default login`, or name a key file with GOOGLE_APPLICATION_CREDENTIALS"
 API_VERSION = "client.authentication.k8s.io/v1beta1"
+
+
+@contextmanager
+def auth_errors(doing: str) -> Iterator[None]:
+    """Turn what google-auth raises inside the block into a CloudError (credentials)."""
+    try:
+        yield
+    except GoogleAuthError as problem:
+        said = (str(problem).splitlines() or [type(problem).__name__])[0]
+        raise CloudError(
+            f"can't {doing}: no usable credentials ({said})", kind="credentials", remedy=NO_CREDENTIALS
+        ) from problem
+
+
+def credentials_of(uri: str | None) -> Credentials:
+    """Credentials that refresh themselves. uri: of an emulator's tokens; None: application-default credentials.
+
+    Raises CloudError (credentials).
+    """
+    if uri is not None:
+        return RefreshedCredentials(  # type: ignore[no-untyped-call]
+            None, refresh_token="emulated", token_uri=uri, client_id="emulated", client_secret="emulated"
+        )
+    with auth_errors("find credentials"):
+        found, _ = google.auth.default(scopes=[SCOPE])
+    return found
+
+
+def refreshed(credentials: Credentials) -> Credentials:
+    """The same credentials, with a token that is valid now. Raises CloudError (credentials)."""
+    with auth_errors("get a token"):
+        credentials.refresh(Request())  # type: ignore[no-untyped-call]
+    return credentials
 
 
 def exec_credential(credentials: Credentials) -> dict[str, object]:

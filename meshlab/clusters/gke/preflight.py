@@ -13,6 +13,7 @@ from meshlab.clusters.gke.api import GkeApi
 from meshlab.clusters.gke.api_errors import QUOTA_FLAGS, shortfall
 from meshlab.clusters.gke.cluster import seams_of
 from meshlab.clusters.gke.compute import Rest, zones_of
+from meshlab.clusters.gke.credential import credentials_of, refreshed
 from meshlab.clusters.gke.names import is_ours
 from meshlab.clusters.gke.versions import Version, resolve
 from meshlab.errors import CloudError, Problem
@@ -64,7 +65,7 @@ def examine(settings: GkeSettings) -> Found:
     quick = settings.model_copy(update={"retry_seconds": min(settings.retry_seconds, PREFLIGHT_RETRY)})
     seams = seams_of(quick)
     try:
-        access.refreshed(access.credentials_of(access.token_uri(settings)))
+        refreshed(credentials_of(access.token_uri(settings)))
         api, rest = seams.api(), seams.rest()
     except CloudError as problem:
         return Found([*found, _as_problem(WHERE, problem)])  # without credentials nothing can be asked
