@@ -44,8 +44,11 @@ class Launch:
     config: LabConfig
     run: RunRef
     child: local_child.UpChild | None
-    chosen: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    chosen: Mapping[str, Any] = field(default_factory=dict)
 
+
+# Reads a command line: the configuration, and the flow's own parameters. Raises InputError.
+Decide = Callable[[list[str], Machine], tuple[LabConfig, Mapping[str, Any]]]
 
 _prepared: Launch | None = None
 
@@ -66,14 +69,18 @@ def main(
     flow: str = "full-lab",
     choices: Sequence[Choice] = (),
     providers: Sequence[Provider] = (),
+    decide: Decide | None = None,
 ) -> int:
     """The whole command line of a flow; returns the exit code.
 
     load: imports the flow (and Prefect with it) and returns it; called while the cluster comes up already.
     flow: its name. choices: flags of its own; it gets them as parameters. providers: those that it runs on, its
-    default first; empty for all.
+    default first; empty for all. decide: reads the command line of a flow that needs no cluster, and gives its
+    parameters.
     """
-    launch = prepare(program, about, arguments, flow=flow, choices=choices, providers=providers)
+    launch = prepare(
+        program, about, arguments, flow=flow, choices=choices, providers=providers, decide=decide
+    )
     console, signum = Console(), None
     try:
         with View(console).showing():
@@ -100,6 +107,7 @@ def prepare(
     flow: str = "full-lab",
     choices: Sequence[Choice] = (),
     providers: Sequence[Provider] = (),
+    decide: Decide | None = None,
 ) -> Launch:
     """Judge the command line, then make run directory and ledger, then start the cluster.
 
@@ -111,8 +119,11 @@ def prepare(
     me = psutil.Process()
     mark_children(me.pid, me.create_time())
     try:
-        words = parse(arguments, parser(program, about, choices), choices)
-        config = judge(words, machine, providers=providers)
+        if decide is not None:
+            config, chosen = decide(arguments, machine)
+        else:
+            words = parse(arguments, parser(program, about, choices), choices)
+            config, chosen = judge(words, machine, providers=providers), words.chosen
     except InputError as problem:
         Console(stderr=True).print(Text(f"{program}: {problem.message}"), soft_wrap=True)
         sys.exit(2)
@@ -122,7 +133,7 @@ def prepare(
         run = create(config.runs_dir, flow)
         ledger = Ledger.open(machine, run)
         child = None
-        if config.cluster == "local":
+        if config.cluster == "local" and decide is None:
             ledger.intend(Entry("cluster", config.local.name, "local"))
             child = local_child.start(config.local, run.run_id, run.evidence, addons=addons_of(config))
     except MeshlabError as problem:
@@ -131,7 +142,7 @@ def prepare(
             fail_step(run, "prepare", str(problem))
             finish(run)
         sys.exit(3)
-    _prepared = Launch(config, run, child, words.chosen)
+    _prepared = Launch(config, run, child, chosen)
     return _prepared
 
 
@@ -149,6 +160,12 @@ def _abandon(launch: Launch) -> None:
 
 def next_commands(config: LabConfig, code: int, flow: str = "full-lab") -> list[str]:
     """What a reader may want to type next."""
+    if flow == "teardown":
+        return []  # its check says it
+    if config.cluster == "gke" and (config.keep or (config.keep_on_failure and code)):
+        remove = f"python -m flows.teardown --run RUN_ID --project {config.gke.project}"
+        until = f"after {config.gke.hours_to_live:g} h the reaper may take it"
+        return [f"{remove}   (the cluster is paid for; {until})"]
     if config.keep or (config.keep_on_failure and code):
         if config.cluster != "local":
             return ["the lab was kept; its objects are in the namespace " + config.namespace]

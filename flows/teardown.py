@@ -1,0 +1,55 @@
+"""Take down what a run left (--run RUN_ID), or clusters of ours in the cloud that are past their time (--expired).
+
+Clusters are found by the ledgers of this machine and by their labels, in all zones; what does not carry our labels is
+never touched. --expired changes nothing unless --yes is given: what it finds makes the run fail, so that a schedule tells.
+
+Started by hand (`python -m flows.teardown --run RUN_ID`), or on a schedule from Prefect (parameters `expired`, `yes`).
+"""
+
+import sys
+from importlib import import_module
+
+if __name__ == "__main__":
+    from meshlab.launch_teardown import main
+
+    sys.exit(main(sys.argv[1:], about=__doc__, load=lambda: import_module("flows.teardown").teardown))
+
+from typing import Any
+
+from prefect import flow
+from prefect.states import State
+
+from meshlab.launch import signals_wait
+from meshlab.settings import LabConfig
+from tasks.reaper import check_gone, put_back, remove, search
+from tasks.run import begin_run, end_run, note_failure, signal_of
+
+
+@flow(name="teardown", persist_result=False)
+def teardown(
+    config: LabConfig = LabConfig(),  # noqa: B008 - frozen, and the default of the UI's form
+    runs: tuple[str, ...] = (),
+    expired: bool = False,
+    yes: bool = False,
+) -> State[Any]:
+    """Search what is to go, remove it, search again."""
+    run, _ = begin_run(config, "teardown")
+    stopped, acts = None, yes or not expired  # a run that is named is meant
+    try:
+        plan = search(run, config, runs, expired)
+        try:
+            if acts and plan.targets:
+                remove(run, plan.targets)
+        finally:
+            check_gone(run, config, plan, runs, expired, acts)
+        if runs:
+            put_back(run, config, runs)
+    except Exception as problem:  # noqa: BLE001 - told in the journal, and by the exit code
+        note_failure(run, problem)
+    except BaseException as problem:
+        stopped = signal_of(problem)
+        raise
+    finally:
+        with signals_wait():
+            state = end_run(run, config, signum=stopped)
+    return state
