@@ -208,6 +208,27 @@ class PrometheusSettings(Section):
     )
 
 
+class SecuritySettings(Section):
+    """The proofs of mutual TLS."""
+
+    plain_requests: int = Field(
+        3,
+        ge=3,
+        le=100,
+        description="Plaintext requests over each way to each server, before and under STRICT.",
+    )
+    requests: int = Field(
+        30,
+        ge=10,
+        le=1000,
+        description="Page requests while packets are captured and mutual_tls counters compared.",
+    )
+    capture_image: str | None = Field(
+        None,
+        description="Image with Python 3 for the captures; one of ours, or the official Python image.",
+    )
+
+
 class CheckSettings(Section):
     """Which checks must be made."""
 
@@ -282,6 +303,7 @@ class LabConfig(Section):
     app: AppSettings = AppSettings()
     traffic: TrafficSettings = TrafficSettings()
     prometheus: PrometheusSettings = PrometheusSettings()
+    security: SecuritySettings = SecuritySettings()
     checks: CheckSettings = CheckSettings()
     history: HistorySettings = HistorySettings()
     audit: AuditSettings = AuditSettings()

@@ -87,6 +87,18 @@ _SPECS = (
     CheckSpec("audit.certificates", "Certificates of gateways and of the mesh are not near their end"),
     CheckSpec("audit.injection", "Every namespace with pods asks for sidecars"),
     CheckSpec("audit.analyze", "istioctl analyze finds nothing"),
+    CheckSpec(
+        "mtls.refusal",
+        "Plaintext from outside the mesh is refused, and no application heard it",
+        scope="namespace",
+    ),
+    CheckSpec(
+        "mtls.packets", "On the wire there are TLS records and nothing of the requests", scope="namespace"
+    ),
+    CheckSpec(
+        "mtls.identity", "Every peer's certificate names its service account and is valid", scope="namespace"
+    ),
+    CheckSpec("mtls.counter", "The mutual_tls counters rise by exactly the requests sent", scope="namespace"),
     CheckSpec("uninstall.nothing-left", "Nothing of Istio is left after the uninstall", scope="mesh"),
     CheckSpec("teardown.nothing-left", "Nothing that the run made is left"),
 )

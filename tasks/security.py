@@ -1,0 +1,105 @@
+"""Mutual TLS: measured while plaintext is taken, then STRICT until `end_strict`; the checks in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from meshlab.checks import mtls
+from meshlab.checks.base import run_check
+from meshlab.clusters.base import ClusterRef
+from meshlab.clusters.local.images import replacement
+from meshlab.errors import MeshlabError
+from meshlab.istio.distribution import Distribution
+from meshlab.istio.images import in_cluster
+from meshlab.kube.apply import ObjectRef
+from meshlab.kube.changes import Changes
+from meshlab.kube.client import Kube
+from meshlab.ledger import Ledger
+from meshlab.results import CheckResult
+from meshlab.runs import RunRef, record_check
+from meshlab.security import capture, stage
+from meshlab.security.stage import Evidence, Strict, Window
+from meshlab.settings import LabConfig, Machine
+from tasks.common import kube_of, lab_task, say
+from tasks.istio import istioctl_of
+
+T = TypeVar("T")
+OFFICIAL_PYTHON = "python:3.13-alpine"
+EMBEDDED_PYTHON = "curlimages/curl"  # ours has Python, as all of ours do
+
+
+@lab_task("begin-strict", tags=("security",))
+def begin_strict(run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution) -> Strict:
+    """Plaintext is measured, then mutual TLS demanded; returns when every proxy of the app has acknowledged it."""
+    kube = kube_of(cluster)
+    changes = Changes(kube, Ledger.open(Machine.here(), run), run)
+    try:
+        strict = stage.begin(kube, changes, istioctl_of(cluster, distribution), config)
+    except BaseException:
+        changes.restore()
+        raise
+    say(f"STRICT holds for the {strict.where}: {len(strict.acknowledged)} proxies in {strict.seconds:.1f} s")
+    return strict
+
+
+@lab_task("check-mtls", tags=("check", "security"))
+def check_mtls(
+    run: RunRef,
+    config: LabConfig,
+    cluster: ClusterRef,
+    strict: Strict,
+    interfaces: tuple[str, str] = (capture.WIRE, capture.APP),
+) -> list[CheckResult]:
+    """mtls.refusal, .packets, .identity, .counter, under STRICT. interfaces: see `stage.gather`."""
+    kube = kube_of(cluster)
+    found: Evidence | MeshlabError
+    try:
+        found = stage.gather(kube, config, image=capture_image(kube, config), interfaces=interfaces)
+    except MeshlabError as problem:
+        found = problem
+
+    def evidence() -> Evidence:
+        return _had(found)
+
+    def window() -> Window:
+        return _had(evidence().window)
+
+    def refusal() -> CheckResult:
+        permissive = _had(strict.permissive)
+        return mtls.refusal(permissive, *_had(evidence().refusal))
+
+    def identity() -> CheckResult:
+        had = evidence()
+        return mtls.identity(had.edges, window().counted, _had(had.held), _had(had.shown))
+
+    checks: dict[str, Callable[[], CheckResult]] = {
+        "mtls.refusal": refusal,
+        "mtls.packets": lambda: mtls.packets(evidence().edges, window()),
+        "mtls.identity": identity,
+        "mtls.counter": lambda: mtls.counter(evidence().edges, window()),
+    }
+    return [
+        record_check(run, run_check(check_id, check, granted=config.scope))
+        for check_id, check in checks.items()
+    ]
+
+
+@lab_task("end-strict", tags=("security",))
+def end_strict(run: RunRef, config: LabConfig, cluster: ClusterRef, strict: Strict) -> tuple[ObjectRef, ...]:
+    """Put back what `begin_strict` changed. Running it twice is fine."""
+    return strict.changes.restore()
+
+
+def capture_image(kube: Kube, config: LabConfig) -> str:
+    """The image of the captures: the setting's, else one of ours, else the official Python image."""
+    if config.security.capture_image is not None:
+        return config.security.capture_image
+    ours = replacement(EMBEDDED_PYTHON, in_cluster(kube)) if config.image_source == "embedded" else None
+    return ours or OFFICIAL_PYTHON
+
+
+def _had(value: T | MeshlabError) -> T:
+    if isinstance(value, MeshlabError):
+        raise value
+    return value
