@@ -1,7 +1,8 @@
 """The whole lab, in the order of the document it replaces.
 
 cluster → Istio and all mesh configuration → Bookinfo, sleep, Prometheus and Jaeger → traffic while queries are asked,
-dashboards examined, graph and traces read → load drained, counts reconciled → uninstall → teardown.
+dashboards examined, graph and traces read → load drained, counts reconciled → mutual TLS proved under STRICT →
+uninstall → teardown.
 
 Started by hand (`python -m flows.full_lab`), or from Prefect. `--cluster local` requires one Linux machine and root;
 `existing` requires a kubeconfig.
@@ -54,6 +55,7 @@ from tasks.observability import (
     reconcile_requests,
 )
 from tasks.run import applied, begin_run, end_run, note_failure, signal_of
+from tasks.security import begin_strict, check_mtls, end_strict
 from tasks.teardown import Made, take_down
 from tasks.traffic import generate_load, halt_load, start_mixed, stop_load, stop_mixed
 from tasks.views import begin_phase, check_dashboards, check_graph, check_traces
@@ -104,9 +106,12 @@ def full_lab(config: LabConfig = LabConfig()) -> State[Any]:  # noqa: B008 - fro
         stop_mixed(run)
         reconcile_requests(run, config, cluster, before, [sent_fast, sent_gentle])
 
+        strict = begin_strict(run, config, cluster, istio)  # plaintext is measured before it is forbidden
+        check_mtls(run, config, cluster, strict)
         check_authz(run, config, cluster, istio)
         check_edge(run, config, cluster, istio)
         check_audit(run, config, cluster, istio)
+        end_strict(run, config, cluster, strict)
     except Exception as problem:  # noqa: BLE001 - whatever broke, the lab is taken down
         note_failure(run, problem)  # what broke is in the journal; the lab is still taken down and reported
     except BaseException as problem:

@@ -12,14 +12,17 @@ from meshlab.clusters.base import ClusterRef, Leftovers
 from meshlab.clusters.local import child as local_child
 from meshlab.clusters.local.cluster import LocalCluster
 from meshlab.clusters.provider import provider_of
+from meshlab.istio.acknowledge import remove_sentinels
+from meshlab.kube.changes import KIND as CHANGE
+from meshlab.kube.changes import restore_left
 from meshlab.launch import addons_of
 from meshlab.ledger import Entry, Ledger
-from meshlab.orphans import forget_gke, forget_local
+from meshlab.orphans import forget_gke, forget_local, orphans
 from meshlab.results import CheckResult
 from meshlab.runs import RunRef, record_check, record_facts, tell
 from meshlab.settings import LabConfig, Machine
 from tasks.billed import show_status
-from tasks.common import lab_task, say
+from tasks.common import kube_of, lab_task, say
 from tasks.report import progress_artifact
 
 _stopping = threading.Event()
@@ -40,6 +43,8 @@ def start_cluster(run: RunRef, config: LabConfig, *, child: local_child.UpChild 
             cluster = provider_of(config, machine, run.run_id).up(progress=tell, stop=_stopping)
     if config.cluster == "gke":
         show_status(run, config)
+    if cluster.adopted or cluster.provider != "local":
+        put_back_orphans(cluster, machine)
     record_facts(run, cluster={"provider": cluster.provider, "name": cluster.name, "nodes": cluster.nodes})
     record_facts(run, distribution=config.distribution)
     (run.evidence / "cluster.json").write_text(json.dumps(asdict(cluster), default=str), encoding="utf-8")
@@ -47,6 +52,18 @@ def start_cluster(run: RunRef, config: LabConfig, *, child: local_child.UpChild 
         f"cluster {cluster.name} {'adopted' if cluster.adopted else 'is up'}: {cluster.nodes} nodes at {cluster.endpoint}"
     )
     return cluster
+
+
+def put_back_orphans(cluster: ClusterRef, machine: Machine) -> None:
+    """What killed runs left changed in this cluster is put back before anything is measured. Raises KubeError."""
+    left = [ledger for ledger in orphans(machine) if any(each.kind == CHANGE for each in ledger.entries())]
+    for ledger in left:
+        restored = restore_left(kube_of(cluster), ledger)
+        say(
+            f"put back what run {ledger.run_id} left changed: {', '.join(map(str, restored)) or 'nothing here'}"
+        )
+    if left:
+        remove_sentinels(kube_of(cluster))
 
 
 @lab_task("inventory", tags=("cluster", "teardown"))

@@ -13,7 +13,7 @@ from meshlab.errors import MeshlabError
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.images import in_cluster
 from meshlab.kube.apply import ObjectRef
-from meshlab.kube.changes import Changes
+from meshlab.kube.changes import Changes, restore_left
 from meshlab.kube.client import Kube
 from meshlab.ledger import Ledger
 from meshlab.results import CheckResult
@@ -89,6 +89,12 @@ def check_mtls(
 def end_strict(run: RunRef, config: LabConfig, cluster: ClusterRef, strict: Strict) -> tuple[ObjectRef, ...]:
     """Put back what `begin_strict` changed. Running it twice is fine."""
     return strict.changes.restore()
+
+
+@lab_task("restore-changes", tags=("teardown",))
+def restore_changes(run: RunRef, cluster: ClusterRef) -> tuple[ObjectRef, ...]:
+    """Put back whatever a stage of this run has changed and, because it failed, not put back itself."""
+    return restore_left(kube_of(cluster), Ledger.open(Machine.here(), run))
 
 
 def capture_image(kube: Kube, config: LabConfig) -> str:

@@ -15,14 +15,17 @@ from meshlab.istio.distribution import Distribution
 from meshlab.istio.install import InstallResult
 from meshlab.istio.tracing import Restore
 from meshlab.kube.apply import ObjectRef
+from meshlab.kube.changes import KIND as CHANGE
+from meshlab.ledger import Ledger
 from meshlab.result_file import summarise
 from meshlab.runs import RunRef, record_check, skip_step
-from meshlab.settings import LabConfig
+from meshlab.settings import LabConfig, Machine
 from tasks.addons import restore_tracing
 from tasks.bookinfo import remove_objects
 from tasks.cluster import check_teardown, release_cluster, remove_cluster, take_inventory
 from tasks.istio import Labelled, check_uninstall, uninstall_istio
 from tasks.run import collect_evidence, fill_in
+from tasks.security import restore_changes
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -66,6 +69,8 @@ def take_down(
     failed = code != 0
     if failed:
         attempt(collect_evidence, run, config, made.cluster)
+    if made.cluster is not None and changes_left(run):
+        attempt(restore_changes, run, made.cluster)
     if why_kept or config.keep or (config.keep_on_failure and failed):
         asked = "--keep was given" if config.keep else "--keep-on-failure was given, and the run failed"
         keep(run, config, why_kept or asked)
@@ -73,6 +78,11 @@ def take_down(
         remove(run, config, made, stopped)
     if stopped is None:
         fill_in(run, config, expected)
+
+
+def changes_left(run: RunRef) -> bool:
+    """Whether a stage failed to put back what it had changed."""
+    return any(entry.kind == CHANGE for entry in Ledger.open(Machine.here(), run).entries())
 
 
 def keep(run: RunRef, config: LabConfig, why: str) -> None:

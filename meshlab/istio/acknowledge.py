@@ -126,7 +126,12 @@ def sentinel_filter(name: str, namespace: str) -> dict[str, Any]:
 
 def remove_sentinels(kube: Kube, namespace: str | None = None) -> tuple[str, ...]:
     """Delete sentinels that a killed run left, in one namespace or (None) in all; returns their names."""
-    found = kube.objects(FILTER_API, FILTER, namespace, selector=f"{SENTINEL_LABEL}=true")
+    try:
+        found = kube.objects(FILTER_API, FILTER, namespace, selector=f"{SENTINEL_LABEL}=true")
+    except KubeError as problem:
+        if problem.status == 404:  # without Istio there is none
+            return ()
+        raise
     for each in found:
         meta = each["metadata"]
         kube.delete(FILTER_API, FILTER, meta["name"], meta["namespace"], foreground=False)

@@ -173,7 +173,7 @@ def _rewrite(kube: Kube, entry: Entry, clock: Clock | None) -> Iterator[ObjectRe
             return
         before = content["before"]
         if found is None:
-            kube.create(before, namespace=ref.namespace)
+            _create(kube, ref, before)
         elif _kept(found) != before:
             meta = {**before["metadata"], "resourceVersion": found["metadata"].get("resourceVersion")}
             kube.replace({**before, "metadata": meta}, namespace=ref.namespace)
@@ -187,6 +187,15 @@ def _rewrite(kube: Kube, entry: Entry, clock: Clock | None) -> Iterator[ObjectRe
         clock=clock,
     )
     yield ref
+
+
+def _create(kube: Kube, ref: ObjectRef, before: Mapping[str, Any]) -> None:
+    try:
+        kube.create(before, namespace=ref.namespace)
+    except KubeError as problem:
+        # With its namespace gone, or its kind, there is no place left to which it could come back.
+        if problem.status != 404:
+            raise
 
 
 def _is_removal(entry: Entry) -> bool:

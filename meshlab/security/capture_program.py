@@ -84,7 +84,7 @@ class Counts:
         way = (source, source_port, destination, destination_port)
         text = self._tails.get(way, b"") + payload
         count["marker"] += text.count(self.marker)
-        self._tails[way] = text[len(text) - len(self.marker) + 1 :]
+        self._tails[way] = text[max(len(text) - len(self.marker) + 1, 0) :]
 
 
 def open_socket(interface: str) -> socket.socket:
