@@ -211,22 +211,9 @@ class PrometheusSettings(Section):
 class SecuritySettings(Section):
     """The proofs of mutual TLS."""
 
-    plain_requests: int = Field(
-        3,
-        ge=3,
-        le=100,
-        description="Plaintext requests over each way to each server, before and under STRICT.",
-    )
-    requests: int = Field(
-        30,
-        ge=10,
-        le=1000,
-        description="Page requests while packets are captured and mutual_tls counters compared.",
-    )
-    capture_image: str | None = Field(
-        None,
-        description="Image with Python 3 for the captures; one of ours, or the official Python image.",
-    )
+    plain_requests: int = Field(3, ge=3, le=100, description="Plaintext requests per way to each server.")
+    requests: int = Field(30, ge=5, le=1000, description="Page requests while packets are captured.")
+    capture_image: str | None = Field(None, description="Image with Python 3; ours, or the official one.")
 
 
 class CheckSettings(Section):
