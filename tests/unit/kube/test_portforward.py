@@ -146,6 +146,13 @@ def test_error_of_the_pods_end_is_kept() -> None:
         assert "connection refused" in forward.last_error.message
 
 
+@pytest.mark.parametrize("said", [b"read: connection reset by peer", b"write: broken pipe"])
+def test_a_server_that_ends_a_connection_is_no_error_of_the_way_to_it(said: bytes) -> None:
+    with _forward(_kube(PodStream(_echo, error=said)), pod="web-1", port=1) as forward:
+        assert _ask_until_closed(forward.port) == b""
+        assert forward.last_error is None
+
+
 def _ask_until_closed(port: int) -> bytes:
     with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
         return connection.recv(4096)

@@ -1,0 +1,52 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from meshlab.clusters.base import ClusterRef
+from meshlab.istio.distribution import Distribution
+from meshlab.results import CheckResult, Verdict
+from meshlab.runs import create
+from meshlab.settings import LabConfig
+from tasks import edge
+from tests.fakes.kube import FakeKube
+
+CLUSTER = ClusterRef("existing", "shop", Path("kubeconfig"))
+ISTIO = Distribution("release", Path("istioctl"), "1.31.0", Path("samples"))
+SERVICE = {
+    "apiVersion": "v1",
+    "kind": "Service",
+    "metadata": {"name": "istio-ingressgateway", "namespace": "istio-system"},
+    "spec": {"selector": {"istio": "ingressgateway"}},
+}
+
+
+def checked(
+    kube: FakeKube, folder: Path, monkeypatch: pytest.MonkeyPatch, **config: Any
+) -> list[CheckResult]:
+    monkeypatch.setattr(edge, "kube_of", lambda cluster: kube)
+    return edge.check_ingress.fn(create(folder, "full-lab"), LabConfig(**config), CLUSTER, ISTIO)
+
+
+def test_below_its_write_scope_nothing_is_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kube = FakeKube([SERVICE])
+    found = checked(kube, tmp_path, monkeypatch, cluster="existing")
+    assert {check.id for check in found} == {"ingress.https", "ingress.mtls", "ingress.jwt"}
+    assert {check.summary for check in found} == {"skipped: needs scope mesh"}
+    assert kube.calls == []
+
+
+def test_an_installation_without_the_gateway_is_the_users_choice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kube = FakeKube()
+    found = checked(kube, tmp_path, monkeypatch)
+    assert {(check.verdict, check.asked_for) for check in found} == {(Verdict.SKIPPED, True)}
+    assert "has no istio-ingressgateway" in found[0].summary
+    assert kube.calls == []
+
+
+def test_a_gateway_that_is_down_is_no_choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = checked(FakeKube([SERVICE]), tmp_path, monkeypatch)
+    assert {(check.verdict, check.asked_for) for check in found} == {(Verdict.SKIPPED, False)}
+    assert "no pod of istio-ingressgateway is Ready" in found[0].summary
