@@ -31,6 +31,7 @@ ORDER = (
     "test_archives",
     "test_graph",
     "test_audit",
+    "test_edge",
     "test_adopted",
     "test_interrupted",
 )

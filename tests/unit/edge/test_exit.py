@@ -6,6 +6,8 @@ from meshlab.edge.exit import Exit, Passed
 from meshlab.edge.trials import Answer
 from tests.fakes.kube import FakeExecStream, FakeKube, make_pod
 
+PAGE = "productpage.shop:9080/productpage"
+
 
 def way(*lines: str) -> Exit:
     """An Exit whose caller's requests end as these lines say: `status seconds curl-code matched`."""
@@ -48,7 +50,7 @@ def test_every_trial_names_who_asks_for_what() -> None:
     exit_ = way()
     assert exit_.declared().request == "GET http://declared.beyond.svc.cluster.local/ from sleep-1"
     assert exit_.around().request.endswith("from plain-1")
-    assert exit_.known().request == "GET http://productpage.shop:9080/productpage from sleep-1"
+    assert exit_.known().request == f"GET http://{PAGE} from sleep-1"
 
 
 def test_counts_are_differences() -> None:
