@@ -21,7 +21,8 @@ from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local.child import UpChild
 from meshlab.clusters.provider import provider_of
 from meshlab.errors import Interrupted
-from meshlab.history.keep import keep_run
+from meshlab.history.keep import keep_run, runs_until
+from meshlab.history.trend import changed_since_green, trend_section
 from meshlab.kube.apply import ObjectRef
 from meshlab.kube.evidence import dump_evidence
 from meshlab.launch import prepared
@@ -132,8 +133,16 @@ def fill_in(run: RunRef, config: LabConfig, expected: Iterable[str] = tuple(CATA
 def end_run(run: RunRef, config: LabConfig, *, signum: int | None = None) -> State[Any]:
     """Write result.json and junit.xml, publish what Prefect shows, close the ledger; returns the flow's state."""
     code, result = finish(run, optional=config.checks.optional, signum=signum)
-    write_report(result, run.directory, material_of(run))
     keep_run(run, config, Machine.here(), result)
+    earlier = runs_until(run, config, Machine.here())
+    trend = trend_section(earlier)
+    write_report(
+        result,
+        run.directory,
+        material_of(run),
+        [trend] if trend else [],
+        changed=changed_since_green(earlier),
+    )
     if signum is None:
         publish_result(result)
     if not Ledger.open(Machine.here(), run).close():

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.text import Text
 
 from meshlab.errors import MeshlabError
-from meshlab.history.records import from_result
-from meshlab.history.store import History
+from meshlab.history.records import RunRecord, from_result
+from meshlab.history.store import History, cluster_key
 from meshlab.runs import RunRef, record
 from meshlab.settings import LabConfig, Machine
 
@@ -41,3 +41,18 @@ def keep_run(
             console.print(Text(f"  ! {text}", style="bold yellow"), soft_wrap=True)
         return False
     return True
+
+
+def runs_until(run: RunRef, config: LabConfig, machine: Machine) -> list[RunRecord]:
+    """The runs of this run's flow on its cluster up to itself, oldest first; empty where the history can't be read.
+
+    What keeps it from being read was said when the run was recorded.
+    """
+    try:
+        with History.of(config, machine, create=False) as history:
+            mine = history.run(run.run_id)
+            known = history.runs(flow=mine.flow, cluster=cluster_key(mine))
+    except MeshlabError as problem:
+        log.info("no look back in the report: %s", problem)
+        return []
+    return [each for each in known if each.started <= mine.started]

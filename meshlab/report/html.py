@@ -35,6 +35,15 @@ _COUNTED = {"pass": "passed", "fail": "failed", "broken": "broken", "infra-error
 
 
 @dataclass(frozen=True)
+class Changed:
+    """What differs from an earlier run. since: that run, "" where there is none. lines: (what, how), most telling
+    first."""
+
+    since: str
+    lines: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
 class Number:
     """One of the first screen's numbers. note: what it is made of."""
 
@@ -48,12 +57,14 @@ def write_report(
     directory: Path,
     material: ReportMaterial | Drawn | None = None,
     sections: Iterable[Section] = (),
+    changed: Changed | None = None,
 ) -> Path:
     """Write `report.html` and its pictures into the run's directory; returns its path. Can run twice.
 
     result: the content of `result.json`, of any run that its schema allows. material: what else there is to
-    show, drawn or not (see `sections.draw`). sections: more of them, put in order by their position. The
-    files of the directory are linked, so it is best written last.
+    show, drawn or not (see `sections.draw`). sections: more of them, put in order by their position. changed:
+    what is told on the first screen about an earlier run. The files of the directory are linked, so it is best
+    written last.
     """
     drawn = material if isinstance(material, Drawn) else draw(material or ReportMaterial())
     pictures = directory / "pictures"
@@ -62,7 +73,8 @@ def write_report(
         (pictures / name).write_text(standalone(picture), encoding="utf-8")
     path = directory / "report.html"
     path.write_text(
-        report_html(result, drawn, tuple(sections), files=evidence_files(directory)), encoding="utf-8"
+        report_html(result, drawn, tuple(sections), files=evidence_files(directory), changed=changed),
+        encoding="utf-8",
     )
     return path
 
@@ -73,11 +85,12 @@ def report_html(
     sections: Sequence[Section] = (),
     *,
     files: Sequence[tuple[str, int]] = (),
+    changed: Changed | None = None,
 ) -> str:
     """The report's text. files: path relative to the report, and bytes, of what it links to."""
     page = ""
     for limits in _LIMITS:
-        page = _page(result, drawn, sections, files, limits)
+        page = _page(result, drawn, sections, files, limits, changed)
         if len(page.encode()) <= MOST_BYTES:
             break
     return page
@@ -132,6 +145,7 @@ def _page(
     sections: Sequence[Section],
     files: Sequence[tuple[str, int]],
     limits: Limits,
+    changed: Changed | None,
 ) -> str:
     verdicts = Counter(check["verdict"] for check in result["checks"])
     links = [(quote(name), name, size) for name, size in files[:MOST_FILES]]
@@ -154,6 +168,7 @@ def _page(
             ),
             failed_steps=[step for step in result["steps"] if step["state"] == "failed"],
             ours=_own_images(result),
+            changed=changed,
             sections=told,
             style=Markup(source("report.css")),
             light=variables(LIGHT),

@@ -92,6 +92,7 @@ def documents(
     twin["spec"]["selector"] = {"matchLabels": labels}
     twin["spec"]["template"]["metadata"] = {"labels": {**labels, "sidecar.istio.io/inject": "false"}}
     twin["spec"]["template"]["spec"].pop("serviceAccountName", None)
+    twin["spec"]["template"]["spec"]["automountServiceAccountToken"] = False
     all_of_it = [manifests.read("details-outside"), twin]
     return replace(all_of_it, images) if config.image_source == "embedded" else all_of_it
 
