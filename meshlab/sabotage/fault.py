@@ -59,7 +59,8 @@ class Fault:
     must: checks that have to turn red. may: checks that can turn red with it; any other red one is as bad as
     a miss. groups: families of checks that are made while it is planted; all others of them must stay green.
     scope: the write scope that planting needs. local: needs a node of the local cluster. heal: selectors of
-    pods (of the app's namespace) whose proxies don't forget it: they are restarted once it is gone.
+    pods (of the app's namespace) whose proxies don't forget it: they are restarted once it is gone. pages:
+    requests of app.productpage while it is planted; a fault of some requests only needs many to be seen.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Fault:
     scope: str = "namespace"
     local: bool = False
     heal: tuple[str, ...] = ()
+    pages: int = 20
 
     @cached_property
     def checks(self) -> tuple[str, ...]:

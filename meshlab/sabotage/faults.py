@@ -145,6 +145,7 @@ FAULTS: tuple[Fault, ...] = (
         "A VirtualService answers 10 % of productpage's requests with a 500",
         must=("app.productpage",),
         plant=_abort,
+        pages=100,  # all answered: once in 37,000 times
     ),
     Fault(
         "delay-500-ms",
