@@ -161,10 +161,11 @@ def catches_table(result: Mapping[str, Any]) -> Table:
     table = Table(title=None, box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     styles = {"missed by": "bold red", "red, unexpected": "bold red", "caught by": "green"}
     rows = lines(result["catches"])
-    for name in rows[0]:
+    shown = [name for name in rows[0] if any(row[name] for row in rows)]
+    for name in shown:
         table.add_column(name, no_wrap=name == "fault", style=styles.get(name, ""), overflow="fold")
     for row in rows:
-        table.add_row(*(Text(str(value)) for value in row.values()))
+        table.add_row(*(Text(str(row[name])) for name in shown))
     return table
 
 

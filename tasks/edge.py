@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from datetime import timedelta
 
 from meshlab.checks import egress as egress_checks
 from meshlab.checks import ingress as ingress_checks
@@ -13,6 +14,7 @@ from meshlab.clusters.base import ClusterRef
 from meshlab.edge import egress, ingress
 from meshlab.edge.entry import Entry, gateway_pods, missing, opened
 from meshlab.edge.exit import Exit
+from meshlab.edge.pki import LIFETIME, make_keys
 from meshlab.errors import MeshlabError
 from meshlab.istio.distribution import Distribution
 from meshlab.kube.changes import Changes
@@ -43,9 +45,17 @@ def check_edge(run: RunRef, config: LabConfig, cluster: ClusterRef, distribution
 
 @lab_task("check-ingress", tags=("check", "security"))
 def check_ingress(
-    run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
+    run: RunRef,
+    config: LabConfig,
+    cluster: ClusterRef,
+    distribution: Distribution,
+    alter: ingress.Alter = ingress.unchanged,
+    lifetime: timedelta = LIFETIME,
 ) -> list[CheckResult]:
-    """ingress.https, ingress.mtls, ingress.jwt: asked from this machine, through port-forwards to the gateway."""
+    """ingress.https, ingress.mtls, ingress.jwt: asked from this machine, through port-forwards to the gateway.
+
+    alter, lifetime: what a planted fault makes of the objects, and of the gateway's certificates.
+    """
     kube = kube_of(cluster)
     if config.scope != "mesh":
         return [
@@ -57,7 +67,9 @@ def check_ingress(
     with Changes(kube, Ledger.open(Machine.here(), run), run) as changes, ExitStack() as stack:
         entry: Entry | MeshlabError
         try:
-            way = opened(kube, istioctl_of(cluster, distribution), changes, config.namespace)
+            keys = make_keys(*ingress.HOSTS, lifetime=lifetime)
+            istioctl = istioctl_of(cluster, distribution)
+            way = opened(kube, istioctl, changes, config.namespace, keys=keys, alter=alter)
             entry = stack.enter_context(way)
         except MeshlabError as problem:
             entry = problem
@@ -74,9 +86,16 @@ def check_ingress(
 
 @lab_task("check-egress", tags=("check", "security"))
 def check_egress(
-    run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
+    run: RunRef,
+    config: LabConfig,
+    cluster: ClusterRef,
+    distribution: Distribution,
+    alter: ingress.Alter = ingress.unchanged,
 ) -> list[CheckResult]:
-    """egress.blocked, egress.gateway: asked from the sleep pod; the destination and the gateway count."""
+    """egress.blocked, egress.gateway: asked from the sleep pod; the destination and the gateway count.
+
+    alter: what a planted fault makes of the objects that close the way.
+    """
     kube, whole = kube_of(cluster), config.scope == "mesh"
     without = _without(kube, egress.GATEWAY, "egress.gateway") if whole else []
     asked: list[tuple[egress_checks.Open, egress_checks.Closed]] = []
@@ -88,6 +107,7 @@ def check_egress(
             config.namespace,
             egress.OUTSIDE if whole else config.namespace,
             gateways=gateway_pods(kube, egress.GATEWAY) if whole else (),
+            alter=alter,
         )
 
         def blocked() -> CheckResult:

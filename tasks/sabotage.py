@@ -19,11 +19,14 @@ from meshlab.result_file import summarise
 from meshlab.runs import RunRef, now, record, record_check, skip_step, step
 from meshlab.sabotage import faults as catalogue
 from meshlab.sabotage import inventory
-from meshlab.sabotage.fault import GROUPS, Fault
+from meshlab.sabotage.fault import GROUPS, NO_FAULT, Edge, Fault
 from meshlab.sabotage.planting import firewall_of, plant, remove, remove_left
 from meshlab.sabotage.verdict import catch_of, control, judge, unproven
 from meshlab.settings import LabConfig, Machine
+from tasks.audit import check_audit
+from tasks.authorization import check_authz
 from tasks.common import kube_of, lab_task, say
+from tasks.edge import check_egress, check_ingress
 from tasks.istio import istioctl_of
 from tasks.observability import (
     check_app,
@@ -50,6 +53,7 @@ class Lab:
     config: LabConfig
     cluster: ClusterRef
     istio: Distribution
+    edge: Edge = NO_FAULT
 
 
 def plan(
@@ -120,7 +124,7 @@ def prove(run: RunRef, lab: Lab, fault: Fault) -> bool:
             planted = plant_fault(round_, run, lab, fault, return_state=True)
             if planted.is_completed():
                 config = changed(lab.config, {"app": {"page_requests": fault.pages}})
-                checks = make_checks(round_, replace(lab, config=config), fault.groups)
+                checks = make_checks(round_, replace(lab, config=config, edge=fault.edge), fault.groups)
         finally:
             with signals_wait():
                 left = take_out(round_, run, lab, before)
@@ -247,7 +251,32 @@ def _load(round_: RunRef, lab: Lab) -> None:
     attempt(reconcile_requests, round_, config, cluster, before, [sent])
 
 
-MAKERS: Mapping[str, Callable[[RunRef, Lab], None]] = {"app": _app, "istio": _istio, "load": _load}
+def _authz(round_: RunRef, lab: Lab) -> None:
+    attempt(check_authz, round_, lab.config, lab.cluster, lab.istio)
+
+
+def _ingress(round_: RunRef, lab: Lab) -> None:
+    edge = lab.edge
+    attempt(check_ingress, round_, lab.config, lab.cluster, lab.istio, edge.ingress, edge.lifetime)
+
+
+def _egress(round_: RunRef, lab: Lab) -> None:
+    attempt(check_egress, round_, lab.config, lab.cluster, lab.istio, lab.edge.egress)
+
+
+def _audit(round_: RunRef, lab: Lab) -> None:
+    attempt(check_audit, round_, lab.config, lab.cluster, lab.istio)
+
+
+MAKERS: Mapping[str, Callable[[RunRef, Lab], None]] = {
+    "app": _app,
+    "istio": _istio,
+    "load": _load,
+    "authz": _authz,
+    "ingress": _ingress,
+    "egress": _egress,
+    "audit": _audit,
+}
 
 
 # ── the end

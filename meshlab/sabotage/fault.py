@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import cached_property
 
+from meshlab.edge.ingress import Alter, unchanged
+from meshlab.edge.pki import LIFETIME
 from meshlab.istio.istioctl import Istioctl
 from meshlab.kube.changes import Changes
 from meshlab.kube.client import Kube
@@ -33,6 +36,21 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "graph.agreement",
         "jaeger.productpage-traces",
     ),
+    "authz": ("authz.truth-table",),
+    "ingress": ("ingress.https", "ingress.mtls", "ingress.jwt"),
+    "egress": ("egress.blocked", "egress.gateway"),
+    "audit": (
+        "audit.strict-mtls",
+        "audit.default-deny",
+        "audit.allow-all",
+        "audit.deny-by-path",
+        "audit.gateway-hosts",
+        "audit.gateway-tls",
+        "audit.destination-rule-tls",
+        "audit.egress-policy",
+        "audit.sidecars",
+        "audit.analyze",
+    ),
 }
 
 
@@ -53,6 +71,25 @@ class Site:
 
 
 @dataclass(frozen=True)
+class Edge:
+    """What is wrong with the objects that the stages of the mesh's edge apply and take away themselves.
+
+    ingress, egress: what becomes of them. lifetime: of the gateway's certificates.
+    """
+
+    ingress: Alter = unchanged
+    egress: Alter = unchanged
+    lifetime: timedelta = LIFETIME
+
+
+NO_FAULT = Edge()
+
+
+def nothing(site: Site) -> None:
+    """Nothing is planted beforehand: the fault is in what a stage applies."""
+
+
+@dataclass(frozen=True)
 class Fault:
     """One thing that is broken on purpose.
 
@@ -60,19 +97,21 @@ class Fault:
     a miss. groups: families of checks that are made while it is planted; all others of them must stay green.
     scope: the write scope that planting needs. local: needs a node of the local cluster. heal: selectors of
     pods (of the app's namespace) whose proxies don't forget it: they are restarted once it is gone. pages:
-    requests of app.productpage while it is planted; a fault of some requests only needs many to be seen.
+    requests of app.productpage while it is planted; a fault of some requests only needs many to be seen. edge:
+    for a fault in what the stages of the edge apply.
     """
 
     name: str
     title: str
     must: tuple[str, ...]
-    plant: Callable[[Site], None] = field(repr=False)
+    plant: Callable[[Site], None] = field(default=nothing, repr=False)
     groups: tuple[str, ...] = ("app", "istio")
     may: tuple[str, ...] = ()
     scope: str = "namespace"
     local: bool = False
     heal: tuple[str, ...] = ()
     pages: int = 20
+    edge: Edge = field(default=NO_FAULT, repr=False)
 
     @cached_property
     def checks(self) -> tuple[str, ...]:

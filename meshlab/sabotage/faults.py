@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from meshlab import app
+from meshlab.edge.pki import EXPIRED
 from meshlab.errors import ClusterError, KubeError
 from meshlab.istio.operator_file import SYSTEM_NAMESPACE
 from meshlab.kube.apply import ObjectRef
 from meshlab.kube.pods import PodSummary
-from meshlab.sabotage import objects
-from meshlab.sabotage.fault import Fault, Site
+from meshlab.sabotage import edge, objects
+from meshlab.sabotage.fault import Edge, Fault, Site
 from meshlab.sabotage.scraping import wait_not_scraped
 
 NO_SUBSET, NOBODY = "v9", "nobody"  # names that nothing has
@@ -99,6 +100,16 @@ def _wrong_account(site: Site) -> None:
     )
 
 
+def _allow_all(site: Site) -> None:
+    site.changes.apply(objects.allow("allow-all", site.namespace, [{}]))
+
+
+def _no_tls(site: Site) -> None:
+    host = f"{app.REVIEWS_V1.app}.{site.namespace}.svc.cluster.local"
+    spec = {"host": host, "trafficPolicy": {"tls": {"mode": "DISABLE"}}}
+    site.changes.apply(objects.make(objects.NETWORKING, "DestinationRule", "no-tls", site.namespace, spec))
+
+
 FAULTS: tuple[Fault, ...] = (
     Fault(
         "wrong-service-account",
@@ -163,8 +174,8 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "istiod-stopped",
         "istiod has no pod",
-        must=("istio.control-plane",),
-        may=("istio.versions", "istio.proxies-synced", "istio.analyze"),
+        must=("istio.control-plane", "istio.versions"),
+        may=("istio.proxies-synced", "istio.analyze"),  # they can't be made
         plant=_no_istiod,
         scope="mesh",
     ),
@@ -176,6 +187,60 @@ FAULTS: tuple[Fault, ...] = (
         groups=("app", "load"),
         plant=_cut_edge,
         local=True,
+    ),
+    Fault(
+        "expired-gateway-certificate",
+        "The ingress gateway's certificates have expired",
+        must=("ingress.https", "ingress.mtls", "ingress.jwt"),
+        groups=("app", "ingress"),
+        edge=Edge(lifetime=EXPIRED),
+        scope="mesh",
+    ),
+    Fault(
+        "gateway-host-widened",
+        "A server of the ingress gateway serves every host",
+        must=("ingress.https",),
+        groups=("app", "ingress"),
+        edge=Edge(ingress=edge.hosts_widened),
+        scope="mesh",
+    ),
+    Fault(
+        "jwt-issuer-changed",
+        "The ingress gateway expects tokens of another issuer",
+        must=("ingress.jwt",),
+        groups=("app", "ingress"),
+        edge=Edge(ingress=edge.issuer_changed),
+        scope="mesh",
+    ),
+    Fault(
+        "egress-opened",
+        "The caller may reach hosts that nobody declared",
+        must=("egress.blocked", "egress.gateway"),
+        groups=("app", "egress"),
+        edge=Edge(egress=edge.opened),
+    ),
+    Fault(
+        "egress-direct-path",
+        "The declared host is called directly, not through the egress gateway",
+        must=("egress.gateway",),
+        groups=("app", "egress"),
+        edge=Edge(egress=edge.direct),
+        scope="mesh",
+    ),
+    Fault(
+        "allow-all-policy",
+        "A policy of the namespace allows everything to everybody",
+        must=("audit.allow-all",),
+        groups=("app", "audit"),
+        plant=_allow_all,
+    ),
+    Fault(
+        "tls-switched-off",
+        "A DestinationRule switches TLS off for reviews",
+        must=("audit.destination-rule-tls",),
+        may=("audit.analyze",),
+        groups=("app", "audit"),
+        plant=_no_tls,
     ),
 )
 NAMES = tuple(fault.name for fault in FAULTS)

@@ -41,8 +41,7 @@ def plant(
     for selector in fault.heal:
         ledger.intend(Entry(HEAL, f"{config.namespace}/{selector}", kube.host))
     fault.plant(Site(kube, istioctl, config, Changes(kube, ledger, run), firewall))
-    counted = "load" in fault.groups
-    wait_settled(kube, istioctl, config.namespace, rejecting=fault.heal, drained=counted)
+    wait_settled(kube, istioctl, config.namespace, rejecting=fault.heal)
 
 
 def remove(

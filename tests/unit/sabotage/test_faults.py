@@ -13,12 +13,12 @@ from meshlab.kube.changes import Changes, restore_left
 from meshlab.ledger import Ledger
 from meshlab.runs import RunRef, create
 from meshlab.sabotage import faults
-from meshlab.sabotage.fault import GROUPS, Fault, Site
+from meshlab.sabotage.fault import GROUPS, NO_FAULT, Fault, Site, nothing
 from meshlab.sabotage.inventory import KINDS
 from meshlab.settings import LabConfig, Machine
 from tests.fakes.kube import FakeKube, make_pod
 
-NOT_OBJECTS = ("edge-cut-by-firewall",)
+FIREWALL = "edge-cut-by-firewall"
 
 
 @pytest.fixture
@@ -59,11 +59,14 @@ def test_a_fault_declares_checks_that_exist_and_that_are_made(fault: Fault) -> N
     made = set(fault.checks)
     assert {*fault.must, *fault.may} <= made <= set(CATALOG)
     assert made - {*fault.must, *fault.may}, "some check must stay green, or a dead lab would be a catch"
+    assert (fault.plant is nothing) == (fault.edge != NO_FAULT)
     assert fault.title and fault.scope in ("namespace", "mesh")
 
 
 @pytest.mark.parametrize(
-    "fault", [each for each in faults.FAULTS if each.name not in NOT_OBJECTS], ids=lambda fault: fault.name
+    "fault",
+    [each for each in faults.FAULTS if each.plant is not nothing and each.name != FIREWALL],
+    ids=lambda fault: fault.name,
 )
 def test_what_a_fault_plants_is_put_back_by_the_ledger_alone(
     fault: Fault, ledger: Ledger, run: RunRef, monkeypatch: pytest.MonkeyPatch

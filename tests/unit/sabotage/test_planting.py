@@ -63,7 +63,7 @@ def test_a_fault_is_planted_and_taken_out(ledger: Ledger, run: RunRef, settled: 
     plant(FAULT, CONFIG, kube, ISTIOCTL, ledger, run, None)
     assert kube.get(objects.FILTERS, "EnvoyFilter", "sabotage-x", "meshlab") is not None
     assert {entry.kind for entry in ledger.entries()} == {"change", "restart"}
-    assert settled == [{"rejecting": ("app=details",), "drained": False}]
+    assert settled == [{"rejecting": ("app=details",)}]
     done = remove(kube, ISTIOCTL, ledger, "meshlab", None)
     assert done == ("EnvoyFilter meshlab/sabotage-x", "restarted details-1")
     assert ledger.entries() == ()
