@@ -27,6 +27,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from meshlab.redaction import redact
+
 
 class MeshlabError(Exception):
     """Base of the hierarchy.
@@ -38,9 +40,9 @@ class MeshlabError(Exception):
     retryable = False
 
     def __init__(self, message: str, *, remedy: str = "", retryable: bool | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.remedy = remedy
+        self.message = redact(message)
+        self.remedy = redact(remedy)
+        super().__init__(self.message)
         if retryable is not None:
             self.retryable = retryable
 
@@ -95,9 +97,9 @@ class ProcessError(MeshlabError):
         retryable: bool | None = None,
     ) -> None:
         super().__init__(message, remedy=remedy, retryable=retryable)
-        self.argv = argv
+        self.argv = tuple(redact(str(word)) for word in argv)
         self.returncode = returncode
-        self.output = output
+        self.output = redact(output)
 
 
 class BuildError(MeshlabError):
@@ -148,7 +150,7 @@ class ExecError(KubeError):
     ) -> None:
         super().__init__(message, remedy=remedy, retryable=returncode is None)
         self.returncode = returncode
-        self.output = output
+        self.output = redact(output)
 
 
 class IstioError(MeshlabError):
@@ -180,5 +182,5 @@ class WaitTimeout(MeshlabError):
     def __init__(self, what: str, *, last: str, seconds: float, remedy: str = "") -> None:
         super().__init__(f"waited {seconds:.0f} s for {what}; last seen: {last}", remedy=remedy)
         self.what = what
-        self.last = last
+        self.last = redact(last)
         self.seconds = seconds

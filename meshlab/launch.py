@@ -26,6 +26,7 @@ from meshlab.clusters.provider import provider_of
 from meshlab.errors import InputError, Interrupted, MeshlabError
 from meshlab.history.keep import keep_run
 from meshlab.ledger import Entry, Ledger
+from meshlab.redaction import guard_logging
 from meshlab.result_file import finish
 from meshlab.runs import RunRef, create, fail_step, step, tell
 from meshlab.settings import LabConfig, LocalSettings, Machine, Provider, mark_children, quieten_prefect
@@ -115,6 +116,7 @@ def prepare(
     """
     global _prepared
     machine = Machine.here()
+    guard_logging()
     quieten_prefect()
     me = psutil.Process()
     mark_children(me.pid, me.create_time())

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from meshlab.checks.base import CATALOG
 from meshlab.errors import Problem
+from meshlab.redaction import redact_value
 from meshlab.settings import LabConfig, Machine
 
 
@@ -25,6 +26,7 @@ def preflight(
         from meshlab.istio.distribution import problems as istio_problems
 
         problems += istio_problems(config, machine)
+    problems += secret_problems(config)
     if "audit" not in spoiled:
         problems += audit_problems(config)
     if need_cluster and "cluster" not in spoiled and config.cluster not in spoiled:
@@ -45,6 +47,17 @@ def runs_dir_problems(folder: Path) -> list[Problem]:
             return []
     except OSError as wrong:
         return [Problem(where, f"can't be written: {wrong.strerror}", "name a folder that you may write to")]
+
+
+def secret_problems(config: LabConfig) -> list[Problem]:
+    """Settings that hold a secret: they are the flow's parameters, which Prefect's server stores and its UI shows."""
+    content = config.model_dump(mode="json")
+    remedy = "name a file that holds it (a kubeconfig, say), and take it out of the settings"
+    return [
+        Problem(name, "holds a secret, and settings are shown in the Prefect UI", remedy)
+        for name, value in content.items()
+        if redact_value({name: value}) != {name: value}
+    ]
 
 
 def audit_problems(config: LabConfig) -> list[Problem]:

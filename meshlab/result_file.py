@@ -13,6 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from meshlab.redaction import scrub
 from meshlab.report.junit import junit_xml
 from meshlab.results import CheckResult, StepRecord, Verdict, exit_code, settle_skips, verdict_of
 from meshlab.runs import RunRef, now, read_journal
@@ -31,6 +32,7 @@ def finish(
     optional: checks that may be skipped where they can't be made. signum: the signal that ended the run, if
     one did.
     """
+    scrub(run.directory)
     result, code = summarise(run, optional=optional, signum=signum)
     write_whole(run.directory / "result.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
     write_whole(run.directory / "junit.xml", junit_xml(result))

@@ -15,13 +15,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
 from meshlab.errors import MeshlabError
 from meshlab.progress import Update
+from meshlab.redaction import redact, redact_value
 from meshlab.results import CheckResult, Measure
 
 Event = Mapping[str, Any]
@@ -77,7 +78,8 @@ def create(runs_dir: Path, flow: str, *, run_id: str | None = None) -> RunRef:
 
 
 def record(run: RunRef, event: Event) -> None:
-    """Append an event to the journal, then tell the listeners. The time is added as `at`."""
+    """Append an event to the journal, then tell the listeners. The time is added as `at`; secrets are taken out."""
+    event = redact_value(event)
     line = json.dumps(_plain({"at": now(), **event}), separators=(",", ":")) + "\n"
     with _lock, run.journal.open("ab+", buffering=0) as sink:
         sink.write(_mend(sink) + line.encode())
@@ -170,8 +172,9 @@ def read_journal(run: RunRef) -> list[dict[str, Any]]:
 
 def tell(update: Update) -> None:
     """Hand a progress report to this process's watchers: the `progress` argument of long calls."""
+    clean = replace(update, what=redact(update.what), detail=redact(update.detail))
     for watcher in tuple(_watchers):
-        watcher(update)
+        watcher(clean)
 
 
 @contextmanager

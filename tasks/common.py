@@ -16,6 +16,7 @@ from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local.child import UpChild
 from meshlab.errors import MeshlabError
 from meshlab.kube.client import Kube
+from meshlab.redaction import redact_exception
 from meshlab.runs import RunRef, step
 
 P = ParamSpec("P")
@@ -47,7 +48,11 @@ def lab_task(
             child = kwargs.get("child")
             began = child.began if isinstance(child, UpChild) else None
             with step(run, name, attempt=task_run.run_count or 1, began=began):
-                return function(*args, **kwargs)
+                try:
+                    return function(*args, **kwargs)
+                except Exception as problem:
+                    redact_exception(problem)  # Prefect's server keeps it
+                    raise
 
         return task(
             name=name,

@@ -22,6 +22,7 @@ from prefect.artifacts import (
 from prefect.context import FlowRunContext, TaskRunContext
 
 from meshlab.progress import Update
+from meshlab.redaction import redact, redact_value
 from meshlab.report.markdown import summary_markdown
 from meshlab.report.tables import Row, check_rows, query_rows, version_rows
 from meshlab.runs import listening
@@ -34,13 +35,15 @@ def publish_table(key: str, rows: list[Row], description: str) -> None:
     """A table under a fixed key. An empty one is published too: that there is nothing is news."""
     _try(
         key,
-        lambda: create_table_artifact(key=key, table=rows or [{"": "(nothing)"}], description=description),
+        lambda: create_table_artifact(
+            key=key, table=redact_value(rows) or [{"": "(nothing)"}], description=description
+        ),
     )
 
 
 def publish_link(key: str, link: str, text: str) -> None:
     """A link under a fixed key."""
-    _try(key, lambda: create_link_artifact(key=key, link=link, link_text=text))
+    _try(key, lambda: create_link_artifact(key=key, link=redact(link), link_text=redact(text)))
 
 
 def publish_result(result: Mapping[str, Any]) -> None:
@@ -55,7 +58,7 @@ def publish_result(result: Mapping[str, Any]) -> None:
     _try(
         "report",
         lambda: create_markdown_artifact(
-            key="report", markdown=summary_markdown(result), description="Summary"
+            key="report", markdown=redact(summary_markdown(result)), description="Summary"
         ),
     )
 

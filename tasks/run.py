@@ -28,6 +28,7 @@ from meshlab.kube.evidence import dump_evidence
 from meshlab.launch import prepared
 from meshlab.ledger import Ledger
 from meshlab.orphans import end_servers, orphans
+from meshlab.redaction import guard_logging, redact, redact_exception
 from meshlab.report.html import write_report
 from meshlab.result_file import finish, summarise
 from meshlab.results import CheckResult, Verdict
@@ -42,6 +43,7 @@ log = logging.getLogger(__name__)
 
 def begin_run(config: LabConfig, flow: str = "full-lab") -> tuple[RunRef, UpChild | None]:
     """The run that the command line has prepared, with its cluster coming up; or a new one, as when a worker starts the flow."""
+    guard_logging()
     bury_orphans()
     launch = prepared()
     run = launch.run if launch is not None else create(config.runs_dir, flow)
@@ -107,7 +109,8 @@ def collect_evidence(run: RunRef, config: LabConfig, cluster: ClusterRef | None)
 
 def note_failure(run: RunRef, problem: Exception) -> None:
     """Write down what ended the main part of the run. A task's failure is a step's already; this keeps the traceback."""
-    text = "".join(traceback.format_exception(problem))
+    redact_exception(problem)
+    text = redact("".join(traceback.format_exception(problem)))
     (run.evidence / "failure.txt").write_text(text, encoding="utf-8")
     record(run, {"event": "failure", "type": type(problem).__name__, "reason": str(problem)})
 

@@ -14,7 +14,10 @@ from meshlab.errors import Problem
 from meshlab.kube.api_errors import api_errors
 from meshlab.kube.client import Kube
 from meshlab.progress import Progress, Update
+from meshlab.redaction import register
 from meshlab.settings import ExistingSettings, Machine
+
+SECRETS = ("token", "password", "client-key-data")  # of a kubeconfig's user
 
 
 class ExistingCluster:
@@ -92,6 +95,11 @@ def read_kubeconfig(path: Path, where: str) -> tuple[dict[str, object], list[Pro
         return {}, [Problem(where, f"{path} {what}", remedy)]
     except (UnicodeDecodeError, yaml.YAMLError):
         return {}, [Problem(where, f"{path} is no valid YAML", "mend the kubeconfig, or name another")]
+    if isinstance(content, dict):
+        for entry in _by_name(content, "users").values():
+            user = entry.get("user")
+            fields = user if isinstance(user, dict) else {}
+            register(*(str(fields[name]) for name in SECRETS if fields.get(name)))
     if not isinstance(content, dict) or not isinstance(content.get("contexts"), list):
         what = f"{path} is no kubeconfig: it has no list of contexts"
         return {}, [Problem(where, what, "name another with --kubeconfig")]

@@ -23,6 +23,7 @@ from kubernetes.stream.ws_client import WSClient
 from meshlab.errors import KubeError
 from meshlab.kube.api_errors import api_errors
 from meshlab.kube.pods import PodSummary, summarise
+from meshlab.redaction import register
 
 __all__ = ["Kube", "PodSummary", "api_errors"]
 
@@ -84,6 +85,9 @@ class Kube:
                 client_configuration=configuration,
                 persist_config=False,
             )
+        # Whatever it can log in with must not be seen anywhere; private keys are known by their form.
+        keys = [key.removeprefix("Bearer ") for key in configuration.api_key.values()]
+        register(*keys, configuration.password)
         return cls(configuration, context=context)
 
     @property

@@ -12,6 +12,7 @@ import yaml
 from meshlab.errors import KubeError
 from meshlab.kube.client import Kube
 from meshlab.kube.pods import PodSummary
+from meshlab.redaction import redact
 
 KINDS = (
     ("v1", "Pod"),
@@ -32,7 +33,7 @@ def dump_evidence(
     namespaces: Iterable[str],
     directory: Path,
     *,
-    redact: Callable[[str], str] = lambda text: text,
+    redact: Callable[[str], str] = redact,
 ) -> tuple[Path, ...]:
     """Write objects (YAML), events and container logs of namespaces under `directory`; returns the files.
 

@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
+from meshlab.redaction import redact
 from meshlab.report.evidence import Limits
 from meshlab.report.material import ReportMaterial
 from meshlab.report.rendering import render, source
@@ -70,7 +71,7 @@ def write_report(
     pictures = directory / "pictures"
     pictures.mkdir(parents=True, exist_ok=True)
     for name, picture in drawn.pictures:
-        (pictures / name).write_text(standalone(picture), encoding="utf-8")
+        (pictures / name).write_text(redact(standalone(picture)), encoding="utf-8")
     path = directory / "report.html"
     path.write_text(
         report_html(result, drawn, tuple(sections), files=evidence_files(directory), changed=changed),
@@ -93,7 +94,7 @@ def report_html(
         page = _page(result, drawn, sections, files, limits, changed)
         if len(page.encode()) <= MOST_BYTES:
             break
-    return page
+    return redact(page)
 
 
 def evidence_files(directory: Path) -> list[tuple[str, int]]:
