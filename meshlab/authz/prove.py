@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
+from meshlab.authz import parse
 from meshlab.authz.cases import SERVICES, Case, Client, Service, cases
 from meshlab.authz.cluster import Target, find_targets, read_mesh, request_of, served_api
 from meshlab.authz.evaluate import decide_all
@@ -19,6 +21,7 @@ from meshlab.istio.drained import wait_drained
 from meshlab.istio.istioctl import Istioctl
 from meshlab.kube.changes import Changes
 from meshlab.kube.client import Kube
+from meshlab.kube.pods import PodSummary
 from meshlab.kube.rollout import wait_deployments
 from meshlab.settings import LabConfig
 from meshlab.traffic.source import Source
@@ -88,10 +91,14 @@ def take_control(kube: Kube, scene: Scene, mesh: Mesh) -> Control:
     return Control(scene.decisions(mesh, now=time.time()), dict(scene.ask(kube, scene.cases)))
 
 
-def make_table(kube: Kube, scene: Scene, mesh: Mesh, control: Control) -> TruthTable:
+def make_table(
+    kube: Kube, scene: Scene, mesh: Mesh, control: Control, meant: Mesh | None = None
+) -> TruthTable:
     """Ask every cell once, and two more times those that should be refused; compare. The proxies must have
-    acknowledged the policies in `mesh`. Raises ExecError, KubeError."""
-    decisions = scene.decisions(mesh, now=time.time())
+    acknowledged the policies in `mesh`. meant: the policies as they should be. Raises ExecError, KubeError."""
+    now = time.time()
+    decisions = scene.decisions(mesh, now=now)
+    wanted = scene.decisions(meant, now=now) if meant else {}
     refused = [
         case
         for case, decision in decisions.items()
@@ -101,21 +108,91 @@ def make_table(kube: Kube, scene: Scene, mesh: Mesh, control: Control) -> TruthT
     for case, seen in scene.ask(kube, [*decisions, *refused * (IN_A_ROW - 1)]):
         observed[case].append(seen)
     rows = tuple(
-        Row(case, control.decisions[case], control.observed[case], decision, tuple(observed[case]))
+        Row(
+            case,
+            control.decisions[case],
+            control.observed[case],
+            decision,
+            tuple(observed[case]),
+            wanted.get(case),
+        )
         for case, decision in decisions.items()
     )
     workloads = [one for target in scene.targets.values() for one in target.workloads]
     return TruthTable(rows, coverage(mesh, workloads, list(decisions.values())))
 
 
-def prove(
+@dataclass(frozen=True)
+class Stage:
+    """A scene that is set. mesh: as it was found. issuer: of the scene's tokens. api: of security objects."""
+
+    scene: Scene
+    mesh: Mesh
+    issuer: Issuer
+    api: str
+
+    @property
+    def pods(self) -> list[PodSummary]:
+        """Those whose proxies judge."""
+        return [pod for target in self.scene.targets.values() for pod in target.pods]
+
+
+def set_stage(
     kube: Kube,
-    istioctl: Istioctl,
     config: LabConfig,
     changes: Changes,
     *,
     images: Sequence[str] = (),
     services: Sequence[Service] = SERVICES,
+) -> Stage:
+    """Bring the callers up that are missing, and find all who take part. images: references of ours; looked up in
+    the cluster when not given. Raises KubeError, RolloutError, WaitTimeout."""
+    api = served_api(kube)
+    documents = client_documents(config.namespace, config, images_of(kube, config, images))
+    changes.apply(*documents)
+    names = [each["metadata"]["name"] for each in documents]
+    wait_deployments(kube, config.namespace, names, timeout=config.app.rollout_timeout)
+    mesh = read_mesh(kube, api)
+    issuer = Issuer()
+    clients, sources = find_clients(kube, config, mesh)
+    scene = Scene(
+        config.namespace,
+        {one.name: one for one in clients},
+        sources,
+        {one.service.name: one for one in find_targets(kube, config.namespace, services)},
+        run_tokens(issuer, now=time.time()),
+    )
+    return Stage(scene, mesh, issuer, api)
+
+
+def enforce(
+    kube: Kube, istioctl: Istioctl, changes: Changes, stage: Stage, documents: Sequence[Mapping[str, Any]]
+) -> Mesh:
+    """Apply policies, and return what is in the cluster then, once the proxies judge every request by it."""
+    changes.apply(*documents)
+    wait_acknowledged(kube, istioctl, stage.pods)
+    wait_drained(kube, stage.pods)  # else a kept connection would be judged by what was before
+    return read_mesh(kube, stage.api)
+
+
+def meant_by(documents: Sequence[Mapping[str, Any]], found: Mesh, *, ours: bool) -> Mesh:
+    """What the policies of ours say by themselves. ours: whether the cluster is; if not, the policies of its root
+    namespace are meant too. Mutual TLS is taken as it is found."""
+    kinds = ("AuthorizationPolicy", "RequestAuthentication")
+    own = parse.mesh(*([each for each in documents if each["kind"] == kind] for kind in kinds))
+    root = () if ours else (found.root_namespace,)
+    return replace(
+        found,
+        policies=(*own.policies, *(one for one in found.policies if one.target.namespace in root)),
+        authentications=(
+            *own.authentications,
+            *(one for one in found.authentications if one.target.namespace in root),
+        ),
+    )
+
+
+def prove(
+    kube: Kube, istioctl: Istioctl, config: LabConfig, changes: Changes, *, images: Sequence[str] = ()
 ) -> Proof:
     """The whole stage: callers, control, policies, acknowledgement, requests. What it applies, `changes` undoes.
 
@@ -123,39 +200,20 @@ def prove(
     """
     seconds: dict[str, float] = {}
     clock = _Watch(seconds)
-    api = served_api(kube)
-    documents = client_documents(config.namespace, config, images_of(kube, config, images))
-    changes.apply(*documents)
-    wait_deployments(
-        kube,
-        config.namespace,
-        [each["metadata"]["name"] for each in documents],
-        timeout=config.app.rollout_timeout,
-    )
-    clock("clients")
-    before = read_mesh(kube, api)
-    issuer = Issuer()
-    clients, sources = find_clients(kube, config, before)
-    targets = find_targets(kube, config.namespace, services)
-    scene = Scene(
-        config.namespace,
-        {one.name: one for one in clients},
-        sources,
-        {one.service.name: one for one in targets},
-        run_tokens(issuer, now=time.time()),
-    )
-    control = take_control(kube, scene, before)
+    stage = set_stage(kube, config, changes, images=images)
+    clock("callers")
+    control = take_control(kube, stage.scene, stage.mesh)
     clock("control")
-    changes.apply(
-        *policy_documents(config.namespace, before, issuer=issuer.name, jwks=issuer.jwks(), api_version=api)
+    documents = policy_documents(
+        config.namespace,
+        stage.mesh,
+        issuer=stage.issuer.name,
+        jwks=stage.issuer.jwks(),
+        api_version=stage.api,
     )
-    pods = [pod for target in targets for pod in target.pods]
-    wait_acknowledged(kube, istioctl, pods)
+    mesh = enforce(kube, istioctl, changes, stage, documents)
     clock("policies")
-    wait_drained(kube, pods)  # else a kept connection would be judged by what was before
-    clock("drained")
-    mesh = read_mesh(kube, api)
-    table = make_table(kube, scene, mesh, control)
+    table = make_table(kube, stage.scene, mesh, control, meant_by(documents, mesh, ours=config.ours))
     clock("requests")
     return Proof(table, mesh, seconds)
 

@@ -23,21 +23,24 @@ IN_A_ROW = 3  # times that a refusal must hold
 
 @dataclass(frozen=True)
 class Row:
-    """One cell. before, control: what was expected and observed without the policies of ours. observed: once
-    for what is allowed, three times for what is refused."""
+    """One cell. before, control: what was expected and observed without the policies of ours. decision: by the
+    policies in the cluster. observed: once for what is allowed, three times for what is refused. meant: by the
+    policies of ours alone; None where nobody has said what is meant."""
 
     case: Case
     before: Decision
     control: Observation
     decision: Decision
     observed: tuple[Observation, ...]
+    meant: Decision | None = None
 
     @property
     def wanted(self) -> str:
-        """What the policies say that is to be observed. An allowed request gets what it got before."""
-        if self.decision.outcome is Outcome.ALLOW:
+        """What is to be observed. An allowed request gets what it got before."""
+        decision = self.meant if self.changed and self.meant else self.decision
+        if decision.outcome is Outcome.ALLOW:
             return self.control.text if self.control.reached else "an answer"
-        return str(REFUSALS.get(self.decision.outcome, self.decision.outcome))
+        return str(REFUSALS.get(decision.outcome, decision.outcome))
 
     @property
     def seen(self) -> str:
@@ -46,7 +49,9 @@ class Row:
 
     @property
     def agrees(self) -> bool | None:
-        """Whether every observation is as expected; None where nothing can be expected."""
+        """Whether every observation is as expected and meant; None where nothing can be expected."""
+        if self.changed:
+            return False
         if self.decision.outcome is Outcome.UNKNOWN:
             return None
         if self.decision.outcome is not Outcome.ALLOW:
@@ -56,18 +61,24 @@ class Row:
         return all(one.reached and one.status == self.control.status for one in self.observed)
 
     @property
+    def changed(self) -> bool:
+        """Whether the policies in the cluster say something else than what is meant."""
+        known = self.decision.outcome is not Outcome.UNKNOWN
+        return known and self.meant is not None and self.meant.outcome is not self.decision.outcome
+
+    @property
     def decided_by(self) -> str:
         """The policy that decided, its rule, and why."""
-        rule = "" if self.decision.rule is None else f" rule {self.decision.rule}"
-        return (
-            f"{self.decision.policy}{rule}: {self.decision.why}"
-            if self.decision.policy
-            else self.decision.why
-        )
+        return by(self.decision)
 
     @property
     def difference(self) -> str:
         """The finding, in one line."""
+        if self.changed and self.meant:
+            return (
+                f"{self.case}: meant {self.wanted} ({by(self.meant)}), "
+                f"the policies in the cluster say {self.decision.outcome} ({self.decided_by}), observed {self.seen}"
+            )
         return f"{self.case}: expected {self.wanted} ({self.decided_by}), observed {self.seen}"
 
     def as_json(self) -> dict[str, Any]:
@@ -77,6 +88,7 @@ class Row:
             "expected": self.wanted,
             "outcome": str(self.decision.outcome),
             "decided_by": self.decided_by,
+            "meant": str(self.meant.outcome) if self.meant else None,
             "matched": [f"{name} rule {index}" for name, index in self.decision.matched],
             "observed": [one.text for one in self.observed],
             "control": {"expected": str(self.before.outcome), "observed": self.control.text},
@@ -130,6 +142,12 @@ class TruthTable:
             for row in self.rows
             if row.decision.outcome not in (Outcome.ALLOW, Outcome.REFUSED, Outcome.UNKNOWN)
         )
+
+
+def by(decision: Decision) -> str:
+    """Who decided, and why."""
+    rule = "" if decision.rule is None else f" rule {decision.rule}"
+    return f"{decision.policy}{rule}: {decision.why}" if decision.policy else decision.why
 
 
 def coverage(

@@ -30,6 +30,7 @@ ORDER = (
     "test_istio_module",
     "test_archives",
     "test_graph",
+    "test_authz",
     "test_audit",
     "test_edge",
     "test_adopted",
