@@ -39,7 +39,7 @@ from tasks.bookinfo import deploy_bookinfo
 from tasks.cluster import start_cluster
 from tasks.istio import enable_injection, find_istio, install_istio
 from tasks.run import applied, begin_run, end_run, note_failure, signal_of
-from tasks.sabotage import hold_control, not_planted, plan, prove, publish_catches, remove_left_faults
+from tasks.sabotage import hold_control, not_planted, plan, prove, publish_catches
 from tasks.teardown import Made, take_down
 from tasks.traffic import halt_load
 
@@ -54,7 +54,6 @@ def sabotage(config: LabConfig = LabConfig(), only: tuple[str, ...] = ()) -> Sta
     try:
         cluster = made.cluster = start_cluster(run, config, child=child)
         istio = made.istio = find_istio(run, config, cluster)
-        remove_left_faults(run, config, cluster)
         made.mesh = install_istio(run, config, cluster, istio)
         made.labelled = enable_injection(run, config, cluster)
         announced, made.tracing = announce_tracing(run, config, cluster, istio)

@@ -13,13 +13,13 @@ from meshlab.clusters.local import child as local_child
 from meshlab.clusters.local.cluster import LocalCluster
 from meshlab.clusters.provider import provider_of
 from meshlab.istio.acknowledge import remove_sentinels
-from meshlab.kube.changes import KIND as CHANGE
-from meshlab.kube.changes import restore_left
 from meshlab.launch import addons_of
 from meshlab.ledger import Entry, Ledger
 from meshlab.orphans import forget_gke, forget_local, orphans
+from meshlab.process import SystemRunner
 from meshlab.results import CheckResult
 from meshlab.runs import RunRef, record_check, record_facts, tell
+from meshlab.sabotage.planting import CHANGES, firewall_of, put_back
 from meshlab.settings import LabConfig, Machine
 from tasks.billed import show_status
 from tasks.common import kube_of, lab_task, say
@@ -44,7 +44,7 @@ def start_cluster(run: RunRef, config: LabConfig, *, child: local_child.UpChild 
     if config.cluster == "gke":
         show_status(run, config)
     if cluster.adopted or cluster.provider != "local":
-        put_back_orphans(cluster, machine)
+        put_back_orphans(cluster, machine, config)
     record_facts(run, cluster={"provider": cluster.provider, "name": cluster.name, "nodes": cluster.nodes})
     record_facts(run, distribution=config.distribution)
     (run.evidence / "cluster.json").write_text(json.dumps(asdict(cluster), default=str), encoding="utf-8")
@@ -54,14 +54,13 @@ def start_cluster(run: RunRef, config: LabConfig, *, child: local_child.UpChild 
     return cluster
 
 
-def put_back_orphans(cluster: ClusterRef, machine: Machine) -> None:
-    """What killed runs left changed in this cluster is put back before anything is measured. Raises KubeError."""
-    left = [ledger for ledger in orphans(machine) if any(each.kind == CHANGE for each in ledger.entries())]
+def put_back_orphans(cluster: ClusterRef, machine: Machine, config: LabConfig) -> None:
+    """What killed runs left changed or planted here is put back before anything is measured. Raises KubeError."""
+    left = [ledger for ledger in orphans(machine) if any(each.kind in CHANGES for each in ledger.entries())]
     for ledger in left:
-        restored = restore_left(kube_of(cluster), ledger)
-        say(
-            f"put back what run {ledger.run_id} left changed: {', '.join(map(str, restored)) or 'nothing here'}"
-        )
+        firewall = firewall_of(config, machine, SystemRunner(), ledger)
+        restored = put_back(kube_of(cluster), ledger, firewall)
+        say(f"put back what run {ledger.run_id} left changed: {', '.join(restored) or 'nothing here'}")
     if left:
         remove_sentinels(kube_of(cluster))
 

@@ -12,15 +12,14 @@ from meshlab.errors import MeshlabError
 from meshlab.istio.distribution import Distribution
 from meshlab.launch import signals_wait
 from meshlab.ledger import Entry, Ledger
-from meshlab.orphans import orphans
 from meshlab.process import SystemRunner
 from meshlab.report.catches import rows
 from meshlab.result_file import summarise
 from meshlab.runs import RunRef, now, record, record_check, skip_step, step
 from meshlab.sabotage import faults as catalogue
 from meshlab.sabotage import inventory
-from meshlab.sabotage.fault import GROUPS, NO_FAULT, Edge, Fault
-from meshlab.sabotage.planting import firewall_of, plant, remove, remove_left
+from meshlab.sabotage.fault import GROUPS, NO_FAULT, STRICT, Edge, Fault
+from meshlab.sabotage.planting import firewall_of, plant, remove
 from meshlab.sabotage.verdict import catch_of, control, judge, unproven
 from meshlab.settings import LabConfig, Machine
 from tasks.audit import check_audit
@@ -36,6 +35,7 @@ from tasks.observability import (
     reconcile_requests,
 )
 from tasks.report import publish_table
+from tasks.security import begin_strict, check_mtls, end_strict
 from tasks.teardown import attempt
 from tasks.traffic import generate_load, halt_load, stop_load
 from tasks.views import begin_phase, check_graph, check_traces
@@ -86,14 +86,6 @@ def changed(config: LabConfig, sections: Mapping[str, Mapping[str, Any]]) -> Lab
     return config.model_copy(
         update={name: getattr(config, name).model_copy(update=values) for name, values in sections.items()}
     )
-
-
-@lab_task("remove-left-faults", tags=("sabotage",))
-def remove_left_faults(run: RunRef, config: LabConfig, cluster: ClusterRef) -> None:
-    """Take out what a killed run has left planted in this cluster."""
-    machine = Machine.here()
-    done = remove_left(kube_of(cluster), orphans(machine), machine, config, SystemRunner())
-    say(f"{len(done)} changes of killed runs put back")
 
 
 def hold_control(run: RunRef, lab: Lab, faults: Sequence[Fault], name: str) -> bool:
@@ -214,10 +206,27 @@ def end_round(round_: RunRef, lab: Lab) -> None:
 
 def make_checks(round_: RunRef, lab: Lab, groups: Iterable[str]) -> Checks:
     """Make each group's checks, whatever became of the others."""
-    for group in groups:
+    for group in (group for group in groups if group not in STRICT):
         MAKERS[group](round_, lab)
+    strict = [group for group in groups if group in STRICT]
+    if strict:
+        _under_strict(round_, lab, strict)
     result, _ = summarise(round_, optional=lab.config.checks.optional, signum=None)
     return {check["id"]: check for check in result["checks"]}
+
+
+def _under_strict(round_: RunRef, lab: Lab, groups: Sequence[str]) -> None:
+    """Groups that are made while mutual TLS is demanded, as in the full lab."""
+    strict = attempt(begin_strict, round_, lab.config, lab.cluster, lab.istio)
+    if strict is None:
+        return
+    try:
+        if "mtls" in groups:
+            attempt(check_mtls, round_, lab.config, lab.cluster, strict)
+        for group in (group for group in groups if group in MAKERS):
+            MAKERS[group](round_, lab)
+    finally:
+        attempt(end_strict, round_, lab.config, lab.cluster, strict)
 
 
 def _app(round_: RunRef, lab: Lab) -> None:

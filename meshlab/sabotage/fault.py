@@ -36,6 +36,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "graph.agreement",
         "jaeger.productpage-traces",
     ),
+    "mtls": ("mtls.refusal", "mtls.packets", "mtls.identity", "mtls.counter"),
     "authz": ("authz.truth-table",),
     "ingress": ("ingress.https", "ingress.mtls", "ingress.jwt"),
     "egress": ("egress.blocked", "egress.gateway"),
@@ -52,6 +53,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "audit.analyze",
     ),
 }
+
+STRICT = ("mtls", "audit")  # groups whose checks hold only where mutual TLS is demanded
 
 
 @dataclass(frozen=True)

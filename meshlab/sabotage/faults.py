@@ -104,6 +104,18 @@ def _allow_all(site: Site) -> None:
     site.changes.apply(objects.allow("allow-all", site.namespace, [{}]))
 
 
+def _permissive(site: Site) -> None:
+    site.changes.apply(objects.peer_authentication("permissive", site.namespace, "PERMISSIVE"))
+
+
+def _open_port(site: Site) -> None:
+    site.changes.apply(
+        objects.peer_authentication(
+            "open-port", site.namespace, "STRICT", app=app.DETAILS.app, ports={app.PORT: "DISABLE"}
+        )
+    )
+
+
 def _no_tls(site: Site) -> None:
     host = f"{app.REVIEWS_V1.app}.{site.namespace}.svc.cluster.local"
     spec = {"host": host, "trafficPolicy": {"tls": {"mode": "DISABLE"}}}
@@ -111,6 +123,21 @@ def _no_tls(site: Site) -> None:
 
 
 FAULTS: tuple[Fault, ...] = (
+    Fault(
+        "permissive-left-on",
+        "A PeerAuthentication of the namespace still takes plaintext, below a STRICT mesh",
+        must=("mtls.refusal", "audit.strict-mtls"),
+        groups=("app", "mtls", "audit"),
+        plant=_permissive,
+    ),
+    Fault(
+        "mtls-off-on-one-port",
+        "Mutual TLS is disabled on the port of details",
+        must=("mtls.refusal", "mtls.packets", "mtls.counter", "audit.strict-mtls"),
+        may=("mtls.identity",),
+        groups=("app", "mtls", "audit"),
+        plant=_open_port,
+    ),
     Fault(
         "wrong-service-account",
         "A policy of productpage allows a service account that nobody has",

@@ -5,23 +5,24 @@ Taking out reads nothing but the ledger, so it is the same for a run that goes o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from meshlab.clusters.local.layout import Layout
 from meshlab.istio.istioctl import Istioctl
 from meshlab.istio.sidecars import ask_to_go
 from meshlab.kube.apply import delete
+from meshlab.kube.changes import KIND as CHANGE
 from meshlab.kube.changes import Changes, restore_left
 from meshlab.kube.client import Kube
 from meshlab.ledger import Entry, Ledger
 from meshlab.process import Runner
 from meshlab.runs import RunRef
 from meshlab.sabotage.fault import Fault, Site
+from meshlab.sabotage.firewall import KIND as FIREWALL
 from meshlab.sabotage.firewall import Firewall
 from meshlab.sabotage.settle import wait_settled
 from meshlab.settings import LabConfig, Machine
 
 HEAL = "restart"  # of the ledger's entries: pods (namespace/selector) whose proxies remember a fault
+CHANGES = (CHANGE, FIREWALL, HEAL)  # kinds of entries that `put_back` acts on
 HEAL_TIMEOUT = 60.0  # seconds
 
 
@@ -51,11 +52,19 @@ def remove(
 
     May be called twice. Raises MeshlabError.
     """
+    done = put_back(kube, ledger, firewall)
+    wait_settled(kube, istioctl, namespace)
+    return done
+
+
+def put_back(kube: Kube, ledger: Ledger, firewall: Firewall | None) -> tuple[str, ...]:
+    """Take out all that a ledger names in this cluster, of a killed run, too; returns what was put back.
+
+    Changes of objects, firewall rules of ours (by their mark), pods whose proxies remember what is gone.
+    """
     done = list(firewall.restore()) if firewall else []
     done += [str(ref) for ref in restore_left(kube, ledger)]
-    done += heal(kube, ledger)
-    wait_settled(kube, istioctl, namespace)
-    return tuple(done)
+    return (*done, *heal(kube, ledger))
 
 
 def heal(kube: Kube, ledger: Ledger) -> list[str]:
@@ -69,19 +78,6 @@ def heal(kube: Kube, ledger: Ledger) -> list[str]:
             ledger.gone(entry)
             done += [f"restarted {pod.name}" for pod in pods]
     return done
-
-
-def remove_left(
-    kube: Kube, ledgers: Sequence[Ledger], machine: Machine, config: LabConfig, runner: Runner
-) -> tuple[str, ...]:
-    """Take out what killed runs left planted: by their ledgers, and on a local cluster by the rules' own mark."""
-    done: list[str] = []
-    for ledger in ledgers:
-        firewall = firewall_of(config, machine, runner, ledger)
-        done += firewall.restore() if firewall else ()
-        done += [str(ref) for ref in restore_left(kube, ledger)]
-        done += heal(kube, ledger)
-    return tuple(done)
 
 
 def firewall_of(config: LabConfig, machine: Machine, runner: Runner, ledger: Ledger) -> Firewall | None:

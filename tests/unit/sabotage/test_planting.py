@@ -12,7 +12,7 @@ from meshlab.ledger import Ledger
 from meshlab.runs import RunRef, create
 from meshlab.sabotage import objects, planting
 from meshlab.sabotage.fault import Fault, Site
-from meshlab.sabotage.planting import plant, remove, remove_left
+from meshlab.sabotage.planting import CHANGES, firewall_of, plant, put_back, remove
 from meshlab.settings import LabConfig, Machine
 from tests.fakes.kube import make_pod
 from tests.fakes.mesh import FakeMesh
@@ -76,7 +76,9 @@ def test_what_a_killed_run_left_is_taken_out_by_its_ledger(
 ) -> None:
     kube = lab()
     plant(FAULT, CONFIG, kube, ISTIOCTL, ledger, run, None)
-    done = remove_left(kube, [Ledger(ledger.path)], machine, CONFIG, FakeRunner())
+    assert {entry.kind for entry in ledger.entries()} <= set(CHANGES)
+    found = Ledger(ledger.path)
+    done = put_back(kube, found, firewall_of(CONFIG, machine, FakeRunner(), found))
     assert len(done) == 2
     assert ledger.entries() == ()
 
