@@ -30,8 +30,16 @@ from prefect.states import State
 
 from meshlab.launch import signals_wait
 from meshlab.settings import LabConfig
-from tasks.addons import announce_tracing, deploy_jaeger, deploy_parties, deploy_prometheus
+from tasks.addons import (
+    announce_tracing,
+    deploy_grafana,
+    deploy_jaeger,
+    deploy_kiali,
+    deploy_parties,
+    deploy_prometheus,
+)
 from tasks.audit import check_audit
+from tasks.authorization import check_authz
 from tasks.bookinfo import deploy_bookinfo
 from tasks.cluster import start_cluster
 from tasks.edge import check_edge
@@ -54,6 +62,7 @@ from tasks.observability import (
     reconcile_requests,
 )
 from tasks.run import applied, begin_run, end_run, note_failure, signal_of
+from tasks.security import begin_strict, check_mtls, end_strict
 from tasks.teardown import Made, attempt, take_down
 from tasks.traffic import generate_load, halt_load, start_mixed, stop_load, stop_mixed
 from tasks.views import begin_phase, check_dashboards, check_graph, check_traces
@@ -78,10 +87,12 @@ def nightly(config: LabConfig = LabConfig(cluster="existing")) -> State[Any]:  #
         prometheus = deploy_prometheus.submit(run, config, cluster, istio)
         jaeger = deploy_jaeger.submit(run, config, cluster, istio)
         made.objects = [*announced, *applied(prometheus, bookinfo, parties, outside, jaeger)]
+        pages = [task.submit(run, config, cluster, istio) for task in (deploy_grafana, deploy_kiali)]
         bookinfo.result(), parties.result()  # nothing goes without them
         check_cluster(run, config, cluster, istio)
         check_istio(run, config, cluster, istio)
         check_app(run, config, cluster)
+        made.objects += applied(*pages)  # where their images can be had
 
         before = count_requests(run, config, cluster)  # from here on no mesh configuration changes
         phase = begin_phase(run, config, cluster)
@@ -100,8 +111,12 @@ def nightly(config: LabConfig = LabConfig(cluster="existing")) -> State[Any]:  #
         reconcile_requests(run, config, cluster, before, [sent_fast, sent_gentle])
         attempt(compare_paths, run, config, cluster)  # when nothing else is sent
 
+        strict = begin_strict(run, config, cluster, istio)  # plaintext is measured before it is forbidden
+        check_mtls(run, config, cluster, strict)
+        check_authz(run, config, cluster, istio)
         check_edge(run, config, cluster, istio)
         check_audit(run, config, cluster, istio)
+        end_strict(run, config, cluster, strict)
     except Exception as problem:  # noqa: BLE001 - whatever broke, what was applied is removed
         note_failure(run, problem)
     except BaseException as problem:

@@ -24,7 +24,7 @@ def test_a_worker_can_load_it_and_its_parameters_fit(
 ) -> None:
     monkeypatch.chdir(ROOT)
     flow = load_flow_from_entrypoint(deployment["entrypoint"], use_placeholder_flow=False)
-    assert flow.name == deployment["name"]
+    assert deployment["name"].startswith(flow.name)
     assert flow.validate_parameters(deployment["parameters"]) is not None
     assert set(deployment["parameters"]) <= set(flow.parameters.properties)
     assert deployment["description"] and deployment["tags"]
@@ -37,7 +37,11 @@ def test_what_runs_by_itself_has_a_valid_time_in_a_named_zone() -> None:
         assert CronSchedule(cron=schedule["cron"], timezone=schedule["timezone"])
         assert "/" in schedule["timezone"] and schedule["slug"] and isinstance(schedule["active"], bool)
     assert scheduled["full-lab"] == []
-    assert [len(scheduled[name]) for name in ("nightly-validation", "sabotage")] == [1, 1]
+    assert [len(scheduled[name]) for name in ("nightly-validation", "sabotage", "teardown-expired")] == [
+        1,
+        1,
+        1,
+    ]
 
 
 def test_a_night_makes_no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
