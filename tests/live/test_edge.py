@@ -42,7 +42,7 @@ def kube(kept_lab: Ran, machine: Machine) -> Kube:
 
 @pytest.fixture
 def istioctl(kept_lab: Ran, machine: Machine) -> Istioctl:
-    found = locate(LabConfig(), machine=machine)
+    found = locate(LabConfig(), machine=machine, images=("not:asked",))
     return Istioctl(found.istioctl, kubeconfig=machine.state / "clusters" / NAME / "kubeconfig", context=NAME)
 
 
