@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -77,9 +78,11 @@ class Exit:
             *egress.outside_pod(self.outside, image),
             egress.outbound_policy(self.namespace, "ALLOW_ANY"),
         )
-        wait_deployments(self.kube, self.outside, [OUTSIDE], timeout=ROLLOUT_TIMEOUT)
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="outside") as pool:
+            ready = pool.submit(wait_deployments, self.kube, self.outside, [OUTSIDE], timeout=ROLLOUT_TIMEOUT)
+            self._acknowledged()
+            ready.result()
         self._address = self.kube.pods(self.outside, f"app={OUTSIDE}")[0].ip
-        self._acknowledged()
 
     def close(self) -> None:
         """Allow the caller only what the mesh knows; where there is an egress gateway, declare one host."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from xml.etree import ElementTree as ET
 
 import jsonschema
@@ -12,6 +13,7 @@ from meshlab.result_file import schema
 from tests.live.conftest import NAME, Ran
 
 pytestmark = pytest.mark.live
+TOKEN = re.compile(r"\beyJ[\w-]{16,}\.eyJ[\w-]{16,}\.")  # of a JSON Web Token, its header and claims
 KEPT = {"uninstall.nothing-left", "teardown.nothing-left"}
 
 
@@ -84,6 +86,7 @@ def test_no_key_or_token_is_in_the_run_directory(kept_lab: Ran) -> None:
             text = path.read_text(errors="replace")
             assert "PRIVATE KEY" not in text, path
             assert "client-key-data" not in text, path
+            assert not TOKEN.search(text), path
 
 
 def test_the_terminal_tells_the_story(kept_lab: Ran) -> None:
