@@ -22,6 +22,8 @@ from meshlab.report.edge import edge_html
 from meshlab.report.evidence import Limits, evidence_html, value_html
 from meshlab.report.graph import draw_graph, edge_rows
 from meshlab.report.material import Dashboard, QueryChart, ReportMaterial, ServiceGraph, Trace
+from meshlab.report.mtls import TITLE as MTLS_TITLE
+from meshlab.report.mtls import mtls_body
 from meshlab.report.rendering import FAIL, NOTE, PASS, Cell, figure, matrix, render, table
 from meshlab.report.svg import Picture
 from meshlab.report.tables import Row, step_rows, version_rows
@@ -31,7 +33,7 @@ Result = Mapping[str, Any]
 
 VERSIONS, PODS, QUERIES, DASHBOARDS, TRACES, GRAPH = 10, 20, 30, 40, 50, 60  # positions
 EXTRA, EDGE, AUDIT, FAULTS, CHECKS, MEASURES, STEPS, EVIDENCE = 70, 73, 75, 80, 90, 92, 94, 99
-AUTHORIZATION = 66
+MTLS, AUTHORIZATION = 64, 66
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ def sections_of(
         Section("pods", "Pods", table(drawn.pods, "Pods of the mesh and of the app"), PODS),
         _queries(result, drawn, limits),
         *drawn.sections,
+        Section("mtls", MTLS_TITLE, mtls_body(result["checks"]), MTLS),
         Section("edge", "The mesh's edge", edge_html(result["checks"]), EDGE),
         Section("audit", "Audit", audit_html(result["checks"]), AUDIT),
         _faults(result),
