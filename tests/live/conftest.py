@@ -30,6 +30,7 @@ ORDER = (
     "test_istio_module",
     "test_archives",
     "test_graph",
+    "test_mtls",
     "test_authz",
     "test_audit",
     "test_edge",
