@@ -13,7 +13,7 @@ from meshlab.errors import InputError, Problem
 from meshlab.preflight import preflight
 from meshlab.settings import LabConfig, Machine, Provider
 
-SWITCHES = ("keep", "keep_on_failure", "allow_changes")
+SWITCHES = ("keep", "serve", "keep_on_failure", "allow_changes")
 
 
 @dataclass(frozen=True)

@@ -91,6 +91,7 @@ FLAGS: dict[str, str] = {
     "app.namespace": "--namespace",
     "runs_dir": "--runs-dir",
     "keep": "--keep",
+    "serve": "--serve",
     "keep_on_failure": "--keep-on-failure",
     "allow_changes": "--allow-changes",
 }

@@ -26,6 +26,7 @@ from meshlab.clusters.provider import provider_of
 from meshlab.errors import InputError, Interrupted, MeshlabError
 from meshlab.history.keep import keep_run
 from meshlab.ledger import Entry, Ledger
+from meshlab.lookout import Lookout, attend, handed_over, lines
 from meshlab.redaction import guard_logging
 from meshlab.result_file import finish
 from meshlab.runs import RunRef, create, fail_step, step, tell
@@ -83,6 +84,7 @@ def main(
         program, about, arguments, flow=flow, choices=choices, providers=providers, decide=decide
     )
     console, signum = Console(), None
+    attend(launch.config.serve or (sys.stdin.isatty() and sys.stdout.isatty()))
     try:
         with View(console).showing():
             console.print(Text(f"run {launch.run.run_id}  →  {launch.run.directory}"), soft_wrap=True)
@@ -97,6 +99,11 @@ def main(
         code, result = finish(launch.run, optional=launch.config.checks.optional, signum=signum)
         keep_run(launch.run, launch.config, Machine.here(), result, console)
     closing(console, result, code, str(launch.run.directory), next_commands(launch.config, code, flow))
+    lookout = handed_over()
+    if lookout is not None and signum is None:
+        hold(lookout, console)
+    elif lookout is not None:
+        lookout.close()
     return code
 
 
@@ -146,6 +153,20 @@ def prepare(
         sys.exit(3)
     _prepared = Launch(config, run, child, chosen)
     return _prepared
+
+
+def hold(lookout: Lookout, console: Console) -> None:
+    """Say where the pages are and keep them up until Ctrl-C or SIGTERM, then end them. The lab stays up."""
+    try:
+        for line in lines(lookout.links, lookout.loop_note):
+            console.print(Text(f"  {line}"), soft_wrap=True)
+        console.print(Text("open until Ctrl-C; the lab stays up after it"))
+        lookout.hold()
+    except (Interrupted, KeyboardInterrupt):
+        console.print(Text("port-forwards and traffic ended"))
+    finally:
+        with signals_wait():
+            lookout.close()
 
 
 def _abandon(launch: Launch) -> None:

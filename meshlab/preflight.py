@@ -22,6 +22,8 @@ def preflight(
     problems: list[Problem] = []
     if "runs_dir" not in spoiled:
         problems += runs_dir_problems(config.runs_dir)
+    if config.serve and not (config.keep or config.keep_on_failure):
+        problems.append(Problem("--serve", "has nothing to hold up: the lab is removed", "add --keep"))
     if "istio" not in spoiled and "cluster" not in spoiled:
         from meshlab.istio.distribution import problems as istio_problems
 

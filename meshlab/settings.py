@@ -276,6 +276,10 @@ class LabConfig(Section):
     cluster: Provider = Field("local", description="Where the mesh runs: local, existing or gke.")
     runs_dir: Path = Field(Path("runs"), description="Folder that gets one folder per run.")
     keep: bool = Field(False, description="Leave the lab up and print how to reach it.")
+    serve: bool = Field(
+        False,
+        description="Hold a kept lab's pages and gentle traffic up until Ctrl-C without a terminal, too.",
+    )
     keep_on_failure: bool = Field(False, description="Leave the lab up when something failed.")
     allow_changes: bool = Field(
         False, description="Allow changes outside our own namespace on a cluster that is not ours."

@@ -24,6 +24,7 @@ from tasks.addons import restore_tracing
 from tasks.bookinfo import remove_objects
 from tasks.cluster import check_teardown, release_cluster, remove_cluster, take_inventory
 from tasks.istio import Labelled, check_uninstall, uninstall_istio
+from tasks.lookout import open_links
 from tasks.run import collect_evidence, fill_in
 from tasks.security import restore_changes
 
@@ -74,6 +75,8 @@ def take_down(
     if why_kept or config.keep or (config.keep_on_failure and failed):
         asked = "--keep was given" if config.keep else "--keep-on-failure was given, and the run failed"
         keep(run, config, why_kept or asked)
+        if made.cluster is not None and stopped is None and not why_kept:
+            attempt(open_links, run, config, made.cluster)
     else:
         remove(run, config, made, stopped)
     if stopped is None:

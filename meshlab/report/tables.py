@@ -88,6 +88,18 @@ def query_rows(checks: Iterable[Mapping[str, Any]]) -> list[Row]:
     return [{key: row.get(key, "") for key in columns} for row in rows]
 
 
+def link_rows(links: Iterable[Mapping[str, str]]) -> list[Row]:
+    """The lab's pages (name, url, note) as links that Prefect's tables show; what has no page says what is there."""
+    return [
+        {
+            "page": each["name"],
+            "link": f"[{each['url']}]({each['url']})" if each["url"] else "",
+            "note": each["note"],
+        }
+        for each in links
+    ]
+
+
 def step_rows(steps: Iterable[Mapping[str, Any]]) -> list[Row]:
     """Steps with their state and time."""
     return [

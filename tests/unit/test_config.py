@@ -56,6 +56,7 @@ def test_every_setting_is_a_file_key_a_variable_and_a_set_key(tmp_path: Path, ke
         "gke.compute_endpoint": "127.0.0.1:2",
         "istio.distribution": "release",
         "keep": "true",
+        "serve": "true",
         "keep_on_failure": "true",
         "allow_changes": "true",
         "local.nodes": "2",

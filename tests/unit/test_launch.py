@@ -12,6 +12,7 @@ from meshlab.cli import Choice
 from meshlab.errors import Interrupted
 from meshlab.launch import main, next_commands, prepare, prepared, signals_raise, signals_wait
 from meshlab.ledger import ledgers
+from meshlab.lookout import Lookout, attended, hand_over
 from meshlab.runs import read_journal
 from meshlab.settings import LabConfig, Machine
 
@@ -184,3 +185,34 @@ def test_a_flow_gets_its_own_name_and_its_own_choices(good: list[str], tmp_path:
     assert seen == {"only": ("b",)}
     assert result_of(tmp_path)["flow"] == "sabotage"
     assert next_commands(LabConfig(), 1, "sabotage")[0].startswith("make sabotage ARGS=")
+
+
+def test_a_lookout_that_the_flow_opened_is_held_until_a_signal_and_changes_no_exit_code(
+    good: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    held: list[str] = []
+
+    class Held(Lookout):
+        def hold(self, **_: object) -> None:
+            held.append("held")
+            signal.raise_signal(signal.SIGINT)
+
+        def close(self) -> None:
+            held.append("closed")
+
+    def flow(config: LabConfig, return_state: bool) -> None:
+        assert attended()
+        hand_over(Held(None, config))  # type: ignore[arg-type]
+
+    assert run_main([*good, "--keep", "--serve"], flow) == 3  # of the run, which made no check
+    assert held == ["held", "closed"]
+    assert "open until Ctrl-C" in capsys.readouterr().out
+    assert run_main([*good, "--keep"], lambda config, return_state: held.append(str(attended()))) == 3
+    assert held[2:] == ["False"]  # this is no terminal
+
+
+def test_serving_what_is_removed_is_bad_input(good: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        prepare("lab", "The lab.", [*good, "--serve"])
+    assert ended.value.code == 2
+    assert "add --keep" in capsys.readouterr().err

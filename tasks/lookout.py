@@ -1,0 +1,35 @@
+"""What a kept lab offers to look at: links to its pages, held by the command line that started the run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+from meshlab.clusters.base import ClusterRef
+from meshlab.lookout import Link, Lookout, attended, hand_over
+from meshlab.report.tables import link_rows
+from meshlab.runs import RunRef
+from meshlab.settings import LabConfig
+from tasks.common import kube_of, lab_task
+from tasks.report import publish_table
+
+
+@lab_task("open-links", tags=("keep",))
+def open_links(run: RunRef, config: LabConfig, cluster: ClusterRef) -> tuple[Link, ...]:
+    """Open port-forwards and the gentle loop where the command line will hold them; else say how to open them."""
+    if not attended():
+        where = (
+            f"--set local.name={config.local.name}"
+            if config.cluster == "local"
+            else f"--cluster existing --context {cluster.context}"
+        )
+        links: tuple[Link, ...] = (Link("all pages", note=f"python -m flows.dashboards {where}"),)
+        publish_table("links", link_rows(map(asdict, links)), "How to open the kept lab's pages")
+        return links
+    lookout = Lookout(kube_of(cluster), config).open()
+    hand_over(lookout)
+    (run.evidence / "links.json").write_text(
+        json.dumps([asdict(link) for link in lookout.links], indent=1), encoding="utf-8"
+    )
+    publish_table("links", link_rows(map(asdict, lookout.links)), "The kept lab's pages, open until Ctrl-C")
+    return lookout.links
