@@ -113,7 +113,7 @@ def test_what_is_right_beside_a_mistake_is_kept() -> None:
 
 def test_an_unknown_flag_comes_with_the_ones_that_look_like_it() -> None:
     [problem] = words("--cluser=local").problems
-    assert problem.remedy == "did you mean --cluster?"
+    assert problem.remedy.startswith("did you mean --cluster")
 
 
 def test_help_names_every_setting_every_flag_the_order_and_the_exit_codes(
