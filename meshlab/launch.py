@@ -23,6 +23,7 @@ from meshlab.cli import Choice, judge, parse, parser
 from meshlab.clusters.local import child as local_child
 from meshlab.clusters.local.layout import Layout
 from meshlab.clusters.provider import provider_of
+from meshlab.environment import mark_children, quieten_prefect
 from meshlab.errors import InputError, Interrupted, MeshlabError
 from meshlab.history.keep import keep_run
 from meshlab.ledger import Entry, Ledger
@@ -30,7 +31,7 @@ from meshlab.lookout import Lookout, attend, handed_over, lines
 from meshlab.redaction import guard_logging
 from meshlab.result_file import finish
 from meshlab.runs import RunRef, create, fail_step, step, tell
-from meshlab.settings import LabConfig, LocalSettings, Machine, Provider, mark_children, quieten_prefect
+from meshlab.settings import LabConfig, LocalSettings, Machine, Provider
 from meshlab.terminal import View, closing
 
 log = logging.getLogger(__name__)

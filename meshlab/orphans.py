@@ -8,9 +8,10 @@ from contextlib import suppress
 
 import psutil
 
+from meshlab.environment import owner_in
 from meshlab.ledger import Ledger, ledgers
 from meshlab.process import end_process, lives
-from meshlab.settings import GkeSettings, Machine, owner_in
+from meshlab.settings import GkeSettings, Machine
 
 log = logging.getLogger(__name__)
 # How Prefect runs the temporary server of a process that has no server configured (prefect.server.api.server).
@@ -45,7 +46,7 @@ def end_servers() -> list[int]:
     """End the temporary Prefect servers of runs that were killed; returns their pids.
 
     Prefect ends the server that it started when its process exits, which kill -9 prevents. The server is known
-    by its command line, and by the owner that its environment names (see `settings.mark_children`).
+    by its command line, and by the owner that its environment names (see `environment.mark_children`).
     """
     return [
         process.pid for process in _left_servers() if end_process(process.pid, process.create_time(), 5.0)

@@ -7,9 +7,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from meshlab.environment import mark_children
 from meshlab.orphans import TEMPORARY_SERVER, end_servers
 from meshlab.process import SystemRunner, end_group
-from meshlab.settings import mark_children
 
 Start = Callable[..., int]
 

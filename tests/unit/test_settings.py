@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from meshlab.settings import LabConfig, Machine, mark_children, owner_in
+from meshlab.settings import LabConfig, Machine
 
 
 @pytest.mark.parametrize(
@@ -60,11 +60,3 @@ def test_the_machine_s_folders_follow_the_xdg_specification() -> None:
 
 def test_without_a_home_variable_the_user_database_tells() -> None:
     assert Machine.here({}).home.is_absolute()
-
-
-def test_a_process_tells_from_its_environment_which_run_it_belongs_to() -> None:
-    environ: dict[str, str] = {}
-    mark_children(4711, 1795000000.25, environ)
-    assert owner_in(environ) == (4711, 1795000000.25)
-    assert owner_in({}) is None
-    assert owner_in({name: "4711" for name in environ}) is None
