@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from meshlab.checks.base import CATALOG
-from meshlab.errors import Problem
+from meshlab.errors import KubeError, Problem
 from meshlab.redaction import redact_value
 from meshlab.settings import LabConfig, Machine
 
@@ -83,7 +83,32 @@ def provider_problems(config: LabConfig, machine: Machine) -> list[Problem]:
     if config.cluster == "existing":
         from meshlab.clusters.existing import problems as existing_problems
 
-        return existing_problems(config.existing, machine)
+        return existing_problems(config.existing, machine) or existing_release_problems(config, machine)
     from meshlab.clusters.gke.preflight import examine
 
-    return examine(config.gke).problems
+    found = examine(config.gke)
+    return found.problems + (release_problems(config, machine, found.version) if found.version else [])
+
+
+def release_problems(config: LabConfig, machine: Machine, kubernetes: str) -> list[Problem]:
+    """Whether the release of Istio that would be downloaded supports the cluster's Kubernetes."""
+    from meshlab.istio.distribution import downloads
+    from meshlab.istio.support import problems as support_problems
+
+    return support_problems(config.istio.version, kubernetes) if downloads(config, machine) else []
+
+
+def existing_release_problems(config: LabConfig, machine: Machine) -> list[Problem]:
+    """The same for a cluster that runs already; one that does not answer is told by the step that needs it."""
+    from meshlab.clusters.existing import current_context, kubeconfig_of
+    from meshlab.istio.distribution import downloads
+    from meshlab.kube.client import Kube
+
+    if not downloads(config, machine):
+        return []
+    path = kubeconfig_of(config.existing, machine)
+    try:
+        version = Kube.connect(path, config.existing.context or current_context(path)).server_version()
+    except KubeError:
+        return []
+    return release_problems(config, machine, version)

@@ -142,6 +142,11 @@ class IstioSettings(Section):
     istioctl: Path | None = Field(
         None, description="istioctl of a release, with its samples/ folder beside it or above it."
     )
+    download_url: str = Field(
+        "https://github.com/istio/istio/releases/download",
+        description="Where releases of Istio lie, as VERSION/istio-VERSION-OS-CPU.tar.gz and its .sha256; or a mirror.",
+    )
+    download_timeout: float = Field(600, gt=0, le=7200, description="Seconds that a download may take.")
     install_timeout: float = Field(
         300, gt=0, le=3600, description="Seconds until the control plane must be Ready."
     )

@@ -27,7 +27,11 @@ from tasks.report import progress_artifact
 @lab_task("find-istio", tags=("istio",))
 def find_istio(run: RunRef, config: LabConfig, cluster: ClusterRef) -> Distribution:
     """Which build of Istio runs: its istioctl, its version and its samples."""
-    distribution = locate(config, machine=Machine.here(), images=cluster.images)
+    kubernetes = kube_of(cluster).server_version() if config.distribution == "release" else None
+    with progress_artifact("progress-istio-release", "Istio's release"):
+        distribution = locate(
+            config, machine=Machine.here(), images=cluster.images, kubernetes=kubernetes, progress=tell
+        )
     say(f"Istio {distribution.version} ({distribution.kind}), istioctl at {distribution.istioctl}")
     return distribution
 

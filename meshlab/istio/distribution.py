@@ -13,9 +13,10 @@ from pathlib import Path
 
 from meshlab.clusters.local import build, pins
 from meshlab.errors import InputError, IstioError, Problem
-from meshlab.istio import operator_file, profiles
+from meshlab.istio import download, operator_file, profiles, support
 from meshlab.istio.istioctl import Istioctl
 from meshlab.process import Runner, SystemRunner
+from meshlab.progress import Progress, silent
 from meshlab.settings import Distribution as Kind
 from meshlab.settings import LabConfig, Machine
 
@@ -70,11 +71,14 @@ def locate(
     binaries: Mapping[str, Path] | None = None,
     images: Iterable[str] = (),
     runner: Runner | None = None,
+    kubernetes: str | None = None,
+    progress: Progress = silent,
 ) -> Distribution:
-    """The distribution that the settings ask for.
+    """The distribution that the settings ask for. A release that is not here is downloaded.
 
     binaries: name → path, as the build returned them; looked up in the cache when not given. images:
-    references of the images that the cluster was given. Only the embedded distribution needs the two. Raises
+    references of the images that the cluster was given. Only the embedded distribution needs the two.
+    kubernetes: the server's version, for a download: the newest Istio that supports it is taken. Raises
     InputError for a release that is not there, IstioError for an embedded one that is not compiled yet,
     BuildError when the Istio module can't be had.
     """
@@ -83,6 +87,8 @@ def locate(
         found = problems(config, machine, runner=runner)
         if found:
             raise InputError(found)
+        if downloads(config, machine, runner):
+            return _downloaded(config, machine, runner, kubernetes, progress)
         program = _release_istioctl(config, machine)
         samples = _samples_of(program) if program else None
         if program is None or samples is None:
@@ -100,6 +106,41 @@ def locate(
     module = build.module_dir(pins.ISTIO, machine=machine, runner=runner)
     version = pins.versions().istio
     return Distribution("embedded", compiled["istioctl"], version, module / "samples", tuple(images))
+
+
+def downloads(config: LabConfig, machine: Machine, runner: Runner | None = None) -> bool:
+    """Whether a release is downloaded: on GKE unless an istioctl is named, elsewhere where a version is asked for
+    that the istioctl on PATH is not.
+    """
+    if config.distribution != "release" or config.istio.istioctl is not None:
+        return False
+    on_path, asked = _release_istioctl(config, machine), config.istio.version
+    if config.cluster == "gke" or on_path is None:
+        return config.cluster == "gke" or asked is not None
+    return asked is not None and asked.removeprefix("v") != _version_of(on_path, runner or SystemRunner())
+
+
+def _version_of(program: Path, runner: Runner) -> str | None:
+    try:
+        return Istioctl(program, runner=runner).version(remote=False).client
+    except IstioError:
+        return None  # what is wrong with it is said elsewhere, or it is not used
+
+
+def _downloaded(
+    config: LabConfig, machine: Machine, runner: Runner, kubernetes: str | None, progress: Progress
+) -> Distribution:
+    found = support.problems(config.istio.version, kubernetes) if kubernetes else []
+    version = config.istio.version or (support.newest_for(kubernetes) if kubernetes else None)
+    if found or version is None:
+        nothing = [
+            Problem("--istio-version", "is not given, and the cluster's version is not known", "name one")
+        ]
+        raise InputError(found or nothing)
+    root = download.fetch(version, config.istio, machine, progress=progress)
+    program = root / "bin" / "istioctl"
+    called = Istioctl(program, runner=runner).version(remote=False).client
+    return Distribution("release", program, called, root / "samples")
 
 
 def problems(
@@ -142,15 +183,16 @@ def _embedded_problems(config: LabConfig) -> list[Problem]:
 
 
 def _release_problems(config: LabConfig, profile: str, machine: Machine, runner: Runner) -> list[Problem]:
+    if downloads(config, machine, runner):
+        return download.problems(config.istio)  # which version fits is judged with the cluster
     program = _release_istioctl(config, machine)
     if program is None:
-        if config.cluster == "gke":
-            return []  # the release is downloaded there
         return [
             Problem(
                 "--istioctl",
                 "was not given, and no istioctl is on PATH",
-                f"{RELEASE_REMEDY}; or run the embedded one: --set istio.distribution=embedded",
+                f"{RELEASE_REMEDY}; --istio-version VERSION downloads it; or run the embedded "
+                "one: --set istio.distribution=embedded",
             )
         ]
     where = f"--istioctl {program}"

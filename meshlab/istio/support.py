@@ -1,0 +1,100 @@
+"""Which Istio runs on which Kubernetes: a dated table, the newest that fits, and why a version does not."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+
+import yaml
+from packaging.version import InvalidVersion, Version
+from pydantic import BaseModel, ConfigDict
+
+from meshlab.errors import Problem
+
+Minor = tuple[int, int]
+
+
+class Release(BaseModel):
+    """The newest known patch of a minor, and the first and the last Kubernetes minor that it supports."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    istio: str
+    kubernetes: tuple[str, str]
+
+    def supports(self, kubernetes: Minor) -> bool:
+        """Whether it runs on a Kubernetes minor."""
+        first, last = (minor(each) for each in self.kubernetes)
+        return first is not None and last is not None and first <= kubernetes <= last
+
+
+class Table(BaseModel):
+    """The table beside this module, newest release first."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    date: str
+    source: str
+    releases: tuple[Release, ...]
+
+
+@cache
+def table() -> Table:
+    """The support table."""
+    content = yaml.safe_load(
+        resources.files(__package__).joinpath("support.yaml").read_text(encoding="utf-8")
+    )
+    return Table.model_validate({**content, "date": str(content["date"])})
+
+
+def minor(version: str) -> Minor | None:
+    """Major and minor of a version such as v1.36.1 or 1.32.1-gke.1357001; None where there is none."""
+    try:
+        found = Version(version.removeprefix("v").partition("-")[0])
+    except InvalidVersion:
+        return None
+    return found.major, found.minor
+
+
+def newest_for(kubernetes: str) -> str | None:
+    """The newest Istio of the table that supports a Kubernetes version, None where none does."""
+    return next(iter(fitting(kubernetes)), None)
+
+
+def fitting(kubernetes: str) -> list[str]:
+    """Every release of the table that supports a Kubernetes version, newest first."""
+    wanted = minor(kubernetes)
+    return [each.istio for each in table().releases if wanted is not None and each.supports(wanted)]
+
+
+def problems(asked: str | None, kubernetes: str) -> list[Problem]:
+    """Why the Istio that is asked for (None: the newest that fits) can't run on a Kubernetes version.
+
+    A minor that is newer than all of the table is not refused: nothing is known against it.
+    """
+    fits = ", ".join(fitting(kubernetes))
+    if asked is None:
+        if fits:
+            return []
+        what = f"no Istio of our table of {table().date} supports Kubernetes {kubernetes}"
+        remedy = (
+            "name one that does (--istio-version VERSION), or another Kubernetes (--set gke.version=VERSION)"
+        )
+        return [Problem("--istio-version", what, remedy)]
+    ours, wanted = minor(asked), minor(kubernetes)
+    where = f"--istio-version {asked}"
+    if ours is None or asked.removeprefix("v").count(".") != 2:
+        return [
+            Problem(where, "is no version of Istio", f"write it as 1.21.0; those that fit: {fits or 'none'}")
+        ]
+    known = {minor(each.istio): each for each in table().releases}
+    if ours not in known:
+        newest = max(each for each in known if each is not None)
+        if ours > newest:
+            return []
+        return [
+            Problem(where, f"is older than our table of {table().date}", f"one that fits: {fits or 'none'}")
+        ]
+    if wanted is not None and not known[ours].supports(wanted):
+        first, last = known[ours].kubernetes
+        what = f"supports Kubernetes {first} to {last}, the cluster has {kubernetes}"
+        return [Problem(where, what, f"one that fits: {fits or 'none'}; or leave it out for the newest")]
+    return []
