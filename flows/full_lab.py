@@ -56,7 +56,7 @@ from tasks.observability import (
 )
 from tasks.run import applied, begin_run, end_run, note_failure, signal_of
 from tasks.security import begin_strict, check_mtls, end_strict
-from tasks.teardown import Made, take_down
+from tasks.teardown import Made, attempt, take_down
 from tasks.traffic import generate_load, halt_load, start_mixed, stop_load, stop_mixed
 from tasks.views import begin_phase, check_dashboards, check_graph, check_traces
 
@@ -106,7 +106,7 @@ def full_lab(config: LabConfig = LabConfig()) -> State[Any]:  # noqa: B008 - fro
         stop_mixed(run)
         reconcile_requests(run, config, cluster, before, [sent_fast, sent_gentle])
 
-        strict = begin_strict(run, config, cluster, istio)  # plaintext is measured before it is forbidden
+        strict = attempt(begin_strict, run, config, cluster, istio)  # measures plaintext, then forbids it
         check_mtls(run, config, cluster, strict)
         check_authz(run, config, cluster, istio)
         check_edge(run, config, cluster, istio)

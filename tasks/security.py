@@ -48,13 +48,18 @@ def check_mtls(
     run: RunRef,
     config: LabConfig,
     cluster: ClusterRef,
-    strict: Strict,
+    strict: Strict | None,
     interfaces: tuple[str, str] = (capture.WIRE, capture.APP),
 ) -> list[CheckResult]:
-    """mtls.refusal, .packets, .identity, .counter, under STRICT. interfaces: see `stage.gather`."""
+    """mtls.refusal, .packets, .identity, .counter, under STRICT. strict: None where it could not be demanded.
+
+    interfaces: see `stage.gather`.
+    """
     kube = kube_of(cluster)
     found: Evidence | MeshlabError
     try:
+        if strict is None:
+            raise MeshlabError("step begin-strict failed, see there", remedy="mend it and run again")
         found = stage.gather(kube, config, image=capture_image(kube, config), interfaces=interfaces)
     except MeshlabError as problem:
         found = problem
@@ -66,8 +71,9 @@ def check_mtls(
         return _had(evidence().window)
 
     def refusal() -> CheckResult:
-        permissive = _had(strict.permissive)
-        return mtls.refusal(permissive, *_had(evidence().refusal))
+        strictly = _had(evidence().refusal)
+        assert strict is not None  # there is evidence
+        return mtls.refusal(_had(strict.permissive), *strictly)
 
     def identity() -> CheckResult:
         had = evidence()
@@ -86,9 +92,11 @@ def check_mtls(
 
 
 @lab_task("end-strict", tags=("security",))
-def end_strict(run: RunRef, config: LabConfig, cluster: ClusterRef, strict: Strict) -> tuple[ObjectRef, ...]:
-    """Put back what `begin_strict` changed. Running it twice is fine."""
-    return strict.changes.restore()
+def end_strict(
+    run: RunRef, config: LabConfig, cluster: ClusterRef, strict: Strict | None
+) -> tuple[ObjectRef, ...]:
+    """Put back what `begin_strict` changed; it did so itself where it failed. Running it twice is fine."""
+    return strict.changes.restore() if strict is not None else ()
 
 
 @lab_task("restore-changes", tags=("teardown",))

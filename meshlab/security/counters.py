@@ -7,12 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from meshlab.checks.scrape import REQUESTS, Sample, SidecarReader
-from meshlab.istio.admin import PROXY_PORT, Pages
 from meshlab.security.edges import Edge
 from meshlab.waiting import Clock, wait
 
 MUTUAL = "mutual_tls"
-DRAINING = "total_(listeners|filter_chains)_draining"  # Envoy's gauges of what a change left behind
 Reading = Mapping[tuple[str, str, str], Sample]  # edge, reporter, series → counter
 
 
@@ -34,38 +32,6 @@ class Counted:
     def mutual(self) -> float:
         """Requests that came by mutual TLS."""
         return self.received.get(MUTUAL, 0.0)
-
-
-def await_drained(
-    pages: Pages, edges: Sequence[Edge], *, timeout: float = 120, clock: Clock | None = None
-) -> None:
-    """Until no proxy of the edges drains a listener that a change replaced: with it its counters would go.
-
-    Source: Envoy drains for drainDuration (45 s by default), and drops the listener's statistics then.
-    """
-    pods = {pod.name: pod for edge in edges for pod in (edge.source_pod, edge.target_pod)}
-
-    def draining() -> list[str]:
-        return [
-            name
-            for name, pod in pods.items()
-            if any(
-                each.get("value")
-                for each in pages.json(
-                    pod.namespace, name, PROXY_PORT, "/stats", {"format": "json", "filter": DRAINING}
-                )["stats"]
-            )
-        ]
-
-    wait(
-        "replaced listeners to be drained",
-        draining,
-        ready=lambda found: not found,
-        describe=lambda found: f"draining: {', '.join(found)}" if found else "none drains",
-        timeout=timeout,
-        delay=0.3,
-        clock=clock,
-    )
 
 
 def read_counters(

@@ -18,6 +18,7 @@ from meshlab.checks.scrape import SidecarReader
 from meshlab.errors import KubeError, MeshlabError
 from meshlab.istio.acknowledge import wait_acknowledged
 from meshlab.istio.admin import PodPages
+from meshlab.istio.drained import wait_drained
 from meshlab.istio.istioctl import Istioctl
 from meshlab.kube.changes import Changes
 from meshlab.kube.client import Kube
@@ -26,7 +27,7 @@ from meshlab.kube.rollout import wait_deployments
 from meshlab.security import capture
 from meshlab.security.capture import Captured, Captures, Post, Target
 from meshlab.security.certificates import Held, held_by, presented
-from meshlab.security.counters import Counted, await_drained, counted, read_counters
+from meshlab.security.counters import Counted, counted, read_counters
 from meshlab.security.edges import Edge, find_edges, servers
 from meshlab.security.outside import Asked, Round, ask, plaintext_round, ways
 from meshlab.security.strict import (
@@ -185,8 +186,9 @@ def _windows(
     if refused is not None and refused.status != 403:
         raise refused
     posts = {pod: post for pod, post in manned.items() if isinstance(post, Post)} if refused is None else {}
+    ends = list({pod.name: pod for e in edges for pod in (e.source_pod, e.target_pod)}.values())
     for _ in range(WINDOWS):
-        await_drained(pages, edges)
+        wait_drained(kube, ends, pages=pages)  # a replaced listener takes its counters with it
         try:
             window = _window(kube, config, edges, posts, interfaces)
         except KubeError as problem:

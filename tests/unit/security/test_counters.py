@@ -8,7 +8,7 @@ import pytest
 
 from meshlab.checks.scrape import Sample
 from meshlab.errors import WaitTimeout
-from meshlab.security.counters import await_drained, counted, read_counters
+from meshlab.security.counters import counted, read_counters
 from tests.fakes.clock import FakeClock
 from tests.unit.security.fixtures import SPIFFE, edges
 
@@ -88,25 +88,3 @@ def test_counters_that_go_on_moving_are_told() -> None:
 
     with pytest.raises(WaitTimeout, match="counters to stand still"):
         read_counters(Moving({}), [EDGE], timeout=3, clock=FakeClock())
-
-
-class Draining:
-    """The proxies' gauges: so many looks until nothing drains."""
-
-    def __init__(self, looks: int) -> None:
-        self.looks = looks
-
-    def json(self, namespace: str, pod: str, port: int, path: str, params: object = None) -> object:
-        assert (port, path) == (15000, "/stats")
-        self.looks -= 1
-        return {
-            "stats": [{"name": "listener_manager.total_filter_chains_draining", "value": max(self.looks, 0)}]
-        }
-
-
-def test_replaced_listeners_are_waited_for() -> None:
-    clock = FakeClock()
-    await_drained(Draining(7), [EDGE], clock=clock)
-    assert clock.slept
-    with pytest.raises(WaitTimeout, match="draining: "):
-        await_drained(Draining(10_000), [EDGE], timeout=2, clock=FakeClock())
