@@ -107,7 +107,7 @@ def test_headings_and_landmarks_lead_through_the_page(page: Page, full: str) -> 
     titles = page.ask("[...document.querySelectorAll('h2')].map((e) => e.textContent)")
     assert titles == [
         "Summary", "Versions and images", "Pods", "Queries", "Dashboards", "Traces", "Service graph",
-        "Planted faults", "Checks", "Measures", "Steps", "Evidence",
+        "Mutual TLS", "Who may do what", "Planted faults", "Checks", "Measures", "Steps", "Evidence",
     ]  # fmt: skip
     found = {role for role, _ in page.accessible("banner", "main", "navigation", "contentinfo")}
     assert found == {"banner", "main", "navigation", "contentinfo"}

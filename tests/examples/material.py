@@ -21,6 +21,7 @@ from meshlab.report.material import (
     Target,
     Trace,
 )
+from tests.examples.truth_tables import ALLOWED, DENIED, GOOD, OK, RBAC, UNSURE, row, table
 
 BEGIN = 1_795_460_000.0  # seconds since the epoch
 BOOKINFO = (
@@ -166,4 +167,8 @@ def material() -> ReportMaterial:
         "reqps",
         "prometheus.rate-5m",
     )
-    return ReportMaterial(pods, (rate,), dashboards(), (trace(),), (bookinfo(), large_graph()))
+    graphs = (bookinfo(), large_graph())
+    refused = row(DENIED, RBAC, RBAC, RBAC, method="POST", token="editor")
+    differs = row(ALLOWED, RBAC, client="productpage")
+    cells = table(*GOOD, refused, differs, row(UNSURE, OK, client="gateway"))
+    return ReportMaterial(pods, (rate,), dashboards(), (trace(),), graphs, authorization=cells)

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from meshlab.authz.model import Mesh
 from meshlab.authz.prove import meant_by
+from tests.examples.truth_tables import ALLOWED, DENIED, OK, RBAC, UNSURE, row
 from tests.unit.authz.policies import answer, mesh, policy, request
-from tests.unit.authz.tables import ALLOWED, DENIED, OK, RBAC, UNSURE, row
 
 
 def test_a_policy_of_somebody_else_is_a_finding_that_names_it() -> None:

@@ -6,8 +6,7 @@ import pytest
 
 from meshlab.authz.model import Decision, Outcome
 from meshlab.authz.table import Row, coverage
-from tests.unit.authz.policies import FOO, answer, mesh, policy, request
-from tests.unit.authz.tables import (
+from tests.examples.truth_tables import (
     ALLOWED,
     BAD_TOKEN,
     CUT,
@@ -20,6 +19,7 @@ from tests.unit.authz.tables import (
     row,
     table,
 )
+from tests.unit.authz.policies import FOO, answer, mesh, policy, request
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from meshlab.checks.authz import truth_table
 from meshlab.results import Verdict
-from tests.unit.authz.tables import ALLOWED, CUT, DENIED, GOOD, OK, RBAC, UNSURE, row, table
+from tests.examples.truth_tables import ALLOWED, CUT, DENIED, GOOD, OK, RBAC, UNSURE, row, table
 
 
 def test_all_agree() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from meshlab.report.authz import authz_body, matrix_rows
 from meshlab.report.material import ReportMaterial
 from meshlab.report.sections import draw
-from tests.unit.authz.tables import ALLOWED, DENIED, GOOD, OK, RBAC, UNSURE, row, table
+from tests.examples.truth_tables import ALLOWED, DENIED, GOOD, OK, RBAC, UNSURE, row, table
 
 
 def test_text_alone_tells_what_differs() -> None:

@@ -129,8 +129,8 @@ def test_the_story_is_told_in_the_documents_order(everything: Drawn) -> None:
     page = report_html(FULL, everything, [extra])
     titles = re.findall(r'<h2 id="([\w-]+)">', page)
     assert titles == [
-        "versions", "pods", "queries", "dashboards", "traces", "graph", "mtls", "audit", "faults", "checks",
-        "measures", "steps",
+        "versions", "pods", "queries", "dashboards", "traces", "graph", "mtls", "authorization", "audit", "faults",
+        "checks", "measures", "steps",
     ]  # fmt: skip
     assert page.count("<figure>") == 3
     assert "100 panels of 7 dashboards" in page
