@@ -35,6 +35,7 @@ from meshlab.security.strict import (
     PROBE_CLIENT,
     PROBE_PATH,
     PROBE_PORT,
+    peer_policy,
     probe_objects,
     strict_policy,
 )
@@ -91,7 +92,7 @@ class Evidence:
 def begin(kube: Kube, changes: Changes, istioctl: Istioctl, config: LabConfig) -> Strict:
     """Measure while plaintext is still taken, then demand mutual TLS and wait until the proxies do.
 
-    Load must be stopped and drained. Raises KubeError, WaitTimeout, IstioError; the caller restores `changes`.
+    In a mesh that demands it already, plaintext is allowed in the app's namespace for the measurement. Load must be stopped and drained. Raises KubeError, WaitTimeout, IstioError; the caller restores `changes`.
     """
     namespace = config.namespace
     edges = find_edges(kube, namespace)
@@ -106,8 +107,12 @@ def begin(kube: Kube, changes: Changes, istioctl: Istioctl, config: LabConfig) -
         changes.apply(*pair)
         permissive = control.result()
     wait_deployments(kube, namespace, [PROBE, PROBE_CLIENT], timeout=config.app.rollout_timeout)
-    policy = strict_policy(kube, config)
-    changes.apply(policy, *policies)
+    if _demanded_already(permissive):
+        changes.apply(peer_policy(kube, namespace, "PERMISSIVE"))
+        wait_acknowledged(kube, istioctl, [pod for pod in kube.pods(namespace) if pod.is_ready])
+        permissive = _permissive(kube, source, edges, config)
+        policies.append(peer_policy(kube, namespace, "STRICT"))
+    changes.apply(strict_policy(kube, config), *policies)
     done = wait_acknowledged(kube, istioctl, [pod for pod in kube.pods(namespace) if pod.is_ready])
     where = "mesh" if config.scope == "mesh" else f"namespace {namespace}"
     return Strict(changes, where, permissive, done.proxies, done.seconds)
@@ -153,6 +158,10 @@ def gather(
         finally:
             outside.result()
             capture.end(kube, posts)
+
+
+def _demanded_already(found: Round | MeshlabError) -> bool:
+    return isinstance(found, Round) and all(asked.refused == asked.sent for _, asked in found.ways)
 
 
 def _permissive(kube: Kube, source: Source, edges: Sequence[Edge], config: LabConfig) -> Round | MeshlabError:

@@ -18,24 +18,27 @@ POLICIES = (KIND, "DestinationRule")
 
 def strict_policy(kube: Kube, config: LabConfig) -> dict[str, Any]:
     """A PeerAuthentication that demands mutual TLS: of the whole mesh where the run may write so far, else of
-    the app's namespace.
+    the app's namespace. Raises KubeError."""
+    return peer_policy(kube, SYSTEM_NAMESPACE if config.scope == "mesh" else config.namespace, "STRICT")
+
+
+def peer_policy(kube: Kube, namespace: str, mode: str) -> dict[str, Any]:
+    """A PeerAuthentication of a whole namespace (of the mesh, for istio-system). mode: STRICT or PERMISSIVE.
 
     Of several in a namespace istiod takes the oldest one without a selector, so one that is there is changed
     instead of adding another. Raises KubeError.
     """
-    namespace = SYSTEM_NAMESPACE if config.scope == "mesh" else config.namespace
     whole = [
         each
         for each in kube.objects(API_VERSION, KIND, namespace)
         if not each.get("spec", {}).get("selector")
     ]
     oldest = min(whole, key=lambda each: each["metadata"].get("creationTimestamp", ""), default=None)
-    name = oldest["metadata"]["name"] if oldest else NAME
     return {
         "apiVersion": API_VERSION,
         "kind": KIND,
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {"mtls": {"mode": "STRICT"}},
+        "metadata": {"name": oldest["metadata"]["name"] if oldest else NAME, "namespace": namespace},
+        "spec": {"mtls": {"mode": mode}},
     }
 
 
