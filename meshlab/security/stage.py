@@ -92,7 +92,8 @@ class Evidence:
 def begin(kube: Kube, changes: Changes, istioctl: Istioctl, config: LabConfig) -> Strict:
     """Measure while plaintext is still taken, then demand mutual TLS and wait until the proxies do.
 
-    In a mesh that demands it already, plaintext is allowed in the app's namespace for the measurement. Load must be stopped and drained. Raises KubeError, WaitTimeout, IstioError; the caller restores `changes`.
+    In a mesh that demands it already, plaintext is allowed in the app's namespace for the measurement. Load
+    must be stopped and drained. Raises KubeError, WaitTimeout, IstioError; the caller restores `changes`.
     """
     namespace = config.namespace
     edges = find_edges(kube, namespace)
