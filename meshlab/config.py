@@ -6,7 +6,7 @@ Every source is read as text, so that one pass of the settings model names all p
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,8 +72,23 @@ def load(
         faults = wrong.errors()
     problems += [_problem(fault, origin) for fault in faults]
     spoiled = {str(fault["loc"][0]) for fault in faults}
-    rest = {name: value for name, value in merged.items() if name not in spoiled}
-    return Loaded(LabConfig.model_validate(rest), problems, spoiled)
+    for fault in faults:
+        _drop(merged, fault["loc"])
+    try:
+        return Loaded(LabConfig.model_validate(merged), problems, spoiled)
+    except ValidationError:  # what is left of a section may make no sense by itself
+        rest = {name: value for name, value in merged.items() if name not in spoiled}
+        return Loaded(LabConfig.model_validate(rest), problems, spoiled)
+
+
+def _drop(settings: dict[str, Any], place: Sequence[str | int]) -> None:
+    """Leave out the setting that a fault names, so that what stands beside it can still be judged."""
+    name, *deeper = place
+    inner = settings.get(str(name))
+    if deeper and isinstance(inner, dict):
+        _drop(inner, deeper)
+    else:
+        settings.pop(str(name), None)
 
 
 # Dotted setting → the flag that sets it. The command line builds its parser from this, the messages name it.

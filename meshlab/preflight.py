@@ -33,6 +33,12 @@ def preflight(
         problems += audit_problems(config)
     if need_cluster and "cluster" not in spoiled and config.cluster not in spoiled:
         problems += provider_problems(config, machine)
+    elif need_cluster and config.cluster == "gke" and "cluster" not in spoiled and config.gke.project is None:
+        from meshlab.clusters.gke.preflight import NO_PROJECT
+
+        problems.append(
+            NO_PROJECT
+        )  # Google can't be asked about wrong settings, but this is known without it
     return problems
 
 

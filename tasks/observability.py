@@ -24,7 +24,7 @@ from meshlab.checks.envoy_admin import dashboard as envoy_dashboard
 from meshlab.checks.envoy_admin import read_dashboard
 from meshlab.checks.prometheus import Sending
 from meshlab.checks.rates import rate_5m
-from meshlab.checks.reconcile import reconcile
+from meshlab.checks.reconcile import once_more, reconcile
 from meshlab.checks.scrape import SidecarReader
 from meshlab.checks.snapshot import Snapshot, take_scraped, take_snapshot
 from meshlab.clusters.base import ClusterRef
@@ -41,7 +41,7 @@ from meshlab.results import CheckResult
 from meshlab.runs import RunRef, record_check, record_facts, tell
 from meshlab.settings import LabConfig, Machine
 from meshlab.traffic.loop import TrafficResult
-from meshlab.traffic.once import n_requests
+from meshlab.traffic.once import RoundResult, n_requests
 from meshlab.traffic.source import find_source
 from tasks.common import kube_of, lab_task, say
 from tasks.istio import istioctl_of
@@ -52,6 +52,7 @@ from tasks.views import gather
 SYSTEM = "istio-system"
 PROXY = istio_checks.PROXY
 NO_VERSION = "65536.65536.65536"  # istiod's MaxIstioVersion, given to a client that names none
+SECOND_WINDOW = 20  # requests, where the first window of prometheus.reconcile was void
 IMAGE_PREFIX = "localhost/"  # of every image that this project makes
 
 
@@ -271,12 +272,18 @@ def check_rate(run: RunRef, config: LabConfig, cluster: ClusterRef) -> list[Chec
 def reconcile_requests(
     run: RunRef, config: LabConfig, cluster: ClusterRef, before: Snapshot, sent: Sequence[TrafficResult]
 ) -> CheckResult:
-    """prometheus.reconcile: load stopped and drained, what the sidecars counted since `before` is what was sent."""
+    """prometheus.reconcile: load stopped and drained, what the sidecars counted since `before` is what was sent.
+
+    A window in which a pod or a listener was replaced is void; a second one of a few requests is made then, once.
+    """
     kube, namespace = kube_of(cluster), config.namespace
 
-    def reconciled() -> CheckResult:
+    def snapshot() -> Snapshot:
         with SidecarReader(kube, namespace) as reader:
-            after = take_snapshot(kube, reader, namespace)
+            return take_snapshot(kube, reader, namespace)
+
+    def window(before: Snapshot, sent: Sequence[TrafficResult | RoundResult]) -> CheckResult:
+        after = snapshot()
         with prometheus.port_forward(kube, config.prometheus.namespace) as forward:
             scraped = take_scraped(
                 prometheus.client(forward),
@@ -287,7 +294,16 @@ def reconcile_requests(
             )
         return reconcile(before, after, sent, scraped)
 
-    return record_check(run, run_check("prometheus.reconcile", reconciled))
+    def second() -> CheckResult:
+        begin = snapshot()
+        source = find_source(kube, namespace, app.SLEEPER.selector)
+        url = f"{app.PRODUCTPAGE.app}:{app.PORT}{app.PAGE_PATH}"
+        sent = n_requests(kube, namespace, source.pod, url, SECOND_WINDOW, container=source.container)
+        return window(begin, [sent])
+
+    return record_check(
+        run, run_check("prometheus.reconcile", lambda: once_more(window(before, sent), second))
+    )
 
 
 def ask_prometheus(

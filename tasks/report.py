@@ -5,6 +5,7 @@ A failure to publish is a warning, never the run's.
 
 from __future__ import annotations
 
+import base64
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +14,7 @@ from typing import Any, cast
 from uuid import UUID
 
 from prefect.artifacts import (
+    create_image_artifact,
     create_link_artifact,
     create_markdown_artifact,
     create_progress_artifact,
@@ -39,6 +41,12 @@ def publish_table(key: str, rows: list[Row], description: str) -> None:
             key=key, table=redact_value(rows) or [{"": "(nothing)"}], description=description
         ),
     )
+
+
+def publish_image(key: str, svg: str, description: str) -> None:
+    """A picture under a fixed key. Its address is the picture itself, so it should be small."""
+    url = "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+    _try(key, lambda: create_image_artifact(key=key, image_url=url, description=description))
 
 
 def publish_link(key: str, link: str, text: str) -> None:

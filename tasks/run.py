@@ -35,8 +35,8 @@ from meshlab.results import CheckResult, Verdict
 from meshlab.runs import RunRef, create, record, record_check
 from meshlab.settings import LabConfig, Machine
 from tasks.common import kube_of, lab_task
+from tasks.pictures import drawn_of, publish_pictures
 from tasks.report import publish_result
-from tasks.views import material_of
 
 log = logging.getLogger(__name__)
 
@@ -136,18 +136,20 @@ def fill_in(run: RunRef, config: LabConfig, expected: Iterable[str] = tuple(CATA
 def end_run(run: RunRef, config: LabConfig, *, signum: int | None = None) -> State[Any]:
     """Write result.json and junit.xml, publish what Prefect shows, close the ledger; returns the flow's state."""
     code, result = finish(run, optional=config.checks.optional, signum=signum)
+    drawn = drawn_of(run)
     keep_run(run, config, Machine.here(), result)
     earlier = runs_until(run, config, Machine.here())
     trend = trend_section(earlier)
     write_report(
         result,
         run.directory,
-        material_of(run),
+        drawn,
         [trend] if trend else [],
         changed=changed_since_green(earlier),
     )
     if signum is None:
         publish_result(result)
+        publish_pictures(drawn)
     if not Ledger.open(Machine.here(), run).close():
         record(run, {"event": "ledger", "kept": True})
     verdicts = [check["verdict"] for check in result["checks"]]

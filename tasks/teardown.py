@@ -25,6 +25,7 @@ from tasks.bookinfo import remove_objects
 from tasks.cluster import check_teardown, release_cluster, remove_cluster, take_inventory
 from tasks.istio import Labelled, check_uninstall, uninstall_istio
 from tasks.lookout import open_links
+from tasks.pictures import start_drawing
 from tasks.run import collect_evidence, fill_in
 from tasks.security import restore_changes
 
@@ -66,6 +67,7 @@ def take_down(
     removed and the two checks are skipped, as asked for; so it is with another reason, why_kept. expected: checks that
     the run owes; those that were not made are named.
     """
+    start_drawing(run)  # needs no cluster: side by side with what waits for one
     _, code = summarise(run, optional=config.checks.optional, signum=stopped)
     failed = code != 0
     if failed:

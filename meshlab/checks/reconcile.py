@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from meshlab.checks.base import Table, infra_error, judged
@@ -92,6 +93,14 @@ def sent_by_status(traffic: Sequence[TrafficResult | RoundResult]) -> dict[str, 
 def is_void(result: CheckResult) -> bool:
     """Whether the window was void, so that repeating it once may give an answer."""
     return result.verdict is Verdict.INFRA_ERROR and VOID in result.evidence
+
+
+def once_more(first: CheckResult, again: Callable[[], CheckResult]) -> CheckResult:
+    """The answer of a second window where the first was void. Its evidence `first_window` tells why there was one."""
+    if not is_void(first):
+        return first
+    second = again()
+    return replace(second, evidence={**second.evidence, "first_window": first.evidence[VOID]})
 
 
 def void_reasons(before: Snapshot, after: Snapshot) -> list[str]:

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from meshlab.config import load
 from meshlab.preflight import preflight, provider_problems, runs_dir_problems
 from meshlab.settings import LabConfig, Machine
 
@@ -55,3 +56,15 @@ def test_gke_needs_a_project_and_credentials(machine: Machine, monkeypatch: pyte
     [problem] = provider_problems(config, machine)
     assert (problem.where, "/nonexistent was not found" in problem.what) == ("--cluster gke", True)
     assert "gcloud auth application-default login" in problem.remedy
+
+
+@pytest.mark.parametrize(
+    ("more", "said"), [({}, ["--zone", "--project"]), ({"gke.project": "p"}, ["--zone"])]
+)
+def test_a_bad_zone_does_not_hide_that_the_project_is_missing(
+    machine: Machine, tmp_path: Path, more: dict[str, str], said: list[str]
+) -> None:
+    flags = {"cluster": "gke", "gke.zone": "moon", "runs_dir": str(tmp_path), **more}
+    loaded = load(flags, environ={})
+    problems = [*loaded.problems, *preflight(loaded.config, machine, spoiled=loaded.spoiled)]
+    assert [problem.where for problem in problems] == said

@@ -42,6 +42,7 @@ PERMISSIONS = (
 REGIONAL_ZONES = 3  # in which GKE puts a regional cluster's nodes
 PREFLIGHT_RETRY = 10.0  # seconds; whoever typed a command is waiting
 WHERE = "--cluster gke"
+NO_PROJECT = Problem("--project", "is needed with --cluster gke", "name the project that pays")
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,7 @@ class Found:
 def examine(settings: GkeSettings) -> Found:
     """Every problem of a GKE cluster with these settings."""
     if settings.project is None:
-        problem = Problem("--project", "is needed with --cluster gke", "name the project that pays")
-        return Found([problem, *access.endpoint_problems(settings)])
+        return Found([NO_PROJECT, *access.endpoint_problems(settings)])
     found = access.endpoint_problems(settings)
     zones = REGIONAL_ZONES if settings.regional else 1
     found += prices.problems(settings, zones)

@@ -3,7 +3,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from meshlab.checks.reconcile import is_void, void_reasons
+from meshlab.checks.reconcile import is_void, once_more, void_reasons
 from meshlab.checks.reconcile import reconcile as judge
 from meshlab.checks.scrape import Attempts
 from meshlab.checks.snapshot import Count, Scraped, Snapshot
@@ -140,6 +140,25 @@ def test_prometheus_must_have_what_the_sidecars_counted() -> None:
         "Prometheus has 1 for reporter source, code 503"
         in reconcile(BEFORE, AFTER, {"200": 30}, more).summary
     )
+
+
+def test_a_void_window_is_repeated_once_and_says_so() -> None:
+    void = reconcile(BEFORE, AFTER, {"200": 30}, Scraped({}, falls=("a counter fell",)))
+    right = reconcile(BEFORE, AFTER, {"200": 30})
+    made: list[str] = []
+
+    def again() -> CheckResult:
+        made.append("again")
+        return right
+
+    assert once_more(right, again) is right and made == []
+    second = once_more(void, again)
+    assert (second.verdict, second.evidence["first_window"], made) == (
+        Verdict.PASS,
+        ["a counter fell"],
+        ["again"],
+    )
+    assert is_void(once_more(void, lambda: void))  # twice void stays an infra-error
 
 
 def test_several_loops_are_added_up_and_one_that_lost_count_makes_no_verdict() -> None:

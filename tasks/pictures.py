@@ -1,0 +1,40 @@
+"""The report's pictures: drawn in a thread while the cluster is taken down, and shown in Prefect where they are small."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from meshlab.report.sections import Drawn, draw
+from meshlab.report.svg import standalone
+from meshlab.runs import RunRef
+from tasks.report import publish_image
+from tasks.views import material_of
+
+LARGEST = 24_000  # bytes of a picture that Prefect shows: its page holds the address, which is all of it, as text, too
+SHOWN = ("graph-1", "trace-1", "query-1", "query-2", "query-3", "query-4")
+_drawing: dict[str, Future[Drawn]] = {}
+
+
+def start_drawing(run: RunRef) -> None:
+    """Begin to draw what the run has gathered. Nothing is gathered after it; calling it again is fine."""
+    if run.run_id not in _drawing:
+        pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="drawing")
+        _drawing[run.run_id] = pool.submit(draw, material_of(run))
+        pool.shutdown(wait=False)
+
+
+def drawn_of(run: RunRef) -> Drawn:
+    """What was drawn, awaited where it is not ready. Raises what drawing raised."""
+    start_drawing(run)
+    return _drawing.pop(run.run_id).result()
+
+
+def publish_pictures(drawn: Drawn) -> list[str]:
+    """Show graph, trace and charts as image artifacts, each under its fixed key; returns the keys."""
+    shown = []
+    for name, picture in drawn.pictures:
+        key, svg = name.removesuffix(".svg"), standalone(picture)
+        if key in SHOWN and len(svg.encode()) <= LARGEST:
+            publish_image(key, svg, picture.alt)
+            shown.append(key)
+    return shown
