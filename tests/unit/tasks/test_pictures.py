@@ -27,7 +27,9 @@ def test_what_was_gathered_is_drawn_aside_and_once(tmp_path: Path, monkeypatch: 
 
 def test_small_pictures_are_shown_under_fixed_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     shown: dict[str, dict[str, str]] = {}
-    monkeypatch.setattr(report, "create_image_artifact", lambda **fields: shown.update({fields["key"]: fields}))
+    monkeypatch.setattr(
+        report, "create_image_artifact", lambda **fields: shown.update({fields["key"]: fields})
+    )
     small = Picture("<svg xmlns='http://www.w3.org/2000/svg'><text>a graph</text></svg>", "a graph", 10, 10)
     large = Picture(f"<svg><text>{'x' * pictures.LARGEST}</text></svg>", "too much", 10, 10)
     drawn = Drawn(pictures=(("graph-1.svg", small), ("trace-1.svg", large), ("graph-7.svg", small)))
