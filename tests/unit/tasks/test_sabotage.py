@@ -1,0 +1,163 @@
+"""Rounds and proofs around the tasks: what is recorded, and that what was planted is taken out on every way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.states import Completed, Failed
+
+from meshlab.clusters.base import ClusterRef
+from meshlab.errors import KubeError
+from meshlab.istio.distribution import Distribution
+from meshlab.results import Verdict
+from meshlab.runs import RunRef, create, read_journal, record_check
+from meshlab.sabotage.fault import GROUPS, STRICT, Fault
+from meshlab.sabotage.verdict import unproven
+from meshlab.settings import LabConfig
+from tasks import sabotage
+from tasks.sabotage import Lab, hold_control, not_planted, plan, prove, rounds_config
+from tests.unit.sabotage.test_verdict import MUST, checks
+
+CLUSTER = ClusterRef("existing", "c", Path("kubeconfig"))
+ISTIO = Distribution("embedded", Path("istioctl"), "1.2.3", Path("samples"))
+CONFIG = LabConfig(cluster="existing")
+FAULT = Fault("f", "It is broken", must=(MUST,), plant=lambda site: None, groups=("app",))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunRef:
+    return create(tmp_path / "runs", "sabotage")
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
+    """A lab that lives in `world`: what is planted in it is there until it is taken out."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return Lab(rounds_config(CONFIG), CLUSTER, ISTIO)
+
+
+class World:
+    """Stands in for the two tasks that touch the lab, for its inventory and for the checks of group `app`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.planted: list[str] = []
+        self.refuses: Exception | None = None
+        self.sticks = False
+        self.fails: type[BaseException] | None = None
+        self.seen = checks
+        self.pages: list[int] = []
+        monkeypatch.setattr(sabotage, "plant_fault", self.plant)
+        monkeypatch.setattr(sabotage, "remove_fault", self.remove)
+        monkeypatch.setattr(sabotage, "inventory_of", lambda *_: dict.fromkeys(self.planted, "there"))
+        monkeypatch.setattr(sabotage, "halt_load", lambda *_: None)
+        monkeypatch.setitem(sabotage.MAKERS, "app", self.make)
+
+    def plant(self, round_: RunRef, run: RunRef, lab: Lab, fault: Fault, *, return_state: bool) -> Any:
+        self.planted.append(fault.name)
+        return Failed(data=self.refuses) if self.refuses else Completed(data=None)
+
+    def remove(self, round_: RunRef, run: RunRef, lab: Lab, *, return_state: bool) -> Any:
+        if not self.sticks:
+            self.planted.clear()
+        return Completed(data=None)
+
+    def make(self, round_: RunRef, lab: Lab) -> None:
+        self.pages.append(lab.config.app.page_requests)
+        if self.fails:
+            raise self.fails
+        found = self.seen(app_productpage="fail") if self.planted else self.seen()
+        for check_id, check in found.items():
+            made = unproven(FAULT, "x")
+            record_check(
+                round_,
+                type(made)(check_id, check_id, Verdict(check["verdict"]), check["summary"], reason="1"),
+            )
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(monkeypatch)
+
+
+def recorded(run: RunRef, kind: str) -> list[dict]:
+    return [event for event in read_journal(run) if event["event"] == kind]
+
+
+def test_a_fault_is_planted_checked_taken_out_and_written_down(run: RunRef, lab: Lab, world: World) -> None:
+    assert prove(run, lab, FAULT) is True
+    assert world.planted == []
+    [catch] = recorded(run, "catch")
+    assert {key: catch[key] for key in ("fault", "must", "may", "red", "restored")} == {
+        "fault": "f", "must": [MUST], "may": [], "red": [MUST], "restored": True,
+    }  # fmt: skip
+    [check] = recorded(run, "check")
+    assert (check["id"], check["verdict"]) == ("sabotage.f", "pass")
+    assert [(step["name"], step["state"]) for step in recorded(run, "step")][-1] == ("fault-f", "done")
+    assert world.pages == [FAULT.pages]
+
+
+def test_red_checks_of_a_round_are_not_the_runs(run: RunRef, lab: Lab, world: World) -> None:
+    prove(run, lab, FAULT)
+    assert {check["id"] for check in recorded(run, "check")} == {"sabotage.f"}
+    journal = run.evidence / "rounds" / "f" / "evidence" / "journal.jsonl"
+    assert '"app.productpage"' in journal.read_text()
+
+
+def test_a_fault_that_stays_ends_the_planting(run: RunRef, lab: Lab, world: World) -> None:
+    world.sticks = True
+    assert prove(run, lab, FAULT) is False
+    [check] = recorded(run, "check")
+    assert check["verdict"] == "infra-error"
+    assert check["reason"] == "the lab is not as it was: f was not there before"
+    assert recorded(run, "catch")[0]["restored"] is False
+
+
+def test_a_fault_that_can_not_be_planted_is_no_catch_and_is_taken_out(
+    run: RunRef, lab: Lab, world: World
+) -> None:
+    world.refuses = KubeError("a webhook refused it", remedy="ask the webhook")
+    assert prove(run, lab, FAULT) is True
+    assert world.planted == []
+    assert recorded(run, "catch") == []
+    [check] = recorded(run, "check")
+    assert (check["verdict"], check["reason"]) == ("infra-error", "a webhook refused it")
+
+
+def test_an_interruption_takes_the_fault_out_first(run: RunRef, lab: Lab, world: World) -> None:
+    world.fails = KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        prove(run, lab, FAULT)
+    assert world.planted == []
+
+
+def test_a_control_round_makes_the_groups_of_all_faults_and_must_be_green(
+    run: RunRef, lab: Lab, world: World
+) -> None:
+    assert hold_control(run, lab, [FAULT], "baseline") is True
+    world.planted.append("left by somebody")
+    assert hold_control(run, lab, [FAULT], "control") is False
+    first, second = recorded(run, "check")
+    assert (first["id"], first["verdict"]) == ("sabotage.baseline", "pass")
+    assert (second["id"], second["verdict"]) == ("sabotage.control", "infra-error")
+    assert "app.productpage is fail" in second["reason"]
+
+
+def test_what_can_not_be_planted_here_is_skipped_with_the_reason(run: RunRef) -> None:
+    lab, chosen = plan(run, CONFIG, CLUSTER, ISTIO, ["edge-cut-by-firewall", "abort-10-percent"])
+    assert [fault.name for fault in chosen] == ["abort-10-percent"]
+    [check] = recorded(run, "check")
+    assert (check["verdict"], check["reason"]) == ("skipped", "needs a node of the local cluster")
+    assert lab.cluster == CLUSTER
+
+
+def test_faults_that_were_not_reached_say_why(run: RunRef) -> None:
+    not_planted(run, [FAULT], "the lab was not green")
+    [check] = recorded(run, "check")
+    assert (check["verdict"], check["reason"]) == ("infra-error", "the lab was not green")
+
+
+def test_every_group_has_a_maker() -> None:
+    assert set(GROUPS) == {*sabotage.MAKERS, "mtls"}
+    assert set(STRICT) <= set(GROUPS)
