@@ -34,6 +34,7 @@ ORDER = (
     "test_authz",
     "test_audit",
     "test_edge",
+    "test_sabotage",
     "test_adopted",
     "test_interrupted",
 )
@@ -69,12 +70,12 @@ def command(*words: str, module: str = "flows.full_lab") -> list[str]:
     return [sys.executable, "-m", module, *words]
 
 
-def run_lab(runs_dir: Path, *words: str, timeout: float = COLD) -> Ran:
-    """Run `python -m flows.full_lab` to its end."""
+def run_lab(runs_dir: Path, *words: str, timeout: float = COLD, module: str = "flows.full_lab") -> Ran:
+    """Run `python -m flows.full_lab` (or another flow) to its end."""
     runs_dir.mkdir(parents=True, exist_ok=True)
     known = set(runs_dir.iterdir())
     done = subprocess.run(
-        command("--runs-dir", str(runs_dir), *LAB, *words),
+        command("--runs-dir", str(runs_dir), *LAB, *words, module=module),
         cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     made = [path for path in runs_dir.iterdir() if path not in known]
