@@ -141,7 +141,8 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "wrong-service-account",
         "A policy of productpage allows a service account that nobody has",
-        must=("app.productpage",),
+        must=("app.productpage", "authz.truth-table"),
+        groups=("app", "authz"),
         plant=_wrong_account,
     ),
     Fault(
@@ -257,8 +258,8 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "allow-all-policy",
         "A policy of the namespace allows everything to everybody",
-        must=("audit.allow-all",),
-        groups=("app", "audit"),
+        must=("authz.truth-table", "audit.allow-all"),
+        groups=("app", "authz", "audit"),
         plant=_allow_all,
     ),
     Fault(
