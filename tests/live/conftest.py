@@ -37,6 +37,7 @@ ORDER = (
     "test_sabotage",
     "test_adopted",
     "test_interrupted",
+    "test_gke",
 )
 
 

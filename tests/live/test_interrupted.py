@@ -30,12 +30,15 @@ def started_steps(runs_dir: Path) -> set[str]:
 
 def begin(runs_dir: Path, reached: Callable[[], bool]) -> subprocess.Popen[str]:
     """Start a lab and return when it has come as far as asked. A new process, so that SIGINT is not inherited as ignored."""
-    runs_dir.mkdir(parents=True, exist_ok=True)
+    return follow(command("--runs-dir", str(runs_dir), *LAB), reached)
+
+
+def follow(words: list[str], reached: Callable[[], bool], *, seconds: float = 600) -> subprocess.Popen[str]:
+    """Start a command and return when it has come as far as asked."""
     process = subprocess.Popen(
-        command("--runs-dir", str(runs_dir), *LAB), cwd=ROOT, text=True, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
-    deadline = time.monotonic() + 600
+        words, cwd=ROOT, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    deadline = time.monotonic() + seconds
     while not reached():
         assert process.poll() is None, process.communicate()[0][-4000:]
         assert time.monotonic() < deadline, "the run did not come that far"

@@ -95,6 +95,7 @@ class Books:
     operations: dict[str, Operation] = field(default_factory=dict)
     looks: dict[str, int] = field(default_factory=dict)
     compute: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    services: dict[str, dict[str, Any]] = field(default_factory=dict)  # inside the cluster, by uid
     faults: list[Fault] = field(default_factory=list)
     bad_ends: list[BadEnd] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
@@ -192,6 +193,7 @@ class Books:
             return
         if operation.operation_type == Operation.Type.DELETE_CLUSTER:
             self.clusters.pop(path)
+            self.services.clear()  # with their cluster; what the cloud made for them stays
             self.compute_of(cluster, path, there=False)
         elif operation.detail.startswith('{"bad"'):
             code, message, condition = json.loads(operation.detail)["bad"]

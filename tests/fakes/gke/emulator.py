@@ -21,7 +21,7 @@ class Emulator:
 
     def settings(self, **changes: object) -> GkeSettings:
         """Settings of a client that talks to it; quick."""
-        quick = {"project": "p", "poll_seconds": 0.01, "create_timeout": 20.0, "retry_seconds": 2.0}
+        quick = {"project": "p", "poll_seconds": 0.01, "create_timeout": 60.0, "retry_seconds": 60.0}
         places = {"api_endpoint": self.api, "compute_endpoint": self.compute}
         return GkeSettings.model_validate({**quick, **places, **changes})
 

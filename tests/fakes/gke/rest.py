@@ -20,6 +20,8 @@ COMPUTE = re.compile(r"^/compute/v1/projects/[^/]+/(?P<rest>.+)$")
 def get(books: Books, path: str, query: dict[str, list[str]]) -> Answer:
     if path == "/books":
         return 200, {"left": books.left(), "calls": books.calls}
+    if path == "/services":  # the inside of a cluster, for a client in another process
+        return 200, {"services": books.services}
     found = COMPUTE.match(path)
     return compute(books, found["rest"], query) if found else (404, error(404, f"no such path: {path}"))
 
@@ -72,6 +74,16 @@ def post(books: Books, path: str, body: bytes) -> Answer:
     if path.endswith(":testIamPermissions"):
         asked = json.loads(body)["permissions"]
         return 200, {"permissions": [each for each in asked if each not in books.denied]}
+    if path == "/services":
+        told = json.loads(body)
+        if told["wanted"]:
+            books.services[told["uid"]] = {
+                **told,
+                "address": books.balance(told["path"], told["uid"], told["name"]),
+            }
+        elif books.services.pop(told["uid"], None):
+            books.unbalance(told["uid"])
+        return 200, {}
     if path == "/faults":  # errors on demand, for an emulator in a process of its own
         told = json.loads(body)
         books.faults.append(Fault(**{**told, "code": Status[told["code"]] if told.get("code") else None}))
@@ -90,7 +102,7 @@ def serving(books: Books, port: int = 0) -> Iterator[int]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             split = urlsplit(self.path)
-            if split.path != "/books" and self.headers.get("Authorization") is None:
+            if split.path not in ("/books", "/services") and self.headers.get("Authorization") is None:
                 self._answer(401, error(401, "Request is missing required authentication credential."))
                 return
             refused = books_fault(books, split.path)

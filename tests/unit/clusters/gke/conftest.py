@@ -15,7 +15,6 @@ from tests.fakes.gke.books import Books
 from tests.fakes.gke.emulator import Emulator, running
 from tests.fakes.gke.kube import FakeClusterKube
 
-QUICK = Backoff(first=0.01, longest=0.02, deadline=2.0)
 PATH = "projects/p/locations/us-central1-b/clusters/my-istio-cluster"
 
 
@@ -60,8 +59,9 @@ def provider(
 
 def seams(settings: GkeSettings, kube: FakeClusterKube) -> Seams:
     place = Place(settings.project or "", settings.zone, settings.name)
+    quick = Backoff(first=0.01, longest=0.02, deadline=settings.retry_seconds)
     return Seams(
-        api=lambda: GkeApi(access.connect(settings), place, QUICK),
-        rest=lambda: Rest(*access.session(settings), settings.project or "", QUICK),
+        api=lambda: GkeApi(access.connect(settings), place, quick),
+        rest=lambda: Rest(*access.session(settings), settings.project or "", quick),
         connect=lambda path, context: kube if place.path == PATH else FakeClusterKube(kube.books, place.path),  # type: ignore[arg-type,return-value]
     )

@@ -226,7 +226,7 @@ def test_an_api_that_stays_away_is_told_after_the_deadline(provider: Make, emula
     with pytest.raises(
         CloudError, match=r"can't look at cluster my-istio-cluster: the API does not answer"
     ) as caught:
-        provider().up()
+        provider(retry_seconds=0.3).up()
     assert caught.value.kind == "unavailable" and caught.value.retryable
 
 
