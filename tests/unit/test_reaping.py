@@ -1,5 +1,7 @@
 """What a teardown on its own finds, leaves alone, removes and says."""
 
+# ruff: noqa: F401, F811 - fixtures are imported, and their names are parameters
+
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -18,7 +20,7 @@ from meshlab.results import Verdict
 from meshlab.settings import LabConfig, LocalSettings, Machine
 from tests.fakes.gke.emulator import Emulator
 from tests.fakes.gke.kube import FakeClusterKube
-from tests.unit.clusters.gke.conftest import (  # noqa: F401 - fixtures
+from tests.unit.clusters.gke.conftest import (
     emulator,
     kube,
     machine,
@@ -32,18 +34,18 @@ TOMORROW = NOW + timedelta(days=1)
 
 
 @pytest.fixture(autouse=True)
-def inside(emulator: Emulator, kube: FakeClusterKube, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def inside(emulator: Emulator, kube: FakeClusterKube, monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.unit.clusters.gke.conftest import seams
 
     monkeypatch.setattr("meshlab.clusters.gke.cluster.seams_of", lambda settings: seams(settings, kube))
     monkeypatch.setattr("meshlab.clusters.gke.reaper.seams_of", lambda settings: seams(settings, kube))
 
 
-def config(emulator: Emulator, **more: object) -> LabConfig:  # noqa: F811
+def config(emulator: Emulator, **more: object) -> LabConfig:
     return LabConfig.model_validate({"cluster": "gke", "gke": emulator.settings(), **more})
 
 
-def die(machine: Machine, run_id: str) -> None:  # noqa: F811
+def die(machine: Machine, run_id: str) -> None:
     """The process of a run is gone."""
     path = machine.state / "ledger" / f"{run_id}.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "pid": 2**22 - 1, "process_started": 1.0}))
@@ -52,7 +54,7 @@ def die(machine: Machine, run_id: str) -> None:  # noqa: F811
 def test_only_what_is_ours_and_past_its_time_is_found_in_all_zones(
     provider: Callable[..., GkeCluster],
     emulator: Emulator,
-    machine: Machine,  # noqa: F811
+    machine: Machine,
 ) -> None:
     provider(RUN, ledger=False, name="here").up()
     provider(
@@ -74,7 +76,7 @@ def test_only_what_is_ours_and_past_its_time_is_found_in_all_zones(
 def test_a_label_that_can_not_be_read_condemns_nobody(
     provider: Callable[..., GkeCluster],
     emulator: Emulator,
-    machine: Machine,  # noqa: F811
+    machine: Machine,
 ) -> None:
     provider(ledger=False).up()
     [made] = emulator.books.clusters.values()
@@ -86,7 +88,7 @@ def test_a_label_that_can_not_be_read_condemns_nobody(
 def test_what_a_living_run_of_this_machine_holds_stays(
     provider: Callable[..., GkeCluster],
     emulator: Emulator,
-    machine: Machine,  # noqa: F811
+    machine: Machine,
 ) -> None:
     provider().up()
     plan = reaping.expired(config(emulator), machine, now=TOMORROW)
@@ -95,7 +97,7 @@ def test_what_a_living_run_of_this_machine_holds_stays(
     assert len(reaping.expired(config(emulator), machine, now=TOMORROW).targets) == 1
 
 
-def test_a_zone_that_does_not_answer_is_no_empty_answer(emulator: Emulator, machine: Machine) -> None:  # noqa: F811
+def test_a_zone_that_does_not_answer_is_no_empty_answer(emulator: Emulator, machine: Machine) -> None:
     emulator.books.missing_zones = ("us-central1-f",)
     with pytest.raises(CloudError, match="no answer for us-central1-f"):
         reaping.expired(config(emulator), machine)
@@ -104,7 +106,7 @@ def test_a_zone_that_does_not_answer_is_no_empty_answer(emulator: Emulator, mach
 def test_a_dry_run_fails_by_what_it_finds_and_a_real_one_passes_once_it_is_gone(
     provider: Callable[..., GkeCluster],
     emulator: Emulator,
-    machine: Machine,  # noqa: F811
+    machine: Machine,
 ) -> None:
     provider(ledger=False).up()
     plan = reaping.expired(config(emulator), machine, now=TOMORROW)
@@ -124,7 +126,7 @@ def test_a_dry_run_fails_by_what_it_finds_and_a_real_one_passes_once_it_is_gone(
 def test_a_run_is_taken_down_by_its_ledger_and_by_its_label(
     provider: Callable[..., GkeCluster],
     emulator: Emulator,
-    machine: Machine,  # noqa: F811
+    machine: Machine,
 ) -> None:
     provider().up()
     die(machine, RUN)
@@ -142,7 +144,7 @@ def test_a_run_is_taken_down_by_its_ledger_and_by_its_label(
 def test_a_cluster_that_another_run_took_over_is_left_to_it(
     provider: Callable[..., GkeCluster],
     emulator: Emulator,
-    machine: Machine,  # noqa: F811
+    machine: Machine,
 ) -> None:
     provider().up()
     die(machine, RUN)
@@ -153,7 +155,7 @@ def test_a_cluster_that_another_run_took_over_is_left_to_it(
     assert there.resource_labels["meshlab-run-id"] == OTHER
 
 
-def test_what_can_not_be_removed_by_a_teardown_is_named(machine: Machine, tmp_path: Path) -> None:  # noqa: F811
+def test_what_can_not_be_removed_by_a_teardown_is_named(machine: Machine, tmp_path: Path) -> None:
     from meshlab.runs import create
 
     ledger = Ledger.open(machine, create(tmp_path, "full-lab", run_id=RUN))
@@ -165,7 +167,7 @@ def test_what_can_not_be_removed_by_a_teardown_is_named(machine: Machine, tmp_pa
     assert reaping.put_back(LabConfig(), machine, RUN) == [entry]
 
 
-def test_a_local_cluster_is_found_by_its_ledger(machine: Machine, tmp_path: Path) -> None:  # noqa: F811
+def test_a_local_cluster_is_found_by_its_ledger(machine: Machine, tmp_path: Path) -> None:
     from meshlab.runs import create
 
     Ledger.open(machine, create(tmp_path, "full-lab", run_id=RUN)).intend(Entry("cluster", "lab", "local"))
@@ -174,12 +176,12 @@ def test_a_local_cluster_is_found_by_its_ledger(machine: Machine, tmp_path: Path
     assert (target.settings, target.said) == (LocalSettings(name="lab"), f"local cluster lab of run {RUN}")
 
 
-def asked(machine: Machine, *words: str) -> tuple[LabConfig, dict]:  # noqa: F811
+def asked(machine: Machine, *words: str) -> tuple[LabConfig, dict]:
     found, chosen = decide(list(words), machine, "About.")
     return found, dict(chosen)
 
 
-def test_the_command_line(machine: Machine) -> None:  # noqa: F811
+def test_the_command_line(machine: Machine) -> None:
     found, chosen = asked(machine, "--expired", "--project", "p")
     assert (found.gke.project, chosen) == ("p", {"runs": (), "expired": True, "yes": False})
     assert asked(machine, "--expired", "--delete", "--project", "p")[1]["yes"] is True
@@ -197,7 +199,7 @@ def test_the_command_line(machine: Machine) -> None:  # noqa: F811
         (("--expired", "--project", "P P"), "string should match pattern"),
     ],
 )
-def test_bad_input_is_named(machine: Machine, words: tuple[str, ...], said: str) -> None:  # noqa: F811
+def test_bad_input_is_named(machine: Machine, words: tuple[str, ...], said: str) -> None:
     with pytest.raises(InputError) as caught:
         asked(machine, *words)
     assert said in str(caught.value)
@@ -206,7 +208,7 @@ def test_bad_input_is_named(machine: Machine, words: tuple[str, ...], said: str)
 def test_a_run_that_goes_on_is_not_taken_down(
     provider: Callable[..., GkeCluster],
     emulator: Emulator,
-    machine: Machine,  # noqa: F811
+    machine: Machine,
 ) -> None:
     provider()
     with pytest.raises(InputError, match=f"--run {RUN}: goes on"):
