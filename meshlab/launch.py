@@ -20,17 +20,18 @@ from rich.console import Console
 from rich.text import Text
 
 from meshlab.cli import Choice, judge, parse, parser
+from meshlab.clusters.hold import hold, let_go
 from meshlab.clusters.local import child as local_child
 from meshlab.clusters.local.layout import Layout
 from meshlab.clusters.provider import provider_of
 from meshlab.environment import mark_children, quieten_prefect
-from meshlab.errors import InputError, Interrupted, MeshlabError
+from meshlab.errors import ClusterBusyError, InputError, Interrupted, KubeError, MeshlabError
 from meshlab.history.keep import keep_run
 from meshlab.ledger import Entry, Ledger
 from meshlab.lookout import Lookout, attend, handed_over, lines
 from meshlab.redaction import guard_logging
 from meshlab.result_file import finish
-from meshlab.runs import RunRef, create, fail_step, step, tell
+from meshlab.runs import RunRef, create, fail_step, new_run_id, step, tell
 from meshlab.settings import LabConfig, LocalSettings, Machine, Provider
 from meshlab.terminal import View, closing
 
@@ -97,6 +98,7 @@ def main(
     with signals_wait():
         if prepared() is not None and launch.child is not None:
             _abandon(launch)
+        let_go(launch.run.run_id)
         code, result = finish(launch.run, optional=launch.config.checks.optional, signum=signum)
         keep_run(launch.run, launch.config, Machine.here(), result, console)
     closing(console, result, code, str(launch.run.directory), next_commands(launch.config, code, flow))
@@ -138,9 +140,17 @@ def prepare(
         Console(stderr=True).print(Text(f"{program}: {problem.message}"), soft_wrap=True)
         sys.exit(2)
     signals_raise()
-    run = None
+    run, run_id = None, new_run_id()
     try:
-        run = create(config.runs_dir, flow)
+        if decide is None:
+            hold(config, machine, run_id)
+    except ClusterBusyError as problem:
+        Console(stderr=True).print(Text(f"{program}: {problem}"), soft_wrap=True)
+        sys.exit(2)
+    except KubeError as problem:
+        log.debug("the cluster can't be held, which its start will say: %s", problem.message)
+    try:
+        run = create(config.runs_dir, flow, run_id=run_id)
         ledger = Ledger.open(machine, run)
         child = None
         if config.cluster == "local" and decide is None:
@@ -151,6 +161,7 @@ def prepare(
         if run is not None:
             fail_step(run, "prepare", str(problem))
             finish(run)
+        let_go(run_id)
         sys.exit(3)
     _prepared = Launch(config, run, child, chosen)
     return _prepared

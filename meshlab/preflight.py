@@ -68,6 +68,22 @@ def secret_problems(config: LabConfig) -> list[Problem]:
     ]
 
 
+def existing_problems(config: LabConfig, machine: Machine) -> list[Problem]:
+    """What is wrong with the kubeconfig; where nothing is, what the cluster does not permit."""
+    from meshlab.clusters import access, existing
+    from meshlab.kube.client import Kube
+
+    found = existing.problems(config.existing, machine)
+    if found:
+        return found
+    path = existing.kubeconfig_of(config.existing, machine)
+    try:
+        kube = Kube.connect(path, config.existing.context or existing.current_context(path))
+    except KubeError as problem:
+        return [Problem("--context", problem.message, problem.remedy)]
+    return access.problems(kube, config) + existing_release_problems(config, machine)
+
+
 def audit_problems(config: LabConfig) -> list[Problem]:
     """Accepted risks of rules that don't exist."""
     rules = [name.removeprefix("audit.") for name in CATALOG if name.startswith("audit.")]
@@ -87,9 +103,7 @@ def provider_problems(config: LabConfig, machine: Machine) -> list[Problem]:
 
         return local_problems(config.local, machine)
     if config.cluster == "existing":
-        from meshlab.clusters.existing import problems as existing_problems
-
-        return existing_problems(config.existing, machine) or existing_release_problems(config, machine)
+        return existing_problems(config, machine)
     from meshlab.clusters.gke.preflight import examine
 
     found = examine(config.gke)

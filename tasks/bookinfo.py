@@ -8,6 +8,7 @@ from meshlab import app
 from meshlab.checks.base import run_check
 from meshlab.checks.leftovers import teardown_nothing_left
 from meshlab.clusters.base import ClusterRef
+from meshlab.clusters.footprint import unchanged
 from meshlab.istio.control_plane import unlabel_namespace
 from meshlab.istio.distribution import Distribution
 from meshlab.kube.apply import ObjectRef, delete
@@ -52,7 +53,11 @@ def remove_objects(
     delete(kube, refs, timeout=120)
     if labelled:
         unlabel_namespace(kube, config.namespace)
-    check = record_check(run, run_check("teardown.nothing-left", teardown_nothing_left, before, inventory))
+
+    def nothing_left() -> CheckResult:
+        return unchanged(teardown_nothing_left(before, inventory), run.evidence, kube, config.namespace)
+
+    check = record_check(run, run_check("teardown.nothing-left", nothing_left))
     if check.verdict is Verdict.PASS:
         ledger = Ledger.open(Machine.here(), run)
         for entry in ledger.entries():

@@ -15,6 +15,7 @@ from meshlab.istio.inventory import istio_inventory
 from meshlab.istio.istioctl import Istioctl
 from meshlab.istio.uninstall import UninstallResult, uninstall
 from meshlab.kube.apply import ObjectRef
+from meshlab.kube.changes import RUN_LABEL
 from meshlab.ledger import Entry, Ledger
 from meshlab.results import CheckResult
 from meshlab.runs import RunRef, record_check, tell
@@ -76,7 +77,8 @@ def enable_injection(run: RunRef, config: LabConfig, cluster: ClusterRef) -> Lab
     Ledger.open(Machine.here(), run).intend(Entry(kind, config.namespace, cluster.endpoint))
     label = label_namespace(kube, config.namespace)
     say(f"namespace {config.namespace} has the label {label}")
-    if there is None:
+    mine = there is not None and (there["metadata"].get("labels") or {}).get(RUN_LABEL) == run.run_id
+    if there is None or mine:  # ours from the Lease on
         return Labelled(created=(ObjectRef("v1", "Namespace", None, config.namespace),))
     key, _, value = label.partition("=")
     return Labelled(labelled=(there["metadata"].get("labels") or {}).get(key) != value)

@@ -18,9 +18,10 @@ from prefect.states import Completed, Crashed, Failed, State
 
 from meshlab.checks.base import CATALOG
 from meshlab.clusters.base import ClusterRef
+from meshlab.clusters.hold import hold, let_go
 from meshlab.clusters.local.child import UpChild
 from meshlab.clusters.provider import provider_of
-from meshlab.errors import Interrupted
+from meshlab.errors import Interrupted, KubeError
 from meshlab.history.keep import keep_run, runs_until
 from meshlab.history.trend import changed_since_green, trend_section
 from meshlab.kube.apply import ObjectRef
@@ -47,6 +48,10 @@ def begin_run(config: LabConfig, flow: str = "full-lab") -> tuple[RunRef, UpChil
     bury_orphans()
     launch = prepared()
     run = launch.run if launch is not None else create(config.runs_dir, flow)
+    try:
+        hold(config, Machine.here(), run.run_id)  # the command line has done so already
+    except KubeError as problem:
+        log.info("the cluster can't be held, which its start will say: %s", problem.message)
     ledger = Ledger.open(Machine.here(), run)
     if flow_run.id is not None:
         ledger.note_flow_run(str(flow_run.id))
@@ -135,6 +140,7 @@ def fill_in(run: RunRef, config: LabConfig, expected: Iterable[str] = tuple(CATA
 
 def end_run(run: RunRef, config: LabConfig, *, signum: int | None = None) -> State[Any]:
     """Write result.json and junit.xml, publish what Prefect shows, close the ledger; returns the flow's state."""
+    let_go(run.run_id)
     code, result = finish(run, optional=config.checks.optional, signum=signum)
     drawn = drawn_of(run)
     keep_run(run, config, Machine.here(), result)

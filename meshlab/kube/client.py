@@ -195,6 +195,20 @@ class Kube:
             )
         return json.loads(answer.data)
 
+    def may(self, verb: str, group: str, resource: str, namespace: str | None = None) -> bool:
+        """Whether we may do that, by the cluster's own word. resource: `pods/exec` for a subresource. namespace: None
+        for all of them. Raises KubeError."""
+        name, _, sub = resource.partition("/")
+        attributes = client.V1ResourceAttributes(
+            verb=verb, group=group, resource=name, subresource=sub or None, namespace=namespace
+        )
+        review = client.V1SelfSubjectAccessReview(
+            spec=client.V1SelfSubjectAccessReviewSpec(resource_attributes=attributes)
+        )
+        with api_errors(f"ask whether we may {verb} {resource}"):
+            answer = client.AuthorizationV1Api(self.api_client).create_self_subject_access_review(review)
+        return bool(answer.status and answer.status.allowed)
+
     def create(self, document: Mapping[str, Any], *, namespace: str | None = None) -> dict[str, Any]:
         """Make an object that is not there. Returns it as stored; KubeError with status 409 where it is."""
         name, kind = document["metadata"]["name"], document["kind"]
