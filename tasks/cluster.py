@@ -9,7 +9,7 @@ from dataclasses import asdict
 from meshlab.checks.base import run_check
 from meshlab.checks.leftovers import teardown_nothing_left
 from meshlab.clusters.base import ClusterRef, Leftovers
-from meshlab.clusters.footprint import footprint, keep_footprint
+from meshlab.clusters.footprint import footprint_before, keep_footprint
 from meshlab.clusters.local import child as local_child
 from meshlab.clusters.local.cluster import LocalCluster
 from meshlab.clusters.provider import provider_of
@@ -49,7 +49,8 @@ def start_cluster(run: RunRef, config: LabConfig, *, child: local_child.UpChild 
     record_facts(run, cluster={"provider": cluster.provider, "name": cluster.name, "nodes": cluster.nodes})
     record_facts(run, distribution=config.distribution)
     if config.cluster == "existing":
-        keep_footprint(run.evidence, footprint(kube_of(cluster)))
+        before = footprint_before(kube_of(cluster), config.namespace, run.run_id)
+        keep_footprint(run.evidence, before)
     (run.evidence / "cluster.json").write_text(json.dumps(asdict(cluster), default=str), encoding="utf-8")
     say(
         f"cluster {cluster.name} {'adopted' if cluster.adopted else 'is up'}: {cluster.nodes} nodes at {cluster.endpoint}"

@@ -1,29 +1,17 @@
-"""Rules about pods: limits, privileges, root, service accounts and their tokens, debug ports."""
+"""Rules about pods: limits, privileges, root, service accounts and their tokens."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from meshlab.audit.inventory import Inventory
 from meshlab.audit.model import Examined, Finding, Object, Severity, as_yaml
-from meshlab.audit.workloads import INIT, Container, all_containers, is_meshed, own_containers, workload_of
+from meshlab.audit.workloads import INIT, Container, all_containers, own_containers, workload_of
 
 STRONG = ("ALL", "SYS_ADMIN", "SYS_PTRACE", "SYS_MODULE", "NET_ADMIN", "NET_RAW", "BPF", "DAC_READ_SEARCH")
 HOST = {"hostNetwork": "network", "hostPID": "processes", "hostIPC": "IPC"}
 TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
-# Ports on which runtimes wait for a debugger or a profiler, by their makers' defaults.
-DEBUG_PORTS = {
-    2345: "Delve (Go)",
-    5005: "JDWP (Java)",
-    5678: "debugpy (Python)",
-    6060: "pprof (Go)",
-    9229: "the Node.js inspector",
-    15000: "Envoy's admin page",
-}
-DEBUG_NAMES = ("debug", "jdwp", "pprof", "delve", "inspector")
-XDS_PLAIN = 15010  # istiod hands out configuration on it without TLS
-DEBUG_AUTH = "ENABLE_DEBUG_ENDPOINT_AUTH"
 
 
 def limits(inventory: Inventory) -> Examined:
@@ -34,11 +22,11 @@ def limits(inventory: Inventory) -> Examined:
         lacks = [each for each in ("memory", "cpu") if each not in given]
         if lacks:
             severity = Severity.WARNING if "memory" in lacks else Severity.INFO
-            fix = _patch(container, {"resources": {"limits": {"memory": "256Mi", "cpu": "500m"}}})
+            fix = patch(container, {"resources": {"limits": {"memory": "256Mi", "cpu": "500m"}}})
             why = (
                 f"container {container['name']} has no limit of {' and '.join(lacks)}: it can starve its node"
             )
-            findings.append(_finding("limits", severity, pod, container, why, fix))
+            findings.append(container_finding("limits", severity, pod, container, why, fix))
     return Examined(len(looked), "containers", tuple(findings))
 
 
@@ -54,7 +42,7 @@ def privileged(inventory: Inventory) -> Examined:
             why, severity = f"has the capabilities {', '.join(added)}", Severity.WARNING
         else:
             continue
-        fix = _patch(
+        fix = patch(
             container,
             {
                 "securityContext": {
@@ -65,7 +53,9 @@ def privileged(inventory: Inventory) -> Examined:
             },
         )
         findings.append(
-            _finding("privileged", severity, pod, container, f"container {container['name']} {why}", fix)
+            container_finding(
+                "privileged", severity, pod, container, f"container {container['name']} {why}", fix
+            )
         )
     findings += list(_on_the_host(inventory))
     init = [pod for pod in inventory.running() if any(c.get("name") == INIT for c in all_containers(pod))]
@@ -95,9 +85,9 @@ def run_as_root(inventory: Inventory) -> Examined:
             why = "does not say as whom it runs: the image decides, and may say root"
         else:
             continue
-        fix = _patch(container, {"securityContext": {"runAsNonRoot": True, "runAsUser": 10001}})
+        fix = patch(container, {"securityContext": {"runAsNonRoot": True, "runAsUser": 10001}})
         findings.append(
-            _finding(
+            container_finding(
                 "run-as-root", Severity.WARNING, pod, container, f"container {container['name']} {why}", fix
             )
         )
@@ -152,95 +142,10 @@ def token_mounts(inventory: Inventory) -> Examined:
             continue
         fix = as_yaml({"spec": {"template": {"spec": {"automountServiceAccountToken": False}}}})
         why = f"carries a token of {account}, which no role is bound to: of use to an intruder only"
-        found.setdefault(workload_of(pod), _finding("token-mounts", Severity.WARNING, pod, holder, why, fix))
+        found.setdefault(
+            workload_of(pod), container_finding("token-mounts", Severity.WARNING, pod, holder, why, fix)
+        )
     return Examined(len(pods), "pods", tuple(found.values()))
-
-
-def debug_ports(inventory: Inventory) -> Examined:
-    """No port that waits for a debugger, and no unauthenticated port of the control plane."""
-    looked = 0
-    findings: dict[tuple[str, int], Finding] = {}
-    for pod in inventory.running():
-        for container in own_containers(pod):
-            for port in container.get("ports") or []:
-                looked += 1
-                what = _debugger(port.get("containerPort"), str(port.get("name", "")))
-                if what:
-                    number = port["containerPort"]
-                    why = f"container {container['name']} offers {what} on port {number}"
-                    rest = [p for p in container["ports"] if p is not port]
-                    found = _finding(
-                        "debug-ports",
-                        Severity.WARNING,
-                        pod,
-                        container,
-                        why,
-                        _patch(container, {"ports": rest}),
-                    )
-                    about = {
-                        **found.about,
-                        **_behind_a_proxy([pod]),
-                        "host": (pod.get("status") or {}).get("podIP", ""),
-                        "port": str(number),
-                    }
-                    findings.setdefault((found.resource, number), _replaced(found, about))
-        findings |= {(f.resource, -1): f for f in _unauthenticated(pod) if (f.resource, -1) not in findings}
-    for service in inventory.of("Service"):
-        meta = service["metadata"]
-        for port in (service.get("spec") or {}).get("ports") or []:
-            looked += 1
-            number = port.get("port")
-            plain = number == XDS_PLAIN and (meta.get("labels") or {}).get("app") == "istiod"
-            what = (
-                "the mesh's configuration without TLS"
-                if plain
-                else _debugger(number, str(port.get("name", "")))
-            )
-            if what:
-                resource = f"Service {meta['namespace']}/{meta['name']}"
-                rest = [p for p in service["spec"]["ports"] if p is not port]
-                fix = as_yaml(
-                    {"kind": "Service", "metadata": {"name": meta["name"]}, "spec": {"ports": rest}}
-                )
-                host = f"{meta['name']}.{meta['namespace']}"
-                chosen = (service.get("spec") or {}).get("selector") or {}
-                pods = [
-                    pod
-                    for pod in inventory.running(meta["namespace"])
-                    if chosen.items() <= (pod["metadata"].get("labels") or {}).items()
-                ]
-                about = {
-                    "namespace": meta["namespace"],
-                    "host": host,
-                    "port": str(number),
-                    **_behind_a_proxy(pods),
-                }
-                findings[resource, number] = Finding(
-                    "debug-ports", Severity.WARNING, resource, f"port {number} offers {what}", fix, about
-                )
-    return Examined(looked, "ports of containers and services", tuple(findings.values()))
-
-
-def _behind_a_proxy(pods: Sequence[Object]) -> dict[str, str]:
-    return {"meshed": "yes"} if any(map(is_meshed, pods)) else {}
-
-
-def _unauthenticated(pod: Object) -> Iterator[Finding]:
-    """istiod whose debug pages ask nobody who they are."""
-    for container in own_containers(pod):
-        for entry in container.get("env") or []:
-            if entry.get("name") == DEBUG_AUTH and str(entry.get("value", "")).lower() == "false":
-                yield _finding(
-                    "debug-ports", Severity.ERROR, pod, container,
-                    f"{DEBUG_AUTH}=false: istiod's debug pages tell the mesh's configuration to anybody",
-                    _patch(container, {"env": [{"name": DEBUG_AUTH, "value": "true"}]}),
-                )  # fmt: skip
-
-
-def _debugger(port: Any, name: str) -> str:
-    if port in DEBUG_PORTS:
-        return DEBUG_PORTS[port]
-    return f"a debug port ({name})" if any(word in name.lower() for word in DEBUG_NAMES) else ""
 
 
 def _on_the_host(inventory: Inventory) -> Iterator[Finding]:
@@ -263,17 +168,15 @@ def _each_container(inventory: Inventory) -> dict[tuple[str, str], tuple[Object,
     }
 
 
-def _finding(rule: str, severity: Severity, pod: Object, container: Container, why: str, fix: str) -> Finding:
+def container_finding(
+    rule: str, severity: Severity, pod: Object, container: Container, why: str, fix: str
+) -> Finding:
     meta = pod["metadata"]
     about = {"namespace": meta["namespace"], "pod": meta["name"], "container": str(container.get("name"))}
     return Finding(rule, severity, workload_of(pod), why, fix, about)
 
 
-def _replaced(finding: Finding, about: Mapping[str, str]) -> Finding:
-    return Finding(finding.rule, finding.severity, finding.resource, finding.why, finding.fix, about)
-
-
-def _patch(container: Container, fields: Mapping[str, Any]) -> str:
+def patch(container: Container, fields: Mapping[str, Any]) -> str:
     """What to merge into a workload's template."""
     return as_yaml({"spec": {"template": {"spec": {"containers": [{"name": container["name"], **fields}]}}}})
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meshlab.audit import edge_rules, mesh_rules, pod_rules
+from meshlab.audit import edge_rules, mesh_rules, pod_rules, policy_rules, port_rules
 from meshlab.audit.inventory import MESH_CONFIG, Inventory
 from meshlab.audit.model import Examined, Finding, Rule, Severity
 from meshlab.audit.releases import istio_version
@@ -37,20 +37,20 @@ RULES = (
     Rule(
         "strict-mtls",
         "Mutual TLS is STRICT in the whole mesh",
-        mesh_rules.strict_mtls,
+        policy_rules.strict_mtls,
         ("PeerAuthentication",),
     ),
     Rule(
         "default-deny",
         "Requests that no policy allows are refused",
-        mesh_rules.default_deny,
+        policy_rules.default_deny,
         ("AuthorizationPolicy", "Pod"),
     ),
-    Rule("allow-all", "No policy allows everything", mesh_rules.allow_all, ("AuthorizationPolicy",)),
+    Rule("allow-all", "No policy allows everything", policy_rules.allow_all, ("AuthorizationPolicy",)),
     Rule(
         "deny-by-path",
         "Policies that refuse by path have paths normalised",
-        mesh_rules.deny_by_path,
+        policy_rules.deny_by_path,
         ("AuthorizationPolicy", MESH_CONFIG),
     ),
     Rule("gateway-hosts", "No gateway serves every host", edge_rules.gateway_hosts, ("Gateway",)),
@@ -91,7 +91,7 @@ RULES = (
         mesh_rules.first_party_tokens,
         ("Pod",),
     ),
-    Rule("debug-ports", "No debug port is offered", pod_rules.debug_ports, ("Pod", "Service")),
+    Rule("debug-ports", "No debug port is offered", port_rules.debug_ports, ("Pod", "Service")),
     Rule(
         "certificates",
         "Certificates of gateways and of the mesh are not near their end",

@@ -14,6 +14,7 @@ from typing import Any
 
 from meshlab.checks.base import failed
 from meshlab.errors import KubeError
+from meshlab.kube.changes import RUN_LABEL
 from meshlab.kube.client import Kube
 from meshlab.results import CheckResult, Verdict
 from meshlab.sabotage import inventory
@@ -41,6 +42,17 @@ class _Readable:
 def footprint(kube: Kube) -> dict[str, str]:
     """Object → digest, of all that may be read. Raises KubeError."""
     return inventory.take(_Readable(kube))  # type: ignore[arg-type]
+
+
+def footprint_before(kube: Kube, namespace: str, run_id: str) -> dict[str, str]:
+    """The inventory before a run: without the app's namespace where the run has made it, for its Lease."""
+    found = kube.get("v1", "Namespace", namespace) or {"metadata": {}}
+    made = (found["metadata"].get("labels") or {}).get(RUN_LABEL) == run_id
+    return {
+        name: digest
+        for name, digest in footprint(kube).items()
+        if not (made and _concerns(f"{name} ", namespace))
+    }
 
 
 def keep_footprint(directory: Path, found: Mapping[str, str]) -> None:

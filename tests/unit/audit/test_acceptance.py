@@ -47,6 +47,8 @@ def test_what_the_lab_accepts_depends_on_whose_cluster_it_is():
     existing = lab_made(LabConfig(cluster="existing"))
     assert not any("istio-system" in each.resource or each.rule == "istio-version" for each in existing)
     assert any(each.resource == "Deployment meshlab/productpage-v1" for each in existing)
+    kept = lab_made(LabConfig.model_validate({"cluster": "existing", "istio": {"distribution": "embedded"}}))
+    assert any(each.resource == "Deployment istio-system/istiod" for each in kept)
 
 
 def test_the_configuration_adds_its_own_and_can_drop_the_labs():

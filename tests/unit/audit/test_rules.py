@@ -122,6 +122,14 @@ def test_the_mesh_itself() -> None:
     assert finding.resource == "PeerAuthentication istio-system/default" and "PERMISSIVE" in finding.why
 
 
+def test_namespaces_that_are_strict_by_themselves() -> None:
+    inventory = bad()
+    own = {**ROOT_STRICT, "metadata": {"name": "default", "namespace": "audit-bad"}}
+    objects = {**inventory.objects, "PeerAuthentication": (own,)}
+    (finding,) = BY_ID["strict-mtls"].examine(replace(inventory, objects=objects)).findings
+    assert finding.severity is Severity.INFO and finding.why.endswith("by themselves: audit-bad")
+
+
 def test_normalised_paths_may_be_denied() -> None:
     assert (
         BY_ID["deny-by-path"].examine(bad(pathNormalization={"normalization": "MERGE_SLASHES"})).findings

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from meshlab.checks.base import passed
-from meshlab.clusters.footprint import footprint, keep_footprint, unchanged
+from meshlab.clusters.footprint import footprint, footprint_before, keep_footprint, unchanged
 from meshlab.errors import KubeError
 from meshlab.results import CheckResult, Verdict
 from tests.fakes.kube import FakeKube
@@ -38,6 +38,14 @@ def test_nothing_changed(tmp_path: Path) -> None:
     keep_footprint(tmp_path, footprint(kube))  # type: ignore[arg-type]
     check = after(tmp_path, kube)
     assert check.verdict is Verdict.PASS and check.summary == "7 objects gone; 2 objects as before"
+
+
+def test_a_namespace_that_the_run_made_was_not_there_before(tmp_path: Path) -> None:
+    labels = {"meshlab/run": "run-1"}
+    made = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "labels": labels}}
+    kube = Watched([config_map("a"), config_map("b", "shop"), made])
+    assert list(footprint_before(kube, "shop", "run-1")) == ["ConfigMap theirs/a"]  # type: ignore[arg-type]
+    assert len(footprint_before(kube, "shop", "run-2")) == 3  # type: ignore[arg-type]
 
 
 def test_a_change_in_our_namespace_fails(tmp_path: Path) -> None:
