@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.text import Text
 
 from meshlab.cli import Choice, judge, parse, parser
-from meshlab.clusters.hold import hold, let_go
+from meshlab.clusters.hold import let_go, take_hold
 from meshlab.clusters.local import child as local_child
 from meshlab.clusters.local.layout import Layout
 from meshlab.clusters.provider import provider_of
@@ -143,7 +143,7 @@ def prepare(
     run, run_id = None, new_run_id()
     try:
         if decide is None:
-            hold(config, machine, run_id)
+            take_hold(config, machine, run_id)
     except ClusterBusyError as problem:
         Console(stderr=True).print(Text(f"{program}: {problem}"), soft_wrap=True)
         sys.exit(2)

@@ -18,7 +18,7 @@ from prefect.states import Completed, Crashed, Failed, State
 
 from meshlab.checks.base import CATALOG
 from meshlab.clusters.base import ClusterRef
-from meshlab.clusters.hold import hold, let_go
+from meshlab.clusters.hold import let_go, take_hold
 from meshlab.clusters.local.child import UpChild
 from meshlab.clusters.provider import provider_of
 from meshlab.errors import Interrupted, KubeError
@@ -49,7 +49,7 @@ def begin_run(config: LabConfig, flow: str = "full-lab") -> tuple[RunRef, UpChil
     launch = prepared()
     run = launch.run if launch is not None else create(config.runs_dir, flow)
     try:
-        hold(config, Machine.here(), run.run_id)  # the command line has done so already
+        take_hold(config, Machine.here(), run.run_id)  # the command line has done so already
     except KubeError as problem:
         log.info("the cluster can't be held, which its start will say: %s", problem.message)
     ledger = Ledger.open(Machine.here(), run)

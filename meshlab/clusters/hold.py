@@ -13,7 +13,7 @@ _held: dict[str, ClusterHold] = {}
 _lock = threading.Lock()
 
 
-def hold(config: LabConfig, machine: Machine, run_id: str) -> None:
+def take_hold(config: LabConfig, machine: Machine, run_id: str) -> None:
     """Hold the cluster for this run until `let_go`. Nothing where the provider is not `existing`, or it is held already.
 
     Raises ClusterBusyError naming the run that holds it, KubeError.
