@@ -168,7 +168,10 @@ def check_graph(
 
     def agreement() -> CheckResult:
         if not read:
-            raise MeshlabError("there is no graph from metrics to compare with: see graph.edges")
+            raise MeshlabError(
+                "there is no graph from metrics to compare with: see graph.edges",
+                remedy="mend what kept graph.edges from being made",
+            )
         assert baseline is not None
         with jaeger.port_forward(kube) as forward:
             traces = wait_for_traced_edges(

@@ -139,6 +139,7 @@ def _read_consistently(client: PrometheusClient, timeout: float, clock: Clock | 
     last: list[_Reading] = []
 
     def read() -> _Reading:
+        last.clear()  # a Prometheus that stops answering is not judged by what it said before
         at = client.query("time()")[0].value
         raw = tuple(client.range_samples(RATE_OF, RANGE_SECONDS, at=at))
         rates = tuple(client.query(f"rate({RATE_OF}[5m])", at=at))

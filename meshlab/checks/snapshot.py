@@ -172,6 +172,7 @@ def take_scraped(
     last: list[Scraped] = []
 
     def look() -> bool:
+        last.clear()  # a Prometheus that stops answering is not judged by what it said before
         at = client.query("time()")[0].value
         window = max(at - since, 1.0)
         up = client.range_samples(f'up{{namespace="{namespace}"}}', window, at=at)

@@ -35,6 +35,7 @@ ORDER = (
     "test_audit",
     "test_edge",
     "test_sabotage",
+    "test_without_addons",
     "test_adopted",
     "test_interrupted",
     "test_gke",

@@ -1,5 +1,8 @@
+import pytest
+
 from meshlab.addons.query import Target
 from meshlab.checks.targets import targets
+from meshlab.errors import QueryError, WaitTimeout
 from meshlab.results import Verdict
 from tests.fakes.clock import FakeClock
 from tests.fakes.prometheus import FakePrometheus
@@ -77,6 +80,19 @@ def test_a_target_that_is_scraped_once_is_not_enough() -> None:
     result = targets(fake, PODS, ["node-1"], timeout=10, clock=clock)
     assert result.verdict is Verdict.FAIL
     assert "pod istiod-1 was not scraped twice" in (result.reason or "")
+
+
+def test_a_prometheus_that_stops_answering_is_not_judged_by_what_it_said_before() -> None:
+    clock = FakeClock()
+
+    class Leaving(FakePrometheus):
+        def targets(self) -> list[Target]:
+            if clock.now() > 3:
+                raise QueryError("no pod of it is Ready")
+            return super().targets()
+
+    with pytest.raises(WaitTimeout, match="no pod of it is Ready"):
+        targets(Leaving(clock, scraped=list(ALL)), PODS, ["node-1"], timeout=10, clock=clock)
 
 
 def test_no_pod_of_the_mesh_is_no_pass() -> None:
