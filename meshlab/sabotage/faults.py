@@ -133,8 +133,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "mtls-off-on-one-port",
         "Mutual TLS is disabled on the port of details",
-        must=("mtls.refusal", "mtls.packets", "mtls.counter", "audit.strict-mtls"),
-        may=("mtls.identity",),
+        must=("mtls.refusal", "mtls.packets", "mtls.counter", "mtls.identity", "audit.strict-mtls"),
         groups=("app", "mtls", "audit"),
         plant=_open_port,
     ),
