@@ -33,11 +33,13 @@ EMBEDDED_PYTHON = "curlimages/curl"  # ours has Python, as all of ours do
 def begin_strict(run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution) -> Strict:
     """Plaintext is measured, then mutual TLS demanded; returns when every proxy of the app has acknowledged it."""
     kube = kube_of(cluster)
-    changes = Changes(kube, Ledger.open(Machine.here(), run), run)
+    ledger = Ledger.open(Machine.here(), run)
+    changes, pair = Changes(kube, ledger, run), Changes(kube, ledger, run)
     try:
-        strict = stage.begin(kube, changes, istioctl_of(cluster, distribution), config)
+        strict = stage.begin(kube, changes, pair, istioctl_of(cluster, distribution), config)
     except BaseException:
         changes.restore()
+        pair.restore()
         raise
     say(f"STRICT holds for the {strict.where}: {len(strict.acknowledged)} proxies in {strict.seconds:.1f} s")
     return strict
@@ -53,7 +55,7 @@ def check_mtls(
 ) -> list[CheckResult]:
     """mtls.refusal, .packets, .identity, .counter, under STRICT. strict: None where it could not be demanded.
 
-    interfaces: see `stage.gather`.
+    interfaces: see `stage.gather`. The pair without mutual TLS goes afterwards: what comes next shall not find it.
     """
     kube = kube_of(cluster)
     found: Evidence | MeshlabError
@@ -85,10 +87,13 @@ def check_mtls(
         "mtls.identity": identity,
         "mtls.counter": lambda: mtls.counter(evidence().edges, window()),
     }
-    return [
+    results = [
         record_check(run, run_check(check_id, check, granted=config.scope))
         for check_id, check in checks.items()
     ]
+    if strict is not None:
+        strict.pair.restore()
+    return results
 
 
 @lab_task("end-strict", tags=("security",))
@@ -96,7 +101,7 @@ def end_strict(
     run: RunRef, config: LabConfig, cluster: ClusterRef, strict: Strict | None
 ) -> tuple[ObjectRef, ...]:
     """Put back what `begin_strict` changed; it did so itself where it failed. Running it twice is fine."""
-    return strict.changes.restore() if strict is not None else ()
+    return (*strict.pair.restore(), *strict.changes.restore()) if strict is not None else ()
 
 
 @lab_task("restore-changes", tags=("teardown",))

@@ -51,11 +51,13 @@ WINDOWS = 3  # tries: a counter that falls voids a window
 
 @dataclass(frozen=True)
 class Strict:
-    """The stage is under way: STRICT holds. mode: where (`mesh`, or the namespace). permissive: the control
-    that was made before, or why it could not be. acknowledged: proxies that run with STRICT; seconds: it took.
+    """The stage is under way: STRICT holds. changes: STRICT itself. pair: the pods without mutual TLS, which go
+    as soon as they were captured. where: `mesh`, or the namespace. permissive: the control that was made
+    before, or why it could not be. acknowledged: proxies that run with STRICT; seconds: it took.
     """
 
     changes: Changes
+    pair: Changes
     where: str
     permissive: Round | MeshlabError
     acknowledged: tuple[str, ...]
@@ -89,34 +91,36 @@ class Evidence:
     shown: Mapping[str, x509.Certificate | str] | MeshlabError
 
 
-def begin(kube: Kube, changes: Changes, istioctl: Istioctl, config: LabConfig) -> Strict:
+def begin(kube: Kube, changes: Changes, pair: Changes, istioctl: Istioctl, config: LabConfig) -> Strict:
     """Measure while plaintext is still taken, then demand mutual TLS and wait until the proxies do.
 
     In a mesh that demands it already, plaintext is allowed in the app's namespace for the measurement. Load
-    must be stopped and drained. Raises KubeError, WaitTimeout, IstioError; the caller restores `changes`.
+    must be stopped and drained. changes, pair: see `Strict`; may be the same. Raises KubeError, WaitTimeout,
+    IstioError; the caller restores both.
     """
     namespace = config.namespace
     edges = find_edges(kube, namespace)
     source = find_source(kube, namespace, CALLER.selector)
-    pair, policies = probe_objects(
+    pods, policies = probe_objects(
         namespace,
         server=_image(next(e.target_pod for e in edges if e.target is app.DETAILS)),
         client=_image(next(pod for pod in kube.pods(namespace) if pod.name == source.pod)),
     )
     with ThreadPoolExecutor(max_workers=1) as pool:
         control = pool.submit(_permissive, kube, source, edges, config)
-        changes.apply(*pair)
+        pair.apply(*pods)
         permissive = control.result()
     wait_deployments(kube, namespace, [PROBE, PROBE_CLIENT], timeout=config.app.rollout_timeout)
     if _demanded_already(permissive):
         changes.apply(peer_policy(kube, namespace, "PERMISSIVE"))
         wait_acknowledged(kube, istioctl, [pod for pod in kube.pods(namespace) if pod.is_ready])
         permissive = _permissive(kube, source, edges, config)
-        policies.append(peer_policy(kube, namespace, "STRICT"))
-    changes.apply(strict_policy(kube, config), *policies)
+        changes.apply(peer_policy(kube, namespace, "STRICT"))
+    pair.apply(*policies)
+    changes.apply(strict_policy(kube, config))
     done = wait_acknowledged(kube, istioctl, [pod for pod in kube.pods(namespace) if pod.is_ready])
     where = "mesh" if config.scope == "mesh" else f"namespace {namespace}"
-    return Strict(changes, where, permissive, done.proxies, done.seconds)
+    return Strict(changes, pair, where, permissive, done.proxies, done.seconds)
 
 
 def gather(

@@ -91,7 +91,7 @@ def test_captures_on_the_wrong_interface_are_broken_and_nothing_stays(
     image = replacement("curlimages/curl", images)
     assert image is not None
     before = inventory(kube)
-    stage.begin(kube, changes, istioctl, config)
+    stage.begin(kube, changes, changes, istioctl, config)
     assert inventory(kube) != before  # the control of the comparison below
     found = stage.gather(kube, config, image=image, interfaces=("lo", "lo"))
     assert isinstance(found.window, stage.Window), found.window
