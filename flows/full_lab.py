@@ -19,6 +19,7 @@ if __name__ == "__main__":
         main(
             sys.argv[1:],
             program="python -m flows.full_lab",
+            resumable=True,
             about=__doc__,
             load=lambda: import_module("flows.full_lab").full_lab,
         )

@@ -16,6 +16,7 @@ if __name__ == "__main__":
         main(
             sys.argv[1:],
             program="python -m flows.nightly",
+            resumable=True,
             about=__doc__,
             load=lambda: import_module("flows.nightly").nightly,
             flow="nightly-validation",

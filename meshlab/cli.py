@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -125,13 +125,19 @@ def _misused(arguments: Sequence[str], flag: str) -> int | None:
 
 
 def judge(
-    words: Words, machine: Machine, *, need_cluster: bool = True, providers: Sequence[Provider] = ()
+    words: Words,
+    machine: Machine,
+    *,
+    need_cluster: bool = True,
+    providers: Sequence[Provider] = (),
+    kept: Mapping[str, Any] | None = None,
 ) -> LabConfig:
     """The configuration, or InputError with every problem of flags, files, variables and machine.
 
-    Touches nothing. providers: those that a flow can run on, its own default first; empty for all.
+    Touches nothing. providers: those that a flow can run on, its own default first; empty for all. kept: what a
+    run that goes on was asked for; what is given now wins.
     """
-    defaults = {"cluster": providers[0]} if providers else {}
+    defaults = {**({"cluster": providers[0]} if providers else {}), **(kept or {})}
     loaded = load(words.flags, words.sets, words.config, defaults=defaults)
     problems = [*words.problems, *loaded.problems]
     if providers and loaded.config.cluster not in providers:

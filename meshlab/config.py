@@ -5,6 +5,7 @@ Every source is read as text, so that one pass of the settings model names all p
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -55,7 +56,7 @@ def load(
     """
     problems: list[Problem] = []
     origin: dict[str, str] = {}
-    merged: dict[str, Any] = dict(defaults or {})
+    merged: dict[str, Any] = copy.deepcopy(dict(defaults or {}))
     given = variables() if environ is None else environ
     sources: dict[str, Callable[[], dict[str, Any]]] = {
         str(config_file): lambda: _from_file(config_file, problems),

@@ -19,6 +19,7 @@ import psutil
 from rich.console import Console
 from rich.text import Text
 
+from meshlab import launch_resume
 from meshlab.cli import Choice, judge, parse, parser
 from meshlab.clusters.hold import let_go, take_hold
 from meshlab.clusters.local import child as local_child
@@ -31,6 +32,7 @@ from meshlab.ledger import Entry, Ledger
 from meshlab.lookout import Lookout, attend, handed_over, lines
 from meshlab.redaction import guard_logging
 from meshlab.result_file import finish
+from meshlab.resume import keep_config
 from meshlab.runs import RunRef, create, fail_step, new_run_id, step, tell
 from meshlab.settings import LabConfig, LocalSettings, Machine, Provider
 from meshlab.terminal import View, closing
@@ -74,16 +76,24 @@ def main(
     choices: Sequence[Choice] = (),
     providers: Sequence[Provider] = (),
     decide: Decide | None = None,
+    resumable: bool = False,
 ) -> int:
     """The whole command line of a flow; returns the exit code.
 
     load: imports the flow (and Prefect with it) and returns it; called while the cluster comes up already.
     flow: its name. choices: flags of its own; it gets them as parameters. providers: those that it runs on, its
     default first; empty for all. decide: reads the command line of a flow that needs no cluster, and gives its
-    parameters.
+    parameters. resumable: it takes --resume and --from.
     """
     launch = prepare(
-        program, about, arguments, flow=flow, choices=choices, providers=providers, decide=decide
+        program,
+        about,
+        arguments,
+        flow=flow,
+        choices=choices,
+        providers=providers,
+        decide=decide,
+        resumable=resumable,
     )
     console, signum = Console(), None
     attend(launch.config.serve or (sys.stdin.isatty() and sys.stdout.isatty()))
@@ -119,6 +129,7 @@ def prepare(
     choices: Sequence[Choice] = (),
     providers: Sequence[Provider] = (),
     decide: Decide | None = None,
+    resumable: bool = False,
 ) -> Launch:
     """Judge the command line, then make run directory and ledger, then start the cluster.
 
@@ -130,17 +141,26 @@ def prepare(
     quieten_prefect()
     me = psutil.Process()
     mark_children(me.pid, me.create_time())
+    run, again, cluster = None, None, None
     try:
         if decide is not None:
             config, chosen = decide(arguments, machine)
         else:
-            words = parse(arguments, parser(program, about, choices), choices)
+            shown = parser(program, about, choices)
+            if resumable:
+                launch_resume.add_flags(shown)
+                arguments, again = launch_resume.take(arguments)
+            words = parse(arguments, shown, choices)
             config, chosen = judge(words, machine, providers=providers), words.chosen
+            if again is not None:
+                run, kept = launch_resume.kept_settings(config, again, flow)
+                config = judge(words, machine, providers=providers, kept=kept)
+                cluster = launch_resume.judge_cluster(run)
     except InputError as problem:
         Console(stderr=True).print(Text(f"{program}: {problem.message}"), soft_wrap=True)
         sys.exit(2)
     signals_raise()
-    run, run_id = None, new_run_id()
+    run_id = run.run_id if run is not None else new_run_id()
     try:
         if decide is None:
             take_hold(config, machine, run_id)
@@ -150,10 +170,13 @@ def prepare(
     except KubeError as problem:
         log.debug("the cluster can't be held, which its start will say: %s", problem.message)
     try:
-        run = create(config.runs_dir, flow, run_id=run_id)
+        run = run or create(config.runs_dir, flow, run_id=run_id)
         ledger = Ledger.open(machine, run)
+        if again is not None:
+            launch_resume.take_up(run, again, config, machine, cluster)
+        keep_config(run, config)
         child = None
-        if config.cluster == "local" and decide is None:
+        if config.cluster == "local" and decide is None and cluster is None:
             ledger.intend(Entry("cluster", config.local.name, "local"))
             child = local_child.start(config.local, run.run_id, run.evidence, addons=addons_of(config))
     except MeshlabError as problem:

@@ -70,6 +70,12 @@ class Ledger:
         path = machine.state / "ledger" / f"{run_id}.json"
         return cls(path) if run_id and path.is_file() else None
 
+    def take_over(self) -> None:
+        """Make this process the owner: it goes on where a killed one was cut off."""
+        me = psutil.Process()
+        with _lock:
+            _write(self.path, {**self._read(), "pid": me.pid, "process_started": me.create_time()})
+
     def intend(self, entry: Entry) -> None:
         """Write down that `entry` is about to be made. An entry that is there already stays once."""
         row = _row(entry)

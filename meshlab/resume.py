@@ -74,7 +74,13 @@ def problems(runs_dir: Path, run_id: str, step: str | None) -> list[Problem]:
     if run is None:
         there = sorted(path.parent.parent.name for path in runs_dir.glob("*/evidence/journal.jsonl"))
         known = f"there are: {', '.join(there[-3:])}" if there else "there is none"
-        return [Problem(f"--resume {run_id}", f"is no run below {runs_dir}", f"{known}; --runs-dir names another folder")]
+        return [
+            Problem(
+                f"--resume {run_id}",
+                f"is no run below {runs_dir}",
+                f"{known}; --runs-dir names another folder",
+            )
+        ]
     known_steps = steps_of(run)
     if step is not None and step not in known_steps:
         return [Problem(f"--from {step}", f"is no step of run {run_id}", f"one of: {', '.join(known_steps)}")]
@@ -179,7 +185,9 @@ def read_result(found: Kept, kind: Any) -> Any:
     try:
         return TypeAdapter(kind).validate_python(_unpack(found.result))
     except ValidationError as problem:
-        raise MeshlabError(f"the kept result of {found.step} can't be read: {problem.error_count()} faults") from problem
+        raise MeshlabError(
+            f"the kept result of {found.step} can't be read: {problem.error_count()} faults"
+        ) from problem
 
 
 def inputs_hash(config: LabConfig, others: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from meshlab.settings import LabConfig, Machine
 from meshlab.traffic import parties
 from tasks.common import kube_of, lab_task, say
 from tasks.report import progress_artifact
+from tasks.resume import objects_ready, tracing_announced
 
 
 def bring_image(run: RunRef, config: LabConfig, cluster: ClusterRef, name: str) -> tuple[str, ...]:
@@ -34,7 +35,7 @@ def bring_image(run: RunRef, config: LabConfig, cluster: ClusterRef, name: str) 
     return (*cluster.images, *(spec.reference for spec in missing))
 
 
-@lab_task("deploy-prometheus", tags=("addon",), retries=1)
+@lab_task("deploy-prometheus", tags=("addon",), retries=1, holds=objects_ready)
 def deploy_prometheus(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> tuple[ObjectRef, ...]:
@@ -47,7 +48,7 @@ def deploy_prometheus(
     return refs
 
 
-@lab_task("announce-tracing", tags=("addon",), retries=1)
+@lab_task("announce-tracing", tags=("addon",), retries=1, holds=tracing_announced)
 def announce_tracing(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> tuple[tuple[ObjectRef, ...], tracing.Restore]:
@@ -66,7 +67,7 @@ def restore_tracing(run: RunRef, config: LabConfig, cluster: ClusterRef, before:
     tracing.restore(kube_of(cluster), before)
 
 
-@lab_task("deploy-jaeger", tags=("addon",), retries=1)
+@lab_task("deploy-jaeger", tags=("addon",), retries=1, holds=objects_ready)
 def deploy_jaeger(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> tuple[ObjectRef, ...]:
@@ -76,7 +77,7 @@ def deploy_jaeger(
         return jaeger.deploy(config, distribution, kube_of(cluster), images=images, progress=tell)
 
 
-@lab_task("deploy-grafana", tags=("addon",), retries=1)
+@lab_task("deploy-grafana", tags=("addon",), retries=1, holds=objects_ready)
 def deploy_grafana(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> tuple[ObjectRef, ...]:
@@ -89,7 +90,7 @@ def deploy_grafana(
     return grafana.deploy(config, distribution, kube, held=cluster.images, progress=tell)
 
 
-@lab_task("deploy-kiali", tags=("addon",), retries=1)
+@lab_task("deploy-kiali", tags=("addon",), retries=1, holds=objects_ready)
 def deploy_kiali(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> tuple[ObjectRef, ...]:
@@ -102,7 +103,7 @@ def deploy_kiali(
     return kiali.deploy(config, distribution, kube, held=cluster.images, progress=tell)
 
 
-@lab_task("deploy-parties", tags=("app",), retries=1)
+@lab_task("deploy-parties", tags=("app",), retries=1, holds=objects_ready)
 def deploy_parties(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> tuple[ObjectRef, ...]:

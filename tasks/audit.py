@@ -27,9 +27,10 @@ from meshlab.traffic.source import Source, find_source
 from tasks.common import kube_of, lab_task
 from tasks.istio import istioctl_of
 from tasks.report import publish_table
+from tasks.resume import checks_passed
 
 
-@lab_task("check-audit", tags=("check", "security"))
+@lab_task("check-audit", tags=("check", "security"), holds=checks_passed, pods=True)
 def check_audit(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> list[CheckResult]:

@@ -20,12 +20,13 @@ from meshlab.settings import LabConfig, Machine
 from tasks.common import kube_of, lab_task, say
 from tasks.istio import istioctl_of
 from tasks.report import publish_table
+from tasks.resume import checks_passed
 from tasks.views import gather
 
 EVIDENCE = "authz-truth-table.json"
 
 
-@lab_task("check-authz", tags=("check", "security"))
+@lab_task("check-authz", tags=("check", "security"), holds=checks_passed, pods=True)
 def check_authz(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> CheckResult:

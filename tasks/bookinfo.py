@@ -18,9 +18,10 @@ from meshlab.runs import RunRef, record_check, tell
 from meshlab.settings import LabConfig, Machine
 from tasks.common import kube_of, lab_task, say
 from tasks.report import progress_artifact
+from tasks.resume import objects_ready
 
 
-@lab_task("deploy-bookinfo", tags=("app",), retries=1)
+@lab_task("deploy-bookinfo", tags=("app",), retries=1, holds=objects_ready)
 def deploy_bookinfo(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> tuple[ObjectRef, ...]:

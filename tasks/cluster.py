@@ -25,11 +25,12 @@ from meshlab.settings import LabConfig, Machine
 from tasks.billed import show_status
 from tasks.common import kube_of, lab_task, say
 from tasks.report import progress_artifact
+from tasks.resume import cluster_answers
 
 _stopping = threading.Event()
 
 
-@lab_task("start-cluster", tags=("cluster",))
+@lab_task("start-cluster", tags=("cluster",), holds=cluster_answers)
 def start_cluster(run: RunRef, config: LabConfig, *, child: local_child.UpChild | None = None) -> ClusterRef:
     """Bring the cluster up, or follow the `up` that was started before Prefect was imported. Returns when nodes are Ready."""
     machine = Machine.here()

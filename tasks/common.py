@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 from prefect import Task, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -17,7 +17,9 @@ from meshlab.clusters.local.child import UpChild
 from meshlab.errors import MeshlabError
 from meshlab.kube.client import Kube
 from meshlab.redaction import redact_exception
+from meshlab.resume import Verify
 from meshlab.runs import RunRef, step
+from tasks.resume import Missing, keep, trusted
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -30,13 +32,21 @@ def may_heal(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
 
 
 def lab_task(
-    name: str, *, tags: tuple[str, ...] = (), retries: int = 0
+    name: str,
+    *,
+    tags: tuple[str, ...] = (),
+    retries: int = 0,
+    holds: Verify | None = None,
+    pods: bool = False,
 ) -> Callable[[Callable[P, R]], Task[P, R]]:
     """A Prefect task that is a step of the run's journal. The function's first parameter must be the RunRef.
 
     A keyword `child` (a process that was started earlier and does the work) sets the step's real begin.
 
-    Steps have effects, so nothing is cached; deadlines are those of the library's calls, because Prefect's
+    holds: verifies a result that a run which was cut off has kept (see `meshlab.resume`); None where the step is
+    always run. pods: the result is of use only while the pods that it looked at are the same.
+
+    Steps have effects, so Prefect caches nothing; deadlines are those of the library's calls, because Prefect's
     own timeout does not interrupt a blocking call in a thread.
     """
 
@@ -49,7 +59,14 @@ def lab_task(
             began = child.began if isinstance(child, UpChild) else None
             with step(run, name, attempt=task_run.run_count or 1, began=began):
                 try:
-                    return function(*args, **kwargs)
+                    if holds is None:
+                        return function(*args, **kwargs)
+                    known = trusted(run, name, function, args, kube_of, holds)
+                    if known is not Missing:
+                        return cast(R, known)
+                    value = function(*args, **kwargs)
+                    keep(run, name, function, args, value, kube_of, pods=pods)
+                    return value
                 except Exception as problem:
                     redact_exception(problem)  # Prefect's server keeps it
                     raise

@@ -25,6 +25,7 @@ from meshlab.runs import RunRef, record_check
 from meshlab.settings import LabConfig, Machine
 from tasks.common import kube_of, lab_task
 from tasks.istio import istioctl_of
+from tasks.resume import checks_passed
 
 INGRESS: dict[str, Callable[[Entry], CheckResult]] = {
     "ingress.https": ingress_checks.https,
@@ -43,7 +44,7 @@ def check_edge(run: RunRef, config: LabConfig, cluster: ClusterRef, distribution
     inwards.result()
 
 
-@lab_task("check-ingress", tags=("check", "security"))
+@lab_task("check-ingress", tags=("check", "security"), holds=checks_passed, pods=True)
 def check_ingress(
     run: RunRef,
     config: LabConfig,
@@ -84,7 +85,7 @@ def check_ingress(
         return [record_check(run, check) for check in checks]
 
 
-@lab_task("check-egress", tags=("check", "security"))
+@lab_task("check-egress", tags=("check", "security"), holds=checks_passed, pods=True)
 def check_egress(
     run: RunRef,
     config: LabConfig,

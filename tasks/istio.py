@@ -23,9 +23,10 @@ from meshlab.settings import LabConfig, Machine
 from tasks.billed import note_balancers
 from tasks.common import kube_of, lab_task, say
 from tasks.report import progress_artifact
+from tasks.resume import istio_ready, istioctl_there, namespace_labelled
 
 
-@lab_task("find-istio", tags=("istio",))
+@lab_task("find-istio", tags=("istio",), holds=istioctl_there)
 def find_istio(run: RunRef, config: LabConfig, cluster: ClusterRef) -> Distribution:
     """Which build of Istio runs: its istioctl, its version and its samples."""
     kubernetes = kube_of(cluster).server_version() if config.distribution == "release" else None
@@ -37,7 +38,7 @@ def find_istio(run: RunRef, config: LabConfig, cluster: ClusterRef) -> Distribut
     return distribution
 
 
-@lab_task("install-istio", tags=("istio",), retries=1)
+@lab_task("install-istio", tags=("istio",), retries=1, holds=istio_ready)
 def install_istio(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> InstallResult:
@@ -68,7 +69,7 @@ class Labelled:
     labelled: bool = False
 
 
-@lab_task("label-namespace", tags=("istio",), retries=2)
+@lab_task("label-namespace", tags=("istio",), retries=2, holds=namespace_labelled)
 def enable_injection(run: RunRef, config: LabConfig, cluster: ClusterRef) -> Labelled:
     """Ask for sidecars in the app's namespace, before its pods are born."""
     kube = kube_of(cluster)

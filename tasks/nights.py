@@ -20,6 +20,7 @@ from meshlab.runs import RunRef, record_check, record_measures, tell
 from meshlab.settings import LabConfig, Machine, Provider
 from meshlab.traffic import paths
 from tasks.common import kube_of, lab_task, say
+from tasks.resume import any_value, objects_ready
 from tasks.secrets import alert_webhook
 
 PROVIDERS: tuple[Provider, ...] = ("existing",)  # a night makes no cluster
@@ -41,7 +42,7 @@ def skip_beyond_scope(run: RunRef, config: LabConfig) -> list[CheckResult]:
     return [record_check(run, run_check(spec.id, never, granted=config.scope)) for spec in beyond]
 
 
-@lab_task("deploy-outside", tags=("app",), retries=1)
+@lab_task("deploy-outside", tags=("app",), retries=1, holds=objects_ready)
 def deploy_outside(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> tuple[ObjectRef, ...]:
@@ -50,7 +51,7 @@ def deploy_outside(
     return paths.deploy(config, distribution, kube_of(cluster), progress=tell)
 
 
-@lab_task("compare-paths", tags=("traffic",))
+@lab_task("compare-paths", tags=("traffic",), holds=any_value, pods=True)
 def compare_paths(run: RunRef, config: LabConfig, cluster: ClusterRef) -> paths.Comparison:
     """The same request with and without the mesh, in turns: p50, p90, p99 and errors of both."""
     found = paths.compare(kube_of(cluster), config.namespace)
@@ -60,7 +61,7 @@ def compare_paths(run: RunRef, config: LabConfig, cluster: ClusterRef) -> paths.
     return found
 
 
-@lab_task("measure-proxies", tags=("addon",))
+@lab_task("measure-proxies", tags=("addon",), holds=any_value, pods=True)
 def measure_proxies(run: RunRef, config: LabConfig, cluster: ClusterRef) -> None:
     """CPU and memory of the sidecars per 1000 requests/s, while load flows; asked of cAdvisor through Prometheus."""
     with prometheus.port_forward(kube_of(cluster), config.prometheus.namespace) as forward:

@@ -46,6 +46,7 @@ from meshlab.traffic.source import find_source
 from tasks.common import kube_of, lab_task, say
 from tasks.istio import istioctl_of
 from tasks.report import publish_table
+from tasks.resume import any_value, checks_passed
 from tasks.traffic import sent_so_far
 from tasks.views import gather
 
@@ -56,7 +57,7 @@ SECOND_WINDOW = 20  # requests, where the first window of prometheus.reconcile w
 IMAGE_PREFIX = "localhost/"  # of every image that this project makes
 
 
-@lab_task("check-cluster", tags=("check",))
+@lab_task("check-cluster", tags=("check",), holds=checks_passed, pods=True)
 def check_cluster(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> list[CheckResult]:
@@ -83,7 +84,7 @@ def check_cluster(
     )
 
 
-@lab_task("check-istio", tags=("check", "istio"))
+@lab_task("check-istio", tags=("check", "istio"), holds=checks_passed, pods=True)
 def check_istio(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> list[CheckResult]:
@@ -150,7 +151,7 @@ def check_istio(
     )
 
 
-@lab_task("check-app", tags=("check", "app"))
+@lab_task("check-app", tags=("check", "app"), holds=checks_passed, pods=True)
 def check_app(run: RunRef, config: LabConfig, cluster: ClusterRef) -> list[CheckResult]:
     """app.bookinfo, app.productpage, envoy.scrape; notes which images run."""
     kube, namespace = kube_of(cluster), config.namespace
@@ -219,7 +220,7 @@ def images_of(pods: Sequence[PodSummary]) -> dict[str, dict[str, str | bool]]:
     return found
 
 
-@lab_task("count-requests", tags=("check", "traffic"))
+@lab_task("count-requests", tags=("check", "traffic"), holds=any_value, pods=True)
 def count_requests(run: RunRef, config: LabConfig, cluster: ClusterRef) -> Snapshot:
     """What the sidecars of sleep and productpage have counted by now, read from the sidecars once nothing moves."""
     kube = kube_of(cluster)
@@ -227,7 +228,7 @@ def count_requests(run: RunRef, config: LabConfig, cluster: ClusterRef) -> Snaps
         return take_snapshot(kube, reader, config.namespace)
 
 
-@lab_task("check-prometheus", tags=("check", "addon"))
+@lab_task("check-prometheus", tags=("check", "addon"), holds=checks_passed, pods=True)
 def check_prometheus(
     run: RunRef, config: LabConfig, cluster: ClusterRef, before: Snapshot
 ) -> list[CheckResult]:
@@ -255,7 +256,7 @@ def check_prometheus(
     )
 
 
-@lab_task("check-rate", tags=("check", "addon"))
+@lab_task("check-rate", tags=("check", "addon"), holds=checks_passed, pods=True)
 def check_rate(run: RunRef, config: LabConfig, cluster: ClusterRef) -> list[CheckResult]:
     """prometheus.rate-5m, the document's fourth query, while the gentle load flows."""
     low, high = config.traffic.gentle_interval
@@ -268,15 +269,17 @@ def check_rate(run: RunRef, config: LabConfig, cluster: ClusterRef) -> list[Chec
     )
 
 
-@lab_task("reconcile", tags=("check", "traffic"))
+@lab_task("reconcile", tags=("check", "traffic"), holds=checks_passed, pods=True)
 def reconcile_requests(
     run: RunRef, config: LabConfig, cluster: ClusterRef, before: Snapshot, sent: Sequence[TrafficResult]
 ) -> CheckResult:
     """prometheus.reconcile: load stopped and drained, what the sidecars counted since `before` is what was sent.
 
     A window in which a pod or a listener was replaced is void; a second one of a few requests is made then, once.
+    Load that ended before `before` was taken (by a run that was cut off, and goes on) is not counted.
     """
     kube, namespace = kube_of(cluster), config.namespace
+    sent = [load for load in sent if load.first is None or load.first.timestamp() >= before.taken]
 
     def snapshot() -> Snapshot:
         with SidecarReader(kube, namespace) as reader:

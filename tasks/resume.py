@@ -87,7 +87,9 @@ def keep(
     try:
         kube = kube_of(cluster)
         seen = resume.pods_of(kube, args[1].namespace) if pods else {}
-        resume.keep(run, name, value, _kind(function), cluster=_identity(kube), inputs=_inputs(args), pods=seen)
+        resume.keep(
+            run, name, value, _kind(function), cluster=_identity(kube), inputs=_inputs(args), pods=seen
+        )
     except (MeshlabError, OSError, PydanticUserError, PydanticSchemaGenerationError) as problem:
         log.warning("the result of %s is not kept, --resume will run it again: %s", name, problem)
 

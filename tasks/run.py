@@ -33,6 +33,7 @@ from meshlab.redaction import guard_logging, redact, redact_exception
 from meshlab.report.html import write_report
 from meshlab.result_file import finish, summarise
 from meshlab.results import CheckResult, Verdict
+from meshlab.resume import keep_config
 from meshlab.runs import RunRef, create, record, record_check
 from meshlab.settings import LabConfig, Machine
 from tasks.common import kube_of, lab_task
@@ -48,6 +49,8 @@ def begin_run(config: LabConfig, flow: str = "full-lab") -> tuple[RunRef, UpChil
     bury_orphans()
     launch = prepared()
     run = launch.run if launch is not None else create(config.runs_dir, flow)
+    if launch is None:
+        keep_config(run, config)
     try:
         take_hold(config, Machine.here(), run.run_id)  # the command line has done so already
     except KubeError as problem:

@@ -23,6 +23,7 @@ from meshlab.security.stage import Evidence, Strict, Window
 from meshlab.settings import LabConfig, Machine
 from tasks.common import kube_of, lab_task, say
 from tasks.istio import istioctl_of
+from tasks.resume import checks_passed
 
 T = TypeVar("T")
 OFFICIAL_PYTHON = "python:3.13-alpine"
@@ -45,7 +46,7 @@ def begin_strict(run: RunRef, config: LabConfig, cluster: ClusterRef, distributi
     return strict
 
 
-@lab_task("check-mtls", tags=("check", "security"))
+@lab_task("check-mtls", tags=("check", "security"), holds=checks_passed, pods=True)
 def check_mtls(
     run: RunRef,
     config: LabConfig,

@@ -20,6 +20,7 @@ from meshlab.traffic.mixed import MixedResult, MixedTraffic, streams
 from meshlab.traffic.parties import wait_ingress
 from meshlab.traffic.source import find_source
 from tasks.common import kube_of, lab_task, say
+from tasks.resume import any_value
 
 Pace = Literal["fast", "gentle"]
 
@@ -72,13 +73,13 @@ def halt_load(run: RunRef, *loads: PrefectFuture[TrafficResult]) -> None:
     stop_mixed(run)
 
 
-@lab_task("fast-load", tags=("traffic",))
+@lab_task("fast-load", tags=("traffic",), holds=any_value, pods=True)
 def fast_load(run: RunRef, config: LabConfig, cluster: ClusterRef) -> TrafficResult:
     """A request every 0.3 s, as while the document looks at dashboards."""
     return _send(run, config, cluster, "fast", config.traffic.fast_interval, config.traffic.fast_seconds)
 
 
-@lab_task("gentle-load", tags=("traffic",))
+@lab_task("gentle-load", tags=("traffic",), holds=any_value, pods=True)
 def gentle_load(run: RunRef, config: LabConfig, cluster: ClusterRef) -> TrafficResult:
     """A request every 1–2 s, as while the document looks at traces and the graph."""
     return _send(
@@ -86,7 +87,7 @@ def gentle_load(run: RunRef, config: LabConfig, cluster: ClusterRef) -> TrafficR
     )
 
 
-@lab_task("start-mixed-traffic", tags=("traffic",))
+@lab_task("start-mixed-traffic", tags=("traffic",), holds=any_value, pods=True)
 def start_mixed(run: RunRef, config: LabConfig, cluster: ClusterRef) -> None:
     """Plaintext, TCP and ingress traffic beside the counted loop, until `stop_mixed`."""
     kube = kube_of(cluster)

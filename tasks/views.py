@@ -32,6 +32,7 @@ from meshlab.runs import RunRef, record_check
 from meshlab.settings import LabConfig
 from meshlab.traffic.parties import INGRESS, TCP_ECHO
 from tasks.common import kube_of, lab_task
+from tasks.resume import any_value, checks_passed
 
 # Caller and called workload of the mixed traffic: from a pod without a sidecar, through the gateway, to the echo.
 BESIDE = frozenset(
@@ -61,7 +62,7 @@ def gather(run: RunRef, **parts: Any) -> None:
         _material[run.run_id] = replace(_material[run.run_id], **parts)
 
 
-@lab_task("begin-phase", tags=("traffic",))
+@lab_task("begin-phase", tags=("traffic",), holds=any_value, pods=True)
 def begin_phase(run: RunRef, config: LabConfig, cluster: ClusterRef) -> Baseline | None:
     """What Prometheus has counted before the load phase; None when it can't be asked, which the graph's checks will tell."""
     with ExitStack() as stack:
@@ -76,7 +77,7 @@ def begin_phase(run: RunRef, config: LabConfig, cluster: ClusterRef) -> Baseline
             return None
 
 
-@lab_task("check-dashboards", tags=("check", "addon"))
+@lab_task("check-dashboards", tags=("check", "addon"), holds=checks_passed, pods=True)
 def check_dashboards(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> list[CheckResult]:
@@ -111,7 +112,7 @@ def check_dashboards(
     return [record_check(run, run_check(name, made, judge)) for name, judge in checks.items()]
 
 
-@lab_task("check-traces", tags=("check", "addon"))
+@lab_task("check-traces", tags=("check", "addon"), holds=checks_passed, pods=True)
 def check_traces(
     run: RunRef, config: LabConfig, cluster: ClusterRef, phase: Baseline | None = None
 ) -> CheckResult:
@@ -134,7 +135,7 @@ def check_traces(
     return record_check(run, run_check("jaeger.productpage-traces", traced))
 
 
-@lab_task("check-graph", tags=("check", "addon"))
+@lab_task("check-graph", tags=("check", "addon"), holds=checks_passed, pods=True)
 def check_graph(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution, baseline: Baseline | None
 ) -> list[CheckResult]:
