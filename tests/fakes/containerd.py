@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import tarfile
-import threading
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from meshlab.errors import ProcessError
 from meshlab.process import Completed, SystemRunner
+from tests.fakes.programs import Call, FakePrograms
 
 DATABASES = (
     "io.containerd.metadata.v1.bolt/meta.db",
@@ -21,7 +20,7 @@ DATABASES = (
 )
 
 
-class FakeContainerd:
+class FakeContainerd(FakePrograms):
     """Stands in for meshlab.process.Runner; `cp` alone is the machine's own.
 
     fail_import: what `ctr images import` says before it ends with 1. lost: references that an import drops.
@@ -33,53 +32,34 @@ class FakeContainerd:
         self, *, fail_import: str = "", lost: Sequence[str] = (), exits: str = "", version: str = "1.6.20~ds1"
     ) -> None:
         self.fail_import, self.lost, self.exits, self.version = fail_import, tuple(lost), exits, version
-        self.commands: list[tuple[str, ...]] = []
+        super().__init__()
         self.spawned: list[tuple[str, ...]] = []
         self.children: list[subprocess.Popen[bytes]] = []
         self.imports: list[list[str]] = []
         self.config: dict[str, Any] = {}
 
-    def run(
-        self,
-        argv: Sequence[str | os.PathLike[str]],
-        *,
-        timeout: float,
-        check: bool = True,
-        input: str | None = None,
-        cwd: Path | None = None,
-        env: Mapping[str, str] | None = None,
-        on_line: Callable[[str], None] | None = None,
-        stop: threading.Event | None = None,
-        remedy: str = "",
-    ) -> Completed:
-        words = tuple(os.fspath(word) for word in argv)
+    def answer(self, call: Call) -> Completed:
+        words = call.words
         self.commands.append(words)
-        if stop is not None and stop.is_set():
+        if call.stop is not None and call.stop.is_set():
             raise ProcessError(f"{words[0]} was stopped", argv=words)
         if words[0] == "cp":
-            return SystemRunner().run(words, timeout=timeout)
+            return SystemRunner().run(words, timeout=call.timeout)
         if words == ("containerd", "--version"):
             return Completed(words, 0, f"containerd example.org/containerd {self.version} abc\n", "", 0.1)
         if words[0] == "ctr":
             return self._ctr(words)
         raise AssertionError(f"FakeContainerd does not know {words}")
 
-    def spawn(
-        self,
-        argv: Sequence[str | os.PathLike[str]],
-        *,
-        log_file: Path,
-        cwd: Path | None = None,
-        env: Mapping[str, str] | None = None,
-        new_session: bool = True,
-    ) -> subprocess.Popen[bytes]:
-        words = tuple(os.fspath(word) for word in argv)
+    def start(self, call: Call) -> subprocess.Popen[bytes]:
+        words = call.words
         self.spawned.append(words)
         at = words.index("containerd")
         assert words[at + 1] == "--config", words
         self.config = tomllib.loads(Path(words[at + 2]).read_text())
         if self.exits:
-            log_file.write_text(self.exits)
+            assert call.log_file is not None
+            call.log_file.write_text(self.exits)
             child = subprocess.Popen(["false"], start_new_session=True)
             child.wait()
         else:

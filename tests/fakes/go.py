@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from meshlab.errors import ProcessError
 from meshlab.process import Completed
+from tests.fakes.programs import Call, FakePrograms
 
 WRAPPER = ("setpriv", "--pdeathsig", "TERM")
 
 
-class FakeGo:
+class FakeGo(FakePrograms):
     """Stands in for meshlab.process.Runner.
 
     version: what `go version` says. stale: how many packages are not in the cache. fail: command (`list`,
@@ -34,29 +32,17 @@ class FakeGo:
         self.stale = stale
         self.fail = dict(fail or {})
         self.source = source or Path("/nowhere")
-        self.commands: list[tuple[str, ...]] = []
+        super().__init__()
         self.environments: list[dict[str, str]] = []
 
-    def run(
-        self,
-        argv: Sequence[str | os.PathLike[str]],
-        *,
-        timeout: float,
-        check: bool = True,
-        input: str | None = None,
-        cwd: Path | None = None,
-        env: Mapping[str, str] | None = None,
-        on_line: Callable[[str], None] | None = None,
-        stop: threading.Event | None = None,
-        remedy: str = "",
-    ) -> Completed:
-        words = tuple(os.fspath(word) for word in argv)
+    def answer(self, call: Call) -> Completed:
+        words = call.words
         if words[: len(WRAPPER)] == WRAPPER:
             words = words[len(WRAPPER) :]
         self.commands.append(words)
-        self.environments.append(dict(env or {}))
+        self.environments.append(dict(call.env))
         command = words[1]
-        if stop is not None and stop.is_set():
+        if call.stop is not None and call.stop.is_set():
             raise ProcessError("go was stopped", argv=words)
         if command in self.fail:
             return Completed(words, 1, "", self.fail[command], 0.1)
@@ -65,13 +51,10 @@ class FakeGo:
         if command == "list":
             return Completed(words, 0, self._listing(), "", 0.1)
         if command == "build":
-            return Completed(words, 0, "", self._build(words, on_line), 0.1)
+            return Completed(words, 0, "", self._build(words, call.on_line), 0.1)
         if words[1:4] == ("mod", "download", "-json"):
             return Completed(words, 0, json.dumps({"Path": words[4], "Dir": str(self.source)}), "", 0.1)
         raise AssertionError(f"FakeGo does not know {words}")
-
-    def spawn(self, *_: object, **__: object) -> subprocess.Popen[bytes]:
-        raise AssertionError("compiling starts no process that goes on running")
 
     def _listing(self) -> str:
         cached = ["false "] * 5 + ["true not installed but available in build cache"]

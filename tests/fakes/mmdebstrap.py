@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import threading
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from meshlab.errors import ProcessError
 from meshlab.process import Completed
+from tests.fakes.programs import Call, FakePrograms
 
 FILES = (
     "usr/bin/python3",
@@ -31,27 +28,15 @@ FILES = (
 CERTIFICATES = {"b.crt": "-----B-----\n", "a.crt": "-----A-----"}
 
 
-class FakeMmdebstrap:
+class FakeMmdebstrap(FakePrograms):
     """Stands in for meshlab.process.Runner. fail: what mmdebstrap says before it fails half-way."""
 
     def __init__(self, *, fail: str = "", apt: str = "") -> None:
         self.fail, self.apt = fail, apt
-        self.commands: list[tuple[str, ...]] = []
+        super().__init__()
 
-    def run(
-        self,
-        argv: Sequence[str | os.PathLike[str]],
-        *,
-        timeout: float,
-        check: bool = True,
-        input: str | None = None,
-        cwd: Path | None = None,
-        env: Mapping[str, str] | None = None,
-        on_line: Callable[[str], None] | None = None,
-        stop: threading.Event | None = None,
-        remedy: str = "",
-    ) -> Completed:
-        words = tuple(os.fspath(word) for word in argv)
+    def answer(self, call: Call) -> Completed:
+        words = call.words
         self.commands.append(words)
         if words == ("apt-config", "dump"):
             return Completed(words, 0, self.apt, "", 0.1)
@@ -63,11 +48,8 @@ class FakeMmdebstrap:
         for name, text in CERTIFICATES.items():
             _write(root / "usr/share/ca-certificates/mozilla" / name, text)
         if self.fail:
-            raise ProcessError(self.fail, argv=words, returncode=1, remedy=remedy)
+            raise ProcessError(self.fail, argv=words, returncode=1, remedy=call.remedy)
         return Completed(words, 0, "", "", 1.0)
-
-    def spawn(self, *_: object, **__: object) -> subprocess.Popen[bytes]:
-        raise AssertionError("making a root file system starts no process that goes on running")
 
 
 def _write(file: Path, text: str) -> None:
