@@ -39,7 +39,7 @@ def decide(arguments: list[str], machine: Machine, about: str) -> tuple[LabConfi
         raise InputError(
             [Problem(wrong.argument_name or "command line", wrong.message, "see --help")]
         ) from None
-    found = []
+    found: list[Problem] = []
     try:
         config = judge(parse(rest, shown), machine, need_cluster=False)
     except InputError as problem:

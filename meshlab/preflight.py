@@ -106,7 +106,7 @@ def provider_problems(config: LabConfig, machine: Machine) -> list[Problem]:
         return existing_problems(config, machine)
     from meshlab.clusters.gke.preflight import examine
 
-    found = examine(config.gke)
+    found = examine(config.gke, machine)
     return found.problems + (release_problems(config, machine, found.version) if found.version else [])
 
 

@@ -80,6 +80,6 @@ def session(settings: GkeSettings) -> tuple[Any, str]:
     given = rest_endpoint(settings)
     if given is not None:
         scheme = "http" if is_emulated(settings) else "https"
-        return AuthorizedSession(credentials), f"{scheme}://{given}"  # type: ignore[no-untyped-call]
+        return AuthorizedSession(credentials), f"{scheme}://{given}"
     domain = credentials.universe_domain
-    return AuthorizedSession(credentials), f"https://{{service}}.{domain}"  # type: ignore[no-untyped-call]
+    return AuthorizedSession(credentials), f"https://{{service}}.{domain}"

@@ -126,16 +126,20 @@ class GkeCluster:
         """The cluster's status and its running operations, without keys."""
         directory.mkdir(parents=True, exist_ok=True)
         table, operations = directory / "cluster.txt", directory / "operations.json"
-        table.write_text(as_text(self.status_table()), encoding="utf-8")
-        rows = [
-            {
-                "name": each.name,
-                "type": each.operation_type.name,
-                "status": each.status.name,
-                "detail": each.detail,
-            }
-            for each in self.api.running_operations()
-        ]
+        try:
+            text = as_text(self.status_table())
+            rows = [
+                {
+                    "name": each.name,
+                    "type": each.operation_type.name,
+                    "status": each.status.name,
+                    "detail": each.detail,
+                }
+                for each in self.api.running_operations()
+            ]
+        except CloudError as problem:  # the other evidence is still wanted
+            text, rows = f"{problem}\n", []
+        table.write_text(text, encoding="utf-8")
         operations.write_text(json.dumps(rows, indent=1), encoding="utf-8")
         return [table, operations]
 

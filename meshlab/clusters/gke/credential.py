@@ -46,7 +46,7 @@ def credentials_of(uri: str | None) -> Credentials:
     Raises CloudError (credentials).
     """
     if uri is not None:
-        return RefreshedCredentials(  # type: ignore[no-untyped-call]
+        return RefreshedCredentials(
             None, refresh_token="emulated", token_uri=uri, client_id="emulated", client_secret="emulated"
         )
     with auth_errors("find credentials"):
@@ -57,7 +57,7 @@ def credentials_of(uri: str | None) -> Credentials:
 def refreshed(credentials: Credentials) -> Credentials:
     """The same credentials, with a token that is valid now. Raises CloudError (credentials)."""
     with auth_errors("get a token"):
-        credentials.refresh(Request())  # type: ignore[no-untyped-call]
+        credentials.refresh(Request())
     return credentials
 
 

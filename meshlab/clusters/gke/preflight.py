@@ -6,18 +6,19 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from google.cloud.container_v1.types import Cluster
-
 from meshlab.clusters.gke import access, prices
 from meshlab.clusters.gke.api import GkeApi
 from meshlab.clusters.gke.api_errors import QUOTA_FLAGS, shortfall
+from meshlab.clusters.gke.books import Books
 from meshlab.clusters.gke.cluster import seams_of
 from meshlab.clusters.gke.compute import Rest, zones_of
 from meshlab.clusters.gke.credential import credentials_of, refreshed
-from meshlab.clusters.gke.names import is_ours
+from meshlab.clusters.gke.make import WELL
+from meshlab.clusters.gke.names import RUN, is_ours
+from meshlab.clusters.gke.request import differences
 from meshlab.clusters.gke.versions import Version, resolve
 from meshlab.errors import CloudError, Problem
-from meshlab.settings import GkeSettings
+from meshlab.settings import GkeSettings, Machine
 
 log = logging.getLogger(__name__)
 # What a run does, by the permission that it needs; the role in docs/gke.md has exactly these.
@@ -53,8 +54,8 @@ class Found:
     version: str | None = None
 
 
-def examine(settings: GkeSettings) -> Found:
-    """Every problem of a GKE cluster with these settings."""
+def examine(settings: GkeSettings, machine: Machine | None = None) -> Found:
+    """Every problem of a GKE cluster with these settings. machine: whose ledgers tell which living run holds it."""
     if settings.project is None:
         return Found([NO_PROJECT, *access.endpoint_problems(settings)])
     found = access.endpoint_problems(settings)
@@ -72,7 +73,8 @@ def examine(settings: GkeSettings) -> Found:
     version: list[str] = []
     questions: list[Callable[[], Iterator[Problem]]] = [
         lambda: _permissions(rest),
-        lambda: _cluster_and_version(api, settings, version),
+        lambda: _there(api, settings, machine),
+        lambda: _version(api, settings, version),
         lambda: _zone(rest, settings),
         lambda: _machines_and_quota(rest, settings, zones),
         lambda: _network(rest, settings),
@@ -92,21 +94,45 @@ def _permissions(rest: Rest) -> Iterator[Problem]:
         yield Problem("--project", what, "let an administrator grant the role in docs/gke.md")
 
 
-def _cluster_and_version(api: GkeApi, settings: GkeSettings, version: list[str]) -> Iterator[Problem]:
-    there = api.cluster()
-    if there is not None and not is_ours(there.resource_labels):
+def _there(api: GkeApi, settings: GkeSettings, machine: Machine | None) -> Iterator[Problem]:
+    """A cluster of that name that can't be adopted."""
+    there, where = api.cluster(), f"--set gke.name={settings.name}"
+    if there is None:
+        return
+    if not is_ours(there.resource_labels):
         yield Problem(
-            f"--set gke.name={settings.name}",
+            where,
             f"there is a cluster of that name in {there.location} that this project did not make",
             "choose another name, or use that cluster as it is: --cluster existing --context NAME",
         )
+        return
+    run = there.resource_labels[RUN]
+    remove = f"remove it: python -m flows.teardown --run {run}"
+    holder = Books(api.place, machine, "").held_by(there) if machine is not None else None
+    if holder is not None:
+        yield Problem(
+            where,
+            f"run {holder} of this machine holds it and goes on",
+            "wait for its end, or choose another name",
+        )
+    elif there.status in WELL and (wrong := differences(there, settings)):
+        yield Problem(
+            where,
+            f"the cluster of run {run} is there, with {' and '.join(wrong)}",
+            f"ask for that, or {remove}",
+        )
+
+
+def _version(api: GkeApi, settings: GkeSettings, version: list[str]) -> Iterator[Problem]:
+    """The Kubernetes that the cluster will have, or has."""
+    there = api.cluster()
     resolved = resolve(settings.version, api.server_config(), settings.zone)
-    if not isinstance(resolved, Version):
-        yield resolved
-    elif there is not None and there.status == Cluster.Status.RUNNING:
+    if there is not None and there.status in WELL:
         version.append(there.current_master_version)
-    else:
+    elif isinstance(resolved, Version):
         version.append(resolved.kubernetes)
+    else:
+        yield resolved
 
 
 def _zone(rest: Rest, settings: GkeSettings) -> Iterator[Problem]:

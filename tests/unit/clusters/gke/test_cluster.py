@@ -281,6 +281,12 @@ def test_what_the_logs_hold(provider: Make, tmp_path) -> None:
     assert json.loads(operations.read_text()) == []
 
 
+def test_logs_of_an_api_that_is_away_say_so(provider: Make, emulator: Emulator, tmp_path) -> None:
+    emulator.books.faults.append(Fault("GetCluster", times=10_000))
+    table, _ = provider(retry_seconds=0.2).collect_logs(tmp_path / "logs")
+    assert "the API does not answer" in table.read_text()
+
+
 def _request(cluster: GkeCluster) -> Cluster:
     from meshlab.clusters.gke.names import expires_in, labels
     from meshlab.clusters.gke.request import cluster_of

@@ -1,7 +1,10 @@
+from collections.abc import Callable
+
 import pytest
 
+from meshlab.clusters.gke.cluster import GkeCluster
 from meshlab.clusters.gke.preflight import PERMISSIONS, examine
-from meshlab.settings import GkeSettings
+from meshlab.settings import GkeSettings, Machine
 from tests.fakes.gke.books import Fault, Status
 from tests.fakes.gke.emulator import Emulator
 
@@ -78,6 +81,19 @@ def test_a_foreign_cluster_of_that_name_is_refused(emulator: Emulator) -> None:
 
     emulator.books.create("projects/p/locations/us-central1-b", Cluster(name="my-istio-cluster"))
     assert places(emulator.settings()) == ["--set gke.name=my-istio-cluster"]
+
+
+def test_one_of_ours_that_is_held_or_of_another_kind_is_refused_with_who_and_what(
+    provider: Callable[..., GkeCluster], emulator: Emulator, machine: Machine
+) -> None:
+    run = "20260101t000000z-aaaa"
+    provider(run).up()
+    [problem] = examine(emulator.settings(), machine).problems
+    assert problem.what == f"run {run} of this machine holds it and goes on"
+    [problem] = examine(emulator.settings(nodes=2)).problems
+    assert problem.what == f"the cluster of run {run} is there, with 3 nodes instead of 2"
+    assert f"python -m flows.teardown --run {run}" in problem.remedy
+    assert examine(emulator.settings()).problems == []
 
 
 def test_a_disabled_api_is_said_once(emulator: Emulator) -> None:
