@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from meshlab.authz import parse
@@ -363,6 +363,9 @@ def test_workloads_of_a_service_that_differ_are_unknown() -> None:
 
 # ── laws
 
+# A busy machine is no counterexample.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
 VALUES = {
     "principals": ["cluster.local/ns/default/sa/sleep", "*", "cluster.local/ns/test/*"],
     "namespaces": ["default", "te*"], "ipBlocks": ["10.1.0.0/16", "10.9.9.9"],
@@ -416,6 +419,7 @@ def outcome(found: list[dict[str, Any]], wanted: Request) -> Outcome:
     return answer(mesh(*found, authentications=[jwt()]), wanted).outcome
 
 
+@unhurried
 @given(some, requests, st.randoms())
 def test_order_does_not_matter(found: list[dict[str, Any]], wanted: Request, chance: Any) -> None:
     shuffled = list(found)
@@ -423,11 +427,13 @@ def test_order_does_not_matter(found: list[dict[str, Any]], wanted: Request, cha
     assert outcome(found, wanted) is outcome(shuffled, wanted)
 
 
+@unhurried
 @given(some, requests)
 def test_a_deny_all_denies_whatever_else_there_is(found: list[dict[str, Any]], wanted: Request) -> None:
     assert outcome([*found, policy(DENY_ALL)], wanted) is D
 
 
+@unhurried
 @given(some, policies(("ALLOW",)), requests)
 def test_an_allow_never_undoes_a_deny(
     found: list[dict[str, Any]], more: dict[str, Any], wanted: Request
@@ -437,17 +443,20 @@ def test_an_allow_never_undoes_a_deny(
         assert outcome([*found, more], wanted) is D
 
 
+@unhurried
 @given(some, policies(("DENY",)), requests)
 def test_a_deny_never_opens(found: list[dict[str, Any]], more: dict[str, Any], wanted: Request) -> None:
     if outcome(found, wanted) is D:
         assert outcome([*found, more], wanted) is D
 
 
+@unhurried
 @given(some, policies(("AUDIT",)), requests)
 def test_an_audit_has_no_effect(found: list[dict[str, Any]], more: dict[str, Any], wanted: Request) -> None:
     assert outcome(found, wanted) is outcome([*found, more], wanted)
 
 
+@unhurried
 @given(some, requests)
 def test_without_what_is_not_known_there_is_an_answer(found: list[dict[str, Any]], wanted: Request) -> None:
     known = [one for one in found if "cats" not in str(one) and one["spec"]["action"] != "CUSTOM"]
