@@ -47,9 +47,12 @@ class Made:
 
     @property
     def found_up(self) -> str:
-        """Why a run that uses what is there leaves it up; empty where it made the cluster."""
-        adopted = self.cluster is not None and self.cluster.adopted
-        return "the lab was up before the run, which leaves it up" if adopted else ""
+        """Why a run that uses what is there leaves it up; empty where it made the cluster.
+
+        A cluster of somebody else is always there before; from that, what the run applied is removed.
+        """
+        found = self.cluster is not None and self.cluster.adopted and self.cluster.provider != "existing"
+        return "the lab was up before the run, which leaves it up" if found else ""
 
 
 def take_down(

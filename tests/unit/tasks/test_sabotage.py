@@ -18,6 +18,7 @@ from meshlab.sabotage.verdict import unproven
 from meshlab.settings import LabConfig
 from tasks import sabotage
 from tasks.sabotage import Lab, hold_control, not_planted, plan, prove, rounds_config
+from tasks.teardown import Made
 from tests.unit.sabotage.test_verdict import MUST, checks
 
 CLUSTER = ClusterRef("existing", "c", Path("kubeconfig"))
@@ -156,6 +157,18 @@ def test_faults_that_were_not_reached_say_why(run: RunRef) -> None:
     not_planted(run, [FAULT], "the lab was not green")
     [check] = recorded(run, "check")
     assert (check["verdict"], check["reason"]) == ("infra-error", "the lab was not green")
+
+
+@pytest.mark.parametrize(
+    ("provider", "adopted", "stays"),
+    [("local", True, True), ("local", False, False), ("existing", True, False)],
+)
+def test_a_lab_that_was_up_stays_up_but_nothing_stays_in_a_cluster_of_others(
+    provider: str, adopted: bool, stays: bool
+) -> None:
+    made = Made(cluster=ClusterRef(provider, "c", Path("kubeconfig"), adopted=adopted))
+    assert bool(made.found_up) is stays
+    assert Made().found_up == ""
 
 
 def test_every_group_has_a_maker() -> None:
