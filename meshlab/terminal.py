@@ -34,6 +34,7 @@ STYLES = {
     "failed": "bold red",
 }
 MARKS = {"done": "✓", "failed": "✗", "skipped": "–"}
+LONGEST = 300  # characters of a reason that are shown while the run goes on
 PLAIN_EVERY = 15.0  # seconds between plain progress lines of one piece of work
 
 
@@ -72,6 +73,9 @@ class View:
             self._on_step(event)
         elif event["event"] == "check" and event["verdict"] != "pass":
             said = event.get("reason") or event["summary"]
+            said = (
+                said if len(said) <= LONGEST else f"{said[:LONGEST]}…"
+            )  # the table at the end has all of it
             verdict = (event["verdict"], STYLES[event["verdict"]])
             self._print(Text.assemble("    ", verdict, f"  {event['id']}: {said}"))
         elif event["event"] == "warning":
