@@ -101,8 +101,9 @@ def page(result: Mapping[str, Any]) -> str:
         text += [f"- {check['id'].removeprefix('sabotage.')}: {check['reason']}" for check in skipped]
     text += [
         "",
-        '`make sabotage ARGS="--only FAULT"` plants one alone (several times for several); a lab that is up (`make lab ARGS=--keep`)',
-        "is used and left as it was. A new fault is one entry in `meshlab/sabotage/faults.py`, with the checks that must and that may",
-        "turn red; why it is done so is in [docs/decisions](decisions/2026-11-23-faults-by-way-of-the-ledger.md).",
+        '`make sabotage ARGS="--only FAULT"` plants one alone (several times for several); a lab that is up',
+        "(`make lab ARGS=--keep`) is used and left as it was. A new fault is one entry in `meshlab/sabotage/faults.py`, with the",
+        "checks that must and that may turn red; why it is done so is in",
+        "[docs/decisions](decisions/2026-11-23-faults-by-way-of-the-ledger.md).",
     ]
     return "\n".join([*text, ""])
