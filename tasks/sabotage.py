@@ -73,7 +73,7 @@ def plan(
 
 def rounds_config(config: LabConfig) -> LabConfig:
     """The settings of the rounds: as asked for, but for the load's numbers and the deadlines."""
-    sections = {
+    sections: dict[str, dict[str, Any]] = {
         "traffic": {"fast_seconds": LOAD_SECONDS, "fast_interval": LOAD_INTERVAL},
         "prometheus": {"answer_timeout": min(ANSWER_TIMEOUT, config.prometheus.answer_timeout)},
         "istio": {"install_timeout": SYNC_TIMEOUT},
