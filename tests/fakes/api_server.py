@@ -52,7 +52,7 @@ class FakeApiServer:
             def do_GET(self) -> None:
                 outer._answer(self)
 
-            do_PATCH = do_DELETE = do_GET
+            do_PATCH = do_DELETE = do_POST = do_GET
 
             def log_message(self, *_: Any) -> None:
                 return
@@ -83,7 +83,7 @@ class FakeApiServer:
             "clusters": [
                 {"name": "c", "cluster": {"server": f"http://127.0.0.1:{self._server.server_address[1]}"}}
             ],
-            "users": [{"name": "u", "user": {"token": "t0ken"}}],
+            "users": [{"name": "u", "user": {"token": "t0ken-4711"}}],
             "contexts": [{"name": "fake", "context": {"cluster": "c", "user": "u"}}],
         }
         path.write_text(yaml.safe_dump(config))

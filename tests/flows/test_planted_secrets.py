@@ -64,7 +64,7 @@ def _run(left: Path, kubeconfig: Path) -> subprocess.CompletedProcess[str]:
     argv = [sys.executable, "-m", "flows.full_lab", "--cluster", "existing", "--kubeconfig", str(kubeconfig)]
     argv += ["--istioctl", str(program), "--runs-dir", str(left / "runs")]
     return subprocess.run(
-        argv, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=180, check=False, stdin=subprocess.DEVNULL
+        argv, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=900, check=False, stdin=subprocess.DEVNULL
     )  # fmt: skip
 
 

@@ -68,3 +68,10 @@ def test_a_bad_zone_does_not_hide_that_the_project_is_missing(
     loaded = load(flags, environ={})
     problems = [*loaded.problems, *preflight(loaded.config, machine, spoiled=loaded.spoiled)]
     assert [problem.where for problem in problems] == said
+
+
+def test_a_secret_among_the_settings_is_refused_without_being_said(machine: Machine) -> None:
+    token = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhdWRpdCJ9.c2lnbmF0dXJl"
+    config = LabConfig.model_validate({"prometheus": {"namespace": f"x-{token}"}})
+    [problem] = preflight(config, machine, spoiled={"runs_dir", "cluster", "istio"})
+    assert problem.where == "prometheus" and "secret" in problem.what and token not in str(problem)

@@ -12,6 +12,7 @@ import pytest
 
 from meshlab.errors import KubeError
 from meshlab.kube.client import CONNECT_TIMEOUT, READ_TIMEOUT, Kube
+from meshlab.redaction import redact
 from tests.fakes.api_server import FakeApiServer
 from tests.fakes.kube import make_pod
 
@@ -37,7 +38,7 @@ def test_pods_are_listed_by_namespace_and_selector(server: FakeApiServer, kube: 
     assert [pod.name for pod in kube.pods("default", "app=x")] == ["a", "b"]
     method, path, headers, _ = server.requests[-1]
     assert (method, path) == ("GET", f"{PODS}?labelSelector=app%3Dx")
-    assert headers["authorization"] == "Bearer t0ken"
+    assert headers["authorization"] == "Bearer t0ken-4711"
 
 
 def test_objects_carry_kind_and_version(server: FakeApiServer, kube: Kube) -> None:
@@ -144,3 +145,22 @@ def test_kubeconfig_and_context_that_can_not_be_used(server: FakeApiServer, tmp_
         Kube.connect(tmp_path / "nowhere")
     with pytest.raises(KubeError, match="mars"):
         Kube.connect(server.kubeconfig(tmp_path / "config"), "mars")
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_what_the_cluster_permits(server: FakeApiServer, kube: Kube, allowed: bool) -> None:
+    reviews = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+    server.answers["POST", reviews] = (201, {"spec": {}, "status": {"allowed": allowed}})
+    assert kube.may("create", "", "pods/exec", "shop") is allowed
+    asked = json.loads(server.requests[-1][3])["spec"]["resourceAttributes"]
+    assert asked == {
+        "verb": "create",
+        "group": "",
+        "resource": "pods",
+        "subresource": "exec",
+        "namespace": "shop",
+    }
+
+
+def test_what_it_logs_in_with_is_hidden_from_then_on(kube: Kube) -> None:
+    assert kube.context == "fake" and "4711" not in redact("said t0ken-4711")
