@@ -1,0 +1,36 @@
+import pytest
+from google.cloud.container_v1.types import ServerConfig
+
+from meshlab.clusters.gke.versions import Version, order, resolve
+from meshlab.errors import Problem
+from tests.fakes.gke.books import Books
+
+CONFIG = Books().server_config()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "version"),
+    [
+        ("latest", Version("1.34.1-gke.2037000")),
+        ("regular", Version("1.33.5-gke.1201000", "regular")),
+        ("1.32", Version("1.32.9-gke.1130000")),
+        ("1.32.9", Version("1.32.9-gke.1130000")),
+        ("1.32.9-gke.1130000", Version("1.32.9-gke.1130000")),
+    ],
+)
+def test_what_is_asked_for_is_resolved(wanted: str, version: Version) -> None:
+    assert resolve(wanted, CONFIG, "z") == version
+
+
+@pytest.mark.parametrize("wanted", ["1.3", "1.21.0", "rapid"])
+def test_what_is_not_offered_names_what_is(wanted: str) -> None:
+    found = resolve(wanted, CONFIG, "us-central1-b")
+    assert isinstance(found, Problem) and "one of: latest, " in found.remedy
+
+
+def test_a_location_without_versions() -> None:
+    assert isinstance(resolve("latest", ServerConfig(), "z"), Problem)
+
+
+def test_versions_are_ordered_by_number() -> None:
+    assert order("1.9.0-gke.2") < order("1.10.0-gke.1") < order("1.10.0-gke.10")
