@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from meshlab import reaping
 from meshlab.checks.base import run_check
-from meshlab.errors import MeshlabError
+from meshlab.errors import InputError, MeshlabError
 from meshlab.reaping import Plan, Target
 from meshlab.results import CheckResult
 from meshlab.runs import RunRef, record_check, tell
@@ -19,6 +19,11 @@ from tasks.report import publish_table
 def search(run: RunRef, config: LabConfig, runs: Sequence[str], expired: bool) -> Plan:
     """The clusters that are to go, by ledger, label and age; those of ours that stay are told too."""
     machine = Machine.here()
+    found = reaping.problems(
+        config, machine, runs, expired=expired
+    )  # a worker starts the flow without a command line
+    if found:
+        raise InputError(found)
     plan = reaping.expired(config, machine) if expired else reaping.of_runs(config, machine, runs)
     rows = [{"cluster": each.said, "what": "to be removed"} for each in plan.targets]
     publish_table(
