@@ -51,6 +51,7 @@ def targets(
             describe=lambda missing: f"{len(missing)} not yet: {'; '.join(missing[:3])}",
             timeout=timeout,
             clock=clock,
+            remedy="look at Prometheus's pod and its log",
         )
         problems: list[str] = []
     except WaitTimeout:
