@@ -14,7 +14,7 @@ from meshlab.dashboards.read import ADDON
 from meshlab.errors import IstioError, KubeError
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.operator_file import SYSTEM_NAMESPACE
-from meshlab.kube.apply import ObjectRef, apply, read_manifests
+from meshlab.kube.apply import ObjectRef, read_manifests
 from meshlab.kube.client import Kube
 from meshlab.kube.portforward import PortForward
 from meshlab.progress import Progress, silent
@@ -85,7 +85,7 @@ def deploy(
         if reason:
             remedy = "ask Prometheus itself; or bring Grafana's image, or allow changes: --allow-changes"
             raise KubeError(f"Grafana can't run here: {reason}", remedy=remedy)
-        refs = apply(kube, manifest(distribution, config))
+        refs = shipped.put(kube, NAME, manifest(distribution, config))
     shipped.wait_ready(config, kube, NAME, progress)
     return refs
 

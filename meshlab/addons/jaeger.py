@@ -83,7 +83,7 @@ def deploy(
     known = tuple(images) or distribution.images
     if config.image_source == "embedded" and not known:
         known = in_cluster(kube)
-    refs = apply(kube, manifest(distribution, config, known))
+    refs = shipped.put(kube, NAME, manifest(distribution, config, known))
     shipped.wait_ready(config, kube, NAME, progress)
     return refs
 

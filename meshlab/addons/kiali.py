@@ -12,7 +12,7 @@ from meshlab.errors import IstioError, WaitTimeout
 from meshlab.graph import Key
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.operator_file import SYSTEM_NAMESPACE
-from meshlab.kube.apply import ObjectRef, apply, delete, read_manifests
+from meshlab.kube.apply import ObjectRef, delete, read_manifests
 from meshlab.kube.client import Kube
 from meshlab.kube.portforward import PortForward
 from meshlab.progress import Progress, silent
@@ -65,7 +65,7 @@ def deploy(
     reason = why_not(config, distribution, kube, held)
     if reason:
         raise IstioError(f"Kiali can't run here: {reason}", remedy="name an archive of its image, or skip it")
-    refs = () if shipped.is_theirs(config, kube, NAME) else apply(kube, manifest(distribution))
+    refs = () if shipped.is_theirs(config, kube, NAME) else shipped.put(kube, NAME, manifest(distribution))
     shipped.wait_ready(config, kube, NAME, progress)
     return refs
 

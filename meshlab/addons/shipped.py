@@ -11,6 +11,7 @@ from typing import Any
 from meshlab.errors import KubeError
 from meshlab.istio.images import containers
 from meshlab.istio.operator_file import SYSTEM_NAMESPACE
+from meshlab.kube.apply import ObjectRef, apply
 from meshlab.kube.client import Kube
 from meshlab.kube.portforward import PortForward
 from meshlab.kube.rollout import wait_deployments
@@ -73,6 +74,19 @@ def same(one: str, other: str) -> bool:
     """Whether two references mean one image: the registry may be left out, and a digest added."""
     a, b = one.partition("@")[0], other.partition("@")[0]
     return a == b or a.endswith(f"/{b}") or b.endswith(f"/{a}")
+
+
+def put(kube: Kube, name: str, documents: Sequence[Mapping[str, Any]]) -> tuple[ObjectRef, ...]:
+    """Apply the addon's objects; returns them. Raises KubeError.
+
+    A manifest that names no number of replicas leaves one that somebody has scaled to 0 there, and a Deployment
+    that wants no pod counts as rolled out: it gets its one pod back.
+    """
+    refs = apply(kube, documents)
+    found = kube.get("apps/v1", "Deployment", name, SYSTEM_NAMESPACE)
+    if found is not None and found["spec"].get("replicas") == 0:
+        kube.patch("apps/v1", "Deployment", name, {"spec": {"replicas": 1}}, SYSTEM_NAMESPACE)
+    return refs
 
 
 def wait_ready(config: LabConfig, kube: Kube, name: str, progress: Progress) -> None:

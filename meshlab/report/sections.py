@@ -162,7 +162,7 @@ def _traces(traces: Sequence[Trace], pictures: list[tuple[str, Picture]]) -> Ite
         parts.append(
             render(
                 "drawing.html",
-                title=f"Trace {trace.trace_id}",
+                title=f"Trace {trace.trace_id[:8]}",
                 note=trace.note,
                 figure=figure(picture, caption, f"pictures/{name}", draw_waterfall(trace, NARROW))
                 if picture

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from meshlab.addons import jaeger
+from meshlab.addons import jaeger, shipped
 from meshlab.errors import IstioError, KubeError, QueryError, WaitTimeout
 from meshlab.istio.distribution import Distribution
 from meshlab.kube.apply import read_manifests
@@ -132,3 +132,14 @@ class DeadForward:
 def test_a_client_names_why_its_port_forward_leads_nowhere():
     with pytest.raises(WaitTimeout, match=r"no pod of .* is Ready \(0 in all\)"):
         jaeger.wait_answering(jaeger.client(DeadForward()), timeout=1, clock=FakeClock())
+
+
+def test_one_that_was_scaled_to_0_gets_its_pod_back(samples: Path):
+    mesh = ReadyMesh()
+    jaeger.deploy(config(), known(samples), mesh)
+    scaled = mesh.get("apps/v1", "Deployment", "jaeger", SYSTEM)
+    document = read_manifests(samples / "addons")[0]
+    applied = {**document, "spec": {**document["spec"], "replicas": 0}}  # what server-side apply leaves
+    assert scaled is not None and shipped.put(mesh, "jaeger", [applied])
+    found = mesh.get("apps/v1", "Deployment", "jaeger", SYSTEM)
+    assert found is not None and found["spec"]["replicas"] == 1
