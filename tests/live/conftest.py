@@ -36,6 +36,7 @@ ORDER = (
     "test_edge",
     "test_sabotage",
     "test_existing",
+    "test_nightly",
     "test_without_addons",
     "test_adopted",
     "test_interrupted",
