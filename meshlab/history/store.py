@@ -211,13 +211,11 @@ def _whole(db: Connection, heads: Sequence[Row[Any]]) -> list[RunRecord]:
         parts[name] = grouped
     versions: dict[str, dict[str, str]] = {}
     table = tables.versions
-    for row in db.execute(select(table).where(table.c.run_id.in_(ids)).order_by(table.c.position)):
-        versions.setdefault(row.run_id, {})[row.name] = row.version
-    return [
-        RunRecord(
-            **{name: getattr(head, name) for name in _HEAD},
-            **{name: tuple(parts[name].get(head.run_id, ())) for name, _, _ in _PARTS},
-            versions=versions.get(head.run_id, {}),
-        )
-        for head in heads
-    ]
+    for each in db.execute(select(table).where(table.c.run_id.in_(ids)).order_by(table.c.position)):
+        versions.setdefault(each.run_id, {})[each.name] = each.version
+    found = []
+    for head in heads:
+        columns: dict[str, Any] = {name: getattr(head, name) for name in _HEAD}
+        columns |= {name: tuple(parts[name].get(head.run_id, ())) for name, _, _ in _PARTS}
+        found.append(RunRecord(**columns, versions=versions.get(head.run_id, {})))
+    return found
