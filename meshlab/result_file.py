@@ -16,7 +16,9 @@ from typing import Any
 from meshlab.redaction import scrub
 from meshlab.report.junit import junit_xml
 from meshlab.results import CheckResult, StepRecord, Verdict, exit_code, settle_skips, verdict_of
-from meshlab.runs import RunRef, now, read_journal
+from meshlab.runs import RunRef, fail_step, now, read_journal
+
+WRITE_STEP = "write-result"
 
 
 def schema() -> dict[str, Any]:
@@ -30,12 +32,17 @@ def finish(
     """Write `result.json` and `junit.xml`; returns the exit code and what was written. Can run twice.
 
     optional: checks that may be skipped where they can't be made. signum: the signal that ended the run, if
-    one did.
+    one did. A directory that can't be written is a failed step of what is returned, never an exception: what
+    comes after the result still has to be done.
     """
-    scrub(run.directory)
-    result, code = summarise(run, optional=optional, signum=signum)
-    write_whole(run.directory / "result.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
-    write_whole(run.directory / "junit.xml", junit_xml(result))
+    try:
+        scrub(run.directory)
+        result, code = summarise(run, optional=optional, signum=signum)
+        write_whole(run.directory / "result.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
+        write_whole(run.directory / "junit.xml", junit_xml(result))
+    except OSError as problem:
+        fail_step(run, WRITE_STEP, f"{run.directory} can't be written: {problem.strerror or problem}")
+        result, code = summarise(run, optional=optional, signum=signum)
     return code, result
 
 

@@ -7,7 +7,9 @@ Listeners of this process (terminal, Prefect artifacts) hear the same events.
 
 from __future__ import annotations
 
+import errno
 import json
+import logging
 import math
 import os
 import secrets
@@ -26,7 +28,9 @@ from meshlab.redaction import redact, redact_value
 from meshlab.results import CheckResult, Measure
 
 Event = Mapping[str, Any]
+log = logging.getLogger(__name__)
 _lock = threading.Lock()
+_held: dict[Path, list[str]] = {}  # lines that found no room on the disk, by journal
 _listeners: list[Callable[[Event], None]] = []
 _watchers: list[Callable[[Update], None]] = []
 
@@ -74,6 +78,11 @@ def create(runs_dir: Path, flow: str, *, run_id: str | None = None) -> RunRef:
             remedy="name another with --runs-dir",
         ) from problem
     record(run, {"event": "run", "run_id": run.run_id, "flow": flow, "started": run.started})
+    if unwritten(run):
+        raise MeshlabError(
+            f"nothing can be written to the run directory {run.directory}",
+            remedy="make room on its disk, or name another directory with --runs-dir",
+        )
     return run
 
 
@@ -81,10 +90,40 @@ def record(run: RunRef, event: Event) -> None:
     """Append an event to the journal, then tell the listeners. The time is added as `at`; secrets are taken out."""
     event = redact_value(event)
     line = json.dumps(_plain({"at": now(), **event}), separators=(",", ":")) + "\n"
-    with _lock, run.journal.open("ab+", buffering=0) as sink:
-        sink.write(_mend(sink) + line.encode())
+    with _lock:
+        _append(run.journal, line)
     for listener in tuple(_listeners):
         listener(event)
+
+
+def _append(journal: Path, line: str) -> None:
+    """Write a line, and those before it that found no room. Where that fails still, all are held in memory: a full
+    disk must not keep a run from removing what it made."""
+    lines = _held.setdefault(journal, [])
+    lines.append(line)
+    whole = "".join(lines).encode()
+    try:
+        with journal.open("ab+", buffering=0) as sink:
+            whole = _mend(sink) + whole
+            length = sink.seek(0, os.SEEK_END)
+            try:
+                if sink.write(whole) != len(whole):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError:
+                sink.truncate(length)  # what found room would be there twice
+                raise
+    except OSError as problem:
+        if len(lines) == 1:
+            log.warning(
+                "the journal %s can't be written, which is tried again: %s", journal, problem.strerror
+            )
+        return
+    del _held[journal]
+
+
+def unwritten(run: RunRef) -> bool:
+    """Whether a part of the journal is in memory only, because its disk took no more."""
+    return run.journal in _held
 
 
 def _mend(journal: IO[bytes]) -> bytes:
@@ -164,7 +203,9 @@ def fail_step(run: RunRef, name: str, reason: str) -> None:
 def read_journal(run: RunRef) -> list[dict[str, Any]]:
     """All events so far. A line that a crash cut short is left out."""
     events = []
-    for line in run.journal.read_text(encoding="utf-8").splitlines():
+    with _lock:
+        lines = [*run.journal.read_text(encoding="utf-8").splitlines(), *_held.get(run.journal, [])]
+    for line in lines:
         with suppress(json.JSONDecodeError):
             events.append(json.loads(line))
     return events

@@ -31,10 +31,10 @@ from meshlab.ledger import Ledger
 from meshlab.orphans import end_servers, orphans
 from meshlab.redaction import guard_logging, redact, redact_exception
 from meshlab.report.html import write_report
-from meshlab.result_file import finish, summarise
+from meshlab.result_file import WRITE_STEP, finish, summarise
 from meshlab.results import CheckResult, Verdict
 from meshlab.resume import keep_config
-from meshlab.runs import RunRef, create, record, record_check
+from meshlab.runs import RunRef, create, fail_step, record, record_check
 from meshlab.settings import LabConfig, Machine
 from tasks.common import kube_of, lab_task
 from tasks.pictures import drawn_of, publish_pictures
@@ -119,7 +119,10 @@ def note_failure(run: RunRef, problem: Exception) -> None:
     """Write down what ended the main part of the run. A task's failure is a step's already; this keeps the traceback."""
     redact_exception(problem)
     text = redact("".join(traceback.format_exception(problem)))
-    (run.evidence / "failure.txt").write_text(text, encoding="utf-8")
+    try:
+        (run.evidence / "failure.txt").write_text(text, encoding="utf-8")
+    except OSError as full:
+        log.error("the traceback can't be kept (%s):\n%s", full.strerror, text)
     record(run, {"event": "failure", "type": type(problem).__name__, "reason": str(problem)})
 
 
@@ -149,13 +152,17 @@ def end_run(run: RunRef, config: LabConfig, *, signum: int | None = None) -> Sta
     keep_run(run, config, Machine.here(), result)
     earlier = runs_until(run, config, Machine.here())
     trend = trend_section(earlier)
-    write_report(
-        result,
-        run.directory,
-        drawn,
-        [trend] if trend else [],
-        changed=changed_since_green(earlier),
-    )
+    try:
+        write_report(
+            result,
+            run.directory,
+            drawn,
+            [trend] if trend else [],
+            changed=changed_since_green(earlier),
+        )
+    except OSError as problem:
+        fail_step(run, WRITE_STEP, f"the report can't be written: {problem.strerror or problem}")
+        code, result = finish(run, optional=config.checks.optional, signum=signum)
     if signum is None:
         publish_result(result)
         publish_pictures(drawn)

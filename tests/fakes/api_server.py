@@ -43,7 +43,7 @@ class FakeApiServer:
     body).
     """
 
-    def __init__(self, answers: Mapping[tuple[str, str], tuple[int, Any]]) -> None:
+    def __init__(self, answers: Mapping[tuple[str, str], tuple[int, Any]], *, port: int = 0) -> None:
         self.answers = {**DISCOVERY, **answers}
         self.requests: list[tuple[str, str, dict[str, str], bytes]] = []
         outer = self
@@ -57,7 +57,7 @@ class FakeApiServer:
             def log_message(self, *_: Any) -> None:
                 return
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
     def _answer(self, handler: BaseHTTPRequestHandler) -> None:

@@ -9,6 +9,7 @@ import pytest
 from meshlab.result_file import finish, schema, write_whole
 from meshlab.results import CheckResult, Measure, Verdict
 from meshlab.runs import RunRef, create, record, record_check, record_facts, record_measures, skip_step, step
+from tests.unit.test_runs import no_room_beyond
 
 
 @pytest.fixture
@@ -201,3 +202,12 @@ def test_a_file_is_written_whole_with_its_mode(tmp_path: Path) -> None:
     assert path.read_text(encoding="utf-8") == "new ü"
     assert path.stat().st_mode & 0o777 == 0o600
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_a_failed_step_of_what_is_returned(run: RunRef) -> None:
+    check(run, "a.one")
+    with no_room_beyond(100):
+        code, result = finish(run)
+    assert code == 3
+    assert result["steps"][-1]["name"] == "write-result" and "File too large" in result["steps"][-1]["reason"]
+    assert not (run.directory / "result.json").exists()

@@ -1,5 +1,8 @@
 import json
 import re
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from meshlab.runs import (
     skip_step,
     step,
     tell,
+    unwritten,
 )
 
 
@@ -141,3 +145,37 @@ def test_listeners_hear_events_and_progress_while_they_listen(run: RunRef) -> No
     tell(Update("compile", 2, 2))
     assert events == ["facts"]
     assert updates == [Update("compile", 1, 2)]
+
+
+@contextmanager
+def no_room_beyond(size: int) -> Iterator[None]:
+    """Files of this process can't grow beyond so many bytes: what a full disk does, without a disk of its own."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_costs_no_event_and_what_was_held_is_written_when_there_is_room(run: RunRef) -> None:
+    room = run.journal.stat().st_size + 20  # less than a line
+    with no_room_beyond(room):
+        with step(run, "deploy"):
+            pass
+        assert unwritten(run) and run.journal.stat().st_size < room
+        assert [(name, state) for name, state, *_ in steps(run)] == [
+            ("deploy", "started"),
+            ("deploy", "done"),
+        ]
+    skip_step(run, "later", "room again")
+    assert not unwritten(run)
+    assert [line["event"] for line in map(json.loads, run.journal.read_text().splitlines())] == [
+        "run"
+    ] + 3 * ["step"]
+
+
+def test_a_run_does_not_begin_where_nothing_can_be_written(tmp_path: Path) -> None:
+    with no_room_beyond(10), pytest.raises(MeshlabError, match="nothing can be written") as caught:
+        create(tmp_path / "runs", "full-lab")
+    assert "--runs-dir" in caught.value.remedy
