@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import logging
 import os
@@ -21,75 +20,20 @@ from kubernetes.dynamic.resource import Resource
 from kubernetes.stream import stream
 from kubernetes.stream.ws_client import WSClient
 
-from meshlab.errors import KubeError, WaitTimeout
+from meshlab.errors import KubeError
 from meshlab.kube.api_errors import api_errors
 from meshlab.kube.pods import PodSummary, summarise
+from meshlab.kube.timed import READ_TIMEOUT, TimedClient
 from meshlab.redaction import register
-from meshlab.waiting import wait
 
 __all__ = ["Kube", "PodSummary", "api_errors"]
 
 log = logging.getLogger(__name__)
-CONNECT_TIMEOUT, READ_TIMEOUT = 5.0, 30.0  # seconds, for calls that name no deadline of their own
-STREAM_OPEN_TIMEOUT = 15.0
-RESTART_TIMEOUT = 30.0  # for an API server that has answered before
+STREAM_OPEN_TIMEOUT = 15.0  # seconds
 # The library would keep its discovery in a file under /tmp named after the server's address, and a cluster
 # that was made anew at the same address would get the old one's kinds. A path that can't exist keeps it in
 # memory.
 NO_CACHE_FILE = os.path.join(os.devnull, "none")  # noqa: PTH118 (never opened)
-
-
-class _TimedClient(client.ApiClient):
-    """The generated client with a deadline on each call that names none: it has none itself.
-
-    A server that has answered before and now refuses connections restarts, and is waited for: a refused request
-    was not begun, so that making it again is safe, whatever it asks for.
-    """
-
-    answered = False
-
-    def call_api(
-        self,
-        method: str,
-        url: str,
-        header_params: Any = None,
-        body: Any = None,
-        post_params: Any = None,
-        _request_timeout: Any = None,
-    ) -> Any:
-        timeout = _request_timeout or (CONNECT_TIMEOUT, READ_TIMEOUT)
-        ask = functools.partial(super().call_api, method, url, header_params, body, post_params, timeout)
-        try:
-            answer = ask()
-        except urllib3.exceptions.MaxRetryError as problem:
-            if not (self.answered and _refused(problem)):
-                raise
-            try:
-                self._wait_restarted()
-            except WaitTimeout:
-                raise problem from None
-            answer = ask()
-        self.answered = True
-        return answer
-
-    def _wait_restarted(self) -> None:
-        """Wait until the server says that it is ready, or that it does not tell us. Raises WaitTimeout."""
-
-        def status() -> int:
-            try:
-                ready = self.rest_client.request(
-                    "GET", f"{self.configuration.host}/readyz", _request_timeout=CONNECT_TIMEOUT
-                )
-            except (urllib3.exceptions.HTTPError, client.ApiException):
-                return 0
-            return int(ready.status)
-
-        wait(
-            "the API server after its restart",
-            status,
-            ready=lambda code: code in (200, 401, 403, 404),
-            timeout=RESTART_TIMEOUT,
-        )
 
 
 class Kube:
@@ -107,7 +51,7 @@ class Kube:
         logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
         self.configuration = configuration
         self.context = context
-        self.api_client = _TimedClient(configuration)
+        self.api_client = TimedClient(configuration)
         self._discovery = threading.RLock()
 
     @classmethod
@@ -417,14 +361,6 @@ def close_quietly(ws: WSClient, timeout: float = 1.0) -> None:
         ws.close(timeout=timeout)
     except (websocket.WebSocketException, OSError, ValueError) as problem:
         log.debug("closing a stream: %s", problem)
-
-
-def _refused(problem: urllib3.exceptions.MaxRetryError) -> bool:
-    """Whether nobody listened: nothing of the request was sent."""
-    cause = problem.reason.__cause__ if problem.reason is not None else None
-    return isinstance(problem.reason, urllib3.exceptions.NewConnectionError) and isinstance(
-        cause, ConnectionRefusedError
-    )
 
 
 def _close_late(opened: Future[WSClient]) -> None:

@@ -1,0 +1,76 @@
+"""The generated client, with a deadline on each call, and patience with an API server that restarts."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import urllib3
+from kubernetes import client
+
+from meshlab.errors import WaitTimeout
+from meshlab.waiting import wait
+
+CONNECT_TIMEOUT, READ_TIMEOUT = 5.0, 30.0  # seconds, for calls that name no deadline of their own
+RESTART_TIMEOUT = 30.0  # seconds, for an API server that has answered before
+
+
+class TimedClient(client.ApiClient):
+    """The generated client with a deadline on each call that names none: it has none itself.
+
+    A server that has answered before and now refuses connections restarts, and is waited for: a refused request
+    was not begun, so that making it again is safe, whatever it asks for.
+    """
+
+    answered = False
+
+    def call_api(
+        self,
+        method: str,
+        url: str,
+        header_params: Any = None,
+        body: Any = None,
+        post_params: Any = None,
+        _request_timeout: Any = None,
+    ) -> Any:
+        timeout = _request_timeout or (CONNECT_TIMEOUT, READ_TIMEOUT)
+        ask = functools.partial(super().call_api, method, url, header_params, body, post_params, timeout)
+        try:
+            answer = ask()
+        except urllib3.exceptions.MaxRetryError as problem:
+            if not (self.answered and _refused(problem)):
+                raise
+            try:
+                self._wait_restarted()
+            except WaitTimeout:
+                raise problem from None
+            answer = ask()
+        self.answered = True
+        return answer
+
+    def _wait_restarted(self) -> None:
+        """Wait until the server says that it is ready, or that it does not tell us. Raises WaitTimeout."""
+
+        def status() -> int:
+            try:
+                ready = self.rest_client.request(
+                    "GET", f"{self.configuration.host}/readyz", _request_timeout=CONNECT_TIMEOUT
+                )
+            except (urllib3.exceptions.HTTPError, client.ApiException):
+                return 0
+            return int(ready.status)
+
+        wait(
+            "the API server after its restart",
+            status,
+            ready=lambda code: code in (200, 401, 403, 404),
+            timeout=RESTART_TIMEOUT,
+        )
+
+
+def _refused(problem: urllib3.exceptions.MaxRetryError) -> bool:
+    """Whether nobody listened: nothing of the request was sent."""
+    cause = problem.reason.__cause__ if problem.reason is not None else None
+    return isinstance(problem.reason, urllib3.exceptions.NewConnectionError) and isinstance(
+        cause, ConnectionRefusedError
+    )
