@@ -1,8 +1,8 @@
 """The whole lab, in the order of the document it replaces.
 
 cluster → Istio and all mesh configuration → Bookinfo, sleep, Prometheus and Jaeger → traffic while queries are asked,
-dashboards examined, graph and traces read → load drained, counts reconciled → mutual TLS proved under STRICT →
-uninstall → teardown.
+dashboards examined, graph and traces read → load drained, counts reconciled → under STRICT: mutual TLS, authorization,
+ingress, egress and audit proved → uninstall → teardown.
 
 Started by hand (`python -m flows.full_lab`), or from Prefect. `--cluster local` requires one Linux machine and root;
 `existing` requires a kubeconfig.

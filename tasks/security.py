@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
+from meshlab.audit.inventory import mesh_config
 from meshlab.checks import mtls
 from meshlab.checks.base import run_check
 from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local.images import replacement
-from meshlab.errors import MeshlabError
+from meshlab.errors import KubeError, MeshlabError
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.images import in_cluster
 from meshlab.kube.apply import ObjectRef
@@ -80,7 +81,9 @@ def check_mtls(
 
     def identity() -> CheckResult:
         had = evidence()
-        return mtls.identity(had.edges, window().counted, _had(had.held), _had(had.shown))
+        shown = None if _forbidden(had.shown) else _had(had.shown)
+        domain = trust_domain(kube)
+        return mtls.identity(had.edges, window().counted, _had(had.held), shown, trust_domain=domain)
 
     checks: dict[str, Callable[[], CheckResult]] = {
         "mtls.refusal": refusal,
@@ -117,6 +120,15 @@ def capture_image(kube: Kube, config: LabConfig) -> str:
         return config.security.capture_image
     ours = replacement(EMBEDDED_PYTHON, in_cluster(kube)) if config.image_source == "embedded" else None
     return ours or OFFICIAL_PYTHON
+
+
+def trust_domain(kube: Kube) -> str:
+    """The first part of every identity of the mesh, from its configuration. Raises KubeError."""
+    return str(mesh_config(kube).get("trustDomain") or "cluster.local")
+
+
+def _forbidden(found: object) -> bool:
+    return isinstance(found, KubeError) and found.status == mtls.FORBIDDEN
 
 
 def _had(value: T | MeshlabError) -> T:

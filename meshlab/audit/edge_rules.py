@@ -13,20 +13,25 @@ PLAIN = ("HTTP", "HTTP2", "GRPC", "GRPC-WEB")
 
 
 def gateway_hosts(inventory: Inventory) -> Examined:
-    """No gateway that serves every host."""
+    """No gateway that serves every host. Every host of one domain is told, and fails nothing."""
     servers = list(_servers(inventory))
     findings = []
     for gateway, server in servers:
-        wide = [h for h in server.get("hosts") or [] if str(h).rpartition("/")[2] == "*"]
-        if wide:
-            mended = {**server, "hosts": ["shop.example.com"]}
-            findings.append(
-                Finding(
-                    "gateway-hosts", Severity.WARNING, named("Gateway", gateway),
-                    f"{_port(server)} serves any host ({', '.join(wide)}): routes of others can be bound to it",
-                    _gateway(gateway, mended), _about(gateway, server, inventory),
-                )
-            )  # fmt: skip
+        mended = {**server, "hosts": ["shop.example.com"]}
+        hosts = {str(host): str(host).rpartition("/")[2] for host in server.get("hosts") or []}
+        wide = [host for host, name in hosts.items() if name == "*"]
+        domains = [host for host, name in hosts.items() if name.startswith("*.")]
+        for severity, found, whose in (
+            (Severity.WARNING, wide, "any host"), (Severity.INFO, domains, "any host of a domain"),
+        ):  # fmt: skip
+            if found:
+                findings.append(
+                    Finding(
+                        "gateway-hosts", severity, named("Gateway", gateway),
+                        f"{_port(server)} serves {whose} ({', '.join(found)}): routes of others can be bound to it",
+                        _gateway(gateway, mended), _about(gateway, server, inventory),
+                    )
+                )  # fmt: skip
     return Examined(len(servers), "servers of gateways", tuple(findings))
 
 
@@ -116,7 +121,8 @@ def certificates(inventory: Inventory) -> Examined:
                 "certificates", severity, each.resource, f"{each.subject} {why}; used by {each.used_by}", fix
             )
         )
-    notes = () if CERTIFICATE not in inventory.unreadable else (inventory.unreadable[CERTIFICATE],)
+    unread = inventory.unreadable.get(CERTIFICATE)
+    notes = (f"WARNING: not all could be read: {unread}",) if unread else ()
     return Examined(len(inventory.certificates), "certificates", tuple(findings), notes)
 
 

@@ -131,8 +131,13 @@ def read_inventory(
     )
     mesh = _allowed(lambda: mesh_config(kube), MESH_CONFIG, unreadable, {})
     kept = {kind: _kept(kind, objects, audited, mesh) for kind, objects in rest.items()}
-    certificates = _allowed(
-        lambda: tuple(gateway_certificates(kube, kept["Gateway"], rest["Pod"])), CERTIFICATE, unreadable, ()
+    certificates = tuple(
+        each
+        for read in (
+            lambda: tuple(gateway_certificates(kube, kept["Gateway"], rest["Pod"])),
+            lambda: tuple(root_certificates(kube)),
+        )
+        for each in _allowed(read, CERTIFICATE, unreadable, ())
     )
     return Inventory(
         kept,
@@ -176,7 +181,7 @@ def mesh_config(kube: Kube) -> dict[str, Any]:
 def gateway_certificates(
     kube: Kube, gateways: Sequence[Object], pods: Sequence[Object]
 ) -> Iterable[Certificate]:
-    """The certificates that gateways present, and the mesh's own root. Keys are dropped as soon as they come.
+    """The certificates that gateways present. Keys are dropped as soon as they come.
 
     A gateway's Secret is looked for in the namespaces of the pods that it selects.
     """
@@ -194,6 +199,10 @@ def gateway_certificates(
         public = next((secret["data"][k] for k in CERTIFICATE_KEYS if k in (secret.get("data") or {})), "")
         del secret
         yield from _certificates(_decoded(public), f"Secret {namespace}/{name}", used_by)
+
+
+def root_certificates(kube: Kube) -> Iterable[Certificate]:
+    """The mesh's own root, which every proxy trusts."""
     root = kube.get("v1", "ConfigMap", ROOT_CERTIFICATE, SYSTEM_NAMESPACE)
     if root:
         text = (root.get("data") or {}).get("root-cert.pem", "")

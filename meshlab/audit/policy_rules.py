@@ -18,11 +18,14 @@ def strict_mtls(inventory: Inventory) -> Examined:
     """STRICT for the whole mesh, and no policy below it that lets plaintext in."""
     policies = inventory.of("PeerAuthentication")
     whole = [p for p in policies if in_root(p, inventory) and not selector(p)]
+    # Of several for the whole mesh istiod takes the oldest.
+    ruling = min(whole, key=lambda p: str(p["metadata"].get("creationTimestamp", "")), default=None)
     findings = []
-    if not any(_mode(p) == "STRICT" for p in whole):
-        where = f"PeerAuthentication {inventory.root}/default"
-        mode = next((_mode(p) for p in whole), "") or "PERMISSIVE"
-        fix = _peer_authentication(inventory.root)
+    mode = (_mode(ruling) if ruling else "") or "PERMISSIVE"
+    if mode != "STRICT":
+        name = ruling["metadata"]["name"] if ruling else "default"
+        where = f"PeerAuthentication {inventory.root}/{name}"
+        fix = _peer_authentication(inventory.root, name)
         why = f"the mesh is {mode}: services take plaintext from anybody who reaches them"
         severity, strict = Severity.ERROR, _strict_namespaces(policies)
         if strict and set(meshed_namespaces(inventory)) <= strict:
@@ -81,19 +84,19 @@ def default_deny(inventory: Inventory) -> Examined:
 
 
 def allow_all(inventory: Inventory) -> Examined:
-    """No ALLOW rule that matches every request from everybody."""
+    """No ALLOW rule that matches every request from everybody: an empty one, or one of nothing but `*`."""
     policies = [p for p in inventory.of("AuthorizationPolicy") if _action(p) == "ALLOW"]
     findings = []
     for policy in policies:
-        if any(not any((rule or {}).get(part) for part in ("from", "to", "when")) for rule in _rules(policy)):
-            mended = [rule for rule in _rules(policy) if rule] or [
+        if any(map(_asks_nothing, _rules(policy))):
+            mended = [rule for rule in _rules(policy) if not _asks_nothing(rule)] or [
                 {"from": [{"source": {"principals": ["cluster.local/ns/NAMESPACE/sa/CALLER"]}}]}
             ]
             spec = {**(policy.get("spec") or {}), "rules": mended}
             findings.append(
                 Finding(
                     "allow-all", Severity.ERROR, named("AuthorizationPolicy", policy),
-                    "an empty rule allows every request, from callers without an identity too",
+                    "a rule without a condition allows every request, from callers without an identity too",
                     again(policy, spec), {"namespace": policy["metadata"]["namespace"], **labels(selector(policy))},
                 )
             )  # fmt: skip
@@ -128,6 +131,17 @@ def deny_by_path(inventory: Inventory) -> Examined:
                 )
             )  # fmt: skip
     return Examined(len(policies), f"AuthorizationPolicies (normalisation {mode})", tuple(findings))
+
+
+def _asks_nothing(rule: Mapping[str, Any] | None) -> bool:
+    """Whether a rule holds for every request: no caller, no condition, and any operation."""
+    said = rule or {}
+    operations = [(to or {}).get("operation") or {} for to in said.get("to") or []]
+    open_ = [
+        all(not key.startswith("not") and {"*", "/*"} & {*values} for key, values in each.items())
+        for each in operations
+    ]
+    return not said.get("from") and not said.get("when") and (not operations or any(open_))
 
 
 def _strict_namespaces(policies: Sequence[Object]) -> set[str]:

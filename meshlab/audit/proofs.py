@@ -138,10 +138,12 @@ class Prover:
             return None
         url = _url(service)
         answer = self._ask(self._meshed, url)
+        refused = answer.status in ("000", "503")
+        # An answer tells nothing: the server may take both. A refusal is what STRICT does to plaintext.
         return Proof(
             f"GET {url} from {_who(self._meshed)}, whose proxy was told to send plaintext",
-            f"{answer}: " + ("refused under STRICT" if answer.status in ("000", "503") else "accepted"),
-            True,
+            f"{answer}: " + ("refused, as STRICT refuses plaintext" if refused else "accepted"),
+            refused,
         )
 
     def _undeclared(self, finding: Finding) -> Proof | None:

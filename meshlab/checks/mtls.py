@@ -21,6 +21,7 @@ from meshlab.security.outside import Asked, Round
 from meshlab.security.stage import Window
 
 REFUSAL, PACKETS, IDENTITY, COUNTER = "mtls.refusal", "mtls.packets", "mtls.identity", "mtls.counter"
+FORBIDDEN = 403
 STRICT_REMEDY = "look for a PeerAuthentication that allows plaintext: kubectl get peerauthentication -A"
 
 
@@ -55,6 +56,8 @@ def refusal(permissive: Round, strict: Round, inside: Sequence[Asked]) -> CheckR
         for way, asked in strict.ways
         if asked.refused != asked.sent
     ]
+    answered = any(status != "000" for _, asked in strict.ways for status in asked.statuses)
+    heard = any((*strict.heard.values(), *strict.handed.values()))
     problems += [
         f"{count} plaintext requests to {name} reached the application"
         for name, count in strict.heard.items()
@@ -65,10 +68,11 @@ def refusal(permissive: Round, strict: Round, inside: Sequence[Asked]) -> CheckR
         for pod, count in sorted(strict.handed.items())
         if count
     ]
+    # An answer is proof by itself; an odd refusal is none where the same caller could never be served.
+    if controls and not answered and not heard:
+        return broken(REFUSAL, "; ".join(controls), evidence, remedy="look at the caller and the servers")
     if problems:
         return failed(REFUSAL, problems, evidence, remedy=STRICT_REMEDY)
-    if controls:
-        return broken(REFUSAL, "; ".join(controls), evidence, remedy="look at the caller and the servers")
     refused, sent = sum(a.refused for _, a in strict.ways), sum(a.sent for _, a in strict.ways)
     served = sum(asked.served for _, asked in permissive.ways)
     return passed(
@@ -84,9 +88,11 @@ def packets(edges: Sequence[Edge], window: Window) -> CheckResult:
 
     Control 1: the marker is on the last hop to the application, in the same window. Control 2: it is on the wire
     of a pair for which mutual TLS is switched off. Evidence: `wire` (one row per edge, and the pair's),
-    `requests`.
+    `requests`. Skipped where the cluster forbids captures; raises what else prevented them.
     """
     if window.no_capture is not None:
+        if window.no_capture.status != FORBIDDEN:
+            raise window.no_capture
         return skipped(PACKETS, f"refusal only: {window.no_capture.message}", remedy=window.no_capture.remedy)
     rows, problems, controls = _packet_rows(edges, window)
     evidence = {"wire": rows, "requests": window.sent.sent, "answers": dict(window.sent.by_status)}
@@ -117,7 +123,7 @@ def identity(
     edges: Sequence[Edge],
     counted: Sequence[Counted],
     held: Mapping[str, Held],
-    shown: Mapping[str, x509.Certificate | str],
+    shown: Mapping[str, x509.Certificate | str] | None,
     *,
     trust_domain: str = "cluster.local",
     now: datetime | None = None,
@@ -125,8 +131,9 @@ def identity(
     """Both ends of every edge proved the identity of their service account, by certificates that are valid.
 
     counted: the window's identities, as the target's sidecar took them from the TLS session. held: pod → what its
-    proxy holds. shown: address → the certificate that a handshake got. now: None for the present. Evidence:
-    `edges`, `certificates`.
+    proxy holds. shown: address → the certificate that a handshake got; None where the cluster forbids the
+    container that would ask. trust_domain: the mesh's. now: None for the present. Evidence: `edges`,
+    `certificates`.
     """
     now = now or datetime.now(UTC)
     seen = {each.edge: each for each in counted}
@@ -162,9 +169,10 @@ def identity(
         if not leaf.not_valid_before_utc <= now < leaf.not_valid_after_utc:
             problems.append(f"{pod.name}'s certificate is not valid now: it ends {leaf.not_valid_after_utc}")
         rows.append({"pod": pod.name, **row(leaf, now), "in_use_since": held[pod.name].updated.isoformat()})
-    rows = [{**each, "shown": "not asked: it serves nothing"} for each in rows]
-    for edge in servers(edges):
-        answer = shown.get(f"{edge.target_pod.ip}:{edge.target.port}", "not asked")
+    unasked = "not asked: the cluster forbids it" if shown is None else "not asked: it serves nothing"
+    rows = [{**each, "shown": unasked} for each in rows]
+    for edge in servers(edges) if shown is not None else ():
+        answer = (shown or {}).get(f"{edge.target_pod.ip}:{edge.target.port}", "not asked")
         mine = next(each for each in rows if each["pod"] == edge.target_pod.name)
         if isinstance(answer, str):
             mine["shown"] = f"no handshake: {answer}"
@@ -180,7 +188,8 @@ def identity(
     return judged(
         IDENTITY,
         problems,
-        f"{len(edges)} edges between {len(rows)} identities proved by certificate; the first expires {soonest}",
+        f"{len(edges)} edges between {len(rows)} identities proved by certificate; the first expires {soonest}"
+        + ("; no handshake of our own, the cluster forbids it" if shown is None else ""),
         {"edges": edge_rows, "certificates": rows},
         remedy="istioctl proxy-config secret shows what a proxy holds",
     )
@@ -273,6 +282,8 @@ def _packet_rows(edges: Sequence[Edge], window: Window) -> tuple[Table, list[str
             controls.append(f"no marker on {found.interfaces[1]} of {pod}")
         if found.drops:
             controls.append(f"{found.drops} packets of {pod} were not captured")
+        if not found.to_the_end:
+            controls.append(f"the capture in {pod} ended before the requests did")
     probe, asked = window.probe, window.probe_sent
     if probe is None or asked is None:
         return rows, problems, [*controls, "the pair without mTLS was not captured"]

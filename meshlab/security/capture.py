@@ -52,7 +52,8 @@ class Seen:
 class Captured:
     """One pod's window. wire: by the peer's address. app: the last hop to the application. interfaces: of both.
 
-    drops: packets that the kernel had no room for: the counts are then too low.
+    drops: packets that the kernel had no room for: the counts are then too low. to_the_end: it was told to stop,
+    and did not run out of time before.
     """
 
     pod: str
@@ -60,6 +61,7 @@ class Captured:
     wire: Mapping[str, Seen]
     app: Seen
     drops: int
+    to_the_end: bool = True
 
 
 @dataclass(frozen=True)
@@ -203,6 +205,7 @@ def parse(pod: str, text: str) -> Captured:
             wire={peer: Seen(**counts) for peer, counts in wire["peers"].items()},
             app=Seen(**app["peers"].get("", {})),
             drops=wire["drops"] + app["drops"],
+            to_the_end=bool(answer["stopped"]),
         )
     except (ValueError, KeyError, TypeError) as problem:
         raise ExecError(

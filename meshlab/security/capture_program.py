@@ -5,7 +5,8 @@ an unbound one would see both, and would find the application's own hop "on the 
 
 argv[1]: JSON {wire, app (interfaces), port, peers (addresses), marker, seconds}. Prints "listening" when both
 sockets are bound, then, when a line (or the end) comes on standard input or after `seconds`, the counts as
-one line of JSON. Only TCP segments of `port` count; on the wire only those of the peers.
+one line of JSON, with `stopped` true where it was told to end. Only TCP segments of `port` count; on the wire
+only those of the peers.
 """
 
 from __future__ import annotations
@@ -119,13 +120,15 @@ def main() -> None:
     by_socket = dict(sides.values())
     print("listening", flush=True)
     deadline = time.monotonic() + wanted["seconds"]
+    stopped = False
     while time.monotonic() < deadline:
         ready, _, _ = select.select([sys.stdin, *by_socket], [], [], 0.2)
         for sock in by_socket:
             drain(sock, by_socket[sock])
         if sys.stdin in ready:
+            stopped = True
             break
-    answer: dict[str, Any] = {}
+    answer: dict[str, Any] = {"stopped": stopped}
     for side, (sock, counts) in sides.items():
         drain(sock, counts)
         statistics = sock.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8)  # tp_packets, tp_drops

@@ -15,7 +15,7 @@ from cryptography import x509
 
 from meshlab import app
 from meshlab.checks.scrape import SidecarReader
-from meshlab.errors import KubeError, MeshlabError
+from meshlab.errors import KubeError, MeshlabError, WaitTimeout
 from meshlab.istio.acknowledge import wait_acknowledged
 from meshlab.istio.admin import PodPages
 from meshlab.istio.drained import wait_drained
@@ -47,6 +47,7 @@ from meshlab.traffic.source import Source, find_source
 T = TypeVar("T")
 PROBE_REQUESTS = 3
 WINDOWS = 3  # tries: a counter that falls voids a window
+CAPTURE_SECONDS, PAGE_SECONDS = 60.0, 0.5  # until a capture ends by itself: for all, and more for each page
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Strict:
 @dataclass(frozen=True)
 class Window:
     """Requests that carried a marker, and what was captured and counted meanwhile. probe: the pair's requests
-    and capture. captured: server pod → its capture. no_capture: why there are none.
+    and capture. captured: server pod → its capture. no_capture: why there are none (status 403: forbidden).
     """
 
     marker: str
@@ -144,6 +145,8 @@ def gather(
             post = capture.man(kube, pod, image, capabilities)
         except KubeError as problem:
             return problem
+        except WaitTimeout as problem:
+            return KubeError(problem.message, remedy=problem.remedy, retryable=True)
         posts.append(post)
         return post
 
@@ -196,9 +199,8 @@ def _windows(
     interfaces: tuple[str, str],
 ) -> Window:
     """Windows until one is not void, WINDOWS at most."""
+    # Without captures the counters and identities are still measured; packets says why it is not.
     refused = next((each for each in manned.values() if isinstance(each, KubeError)), None)
-    if refused is not None and refused.status != 403:
-        raise refused
     posts = {pod: post for pod, post in manned.items() if isinstance(post, Post)} if refused is None else {}
     ends = list({pod.name: pod for e in edges for pod in (e.source_pod, e.target_pod)}.values())
     for _ in range(WINDOWS):
@@ -239,7 +241,8 @@ def _window(
     carries = ("-A", marker)  # every service of Bookinfo hands the user agent on
     with SidecarReader(kube, namespace) as reader:
         before = read_counters(reader, edges)
-        with Captures(kube, targets, marker, interfaces) as captures:
+        seconds = CAPTURE_SECONDS + config.security.requests * PAGE_SECONDS
+        with Captures(kube, targets, marker, interfaces, seconds) as captures:
             sent = n_requests(
                 kube, namespace, sleeper.pod, f"{app.PRODUCTPAGE.app}:{app.PORT}{app.PAGE_PATH}",
                 config.security.requests, container=sleeper.container, expect=app.PAGE_TITLE, options=carries,

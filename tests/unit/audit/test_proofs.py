@@ -46,6 +46,8 @@ WEB = {"namespace": "audit-bad"}
         ("deny-by-path", {**WEB, "path": "/health"}, ["403 0 0.1", "200 0 0.1"], True),
         ("deny-by-path", {**WEB, "path": "/health"}, ["200 0 0.1", "200 0 0.1"], False),
         ("deny-by-path", {**WEB, "path": "/health"}, ["403 0 0.1", "403 0 0.1"], False),
+        ("destination-rule-tls", {**WEB, "host": "web", "mode": "DISABLE"}, ["503 0 0.001"], True),
+        ("destination-rule-tls", {**WEB, "host": "web", "mode": "DISABLE"}, ["200 0 0.001"], False),
         ("sidecars", {"ip": "10.0.0.9", "port": "80", "pod": "x"}, ["000 56 0.002"], True),
         ("sidecars", {"ip": "10.0.0.9", "port": "80", "pod": "x"}, ["000 7 0.000000"], False),
         ("debug-ports", {"host": "10.0.0.9", "port": "5005"}, ["000 52 0.002"], True),

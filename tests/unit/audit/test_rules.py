@@ -122,6 +122,80 @@ def test_the_mesh_itself() -> None:
     assert finding.resource == "PeerAuthentication istio-system/default" and "PERMISSIVE" in finding.why
 
 
+def test_of_several_for_the_whole_mesh_the_oldest_rules() -> None:
+    inventory = bad()
+
+    def whole(name: str, mode: str, made: str) -> dict[str, Any]:
+        meta = {"name": name, "namespace": "istio-system", "creationTimestamp": made}
+        return {**ROOT_STRICT, "metadata": meta, "spec": {"mtls": {"mode": mode}}}
+
+    old, new = (
+        whole("first", "PERMISSIVE", "2026-01-01T00:00:00Z"),
+        whole("b", "STRICT", "2026-02-01T00:00:00Z"),
+    )
+    objects = {**inventory.objects, "PeerAuthentication": (new, old)}
+    (finding,) = BY_ID["strict-mtls"].examine(replace(inventory, objects=objects)).findings
+    assert finding.resource == "PeerAuthentication istio-system/first" and "PERMISSIVE" in finding.why
+
+
+@pytest.mark.parametrize(
+    ("rule", "found"),
+    [
+        ({}, True),
+        ({"to": [{"operation": {"methods": ["*"], "paths": ["/*"]}}]}, True),
+        ({"to": [{"operation": {"methods": ["GET"]}}]}, False),
+        ({"to": [{"operation": {"paths": ["*"], "notPaths": ["/admin"]}}]}, False),
+        ({"from": [{"source": {"principals": ["*"]}}]}, False),
+    ],
+)
+def test_a_rule_of_nothing_but_stars_allows_all(rule: dict[str, Any], found: bool) -> None:
+    policy = {
+        "apiVersion": "security.istio.io/v1",
+        "kind": "AuthorizationPolicy",
+        "metadata": {"name": "wide", "namespace": "audit-bad"},
+        "spec": {"rules": [rule]},
+    }
+    named = {each.resource for each in BY_ID["allow-all"].examine(bad(policy)).findings}
+    assert ("AuthorizationPolicy audit-bad/wide" in named) is found
+
+
+def test_every_host_of_a_domain_is_told_and_fails_nothing() -> None:
+    gateway = {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "Gateway",
+        "metadata": {"name": "domain", "namespace": "audit-bad"},
+        "spec": {
+            "servers": [
+                {
+                    "port": {"number": 443, "protocol": "HTTPS"},
+                    "hosts": ["./*.example.com"],
+                    "tls": {"mode": "SIMPLE"},
+                }
+            ]
+        },
+    }
+    [one] = [
+        f for f in BY_ID["gateway-hosts"].examine(bad(gateway)).findings if f.resource.endswith("domain")
+    ]
+    assert one.severity is Severity.INFO and "*.example.com" in one.why
+
+
+def test_certificates_that_may_not_be_read_are_told() -> None:
+    kube = ReadableKube([*bad_namespace.as_admitted(bad_namespace.documents()), mesh_map()])
+    kept, plain = [], kube.get
+
+    def get(api_version: str, kind: str, *args: Any) -> Any:
+        kept.append(kind)
+        if kind == "Secret":
+            raise KubeError("get Secret: forbidden", status=403)
+        return plain(api_version, kind, *args)
+
+    kube.get = get  # type: ignore[method-assign]
+    examined = BY_ID["certificates"].examine(read_inventory(kube, NAMESPACES, now=NOW))  # type: ignore[arg-type]
+    assert examined.notes[0].startswith("WARNING: not all could be read: get Secret")
+    assert kept[-1] == "ConfigMap", "the root's certificate is still read"
+
+
 def test_namespaces_that_are_strict_by_themselves() -> None:
     inventory = bad()
     own = {**ROOT_STRICT, "metadata": {"name": "default", "namespace": "audit-bad"}}

@@ -56,6 +56,13 @@ def test_what_gets_out_is_a_failure(held: Closed, says: str) -> None:
     assert says in str(result.reason)
 
 
+def test_what_came_by_the_direct_path_is_not_of_the_undeclared_host() -> None:
+    opened = replace(HELD, direct=tried("direct", 3, bad=3), answered=3)
+    result = blocked(FREE, opened)
+    assert result.verdict is Verdict.PASS and "0 reached the destination" in result.summary
+    assert blocked(FREE, replace(opened, answered=5)).verdict is Verdict.FAIL
+
+
 @pytest.mark.parametrize(
     ("free", "held"),
     [

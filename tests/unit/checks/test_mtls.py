@@ -62,6 +62,13 @@ def test_refusal_is_broken_without_its_controls(permissive, inside, why: str) ->
     assert why in (found.reason or "")
 
 
+def test_an_odd_answer_proves_nothing_of_a_caller_that_was_never_served() -> None:
+    unresolved = made.plain("000", 6, heard=0, handed=0)
+    assert mtls.refusal(unresolved, unresolved, INSIDE).verdict is Verdict.BROKEN
+    served = made.plain("200", 0, heard=3, handed=3)
+    assert mtls.refusal(unresolved, served, INSIDE).verdict is Verdict.FAIL
+
+
 def test_a_servers_log_or_its_sidecar_is_enough_of_a_count() -> None:
     assert mtls.refusal(made.plain("200", 0, heard=0, handed=6), REFUSED, INSIDE).verdict is Verdict.PASS
 
@@ -94,6 +101,7 @@ def test_packets_are_broken_without_their_controls() -> None:
     for found, why in (
         (altered(app_side=Seen()), "no marker on lo of productpage-v1-0"),
         (altered(drops=4), "4 packets of productpage-v1-0 were not captured"),
+        (altered(to_the_end=False), "the capture in productpage-v1-0 ended before the requests did"),
         (replace(window, probe=unseen), "2 of 3 markers on eth0 of the pair without mTLS"),
         (replace(window, probe=replace(window.probe, wire={})), "0 of 3 markers on eth0"),
         (replace(window, probe=None), "the pair without mTLS was not captured"),
@@ -110,6 +118,12 @@ def test_packets_are_skipped_where_the_cluster_forbids_captures() -> None:
     found = mtls.packets(made.edges(), window)
     assert found.verdict is Verdict.SKIPPED
     assert "refusal only: PodSecurity says no" in found.summary
+
+
+def test_captures_that_something_else_prevents_are_no_skip() -> None:
+    window = replace(made.window(), captured={}, no_capture=KubeError("no such image"))
+    with pytest.raises(KubeError, match="image"):
+        mtls.packets(made.edges(), window)
 
 
 def test_the_counter_must_rise_by_exactly_the_requests() -> None:
@@ -172,6 +186,13 @@ def test_identity_passes_with_chain_expiry_and_rotation(authority: Authority) ->
     )
     assert row["rotation_due"] == (NOW + timedelta(hours=12)).isoformat()
     assert "PRIVATE" not in str(found.evidence) and "BEGIN" not in str(found.evidence)
+
+
+def test_without_a_handshake_of_our_own_the_sessions_still_prove(authority: Authority) -> None:
+    found = identity(authority, shown=lambda _: None)
+    assert found.verdict is Verdict.PASS
+    assert found.summary.endswith("no handshake of our own, the cluster forbids it")
+    assert {row["shown"] for row in found.evidence["certificates"]} == {"not asked: the cluster forbids it"}
 
 
 def test_another_identity_another_root_or_another_time_is_a_failure(authority: Authority) -> None:

@@ -51,8 +51,11 @@ def counted(edge: Edge, number: float, *, policy: str = "mutual_tls") -> Counted
     return Counted(edge.name, number, {policy: number}, {"200": number}, (pair,))
 
 
-def captured(edge: Edge, *, wire: Seen = TLS, app_side: Seen = CLEAR, drops: int = 0) -> Captured:
-    return Captured(edge.target_pod.name, ("eth0", "lo"), {edge.source_pod.ip: wire}, app_side, drops)
+def captured(
+    edge: Edge, *, wire: Seen = TLS, app_side: Seen = CLEAR, drops: int = 0, to_the_end: bool = True
+) -> Captured:
+    peers = {edge.source_pod.ip: wire}
+    return Captured(edge.target_pod.name, ("eth0", "lo"), peers, app_side, drops, to_the_end)
 
 
 def window(number: int = 3) -> Window:

@@ -15,6 +15,7 @@ COUNTS = {"packets": 4, "bytes": 400, "payload": 200, "tls_records": 2, "http": 
 ANSWER = {
     "wire": {"interface": "eth0", "drops": 1, "peers": {"10.0.0.1": COUNTS}},
     "app": {"interface": "lo", "drops": 2, "peers": {"": COUNTS | {"marker": 3}}},
+    "stopped": True,
 }
 
 
@@ -52,6 +53,11 @@ def test_refused_raw_sockets_are_told_from_other_failures() -> None:
         pytest.raises(ExecError, match="no such"),
     ):
         captures.stop()
+
+
+def test_a_capture_that_ran_out_of_time_says_so() -> None:
+    assert parse("details-1", json.dumps(ANSWER)).to_the_end
+    assert not parse("details-1", json.dumps(ANSWER | {"stopped": False})).to_the_end
 
 
 def test_an_answer_of_something_else_is_refused() -> None:

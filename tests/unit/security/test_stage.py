@@ -63,8 +63,12 @@ def test_forbidden_raw_sockets_leave_the_counters(monkeypatch: pytest.MonkeyPatc
     assert used == [POSTS, {}] and found.no_capture is FORBIDDEN
 
 
+def test_a_container_that_does_not_start_leaves_the_counters_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = KubeError("no such image")
+    found, used = windows(monkeypatch, {**POSTS, "productpage-v1-0": problem}, made.window())
+    assert used == [{}] and found.no_capture is problem
+
+
 def test_any_other_failure_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(KubeError, match="image"):
-        windows(monkeypatch, {**POSTS, "productpage-v1-0": KubeError("no such image")})
     with pytest.raises(KubeError, match="gone"):
         windows(monkeypatch, POSTS, KubeError("gone", status=404))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from meshlab.settings import LabConfig
-from tasks.security import OFFICIAL_PYTHON, capture_image
+from tasks.security import OFFICIAL_PYTHON, capture_image, trust_domain
 from tests.fakes.kube import FakeKube, make_pod
 
 OURS = "localhost/meshlab/curl:abc"
@@ -22,3 +22,12 @@ def test_ours_where_it_is_embedded_else_the_official_one_and_the_setting_wins() 
     assert capture_image(cluster("curlimages/curl:8"), embedded) == OFFICIAL_PYTHON
     named = LabConfig.model_validate({"security": {"capture_image": "mine:1"}})
     assert capture_image(cluster(OURS), named) == "mine:1"
+
+
+def test_the_trust_domain_is_the_meshs_own() -> None:
+    def mesh(text: str) -> FakeKube:
+        meta = {"name": "istio", "namespace": "istio-system"}
+        return FakeKube([{"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"mesh": text}}])
+
+    assert trust_domain(mesh("trustDomain: td.example")) == "td.example"
+    assert trust_domain(mesh("{}")) == "cluster.local"
