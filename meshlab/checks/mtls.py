@@ -298,7 +298,7 @@ def _packet_rows(edges: Sequence[Edge], window: Window) -> tuple[Table, list[str
     return rows, problems, controls
 
 
-def _packet_row(name: str, nodes: str, found: Captured, wire: Seen, requests: float) -> dict[str, Any]:
+def _packet_row(name: str, nodes: str, found: Captured, wire: Seen, requests: int) -> dict[str, Any]:
     return {
         "edge": name,
         "nodes": nodes,

@@ -22,16 +22,16 @@ class Counted:
     """
 
     edge: str
-    sent: float
-    received: Mapping[str, float]
-    codes: Mapping[str, float]
+    sent: int
+    received: Mapping[str, int]
+    codes: Mapping[str, int]
     identities: tuple[tuple[str, str], ...]
     falls: tuple[str, ...] = ()
 
     @property
-    def mutual(self) -> float:
+    def mutual(self) -> int:
         """Requests that came by mutual TLS."""
-        return self.received.get(MUTUAL, 0.0)
+        return self.received.get(MUTUAL, 0)
 
 
 def read_counters(
@@ -63,16 +63,16 @@ def counted(edges: Sequence[Edge], before: Reading, after: Reading) -> tuple[Cou
 
 
 def _of_edge(edge: Edge, before: Reading, after: Reading) -> Counted:
-    sent, falls = 0.0, []
-    received: dict[str, float] = defaultdict(float)
-    codes: dict[str, float] = defaultdict(float)
+    sent, falls = 0, []
+    received: dict[str, int] = defaultdict(int)
+    codes: dict[str, int] = defaultdict(int)
     identities: dict[tuple[str, str], None] = {}
     for key in sorted({key for key in (*before, *after) if key[0] == edge.name}):
         _, reporter, series = key
         new, old = after.get(key), before.get(key)
-        delta = (new.value if new else 0.0) - (old.value if old else 0.0)
+        delta = round((new.value if new else 0) - (old.value if old else 0))  # requests are whole
         if delta < 0:
-            falls.append(f"{reporter}: {series} fell by {-delta:g}")
+            falls.append(f"{reporter}: {series} fell by {-delta}")
         if delta <= 0 or new is None:
             continue
         if reporter == "source":
