@@ -12,7 +12,7 @@ from meshlab.clusters.existing import current_context, kubeconfig_of
 from meshlab.clusters.local.cluster import LocalCluster
 from meshlab.clusters.local.layout import Layout
 from meshlab.clusters.local.state import State
-from meshlab.errors import Problem
+from meshlab.errors import CloudError, Problem
 from meshlab.kube.changes import restore_left
 from meshlab.kube.client import Kube
 from meshlab.ledger import Entry, Ledger
@@ -55,6 +55,9 @@ def problems(config: LabConfig, machine: Machine, runs: Sequence[str], *, expire
     found = []
     if not runs and not expired:
         found.append(Problem("command line", "names nothing to take down", "give --run RUN_ID or --expired"))
+    if runs and expired:
+        what = "is one thing, --expired another: these runs would not be looked at"
+        found.append(Problem("--run", what, "give one of them, then run it again with the other"))
     if expired and config.gke.project is None:
         found.append(Problem("--project", "is needed with --expired", "name the project to look through"))
     for run_id in runs:
@@ -108,12 +111,30 @@ def expired(config: LabConfig, machine: Machine, *, now: datetime | None = None)
 
 
 def remove(target: Target, machine: Machine, progress: Progress) -> None:
-    """Take a target down and strike it out of dead runs' ledgers. Raises ClusterError, CloudError."""
-    target.provider(machine).down(progress=progress)
+    """Take a target down and strike it out of dead runs' ledgers. Raises ClusterError, CloudError.
+
+    A cluster that another run has adopted stays, and is an error that names that run: nobody may think that it is gone.
+    """
+    provider = target.provider(machine)
+    provider.down(progress=progress)
     if isinstance(target.settings, LocalSettings):
         forget_local(machine, target.settings.name)
-    else:
+        return
+    from meshlab.clusters.gke.books import disown
+    from meshlab.clusters.gke.cluster import GkeCluster
+
+    assert isinstance(provider, GkeCluster)
+    heir = provider.heir()
+    if heir is None:
         forget_gke(machine, target.settings)
+        return
+    if (ledger := Ledger.of(machine, target.run_id)) is not None:
+        disown(provider.place, ledger)
+    raise CloudError(
+        f"{provider.place.path} stays: run {heir} has adopted it, and answers for it",
+        kind="exists",
+        remedy=f"remove it: python -m flows.teardown --run {heir} --project {provider.place.project}",
+    )
 
 
 def put_back(config: LabConfig, machine: Machine, run_id: str) -> list[Entry]:

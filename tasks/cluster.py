@@ -94,9 +94,14 @@ def remove_cluster(run: RunRef, config: LabConfig, child: local_child.UpChild | 
 
 @lab_task("release-cluster", tags=("cluster", "teardown"))
 def release_cluster(run: RunRef, config: LabConfig) -> None:
-    """Leave the cluster up for whoever comes next: the run no longer holds it, and no longer owes its removal."""
+    """Leave the cluster up for whoever comes next: the run no longer holds it, and no longer owes its removal.
+
+    One that costs money stays in the ledger, with its load balancers: it is still to be removed, by a teardown.
+    """
     if config.cluster == "local":
         LocalCluster(config.local, Machine.here(), run_id=run.run_id).release()
+    if config.cluster == "gke":
+        return
     ledger = Ledger.open(Machine.here(), run)
     for entry in ledger.entries():
         ledger.gone(entry)

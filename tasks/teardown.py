@@ -95,8 +95,13 @@ def changes_left(run: RunRef) -> bool:
 
 def keep(run: RunRef, config: LabConfig, why: str) -> None:
     """Leave everything up, and say so where the checks of the teardown would stand."""
+    remedies = {
+        "local": "make down removes the lab",
+        "gke": f"the cluster is paid for; remove it: python -m flows.teardown --run {run.run_id}",
+        "existing": f"remove what the run applied, in namespace {config.namespace}",
+    }
     for check_id in ("uninstall.nothing-left", "teardown.nothing-left"):
-        record_check(run, skipped(check_id, why, asked_for=True, remedy="make down removes the lab"))
+        record_check(run, skipped(check_id, why, asked_for=True, remedy=remedies[config.cluster]))
     for name in ("uninstall-istio", "remove-cluster"):
         skip_step(run, name, why)
     attempt(release_cluster, run, config)

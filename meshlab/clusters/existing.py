@@ -18,6 +18,7 @@ from meshlab.redaction import register
 from meshlab.settings import ExistingSettings, Machine
 
 SECRETS = ("token", "password", "client-key-data")  # of a kubeconfig's user
+PROVIDER_SECRETS = ("access-token", "id-token", "refresh-token", "client-secret")
 
 
 class ExistingCluster:
@@ -100,6 +101,10 @@ def read_kubeconfig(path: Path, where: str) -> tuple[dict[str, object], list[Pro
             user = entry.get("user")
             fields = user if isinstance(user, dict) else {}
             register(*(str(fields[name]) for name in SECRETS if fields.get(name)))
+            provider = fields.get("auth-provider")  # of older clients
+            kept = provider.get("config") if isinstance(provider, dict) else None
+            given = kept if isinstance(kept, dict) else {}
+            register(*(str(given[name]) for name in PROVIDER_SECRETS if given.get(name)))
     if not isinstance(content, dict) or not isinstance(content.get("contexts"), list):
         what = f"{path} is no kubeconfig: it has no list of contexts"
         return {}, [Problem(where, what, "name another with --kubeconfig")]

@@ -149,10 +149,17 @@ def test_a_cluster_that_another_run_took_over_is_left_to_it(
     provider().up()
     die(machine, RUN)
     provider(OTHER).up()
+    die(machine, OTHER)
     [target] = reaping.of_runs(LabConfig(), machine, [RUN]).targets
-    reaping.remove(target, machine, silent)
+    with pytest.raises(CloudError, match=f"stays: run {OTHER} has adopted it") as caught:
+        reaping.remove(target, machine, silent)
+    assert f"flows.teardown --run {OTHER} --project p" in caught.value.remedy
     [there] = emulator.books.clusters.values()
     assert there.resource_labels["meshlab-run-id"] == OTHER
+    assert Ledger.of(machine, RUN) is None, "it answers for the cluster no longer"
+    [target] = reaping.of_runs(LabConfig(), machine, [OTHER]).targets  # whose ledger still names it
+    reaping.remove(target, machine, silent)
+    assert emulator.books.left() == {}
 
 
 def test_what_can_not_be_removed_by_a_teardown_is_named(machine: Machine, tmp_path: Path) -> None:
@@ -195,6 +202,7 @@ def test_the_command_line(machine: Machine) -> None:
         (("--expired",), "--project: is needed with --expired"),
         (("--run", RUN), f"--run {RUN}: has no ledger on this machine"),
         (("--run",), "--run: expected one argument"),
+        (("--run", RUN, "--expired", "--project", "p"), "--run: is one thing, --expired another"),
         (("--expired", "--yess", "--project", "p"), "--yess: is no flag"),
         (("--expired", "--project", "P P"), "string should match pattern"),
     ],

@@ -86,6 +86,15 @@ def entry_of(place: Place) -> Entry:
     return Entry("cluster", place.name, f"{WHERE}{place.parent}")
 
 
+def disown(place: Place, ledger: Ledger) -> None:
+    """Strike a cluster that another run has adopted out of the ledger of the dead run that made it."""
+    for each in ledger.entries():
+        if each.where in (f"{WHERE}{place.parent}", f"{WHERE}{place.path}"):
+            ledger.gone(each)
+    if ledger.flow_run is None:
+        ledger.close()
+
+
 def forget(place: Place, ledgers: Iterable[Ledger]) -> list[str]:
     """Strike a cluster that is gone out of the ledgers of dead runs; returns the ids of those runs."""
     forgotten = []

@@ -60,6 +60,7 @@ class GkeCluster:
         self.place = names.Place(settings.project, settings.zone, settings.name)
         self.books = Books(self.place, machine, run_id)
         self._seams = seams or seams_of(settings)
+        self._balancers: set[str] = set()  # uids seen; the ledger has them too, where there is one
 
     @cached_property
     def api(self) -> GkeApi:
@@ -110,9 +111,8 @@ class GkeCluster:
     def inventory(self) -> Leftovers:
         """What exists of it in the project: the cluster, and what clusters leave behind. Raises CloudError."""
         cluster = self.api.cluster()
-        uids = [each["uid"] for each in self.books.balancers()]
         there = (self.place.path,) if cluster is not None and names.is_ours(cluster.resource_labels) else ()
-        items = {"clusters": there, **leftovers(self._seams.rest(), self.place, uids)}
+        items = {"clusters": there, **leftovers(self._seams.rest(), self.place, self._uids())}
         return Leftovers(
             {**items, "kubeconfigs": (str(self.kubeconfig),) if self.kubeconfig.exists() else ()}
         )
@@ -146,6 +146,7 @@ class GkeCluster:
     def note_balancers(self, kube: Kube) -> int:
         """Write uid and address of each Service of type LoadBalancer into the ledger; returns how many there are."""
         found = balancers(kube)
+        self._balancers |= {each.uid for each in found}
         self.books.balancers_appeared(found)
         return len(found)
 
@@ -167,6 +168,16 @@ class GkeCluster:
         progress(Update("look for leftovers", detail="load balancers, firewalls, disks"))
         if cluster is None or self._is_this_runs(cluster):
             self._none_left()
+
+    def heir(self) -> str | None:
+        """The other run that the cluster belongs to by now, having adopted it: `down` leaves it to that run.
+
+        None where the cluster is gone, is this run's, or is nobody's of ours. Raises CloudError.
+        """
+        cluster = self.api.cluster()
+        if cluster is None or not names.is_ours(cluster.resource_labels) or self._is_this_runs(cluster):
+            return None
+        return cluster.resource_labels[names.RUN]
 
     def _make(self, follower: Follower, labels: dict[str, str], progress: Progress) -> Cluster:
         try:
@@ -215,7 +226,7 @@ class GkeCluster:
             log.warning("the cluster does not answer, and is deleted as it is: %s", problem.message)
 
     def _none_left(self) -> None:
-        found = leftovers(self._seams.rest(), self.place, [each["uid"] for each in self.books.balancers()])
+        found = leftovers(self._seams.rest(), self.place, self._uids())
         if any(found.values()):
             told = "; ".join(f"{kind} {', '.join(those)}" for kind, those in found.items() if those)
             raise CloudError(
@@ -224,6 +235,10 @@ class GkeCluster:
                 remedy="run the teardown again in some minutes, or remove it: "
                 + "; ".join(commands(found, self.place)),
             )
+
+    def _uids(self) -> set[str]:
+        """Of every load balancer known: a reaper on another machine has no ledger, and has seen them itself."""
+        return self._balancers | {each["uid"] for each in self.books.balancers()}
 
     def _look(self) -> Cluster:
         cluster = self.api.cluster()

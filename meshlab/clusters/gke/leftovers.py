@@ -48,11 +48,12 @@ def leftovers(rest: Rest, place: Place, uids: Iterable[str] = ()) -> dict[str, t
 def commands(found: Mapping[str, tuple[str, ...]], place: Place) -> list[str]:
     """How to remove what was found, in the order in which it can go."""
     region = "-".join(place.location.split("-")[:2])
+    zone = "ZONE" if place.location == region else place.location  # a regional cluster's disks are in several
     how = {
         RULES: f"gcloud compute forwarding-rules delete {{}} --region {region}",
         POOLS: f"gcloud compute target-pools delete {{}} --region {region}",
         FIREWALLS: "gcloud compute firewall-rules delete {}",
-        DISKS: f"gcloud compute disks delete {{}} --zone {place.location}",
+        DISKS: f"gcloud compute disks delete {{}} --zone {zone}",
     }
     return [
         f"{how[kind].format(name)} --project {place.project}" for kind in how for name in found.get(kind, ())

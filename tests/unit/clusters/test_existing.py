@@ -11,6 +11,7 @@ from meshlab.clusters.base import ClusterRef, Leftovers
 from meshlab.clusters.existing import ExistingCluster, kubeconfig_of, problems
 from meshlab.errors import KubeError
 from meshlab.progress import Update, silent
+from meshlab.redaction import HIDDEN, redact
 from meshlab.settings import ExistingSettings, Machine
 
 
@@ -44,6 +45,19 @@ def test_a_context_that_is_there_is_fine(tmp_path: Path, machine: Machine) -> No
     path = kubeconfig(tmp_path / "config")
     assert problems(ExistingSettings(kubeconfig=path), machine) == []
     assert problems(ExistingSettings(kubeconfig=path, context="blue"), machine) == []
+
+
+def test_what_a_kubeconfig_holds_of_secrets_is_hidden_from_then_on(tmp_path: Path, machine: Machine) -> None:
+    kept = {
+        "refresh-token": "planted-refresh",
+        "access-token": "planted-access",
+        "client-id": "nothing-secret",
+    }
+    user = {"password": "planted-password", "auth-provider": {"name": "oidc", "config": kept}}
+    path = kubeconfig(tmp_path / "config", users=[{"name": "me", "user": user}])
+    assert problems(ExistingSettings(kubeconfig=path), machine) == []
+    said = redact("planted-refresh planted-access planted-password nothing-secret")
+    assert said == f"{HIDDEN} {HIDDEN} {HIDDEN} nothing-secret"
 
 
 def test_an_unknown_context_lists_the_known_ones(tmp_path: Path, machine: Machine) -> None:

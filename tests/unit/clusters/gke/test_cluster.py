@@ -9,7 +9,7 @@ from google.cloud.container_v1.types import Cluster, StatusCondition
 from meshlab.clusters.gke.cluster import GkeCluster
 from meshlab.clusters.gke.names import expiry
 from meshlab.clusters.gke.table import COLUMNS, as_text
-from meshlab.errors import CloudError, ClusterBusyError, InputError, WaitTimeout
+from meshlab.errors import CloudError, ClusterBusyError, InputError, KubeError, WaitTimeout
 from meshlab.ledger import Entry, Ledger
 from meshlab.progress import Update
 from meshlab.settings import Machine
@@ -183,6 +183,25 @@ def test_what_a_deaf_cluster_leaves_is_an_error_that_names_it_and_how_to_remove_
     )
     assert "clusters" not in emulator.books.left()
     assert set(cluster.inventory().counts().values()) == {0, 1}  # and the check would find it too
+
+
+def test_a_reaper_without_a_ledger_names_the_load_balancer_that_it_saw(
+    provider: Make, emulator: Emulator, kube: FakeClusterKube
+) -> None:
+    provider(ledger=False).up()
+    kube.add_service("istio-system", "gw", "123e4567-e89b-12d3-a456-426614174000")
+    for pool in emulator.books.table("targetPools").values():
+        pool["instances"] = []  # so that only its name, made from the uid, tells whose it is
+    remove = kube.objects
+
+    def objects(api_version: str, kind: str) -> list:
+        if kind == "PersistentVolumeClaim":
+            raise KubeError("can't ask: no answer from the API server", retryable=False)
+        return remove(api_version, kind)
+
+    kube.objects, kube.stuck = objects, True  # type: ignore[method-assign]
+    with pytest.raises(CloudError, match="target pools a123e4567e89b12d3a45642661417400"):
+        provider(ledger=False).down()
 
 
 def test_a_cluster_with_a_longer_name_is_not_taken_for_a_leftover(provider: Make, emulator: Emulator) -> None:
