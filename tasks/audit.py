@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from meshlab.app import SLEEPER
 from meshlab.audit.acceptance import acceptances, judge
-from meshlab.audit.inventory import Inventory, read_inventory
+from meshlab.audit.inventory import ANALYSIS, VERSIONS, Inventory, read_inventory
 from meshlab.audit.model import Examined, Finding, Rule
 from meshlab.audit.proofs import Prover
 from meshlab.audit.rules import RULES
@@ -17,6 +18,8 @@ from meshlab.checks.base import run_check
 from meshlab.clusters.base import ClusterRef
 from meshlab.errors import KubeError, MeshlabError
 from meshlab.istio.distribution import Distribution
+from meshlab.istio.istioctl import Finding as Analyzed
+from meshlab.istio.istioctl import MeshVersions
 from meshlab.istio.operator_file import SYSTEM_NAMESPACE
 from meshlab.kube.client import Kube
 from meshlab.results import CheckResult
@@ -60,20 +63,39 @@ def check_audit(
 
 
 def take_inventory(config: LabConfig, cluster: ClusterRef, distribution: Distribution) -> Inventory:
-    """Everything that the rules need. Raises KubeError, IstioError."""
+    """Everything that the rules need; what istioctl did not tell is unreadable. Raises KubeError."""
     istioctl = istioctl_of(cluster, distribution)
     ours = None if config.ours else (config.namespace, SYSTEM_NAMESPACE)
     with ThreadPoolExecutor(2, thread_name_prefix="audit-istioctl") as pool:
         analyzed, versions = pool.submit(istioctl.analyze), pool.submit(istioctl.version)
-        answer = versions.result()
-        return read_inventory(
+        inventory = read_inventory(
             kube_of(cluster),
             config.audit.namespaces or ours,
             now=datetime.now(UTC),
             certificate_days=config.audit.certificate_days,
-            analyzed=analyzed.result(),
-            versions=[version for _, version in (*answer.control_plane, *answer.data_plane)],
         )
+        return with_istioctl(inventory, analyzed.result, versions.result)
+
+
+def with_istioctl(
+    inventory: Inventory,
+    analyzed: Callable[[], Sequence[Analyzed]],
+    versions: Callable[[], MeshVersions],
+) -> Inventory:
+    """The inventory with what istioctl tells. Rules that need an answer that did not come can't be judged; the others can."""
+    lacking, found, running = dict(inventory.unreadable), tuple[Analyzed, ...](), list[str]()
+    try:
+        found = tuple(analyzed())
+    except MeshlabError as problem:
+        lacking[ANALYSIS] = problem.message
+    try:
+        told = versions()
+        running = [version for _, version in (*told.control_plane, *told.data_plane)]
+    except MeshlabError as problem:
+        lacking[VERSIONS] = problem.message
+    if not running:
+        lacking.setdefault(VERSIONS, "istioctl version names no control plane and no proxy")
+    return replace(inventory, analyzed=found, versions=tuple(dict.fromkeys(running)), unreadable=lacking)
 
 
 def prove(

@@ -126,8 +126,10 @@ def prove(run: RunRef, lab: Lab, fault: Fault) -> bool:
             record_check(run, judge(fault, checks, left, seconds=time.monotonic() - began))
         else:
             problem = planted.result(raise_on_failure=False)
+            why = [getattr(problem, "message", str(problem))]
+            why += [f"the lab is not as it was: {'; '.join(left)}"] if left else []
             remedy = getattr(problem, "remedy", "")
-            record_check(run, unproven(fault, getattr(problem, "message", str(problem)), remedy=remedy))
+            record_check(run, unproven(fault, "; ".join(why), remedy=remedy))
     return not left
 
 

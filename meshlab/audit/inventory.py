@@ -33,6 +33,7 @@ KINDS: Mapping[str, str] = {
     "Sidecar": "networking.istio.io/v1",
 }
 CERTIFICATE, MESH_CONFIG = "certificate", "mesh configuration"  # read beside the kinds
+ANALYSIS, VERSIONS = "istioctl analyze", "istioctl version"  # told by istioctl
 KUBE_NAMESPACES = ("kube-system", "kube-public", "kube-node-lease")
 FORBIDDEN = (401, 403)
 CERTIFICATE_KEYS = ("tls.crt", "cert")  # where Istio looks in a gateway's Secret

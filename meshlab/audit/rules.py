@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from meshlab.audit import edge_rules, mesh_rules, pod_rules, policy_rules, port_rules
-from meshlab.audit.inventory import MESH_CONFIG, Inventory
+from meshlab.audit.inventory import ANALYSIS, MESH_CONFIG, VERSIONS, Inventory
 from meshlab.audit.model import Examined, Finding, Rule, Severity
 from meshlab.audit.releases import istio_version
 from meshlab.checks.analyze import concerns
@@ -33,7 +33,9 @@ def analyze(inventory: Inventory) -> Examined:
 
 
 RULES = (
-    Rule("istio-version", "Istio's version is supported and has no known advisory", istio_version),
+    Rule(
+        "istio-version", "Istio's version is supported and has no known advisory", istio_version, (VERSIONS,)
+    ),
     Rule(
         "strict-mtls",
         "Mutual TLS is STRICT in the whole mesh",
@@ -100,6 +102,6 @@ RULES = (
     Rule(
         "injection", "Every namespace with pods asks for sidecars", mesh_rules.injection, ("Namespace", "Pod")
     ),
-    Rule("analyze", "istioctl analyze finds nothing", analyze),
+    Rule("analyze", "istioctl analyze finds nothing", analyze, (ANALYSIS,)),
 )
 BY_ID = {rule.id: rule for rule in RULES}

@@ -23,7 +23,7 @@ def audit(rule: Rule, inventory: Inventory, examined: Examined, findings: Sequen
         return infra_error(
             rule.check,
             "; ".join(missing),
-            remedy="grant get and list on these kinds, or audit as somebody who has them",
+            remedy="grant get and list on these kinds, or audit as somebody who has them; istioctl says more by hand",
         )
     accepted = [each for each in findings if each.accepted]
     expired = [each for each in findings if each.expired]

@@ -74,14 +74,15 @@ def wait_acknowledged(
 ) -> Acknowledged:
     """After a change of mesh configuration: return once the proxies of `pods` run with it.
 
-    Pods without a proxy are passed over; at least one must have one (ValueError). timeout: seconds for each of
+    Pods without a proxy are passed over; at least one must have one (IstioError). timeout: seconds for each of
     the steps. pages: where the pages of istiod and the proxies come from, port-forwards by default. Writes one
     labelled EnvoyFilter per namespace of the pods, for about a second. Raises WaitTimeout naming the laggards,
     IstioError without an istiod, KubeError, QueryError.
     """
     proxied = [pod for pod in pods if SIDECAR in pod.containers and not pod.deleting]
     if not proxied:
-        raise ValueError("none of these pods has a proxy")
+        named = ", ".join(f"{pod.namespace}/{pod.name}" for pod in pods) or "no pod is Ready"
+        raise IstioError(f"none of these pods has a proxy: {named}", remedy="look at check istio.injection")
     clock = clock or SystemClock()
     start = clock.now()
     with _opened(kube, pages) as source:

@@ -127,7 +127,7 @@ def test_it_takes_a_proxy_and_an_istiod() -> None:
     bare = make_pod("bare")
     del bare["spec"]["initContainers"]
     kube.put(bare)
-    with pytest.raises(ValueError, match="none of these pods has a proxy"):
+    with pytest.raises(IstioError, match=r"none of these pods has a proxy: .*/bare"):
         wait_acknowledged(
             kube, istioctl(), [pod for pod in sidecars(kube) if pod.name == "bare"], pages=FakePages(kube)
         )

@@ -1,0 +1,37 @@
+"""What istioctl does not tell spoils only the rules that need it."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from meshlab.audit.inventory import ANALYSIS, VERSIONS, Inventory
+from meshlab.audit.rules import BY_ID
+from meshlab.checks.audit import audit
+from meshlab.errors import IstioError
+from meshlab.istio.istioctl import MeshVersions
+from meshlab.results import Verdict
+from tasks.audit import with_istioctl
+
+TOLD = MeshVersions("1.31.1", "r", (("default", "1.31.1"),), (("sleep", "1.31.1"), ("web", "1.30.0")))
+
+
+def refused() -> NoReturn:
+    raise IstioError("istioctl was refused")
+
+
+def test_each_version_that_runs_once() -> None:
+    found = with_istioctl(Inventory(), tuple, lambda: TOLD)
+    assert found.versions == ("1.31.1", "1.30.0") and not found.unreadable
+
+
+def test_what_is_not_told_can_not_be_judged() -> None:
+    found = with_istioctl(Inventory(), refused, refused)
+    assert found.unreadable == {ANALYSIS: "istioctl was refused", VERSIONS: "istioctl was refused"}
+    for rule in ("analyze", "istio-version"):
+        result = audit(BY_ID[rule], found, BY_ID[rule].examine(found), ())
+        assert result.verdict is Verdict.INFRA_ERROR and "istioctl was refused" in (result.reason or "")
+
+
+def test_a_mesh_that_names_no_version_is_no_pass() -> None:
+    found = with_istioctl(Inventory(), tuple, lambda: MeshVersions("1.31.1", "r", (), ()))
+    assert "no control plane" in found.unreadable[VERSIONS]
