@@ -76,7 +76,8 @@ def page(result: Mapping[str, Any]) -> str:
         "again, even when the run was killed; all objects of the cluster are compared before and after.",
         "",
         f"This page is made from a run (`make sabotage-page`): {result['started'][:10]}, {cluster['provider']} cluster of "
-        f"{cluster['nodes']} node{'' if cluster['nodes'] == 1 else 's'}, distribution {result['distribution']}: **{caught} of {len(catches)} faults caught**.",
+        f"{cluster['nodes']} node{'' if cluster['nodes'] == 1 else 's'}, distribution {result['distribution']}: "
+        f"**{caught} of {len(catches)} faults caught**.",
         "",
         "● turned red, as it must · ○ turned red with it, as it may · ✗ is a finding",
         "",
