@@ -25,13 +25,11 @@ def audit(rule: Rule, inventory: Inventory, examined: Examined, findings: Sequen
             "; ".join(missing),
             remedy="grant get and list on these kinds, or audit as somebody who has them; istioctl says more by hand",
         )
-    accepted = [each for each in findings if each.accepted]
     expired = [each for each in findings if each.expired]
-    counts = f"{len(findings)} finding{'' if len(findings) == 1 else 's'}, {len(accepted)} accepted"
     looked = (
         f"{examined.looked} {examined.what}" if examined.looked else f"nothing to look at: 0 {examined.what}"
     )
-    parts = [f"{looked}: {counts}"]
+    parts = [f"{looked}: {_counts(findings)}"]
     if expired:
         parts.append(
             f"acceptance expired: {', '.join(f'{e.resource} on {e.expired.expires}' for e in expired if e.expired)}"
@@ -49,6 +47,18 @@ def audit(rule: Rule, inventory: Inventory, examined: Examined, findings: Sequen
         },
         remedy=REMEDY,
     )
+
+
+def _counts(findings: Sequence[Finding]) -> str:
+    """How many there are, and why those that fail nothing don't: a pass must not hide them."""
+    if not findings:
+        return "no finding"
+    accepted = sum(each.accepted is not None for each in findings)
+    told = sum(each.accepted is None and not each.severity.fails for each in findings)
+    why = [f"{accepted} accepted as known risks"] if accepted else []
+    why += [f"{told} for information only"] if told else []
+    found = f"{len(findings)} finding{'' if len(findings) == 1 else 's'}"
+    return f"{found} ({', '.join(why)})" if why else found
 
 
 def rows(findings: Sequence[Finding]) -> Table:

@@ -11,6 +11,13 @@ from meshlab.checks.base import Table, broken, failed, infra_error, passed
 from meshlab.results import CheckResult
 
 CHECK = "authz.truth-table"
+IN_WORDS = {
+    "allow": "allowed",
+    "deny": "denied by a policy",
+    "refused": "refused for want of mutual TLS",
+    "unauthenticated": "refused for a bad token",
+    "forbidden-token": "refused for a token of another audience",
+}
 MOST = 40  # differences that the evidence lists; the file holds all
 
 
@@ -98,4 +105,4 @@ def _summary(table: TruthTable) -> str:
 
 
 def _counted(outcomes: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in sorted(outcomes.items()))
+    return ", ".join(f"{count} {IN_WORDS.get(name, name)}" for name, count in sorted(outcomes.items()))

@@ -19,6 +19,7 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from meshlab.redaction import redact
+from meshlab.report.audit import PREFIX as AUDIT_PREFIX
 from meshlab.report.evidence import Limits
 from meshlab.report.material import ReportMaterial
 from meshlab.report.rendering import render, source
@@ -169,6 +170,12 @@ def _page(
             ),
             failed_steps=[step for step in result["steps"] if step["state"] == "failed"],
             ours=_own_images(result),
+            accepted=sum(
+                bool(row.get("accepted"))
+                for check in result["checks"]
+                if check["id"].startswith(AUDIT_PREFIX)
+                for row in check["evidence"].get("findings", ())
+            ),
             changed=changed,
             sections=told,
             style=Markup(source("report.css")),

@@ -26,11 +26,11 @@ def check(
 
 def test_no_finding():
     result = check()
-    assert result.verdict is Verdict.PASS and result.summary == "4 containers: 0 findings, 0 accepted"
+    assert result.verdict is Verdict.PASS and result.summary == "4 containers: no finding"
 
 
 def test_nothing_to_look_at_is_said():
-    assert check(looked=0).summary == "nothing to look at: 0 containers: 0 findings, 0 accepted"
+    assert check(looked=0).summary == "nothing to look at: 0 containers: no finding"
 
 
 def test_a_finding_fails_with_its_request():
@@ -46,12 +46,14 @@ def test_a_finding_fails_with_its_request():
 
 
 def test_an_info_does_not_fail():
-    assert check(found(Severity.INFO)).verdict is Verdict.PASS
+    result = check(found(Severity.INFO))
+    assert result.verdict is Verdict.PASS
+    assert result.summary == "4 containers: 1 finding (1 for information only)"
 
 
 def test_an_accepted_finding_passes_and_is_told():
     result = check(found(accepted=RISK))
-    assert result.verdict is Verdict.PASS and result.summary == "4 containers: 1 finding, 1 accepted"
+    assert result.verdict is Verdict.PASS and result.summary.endswith("1 finding (1 accepted as known risks)")
     assert result.evidence["findings"][0]["accepted"] == "measured"
     assert result.evidence["findings"][0]["expires"] == "2027-01-31"
 
