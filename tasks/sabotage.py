@@ -10,6 +10,7 @@ from typing import Any
 from meshlab.clusters.base import ClusterRef
 from meshlab.errors import MeshlabError
 from meshlab.istio.distribution import Distribution
+from meshlab.kube.changes import restore_left
 from meshlab.launch import signals_wait
 from meshlab.ledger import Entry, Ledger
 from meshlab.process import SystemRunner
@@ -20,6 +21,7 @@ from meshlab.sabotage import faults as catalogue
 from meshlab.sabotage import inventory
 from meshlab.sabotage.fault import GROUPS, NO_FAULT, STRICT, Edge, Fault
 from meshlab.sabotage.planting import firewall_of, plant, remove
+from meshlab.sabotage.settle import wait_settled
 from meshlab.sabotage.verdict import catch_of, control, judge, unproven
 from meshlab.settings import LabConfig, Machine
 from tasks.audit import check_audit
@@ -146,12 +148,18 @@ def plant_fault(round_: RunRef, run: RunRef, lab: Lab, fault: Fault) -> None:
 
 @lab_task("take-out", tags=("sabotage",))
 def remove_fault(round_: RunRef, run: RunRef, lab: Lab) -> None:
-    """Take out what is planted; returns when the lab has come to rest."""
+    """Take out what is planted, and what a stage of the round could not put back under it; returns when the lab has
+    come to rest."""
     machine = Machine.here()
     ledger = Ledger.open(machine, run)
     firewall = firewall_of(lab.config, machine, SystemRunner(), ledger)
     istioctl = istioctl_of(lab.cluster, lab.istio)
-    done = remove(kube_of(lab.cluster), istioctl, ledger, lab.config.namespace, firewall)
+    kube, namespace = kube_of(lab.cluster), lab.config.namespace
+    done = remove(kube, istioctl, ledger, namespace, firewall)
+    stages = restore_left(kube, Ledger.open(machine, round_))
+    if stages:
+        done = (*done, *map(str, stages))
+        wait_settled(kube, istioctl, namespace)
     say(f"taken out: {', '.join(done) or 'nothing'}")
 
 

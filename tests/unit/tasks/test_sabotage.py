@@ -11,14 +11,17 @@ from prefect.states import Completed, Failed
 from meshlab.clusters.base import ClusterRef
 from meshlab.errors import KubeError
 from meshlab.istio.distribution import Distribution
+from meshlab.kube.changes import Changes
+from meshlab.ledger import Ledger
 from meshlab.results import Verdict
 from meshlab.runs import RunRef, create, read_journal, record_check
 from meshlab.sabotage.fault import GROUPS, STRICT, Fault
 from meshlab.sabotage.verdict import unproven
-from meshlab.settings import LabConfig
+from meshlab.settings import LabConfig, Machine
 from tasks import sabotage
 from tasks.sabotage import Lab, hold_control, not_planted, plan, prove, rounds_config
 from tasks.teardown import Made
+from tests.fakes.kube import FakeKube
 from tests.unit.sabotage.test_verdict import MUST, checks
 
 CLUSTER = ClusterRef("existing", "c", Path("kubeconfig"))
@@ -174,3 +177,19 @@ def test_a_lab_that_was_up_stays_up_but_nothing_stays_in_a_cluster_of_others(
 def test_every_group_has_a_maker() -> None:
     assert set(GROUPS) == {*sabotage.MAKERS, "mtls"}
     assert set(STRICT) <= set(GROUPS)
+
+
+def test_what_a_stage_could_not_put_back_under_the_fault_goes_with_it(
+    run: RunRef, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kube, settled = FakeKube(), []
+    round_ = sabotage.begin_round(run, lab, "f")
+    left = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "left", "namespace": "default"}}
+    Changes(kube, Ledger.open(Machine.here(), round_), round_).apply(left)  # type: ignore[arg-type]
+    monkeypatch.setattr(sabotage, "kube_of", lambda _: kube)
+    monkeypatch.setattr(sabotage, "remove", lambda *_: ("the fault",))
+    monkeypatch.setattr(sabotage, "wait_settled", lambda *_: settled.append("waited"))
+    sabotage.remove_fault.fn(round_, run, lab)
+    assert kube.get("v1", "ConfigMap", "left", "default") is None and settled == ["waited"]
+    sabotage.remove_fault.fn(round_, run, lab)
+    assert settled == ["waited"], "nothing was left the second time"
