@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
 from meshlab.config import FLAGS, closest, keys, load
 from meshlab.errors import InputError, Problem
 from meshlab.preflight import preflight
 from meshlab.settings import LabConfig, Machine, Provider
 
+PROVIDERS = get_args(Provider)
 SWITCHES = ("keep", "serve", "keep_on_failure", "allow_changes")
 
 
@@ -142,6 +143,8 @@ def judge(
     problems = [*words.problems, *loaded.problems]
     if providers and loaded.config.cluster not in providers:
         problems.append(wrong_provider(loaded.config, providers))
+    if need_cluster and "cluster" not in loaded.spoiled:
+        problems += flags_elsewhere(words.flags, loaded.config.cluster)
     problems += preflight(loaded.config, machine, spoiled=loaded.spoiled, need_cluster=need_cluster)
     if problems:
         raise InputError(problems)
@@ -155,6 +158,18 @@ def wrong_provider(config: LabConfig, providers: Sequence[Provider]) -> Problem:
         "this flow makes no cluster: it looks at one that exists",
         f"use --cluster {' or '.join(providers)}, with --context or --kubeconfig",
     )
+
+
+def flags_elsewhere(flags: Iterable[str], cluster: Provider) -> list[Problem]:
+    """Flags that say something of another provider's clusters: taken without a word, they would promise what nobody does."""
+    found = []
+    for key in flags:
+        section, _, name = key.partition(".")
+        if key in FLAGS and section in PROVIDERS and section != cluster:
+            here = f"{cluster}.{name}"
+            remedy = f"--set {here}=…" if here in keys() else f"leave it out, or add --cluster {section}"
+            found.append(Problem(FLAGS[key], f"goes with --cluster {section}, this is {cluster}", remedy))
+    return found
 
 
 def _metavar(key: str) -> str:

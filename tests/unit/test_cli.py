@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from meshlab.cli import Choice, Words, judge, parse, parser
+from meshlab.cli import Choice, Words, flags_elsewhere, judge, parse, parser
 from meshlab.config import FLAGS, keys
 from meshlab.errors import InputError
 from meshlab.settings import LabConfig, Machine
@@ -146,3 +146,29 @@ def test_a_choice_that_does_not_exist_is_named_with_the_other_problems(machine: 
         judge(given, machine)
     assert caught.value.message.startswith("2 problems, nothing was started:\n")
     assert "--only c: is no fault\n    remedy: one of: a, b" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("given", "where", "what", "remedy"),
+    [
+        (
+            ("--cluster", "gke", "--project", "p", "--nodes", "1"),
+            "--nodes",
+            "goes with --cluster local, this is gke",
+            "--set gke.nodes=…",
+        ),
+        (
+            ("--context", "prod"),
+            "--context",
+            "goes with --cluster existing, this is local",
+            "leave it out, or add --cluster existing",
+        ),
+    ],
+)
+def test_a_flag_of_another_provider_is_named_not_passed_over(
+    given: tuple[str, ...], where: str, what: str, remedy: str
+) -> None:
+    asked = words(*given)
+    [problem] = flags_elsewhere(asked.flags, asked.flags.get("cluster", "local"))
+    assert (problem.where, problem.what, problem.remedy) == (where, what, remedy)
+    assert flags_elsewhere(words("--nodes", "1", "--keep").flags, "local") == []
