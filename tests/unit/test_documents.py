@@ -1,0 +1,127 @@
+"""What README and the pages name exists: commands, goals of make, files, settings, checks, flags, flows, deployments."""
+
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+
+from meshlab.checks.base import CATALOG
+from meshlab.config import keys
+from meshlab.settings import LabConfig
+from meshlab.settings import Section as SettingsSection
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "deployments").rglob("*.md")],
+)
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+# What is written as code: a fenced block, or words between backticks.
+CODE = re.compile(r"^```\w*\n(.*?)^```|`([^`\n]+)`", re.MULTILINE | re.DOTALL)
+MODULE = re.compile(r"python3? -m ([A-Za-z_][\w.]*)")
+GOAL = re.compile(r"(?<![\w-])make ([a-z][a-z-]*)")
+LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)\s]*)?\)")
+DOTTED = re.compile(r"(?<![\w./@-])([a-z_]+)\.([a-z][a-z0-9_-]*)(?![\w./(-])")
+FLAG = re.compile(r"(?<![\w-])(--[a-z][a-z-]+)")
+# Programs of ours: their flags are looked up. What stands on a line of another program is that one's.
+OURS = re.compile(r"python3? -m (?:flows|meshlab|tests)\.|ARGS=|^\s*--")
+FILES = ("md", "py", "json", "yaml", "yml", "html", "xml", "sqlite", "log", "txt", "io", "tar", "com")
+WORDS_OF_OTHERS = ("rbac.authorization", "kubernetes.io", "istio.io")
+
+
+@cache
+def sections() -> set[str]:
+    """The first words of settings and checks: what begins so is one of them, or wrong."""
+    nested = [
+        name
+        for name, field in LabConfig.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, SettingsSection)
+    ]
+    return {*nested, *(each.partition(".")[0] for each in CATALOG)}
+
+
+@cache
+def goals() -> set[str]:
+    return set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+
+
+@cache
+def flags() -> set[str]:
+    """Every flag that a command of ours takes: as the sources write it down."""
+    sources = [
+        path
+        for folder in ("meshlab", "flows", "tests/fakes", "tests/bench")
+        for path in (ROOT / folder).rglob("*.py")
+    ]
+    return {
+        flag
+        for path in sources
+        for flag in re.findall(r'"(--[a-z][a-z-]+)"', path.read_text(encoding="utf-8"))
+    }
+
+
+def code_of(text: str) -> list[str]:
+    """The pieces of a page that are code, a fenced block line by line."""
+    return [
+        line for block, words in CODE.findall(text) for line in (block.splitlines() if block else [words])
+    ]
+
+
+def module_there(name: str) -> bool:
+    place = ROOT.joinpath(*name.split("."))
+    return place.with_suffix(".py").is_file() or (place / "__main__.py").is_file()
+
+
+def wrong(text: str, folder: Path = ROOT) -> list[str]:
+    """What a page in `folder` names that does not exist."""
+    found = []
+    for line in code_of(text):
+        ours = [
+            name for name in MODULE.findall(line) if name.partition(".")[0] in ("flows", "meshlab", "tests")
+        ]
+        found += [f"python -m {name}" for name in ours if not module_there(name)]
+        found += [f"make {goal}" for goal in GOAL.findall(line) if goal not in goals()]
+        for section, name in DOTTED.findall(line):
+            word = f"{section}.{name}"
+            known = word in keys() or word in CATALOG or name in FILES or word in WORDS_OF_OTHERS
+            if section in sections() and not known:
+                found.append(word)
+        if OURS.search(line):
+            found += [flag for flag in FLAG.findall(line) if flag not in {"--help", *flags()}]
+    links = [link for link in LINK.findall(text) if "://" not in link]
+    return found + [link for link in links if not (folder / link).exists()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_a_page_names_exists(page: Path) -> None:
+    assert wrong(page.read_text(encoding="utf-8"), page.parent) == []
+
+
+def test_the_rules_see_what_they_are_there_to_see() -> None:
+    text = (
+        "Run `python -m flows.nothing`, `make nothing`, set `gke.nothing=1`, see [it](docs/nothing.md), `mtls.nothing`,\n"
+        "```sh\npython -m flows.full_lab --nothing   # a comment\nmake lab ARGS=--none\n```\n"
+        "and `python -m flows.full_lab --keep`, `make lab`, `gke.nodes`, `mtls.refusal`, [that](docs/gke.md)."
+    )
+    assert wrong(text) == [
+        "python -m flows.nothing", "make nothing", "gke.nothing", "mtls.nothing", "--nothing", "--none",
+        "docs/nothing.md",
+    ]  # fmt: skip
+
+
+def test_readme_names_every_flow_deployment_and_page() -> None:
+    commands = {path.stem for path in (ROOT / "flows").glob("*.py") if "__main__" in path.read_text("utf-8")}
+    deployments = {
+        each["name"] for each in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    }
+    assert {
+        name for name in commands if not re.search(rf"python -m flows\.{name}\b|make {name}\b", README)
+    } == set()
+    assert {name for name in deployments if name not in README} == set()
+    pages = {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")}
+    assert {page for page in pages if f"]({page})" not in README} == set()
+
+
+def test_readme_is_read_in_five_minutes() -> None:
+    assert len(README.split()) < 1300  # 250 words a minute
