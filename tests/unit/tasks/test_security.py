@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any, NoReturn
+
+import pytest
+
+from meshlab.errors import KubeError
 from meshlab.settings import LabConfig
 from tasks.security import OFFICIAL_PYTHON, capture_image, trust_domain
 from tests.fakes.kube import FakeKube, make_pod
@@ -31,3 +36,17 @@ def test_the_trust_domain_is_the_meshs_own() -> None:
 
     assert trust_domain(mesh("trustDomain: td.example")) == "td.example"
     assert trust_domain(mesh("{}")) == "cluster.local"
+
+
+def test_where_the_configuration_may_not_be_read_it_is_istios_default() -> None:
+    class Closed(FakeKube):
+        status = 403
+
+        def objects(self, *args: Any, **options: Any) -> NoReturn:
+            raise KubeError("list ConfigMap: no", status=self.status)
+
+    closed = Closed()
+    assert trust_domain(closed) == "cluster.local"  # type: ignore[arg-type]
+    closed.status = 500
+    with pytest.raises(KubeError):
+        trust_domain(closed)  # type: ignore[arg-type]
