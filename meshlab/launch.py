@@ -111,7 +111,8 @@ def main(
         let_go(launch.run.run_id)
         code, result = finish(launch.run, optional=launch.config.checks.optional, signum=signum)
         keep_run(launch.run, launch.config, Machine.here(), result, console)
-    closing(console, result, code, str(launch.run.directory), next_commands(launch.config, code, flow))
+    commands = next_commands(launch.config, code, flow, owing=owing(launch.run))
+    closing(console, result, code, str(launch.run.directory), commands)
     lookout = handed_over()
     if lookout is not None and signum is None:
         hold(lookout, console)
@@ -216,14 +217,19 @@ def _abandon(launch: Launch) -> None:
     ledger.close()
 
 
-def next_commands(config: LabConfig, code: int, flow: str = "full-lab") -> list[str]:
-    """What a reader may want to type next."""
+def owing(run: RunRef) -> str:
+    """The run's id where its ledger still names what it made, kept or not removed; else empty."""
+    ledger = Ledger.of(Machine.here(), run.run_id)
+    return run.run_id if ledger is not None and ledger.entries() else ""
+
+
+def next_commands(config: LabConfig, code: int, flow: str = "full-lab", *, owing: str = "") -> list[str]:
+    """What a reader may want to type next. owing: the run's id where it left something (see `owing`)."""
     if flow == "teardown":
         return []  # its check says it
-    if config.cluster == "gke" and (config.keep or (config.keep_on_failure and code)):
-        remove = f"python -m flows.teardown --run RUN_ID --project {config.gke.project}"
+    if config.cluster == "gke" and owing:
         until = f"after {config.gke.hours_to_live:g} h the reaper may take it"
-        return [f"{remove}   (the cluster is paid for; {until})"]
+        return [f"python -m flows.teardown --run {owing}   (removes the cluster, which is paid for; {until})"]
     if config.keep or (config.keep_on_failure and code):
         if config.cluster != "local":
             return ["the lab was kept; its objects are in the namespace " + config.namespace]
@@ -265,7 +271,9 @@ def signals_wait(say: Callable[[str], None] = log.warning) -> Iterator[None]:
     """
 
     def on_signal(signum: int, frame: FrameType | None) -> None:
-        say(f"signal {signum}: the teardown goes on; what it can't finish, `make down` removes")
+        say(
+            f"signal {signum}: the teardown goes on; its rest: `make down`, in a cloud `python -m flows.teardown`"
+        )
 
     before = {}
     try:

@@ -66,7 +66,7 @@ def problems(config: LabConfig, machine: Machine, *, spoiled: set[str]) -> list[
     if config.cluster == "existing":
         return existing_problems(config.existing, machine)
     if config.cluster == "gke":
-        remedy = "gcloud container clusters get-credentials …, then --cluster existing --context NAME"
+        remedy = f"--cluster existing --kubeconfig {machine.state}/gke/RUN_ID/kubeconfig"
         return [Problem("--cluster gke", "is looked at by its kubeconfig", remedy)]
     layout = Layout.of(config.local, machine)
     try:

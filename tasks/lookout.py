@@ -21,7 +21,7 @@ def open_links(run: RunRef, config: LabConfig, cluster: ClusterRef) -> tuple[Lin
         where = (
             f"--set local.name={config.local.name}"
             if config.cluster == "local"
-            else f"--cluster existing --context {cluster.context}"
+            else f"--cluster existing --kubeconfig {cluster.kubeconfig} --context {cluster.context}"
         )
         links: tuple[Link, ...] = (Link("all pages", note=f"python -m flows.dashboards {where}"),)
         publish_table("links", link_rows(map(asdict, links)), "How to open the kept lab's pages")

@@ -10,10 +10,10 @@ import yaml
 
 from meshlab.cli import Choice
 from meshlab.errors import Interrupted
-from meshlab.launch import main, next_commands, prepare, prepared, signals_raise, signals_wait
-from meshlab.ledger import ledgers
+from meshlab.launch import main, next_commands, owing, prepare, prepared, signals_raise, signals_wait
+from meshlab.ledger import Entry, Ledger, ledgers
 from meshlab.lookout import Lookout, attended, hand_over
-from meshlab.runs import read_journal
+from meshlab.runs import create, read_journal
 from meshlab.settings import LabConfig, Machine
 
 
@@ -170,6 +170,19 @@ def test_the_next_command_depends_on_what_is_left() -> None:
     assert "make down" in next_commands(LabConfig(keep_on_failure=True), 1)[0]
     assert "--keep-on-failure" in next_commands(LabConfig(), 1)[0]
     assert next_commands(LabConfig(keep_on_failure=True), 0)[0].startswith("make lab ARGS=--keep ")
+    paid = LabConfig.model_validate({"cluster": "gke", "gke": {"project": "p"}})
+    assert next_commands(paid, 1, owing="r-1")[0].startswith("python -m flows.teardown --run r-1 ")
+    assert next_commands(paid, 0)[0].startswith("make lab")  # nothing is left of it
+
+
+def test_a_run_owes_what_its_ledger_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    run = create(tmp_path / "runs", "full-lab")
+    assert owing(run) == ""
+    ledger, entry = Ledger.open(Machine.here(), run), Entry("cluster", "c", "gke:projects/p/locations/z")
+    assert owing(run) == ""
+    ledger.intend(entry)
+    assert owing(run) == run.run_id
 
 
 def test_a_flow_gets_its_own_name_and_its_own_choices(good: list[str], tmp_path: Path) -> None:

@@ -34,7 +34,10 @@ def run(*words: str) -> int:
         (["--nosuch", "--config", "/nonexistent"], ["is no flag", "can't be read"]),
         (["--set", "local.name=gone"], ["there is no cluster gone", "make lab ARGS=--keep"]),
         (["--cluster", "existing", "--kubeconfig", "/nonexistent"], ["/nonexistent can't be read"]),
-        (["--cluster", "gke", "--project", "p"], ["get-credentials"]),
+        (
+            ["--cluster", "gke", "--project", "p"],
+            ["--cluster existing --kubeconfig", "gke/RUN_ID/kubeconfig"],
+        ),
     ],
 )
 def test_bad_input_is_2_with_every_problem_named(
