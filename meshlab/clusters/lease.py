@@ -20,13 +20,14 @@ from meshlab.errors import ClusterBusyError, KubeError, MeshlabError
 from meshlab.kube.changes import MANAGED_BY, MANAGER, RUN_LABEL
 from meshlab.kube.client import Kube
 from meshlab.settings import LabConfig
-from meshlab.waiting import Clock, SystemClock
+from meshlab.waiting import Clock, SystemClock, wait
 
 API, KIND, NAME = "coordination.k8s.io/v1", "Lease", "meshlab-run"
 SHARED = "kube-system"
 DURATION = 45  # seconds without a renewal after which a Lease counts no longer
 RENEW_EVERY = 10.0  # seconds
 OBSERVED = 1.5 * RENEW_EVERY  # seconds that an expired Lease is watched before it is taken
+GONE_WITHIN = 60  # seconds that the end of a run before is waited for: its namespace may still be going
 log = logging.getLogger(__name__)
 
 
@@ -156,7 +157,16 @@ class ClusterHold:
                 return
 
     def _ensure_namespace(self, name: str) -> None:
-        if self._kube.get("v1", "Namespace", name) is None:
+        found = wait(
+            f"the namespace {name}, which is being deleted, to be gone",
+            lambda: self._kube.get("v1", "Namespace", name),
+            ready=lambda state: state is None or "deletionTimestamp" not in state["metadata"],
+            timeout=GONE_WITHIN,
+            describe=lambda state: "gone" if state is None else str(state.get("status", {}).get("phase")),
+            remedy=f"look what keeps it: kubectl get namespace {name} -o yaml",
+            clock=self._clock,
+        )
+        if found is None:
             self._kube.create(
                 {
                     "apiVersion": "v1",

@@ -12,6 +12,7 @@ from meshlab.clusters.lease import ClusterHold
 from meshlab.kube.apply import ObjectRef, apply, delete
 from meshlab.kube.client import Kube
 from meshlab.settings import Machine
+from meshlab.waiting import wait
 from tests.live.conftest import NAME, Ran, run_lab
 
 pytestmark = pytest.mark.live
@@ -70,7 +71,12 @@ def test_a_second_run_is_told_who_holds_the_cluster(kube: Kube, kubeconfig: Path
         first.release()
     assert ran.code == 2 and ran.directory is None, ran.output[-3000:]
     assert "another run holds this cluster: run run-of-another of" in ran.output
-    assert kube.get("v1", "Namespace", GUEST) is None
+    wait(
+        f"the namespace {GUEST}, made for the Lease, to be gone",
+        lambda: kube.get("v1", "Namespace", GUEST),
+        ready=lambda found: found is None,
+        timeout=60,
+    )
 
 
 def test_a_foreign_mesh_is_used_and_left_as_it_was(kube: Kube, kubeconfig: Path, tmp_path: Path) -> None:

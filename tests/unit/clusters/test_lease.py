@@ -139,3 +139,15 @@ def test_a_namespace_that_was_made_for_it_goes_with_it() -> None:
 def test_where_the_leases_are() -> None:
     assert places(LabConfig(cluster="existing")) == ("meshlab",)
     assert places(LabConfig(cluster="existing", allow_changes=True)) == ("kube-system", "meshlab")
+
+
+def test_a_namespace_that_is_still_going_is_waited_for_and_made_again() -> None:
+    kube = cluster()
+    going = {"name": "shop", "deletionTimestamp": "2026-11-23T22:00:00Z"}
+    kube.put({"apiVersion": "v1", "kind": "Namespace", "metadata": going})
+    clock = FakeClock(on_sleep=lambda _: kube.delete("v1", "Namespace", "shop"))
+    first = hold(kube, "run-1", clock=clock)
+    first.acquire()
+    assert lease(kube)["spec"]["holderIdentity"].startswith("run-1 ")
+    assert clock.slept
+    first.release()
