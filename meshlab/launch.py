@@ -7,6 +7,7 @@ own. A flow that a worker starts finds nothing prepared and does the same things
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
+import httpx
 import psutil
 from rich.console import Console
 from rich.text import Text
@@ -33,7 +35,7 @@ from meshlab.lookout import Lookout, attend, handed_over, lines
 from meshlab.redaction import guard_logging
 from meshlab.result_file import finish
 from meshlab.resume import keep_config
-from meshlab.runs import RunRef, create, fail_step, new_run_id, step, tell
+from meshlab.runs import RunRef, create, ended, fail_step, new_run_id, record, step, tell
 from meshlab.settings import LabConfig, LocalSettings, Machine, Provider
 from meshlab.terminal import View, closing
 
@@ -95,7 +97,7 @@ def main(
         decide=decide,
         resumable=resumable,
     )
-    console, signum = Console(), None
+    console, signum, deaf = Console(), None, False
     attend(launch.config.serve or (sys.stdin.isatty() and sys.stdout.isatty()))
     try:
         with View(console).showing():
@@ -104,7 +106,14 @@ def main(
     except KeyboardInterrupt as problem:
         signum = problem.signum if isinstance(problem, Interrupted) else signal.SIGINT
     except Exception as problem:  # noqa: BLE001 - the flow ends itself; this is Prefect failing before or after it
-        fail_step(launch.run, "flow", str(problem) or type(problem).__name__)
+        told = str(problem) or type(problem).__name__
+        deaf = isinstance(problem, httpx.ConnectError)
+        if ended(launch.run):
+            text = f"Prefect was not told how the run ended{', its server is gone' if deaf else ''}: {told}"
+            record(launch.run, {"event": "warning", "text": text})
+            console.print(Text(f"  ! {text}", style="bold yellow"), soft_wrap=True)
+        else:
+            fail_step(launch.run, "flow", f"Prefect's server does not answer: {told}" if deaf else told)
     with signals_wait():
         if prepared() is not None and launch.child is not None:
             _abandon(launch)
@@ -118,6 +127,8 @@ def main(
         hold(lookout, console)
     elif lookout is not None:
         lookout.close()
+    if deaf:
+        leave(code)
     return code
 
 
@@ -189,6 +200,13 @@ def prepare(
         sys.exit(3)
     _prepared = Launch(config, run, child, chosen)
     return _prepared
+
+
+def leave(code: int) -> None:
+    """End the process at once. Prefect would first try for minutes to tell a server that is gone of each event."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def hold(lookout: Lookout, console: Console) -> None:

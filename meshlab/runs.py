@@ -200,6 +200,17 @@ def fail_step(run: RunRef, name: str, reason: str) -> None:
     record(run, {"event": "step", "name": name, **outcome})
 
 
+def note_end(run: RunRef) -> None:
+    """Say that the flow came to its end, its result written: what fails after it is not the lab's."""
+    record(run, {"event": "ended"})
+
+
+def ended(run: RunRef) -> bool:
+    """Whether the flow came to its end, since it was begun or taken up again."""
+    marks = [event["event"] for event in read_journal(run) if event["event"] in ("run", "resumed", "ended")]
+    return marks[-1:] == ["ended"]
+
+
 def read_journal(run: RunRef) -> list[dict[str, Any]]:
     """All events so far. A line that a crash cut short is left out."""
     events = []

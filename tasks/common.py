@@ -44,7 +44,9 @@ def lab_task(
     A keyword `child` (a process that was started earlier and does the work) sets the step's real begin.
 
     holds: verifies a result that a run which was cut off has kept (see `meshlab.resume`); None where the step is
-    always run. pods: the result is of use only while the pods that it looked at are the same.
+    always run. pods: the result is of use only while the pods that it looked at are the same. tags: for the reader
+    of the flow alone; Prefect is not told them, because it asks its server for leave before each task that has
+    tags, and once the server is gone nothing would run any more, not even the teardown.
 
     Steps have effects, so Prefect caches nothing; deadlines are those of the library's calls, because Prefect's
     own timeout does not interrupt a blocking call in a thread.
@@ -73,7 +75,6 @@ def lab_task(
 
         return task(
             name=name,
-            tags=list(tags),
             retries=retries,
             retry_delay_seconds=2,
             cache_policy=NO_CACHE,

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any, cast
 from uuid import UUID
 
+import httpx
 from prefect.artifacts import (
     create_image_artifact,
     create_link_artifact,
@@ -21,7 +22,7 @@ from prefect.artifacts import (
     create_table_artifact,
     update_progress_artifact,
 )
-from prefect.context import FlowRunContext, TaskRunContext
+from prefect.context import FlowRunContext, SyncClientContext, TaskRunContext
 
 from meshlab.progress import Update
 from meshlab.redaction import redact, redact_value
@@ -30,7 +31,21 @@ from meshlab.report.tables import Row, check_rows, query_rows, version_rows
 from meshlab.runs import listening
 
 log = logging.getLogger(__name__)
+ANSWER = 5.0  # seconds in which a server that is well says so
 PROGRESS_EVERY = 2.0  # seconds between updates of a progress artifact: each is a call to the server
+
+
+def server_gone() -> str:
+    """Why Prefect's server does not answer, "" where it does: asked once, when its client would ask for a minute."""
+    context = SyncClientContext.get()
+    address = str(context.client.api_url) if context is not None else ""
+    if not address.startswith("http"):
+        return ""
+    try:
+        httpx.get(f"{address.rstrip('/')}/health", timeout=ANSWER)
+    except httpx.HTTPError as problem:
+        return f"Prefect's server at {address} does not answer ({problem})"
+    return ""
 
 
 def publish_table(key: str, rows: list[Row], description: str) -> None:
@@ -106,6 +121,10 @@ def progress_artifact(key: str, description: str) -> Iterator[None]:
 
 
 def _try(key: str, publish: Callable[[], Any]) -> None:
+    gone = server_gone()
+    if gone:
+        log.warning("artifact %s is not published: %s", key, gone)
+        return
     try:
         publish()
     except Exception as problem:  # noqa: BLE001 - whatever the server says, the lab's own result stands

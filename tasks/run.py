@@ -34,7 +34,7 @@ from meshlab.report.html import write_report
 from meshlab.result_file import WRITE_STEP, finish, summarise
 from meshlab.results import CheckResult, Verdict
 from meshlab.resume import keep_config
-from meshlab.runs import RunRef, create, fail_step, record, record_check
+from meshlab.runs import RunRef, create, fail_step, note_end, record, record_check
 from meshlab.settings import LabConfig, Machine
 from tasks.common import kube_of, lab_task
 from tasks.pictures import drawn_of, publish_pictures
@@ -168,6 +168,7 @@ def end_run(run: RunRef, config: LabConfig, *, signum: int | None = None) -> Sta
         publish_pictures(drawn)
     if not Ledger.open(Machine.here(), run).close():
         record(run, {"event": "ledger", "kept": True})
+    note_end(run)
     verdicts = [check["verdict"] for check in result["checks"]]
     said = f"{verdicts.count('pass')} of {len(verdicts)} checks passed; exit code {code}; {run.directory}"
     return Completed(message=said) if code == 0 else Failed(message=said)

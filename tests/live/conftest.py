@@ -37,6 +37,7 @@ ORDER = (
     "test_sabotage",
     "test_existing",
     "test_nightly",
+    "test_night_faults",
     "test_without_addons",
     "test_adopted",
     "test_interrupted",

@@ -26,26 +26,36 @@ ACCEPTED = ("istio-version", "strict-mtls", "egress-policy", "limits", "run-as-r
             "analyze", "shared-accounts")  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def kubeconfig(kept_lab: Ran) -> Path:
-    assert kept_lab.directory is not None
-    return Path(json.loads((kept_lab.directory / "evidence" / "cluster.json").read_text())["kubeconfig"])
+def kubeconfig_of(lab: Ran) -> Path:
+    """The kubeconfig of the cluster that a run left up."""
+    assert lab.directory is not None
+    return Path(json.loads((lab.directory / "evidence" / "cluster.json").read_text())["kubeconfig"])
 
 
-@pytest.fixture
-def words(kubeconfig: Path, tmp_path: Path) -> list[str]:
-    """The command line of a night, with a runs folder and a history of its own."""
+def accepting(runs: Path, history: Path) -> dict[str, Any]:
+    """The settings of a night, with a runs folder and a history of its own."""
     risks = [
         {"rule": rule, "resource": "*", "reason": "a mesh to try things out", "expires": "2099-12-31"}
         for rule in ACCEPTED
     ]
-    settings: dict[str, Any] = {
+    return {
         "istio": {"distribution": "embedded"},
         "images": "embedded",
-        "runs_dir": str(tmp_path / "runs"),
-        "history": {"path": str(tmp_path / "history.sqlite")},
+        "runs_dir": str(runs),
+        "history": {"path": str(history)},
         "audit": {"accepted": risks},
     }
+
+
+@pytest.fixture(scope="module")
+def kubeconfig(kept_lab: Ran) -> Path:
+    return kubeconfig_of(kept_lab)
+
+
+@pytest.fixture
+def words(kubeconfig: Path, tmp_path: Path) -> list[str]:
+    """The command line of a night."""
+    settings = accepting(tmp_path / "runs", tmp_path / "history.sqlite")
     (tmp_path / "night.yaml").write_text(json.dumps(settings))
     (tmp_path / "runs").mkdir()
     return command(

@@ -14,8 +14,10 @@ from meshlab.results import CheckResult, Measure, Verdict
 from meshlab.runs import (
     RunRef,
     create,
+    ended,
     listening,
     new_run_id,
+    note_end,
     now,
     read_journal,
     record,
@@ -179,3 +181,12 @@ def test_a_run_does_not_begin_where_nothing_can_be_written(tmp_path: Path) -> No
     with no_room_beyond(10), pytest.raises(MeshlabError, match="nothing can be written") as caught:
         create(tmp_path / "runs", "full-lab")
     assert "--runs-dir" in caught.value.remedy
+
+
+def test_a_run_has_ended_until_it_is_taken_up_again(run: RunRef) -> None:
+    assert not ended(run)
+    note_end(run)
+    record(run, {"event": "warning", "text": "Prefect was not told"})
+    assert ended(run)
+    record(run, {"event": "resumed", "from": None, "finished": []})
+    assert not ended(run)

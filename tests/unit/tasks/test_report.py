@@ -1,8 +1,11 @@
 import logging
+import socket
 from typing import Any
 from uuid import UUID
 
 import pytest
+from prefect.context import SyncClientContext
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from meshlab.progress import Update
 from meshlab.runs import tell
@@ -110,3 +113,18 @@ def test_without_an_artifact_the_work_goes_on(artifacts: Artifacts, monkeypatch:
     with report.progress_artifact("progress-build", "Build"):
         tell(Update("compile", 1, 4, "etcd"))
     assert artifacts.kept == []
+
+
+def test_a_server_that_is_gone_is_asked_for_its_health_and_for_nothing_more(
+    artifacts: Artifacts, caplog: pytest.LogCaptureFixture, free_port: int
+) -> None:
+    with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{free_port}/api"}), SyncClientContext():
+        report.publish_table("checks", [], "Checks")
+    assert artifacts.kept == [] and "does not answer" in caplog.text
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
