@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from meshlab.errors import ClusterBusyError, KubeError, MeshlabError
+from meshlab.errors import ClusterBusyError, KubeError, MeshlabError, WaitTimeout
 from meshlab.kube.changes import MANAGED_BY, MANAGER, RUN_LABEL
 from meshlab.kube.client import Kube
 from meshlab.settings import LabConfig
@@ -157,15 +157,9 @@ class ClusterHold:
                 return
 
     def _ensure_namespace(self, name: str) -> None:
-        found = wait(
-            f"the namespace {name}, which is being deleted, to be gone",
-            lambda: self._kube.get("v1", "Namespace", name),
-            ready=lambda state: state is None or "deletionTimestamp" not in state["metadata"],
-            timeout=GONE_WITHIN,
-            describe=lambda state: "gone" if state is None else str(state.get("status", {}).get("phase")),
-            remedy=f"look what keeps it: kubectl get namespace {name} -o yaml",
-            clock=self._clock,
-        )
+        found = self._kube.get("v1", "Namespace", name)
+        if found is not None and "deletionTimestamp" in found["metadata"]:
+            found = self._wait_gone(name)
         if found is None:
             self._kube.create(
                 {
@@ -175,6 +169,21 @@ class ClusterHold:
                 }
             )
             self._made = name
+
+    def _wait_gone(self, name: str) -> dict[str, Any] | None:
+        """Wait for the end of a namespace that is being deleted. Raises ClusterBusyError where it stays, KubeError."""
+        try:
+            return wait(
+                f"the namespace {name}, which is being deleted, to be gone",
+                lambda: self._kube.get("v1", "Namespace", name),
+                ready=lambda state: state is None or "deletionTimestamp" not in state["metadata"],
+                timeout=GONE_WITHIN,
+                describe=lambda state: "gone" if state is None else str(state.get("status", {}).get("phase")),
+                clock=self._clock,
+            )
+        except WaitTimeout as problem:
+            remedy = f"look what keeps it: kubectl get namespace {name} -o yaml"
+            raise ClusterBusyError(problem.message, remedy=remedy) from problem
 
     def _remove_namespace(self) -> None:
         """Unless the run has used it, or another has: what it made itself it removes itself."""
