@@ -65,7 +65,10 @@ class IstioSettings(Section):
         None,
         description="embedded (compiled by this project; local's default) or release (the others').",
     )
-    version: str | None = Field(None, description="Istio version; the distribution's own when not given.")
+    # Part of an address and of a folder's name; whether it exists and fits is judged with the cluster.
+    version: Annotated[str, Field(pattern=r"^v?\d+\.\d+[0-9A-Za-z.-]*$")] | None = Field(
+        None, description="Istio version; the distribution's own when not given."
+    )
     profile: str = Field("demo", description="Installation profile.")
     operator_file: Path | None = Field(
         None, description="IstioOperator file that is merged over the profile."

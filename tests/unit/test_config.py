@@ -55,6 +55,7 @@ def test_every_setting_is_a_file_key_a_variable_and_a_set_key(tmp_path: Path, ke
         "gke.api_endpoint": "127.0.0.1:1",
         "gke.compute_endpoint": "127.0.0.1:2",
         "istio.distribution": "release",
+        "istio.version": "1.21.0",
         "keep": "true",
         "serve": "true",
         "keep_on_failure": "true",

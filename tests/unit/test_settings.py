@@ -60,3 +60,11 @@ def test_the_machine_s_folders_follow_the_xdg_specification() -> None:
 
 def test_without_a_home_variable_the_user_database_tells() -> None:
     assert Machine.here({}).home.is_absolute()
+
+
+@pytest.mark.parametrize("version", ["../../elsewhere", "latest", "1", "1.21.0/x", ""])
+def test_a_version_of_istio_is_no_path(version: str) -> None:
+    with pytest.raises(ValueError, match="pattern"):
+        LabConfig.model_validate({"istio": {"version": version}})
+    for good in ("1.21.0", "v1.21.0", "1.21", "1.31.0-dev"):
+        assert LabConfig.model_validate({"istio": {"version": good}}).istio.version == good
