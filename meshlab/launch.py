@@ -28,7 +28,7 @@ from meshlab.clusters.local import child as local_child
 from meshlab.clusters.local.layout import Layout
 from meshlab.clusters.provider import provider_of
 from meshlab.environment import mark_children, quieten_prefect
-from meshlab.errors import ClusterBusyError, InputError, Interrupted, KubeError, MeshlabError
+from meshlab.errors import ClusterBusyError, InputError, Interrupted, KubeError, MeshlabError, WaitTimeout
 from meshlab.history.keep import keep_run
 from meshlab.ledger import Entry, Ledger
 from meshlab.lookout import Lookout, attend, handed_over, lines
@@ -179,7 +179,7 @@ def prepare(
     except ClusterBusyError as problem:
         Console(stderr=True).print(Text(f"{program}: {problem}"), soft_wrap=True)
         sys.exit(2)
-    except KubeError as problem:
+    except (KubeError, WaitTimeout) as problem:
         log.debug("the cluster can't be held, which its start will say: %s", problem.message)
     try:
         run = run or create(config.runs_dir, flow, run_id=run_id)

@@ -21,7 +21,7 @@ from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.hold import let_go, take_hold
 from meshlab.clusters.local.child import UpChild
 from meshlab.clusters.provider import provider_of
-from meshlab.errors import Interrupted, KubeError
+from meshlab.errors import Interrupted, KubeError, WaitTimeout
 from meshlab.history.keep import keep_run, runs_until
 from meshlab.history.trend import changed_since_green, trend_section
 from meshlab.kube.apply import ObjectRef
@@ -53,7 +53,7 @@ def begin_run(config: LabConfig, flow: str = "full-lab") -> tuple[RunRef, UpChil
         keep_config(run, config)
     try:
         take_hold(config, Machine.here(), run.run_id)  # the command line has done so already
-    except KubeError as problem:
+    except (KubeError, WaitTimeout) as problem:
         log.info("the cluster can't be held, which its start will say: %s", problem.message)
     ledger = Ledger.open(Machine.here(), run)
     if flow_run.id is not None:
