@@ -55,7 +55,7 @@ from tasks.observability import (
     count_requests,
     reconcile_requests,
 )
-from tasks.run import applied, begin_run, end_run, note_failure, signal_of
+from tasks.run import applied, begin_run, end_run, note_failure, stop_of
 from tasks.security import begin_strict, check_mtls, end_strict
 from tasks.teardown import Made, attempt, take_down
 from tasks.traffic import generate_load, halt_load, start_mixed, stop_load, stop_mixed
@@ -116,7 +116,7 @@ def full_lab(config: LabConfig = LabConfig()) -> State[Any]:  # noqa: B008 - fro
     except Exception as problem:  # noqa: BLE001 - whatever broke, the lab is taken down
         note_failure(run, problem)  # what broke is in the journal; the lab is still taken down and reported
     except BaseException as problem:
-        stopped = signal_of(problem)
+        stopped = stop_of(run, problem)
         raise
     finally:
         with signals_wait():

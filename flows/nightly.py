@@ -62,7 +62,7 @@ from tasks.observability import (
     count_requests,
     reconcile_requests,
 )
-from tasks.run import applied, begin_run, end_run, note_failure, signal_of
+from tasks.run import applied, begin_run, end_run, note_failure, stop_of
 from tasks.security import begin_strict, check_mtls, end_strict
 from tasks.teardown import Made, attempt, take_down
 from tasks.traffic import generate_load, halt_load, start_mixed, stop_load, stop_mixed
@@ -121,7 +121,7 @@ def nightly(config: LabConfig = LabConfig(cluster="existing")) -> State[Any]:  #
     except Exception as problem:  # noqa: BLE001 - whatever broke, what was applied is removed
         note_failure(run, problem)
     except BaseException as problem:
-        stopped = signal_of(problem)
+        stopped = stop_of(run, problem)
         raise
     finally:
         with signals_wait():

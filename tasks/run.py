@@ -104,6 +104,15 @@ def signal_of(problem: BaseException | None) -> int | None:
     return int(signum) if signum is not None and not isinstance(problem, Exception) else None
 
 
+def stop_of(run: RunRef, problem: BaseException) -> int | None:
+    """The signal behind an interruption; one without a signal is written down as what ended the run."""
+    signum = signal_of(problem)
+    if signum is None:
+        why = "was told to exit, as when the Prefect worker that started it is gone"
+        fail_step(run, "flow", f"the run's process {why} ({type(problem).__name__})")
+    return signum
+
+
 @lab_task("dump-evidence", tags=("evidence",))
 def collect_evidence(run: RunRef, config: LabConfig, cluster: ClusterRef | None) -> list[Path]:
     """What helps to understand a failure, before anything is taken down: pods, events, logs, proxy configuration."""

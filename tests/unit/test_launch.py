@@ -5,15 +5,18 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 
+from meshlab import launch
 from meshlab.cli import Choice
 from meshlab.errors import Interrupted
 from meshlab.launch import main, next_commands, owing, prepare, prepared, signals_raise, signals_wait
 from meshlab.ledger import Entry, Ledger, ledgers
 from meshlab.lookout import Lookout, attended, hand_over
-from meshlab.runs import create, read_journal
+from meshlab.results import CheckResult, Verdict
+from meshlab.runs import create, note_end, read_journal, record_check
 from meshlab.settings import LabConfig, Machine
 
 
@@ -120,6 +123,23 @@ def test_a_flow_that_can_not_even_be_imported_leaves_a_result(good: list[str], t
     assert main(good, program="lab", about="The lab.", load=load) == 3
     [step] = result_of(tmp_path)["steps"]
     assert (step["name"], step["state"], step["reason"]) == ("flow", "failed", "no such server")
+
+
+def test_a_server_that_is_gone_at_the_end_is_a_warning_and_the_process_does_not_wait_for_it(
+    good: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flow(config: LabConfig, return_state: bool) -> None:
+        ready = prepared()
+        assert ready is not None
+        record_check(ready.run, CheckResult("a.one", "One", Verdict.PASS, "1 seen"))
+        note_end(ready.run)
+        raise httpx.ConnectError("Connection refused")
+
+    left: list[int] = []
+    monkeypatch.setattr(launch, "leave", left.append)
+    assert run_main(good, flow) == 0 and left == [0]
+    assert "Prefect was not told how the run ended, its server is gone" in capsys.readouterr().out
+    assert result_of(tmp_path)["verdict"] == "pass"
 
 
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
