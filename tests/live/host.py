@@ -63,9 +63,14 @@ def _lines(*argv: str) -> list[str]:
 
 
 def _cgroups() -> list[str]:
-    root = Path("/sys/fs/cgroup")
+    """Those that a lab makes, by name: a machine's other cgroups (sessions, services) come and go by themselves."""
+    root, ours = Path("/sys/fs/cgroup"), ("meshlab", "kube", "k8s", "containerd", "runc", "cri")
     return sorted(
-        str(path) for path in root.rglob("*") if path.is_dir() and len(path.relative_to(root).parts) <= 3
+        str(path)
+        for path in root.rglob("*")
+        if len(path.relative_to(root).parts) <= 3
+        and any(mark in str(path.relative_to(root)) for mark in ours)
+        and path.is_dir()
     )
 
 
