@@ -86,7 +86,12 @@ def check_dashboards(
         name: lambda e, name=name: grafana_checks.dashboard(name, e)  # type: ignore[misc]
         for name in ("grafana.mesh", "grafana.service", "grafana.workload")
     }
-    least = grafana_checks.LEAST_WITH_DATA if distribution.ours and config.scope == "mesh" else 1
+    expectations = read_expectations(distribution.kind, config.namespace)
+    least = 1
+    if (
+        distribution.ours and config.scope == "mesh"
+    ):  # then the run's own traffic passes the ingress gateway, too
+        least, expectations = grafana_checks.LEAST_WITH_DATA, expectations.without("no-ingress-traffic")
     checks["grafana.all-panels"] = lambda e: grafana_checks.all_panels(
         e, least=least, pinned=distribution.ours
     )
@@ -96,7 +101,7 @@ def check_dashboards(
             examined = examine(
                 source,
                 read_dashboards(distribution.samples),
-                read_expectations(distribution.kind, config.namespace),
+                expectations,
                 scrape_seconds=scrape_interval(distribution.samples),
                 timeout=config.prometheus.answer_timeout,
             )

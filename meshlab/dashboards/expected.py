@@ -7,7 +7,7 @@ digest of its expression, so that a new or changed query is never taken for a kn
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import Any, Literal
 
@@ -64,6 +64,11 @@ class Expectations:
 
     entries: tuple[Expectation, ...]
     choices: Mapping[str, tuple[Choice, ...]]
+
+    def without(self, precondition: str) -> Expectations:
+        """The list for a run that sees to it itself that this precondition does not hold."""
+        kept = tuple(entry for entry in self.entries if entry.precondition.name != precondition)
+        return replace(self, entries=kept)
 
     def choices_of(self, dashboard: Dashboard) -> tuple[Choice, ...]:
         """The choices for a dashboard; one that picks nothing where it has no list."""

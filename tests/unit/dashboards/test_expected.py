@@ -115,5 +115,7 @@ def test_the_document_looks_at_productpage_and_at_reviews_v3():
     }
 
 
-def test_with_the_embedded_distribution_everything_else_must_be_empty():
-    assert not any(entry.optional for entry in read_expectations("embedded", "default").entries)
+def test_with_the_embedded_distribution_all_is_certain_but_for_the_traffic_of_others():
+    lists = read_expectations("embedded", "default")
+    assert {entry.precondition.name for entry in lists.entries if entry.optional} == {"no-ingress-traffic"}
+    assert not any(entry.optional for entry in lists.without("no-ingress-traffic").entries)
