@@ -63,7 +63,8 @@ $(VENV)/.installed: requirements.lock
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || sh deployments/setup-debian.sh --names python3-venv
 	@echo "setup: installing the locked Python packages into $(VENV) (about 100, once)"
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
-	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@# The lock is complete: without --no-deps an older pip looks at versions beyond it for extras (sqlalchemy[asyncio]).
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	@touch $@
 
 clean: ## remove the environment and the caches of this folder (the compiled cluster stays in the user's cache folder)
