@@ -148,6 +148,7 @@ def test_of_two_nights_at_once_the_second_is_refused_and_says_by_whom(
     try:
         [run] = first.runs.iterdir()
         words = ["--kubeconfig", str(kubeconfig_of(kept_lab)), "--runs-dir", str(tmp_path / "second")]
+        words += ["--set", "istio.distribution=embedded", "--set", "images=embedded"]
         second = subprocess.run(
             command(*words, module="flows.nightly"), cwd=ROOT, capture_output=True, text=True, check=False,
             timeout=120, stdin=subprocess.DEVNULL,
