@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from meshlab.kube.client import Kube
+from meshlab.waiting import wait
 from tests.live.conftest import NAME, ROOT, Ran, command
 from tests.live.test_interrupted import started_steps
 from tests.live.test_nightly import LONGEST, accepting, evict, kubeconfig_of
@@ -59,6 +60,16 @@ def begin(kept_lab: Ran, kube: Kube, folder: Path, step: str) -> Night:
         assert time.monotonic() < deadline, f"the night did not come to {step}"
         time.sleep(0.1)
     return Night(process, runs, kube)
+
+
+def wait_gone(kube: Kube) -> None:
+    """The night's namespace goes; the Lease's, deleted as the last thing, goes by itself after the process."""
+    wait(
+        "the namespace meshlab to be gone",
+        lambda: kube.get("v1", "Namespace", "meshlab"),
+        ready=lambda found: found is None,
+        timeout=60,
+    )
 
 
 def process_of(program: str) -> psutil.Process:
@@ -138,7 +149,7 @@ def test_a_full_disk_is_named_and_what_was_applied_is_removed(
         os.close(fill)
     output, _ = night.process.communicate(timeout=LONGEST)
     assert night.process.returncode == 3 and "No space left on device" in output, output[-6000:]
-    assert kube.get("v1", "Namespace", "meshlab") is None
+    wait_gone(kube)
 
 
 def test_of_two_nights_at_once_the_second_is_refused_and_says_by_whom(
@@ -158,4 +169,4 @@ def test_of_two_nights_at_once_the_second_is_refused_and_says_by_whom(
         first.process.send_signal(signal.SIGTERM)
         output, _ = first.process.communicate(timeout=LONGEST)
     assert first.process.returncode == 143, output[-4000:]
-    assert kube.get("v1", "Namespace", "meshlab") is None
+    wait_gone(kube)
