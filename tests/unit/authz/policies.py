@@ -57,3 +57,18 @@ def mesh(*policies: dict[str, Any], **more: Any) -> Mesh:
 def answer(found: Mesh, wanted: Request, workload: Workload = FOO) -> Decision:
     """The decision at httpbin in foo."""
     return decide(found, workload, wanted, now=NOW)
+
+
+def source(text: str) -> str:
+    """The spec of a policy with one source."""
+    return f"rules: [{{from: [{{source: {text}}}]}}]"
+
+
+def operation(text: str) -> str:
+    """The spec of a policy with one operation."""
+    return f"rules: [{{to: [{{operation: {text}}}]}}]"
+
+
+def when(key: str, values: str) -> str:
+    """The spec of a policy with one condition."""
+    return f"rules: [{{when: [{{key: '{key}', {values}}}]}}]"
