@@ -33,15 +33,17 @@ from meshlab.redaction import redact
 class MeshlabError(Exception):
     """Base of the hierarchy.
 
-    message: what happened, one sentence. remedy: what the reader can do about it, may be empty only where
-    nothing can. retryable: whether the same call may succeed when it is made again.
+    message: what happened, one sentence. remedy: what the reader can do about it, `usual_remedy` of the class
+    where none is given; may be empty only where nothing can. retryable: whether the same call may succeed when
+    it is made again.
     """
 
     retryable = False
+    usual_remedy = ""
 
     def __init__(self, message: str, *, remedy: str = "", retryable: bool | None = None) -> None:
         self.message = redact(message)
-        self.remedy = redact(remedy)
+        self.remedy = redact(remedy) or self.usual_remedy
         super().__init__(self.message)
         if retryable is not None:
             self.retryable = retryable
@@ -178,6 +180,8 @@ class WaitTimeout(MeshlabError):
 
     what: the thing awaited; last: the last state that was seen; seconds: how long it was awaited.
     """
+
+    usual_remedy = "mend what was seen last; where it was still on its way (a busy machine), just run again"
 
     def __init__(self, what: str, *, last: str, seconds: float, remedy: str = "") -> None:
         super().__init__(f"waited {seconds:.0f} s for {what}; last seen: {last}", remedy=remedy)

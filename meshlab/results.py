@@ -21,12 +21,21 @@ class Verdict(StrEnum):
 SCOPES = ("observe", "namespace", "mesh")
 
 
+# What to do where neither the check nor the error behind it knows better: it is never left unsaid.
+USUAL_REMEDIES = {
+    Verdict.FAIL: "the evidence has what was seen: mend what the reason names and run again",
+    Verdict.BROKEN: "find out why the control did not trip before this check is believed",
+    Verdict.INFRA_ERROR: "mend what the reason names and run again; the step's log and the evidence folder tell more",
+}
+
+
 @dataclass(frozen=True)
 class CheckResult:
     """One check's answer. summary: one line with numbers. evidence: JSON-able numbers, series, tables that
     support it.
 
-    reason: why it was skipped, broken, or could not be made. remedy: what to do next, where it is not a pass.
+    reason: why it was skipped, broken, or could not be made. remedy: what to do next, where it is not a pass;
+    `as_json` has the usual one of the verdict where none was given.
     """
 
     id: str
@@ -46,6 +55,7 @@ class CheckResult:
         del record["asked_for"]
         if self.verdict is not Verdict.PASS and not self.reason:
             record["reason"] = self.summary
+        record["remedy"] = self.remedy or USUAL_REMEDIES.get(self.verdict)
         return {
             **record,
             "verdict": str(self.verdict),

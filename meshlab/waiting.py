@@ -62,7 +62,8 @@ def wait(
     that can't heal, which ends the wait at once. describe: one line about a state; it is logged, and handed
     to on_change, only when it changes. explain: asked once after the deadline for the cause (pod events,
     image, quota), joined to the message. A probe that raises a retryable MeshlabError counts as "not yet"
-    with that error as its state text; any other exception passes through.
+    with that error as its state text; any other exception passes through. remedy: of the timeout; without it
+    that of the error which the last probe raised.
 
     Raises WaitTimeout after the deadline (the probe is asked at least once), or what `error` returned.
     """
@@ -76,9 +77,9 @@ def wait(
         except MeshlabError as problem:
             if not problem.retryable:
                 raise
-            text, in_a_row = problem.message, 0
+            text, hint, in_a_row = problem.message, problem.remedy, 0
         else:
-            text = describe(state)
+            text, hint = describe(state), ""
             fatal = error(state) if error else None
             if fatal is not None:
                 raise fatal
@@ -94,7 +95,8 @@ def wait(
         waited = clock.now() - start
         if waited >= timeout:
             cause = _cause(explain) if explain else ""
-            raise WaitTimeout(what, last=f"{seen}; {cause}" if cause else seen, seconds=waited, remedy=remedy)
+            last = f"{seen}; {cause}" if cause else seen
+            raise WaitTimeout(what, last=last, seconds=waited, remedy=remedy or hint)
         clock.sleep(min(delay, max(timeout - waited, 0.0)))
 
 

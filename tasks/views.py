@@ -31,7 +31,7 @@ from meshlab.results import CheckResult
 from meshlab.runs import RunRef, record_check
 from meshlab.settings import LabConfig
 from meshlab.traffic.parties import INGRESS, TCP_ECHO
-from tasks.common import kube_of, lab_task
+from tasks.common import kube_of, lab_task, say
 from tasks.resume import any_value, checks_passed
 
 # Caller and called workload of the mixed traffic: from a pod without a sidecar, through the gateway, to the echo.
@@ -73,7 +73,8 @@ def begin_phase(run: RunRef, config: LabConfig, cluster: ClusterRef) -> Baseline
             return take_baseline(
                 prometheus.client(forward), config.namespace, timeout=config.prometheus.answer_timeout
             )
-        except MeshlabError:
+        except MeshlabError as problem:
+            say(f"Prometheus can't be asked: {problem.message}")
             return None
 
 
@@ -153,7 +154,10 @@ def check_graph(
 
     def metrics() -> MetricGraph:
         if baseline is None:
-            raise MeshlabError("Prometheus could not be asked when the load phase began")
+            raise MeshlabError(
+                "Prometheus could not be asked when the load phase began",
+                remedy="the log of the step begin-phase tells why: see whether Prometheus's pod is Ready",
+            )
         with prometheus.port_forward(kube, config.prometheus.namespace) as forward:
             return wait_for_edges(prometheus.client(forward), baseline, expected, timeout=timeout)
 

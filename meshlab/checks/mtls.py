@@ -109,7 +109,7 @@ def packets(edges: Sequence[Edge], window: Window) -> CheckResult:
         )
     silent = [f"no TLS record on the wire of {each['edge']}" for each in rows[:-1] if not each["tls_records"]]
     if silent:
-        return failed(PACKETS, silent, evidence)
+        return failed(PACKETS, silent, evidence, remedy="look at what the callers send: it is no TLS")
     tls, wire = sum(each["tls_records"] for each in rows[:-1]), sum(each["wire_bytes"] for each in rows[:-1])
     return passed(
         PACKETS,
@@ -235,7 +235,12 @@ def counter(edges: Sequence[Edge], window: Window) -> CheckResult:
         )
     idle = [each["edge"] for each in rows if not each["sent"]]
     if idle and not problems:
-        return broken(COUNTER, f"nothing was sent over {', '.join(idle)}", {"edges": rows})
+        return broken(
+            COUNTER,
+            f"nothing was sent over {', '.join(idle)}",
+            {"edges": rows},
+            remedy="look at the application: its pages are made without these services",
+        )
     return judged(
         COUNTER,
         problems,

@@ -52,7 +52,8 @@ def night(
             {
                 "id": check, "title": check, "verdict": said, "scope": "observe", "seconds": 0.1,
                 "summary": f"1 look at {check}: {said}", "evidence": evidence.get(check, {}),
-                "reason": None if said == "pass" else f"{check} is {said}", "remedy": None,
+                "reason": None if said == "pass" else f"{check} is {said}",
+                "remedy": None if said in ("pass", "skipped") else "mend it",
             }
             for check, said in wanted.items()
         ],

@@ -15,6 +15,7 @@ CRASHED: dict[str, Any] = {
 def check(check_id: str, verdict: str, summary: str, **more: Any) -> dict[str, Any]:
     """One check's record."""
     reason = None if verdict == "pass" else f"{summary}: the cause"
+    remedy = None if verdict in ("pass", "skipped") else "mend it"
     base = {
         "id": check_id,
         "title": f"{check_id} is proven",
@@ -22,7 +23,7 @@ def check(check_id: str, verdict: str, summary: str, **more: Any) -> dict[str, A
         "scope": "observe",
         "seconds": 0.4,
     }
-    return {**base, "summary": summary, "evidence": {}, "reason": reason, "remedy": None, **more}
+    return {**base, "summary": summary, "evidence": {}, "reason": reason, "remedy": remedy, **more}
 
 
 SERIES = [

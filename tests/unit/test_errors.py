@@ -11,6 +11,11 @@ def test_a_message_is_followed_by_its_remedy() -> None:
     assert str(MeshlabError("it broke")) == "it broke"
 
 
+def test_a_timeout_has_a_remedy_of_its_own_where_none_is_given() -> None:
+    assert WaitTimeout("pods", last="0 of 3", seconds=5).remedy
+    assert WaitTimeout("pods", last="0 of 3", seconds=5, remedy="look at them").remedy == "look at them"
+
+
 def test_input_problems_are_counted_and_listed() -> None:
     one, two = Problem("--zone", "is odd", "name another"), Problem("--keep", "takes no value", "see --help")
     assert str(InputError([one])).startswith("1 problem, nothing was started:\n  - --zone: is odd\n")

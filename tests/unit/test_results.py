@@ -60,3 +60,20 @@ def test_what_is_no_pass_always_says_why() -> None:
     assert check("fail", reason="two are missing").as_json()["reason"] == "two are missing"
     assert check("pass").as_json()["reason"] is None
     assert "asked_for" not in check("skipped", asked_for=True).as_json()
+
+
+@pytest.mark.parametrize("verdict", ["fail", "broken", "infra-error"])
+def test_what_is_wrong_always_says_what_to_do(verdict: str) -> None:
+    usual = check(verdict).as_json()["remedy"]
+    assert usual and usual == check(verdict, remedy="").as_json()["remedy"]
+    assert check(verdict, remedy="install it").as_json()["remedy"] == "install it"
+
+
+@pytest.mark.parametrize("verdict", ["pass", "skipped"])
+def test_what_is_not_wrong_needs_no_remedy(verdict: str) -> None:
+    assert check(verdict).as_json()["remedy"] is None
+
+
+def test_a_skip_that_nobody_wanted_says_what_to_do() -> None:
+    settled = settle_skips([check("skipped", "prometheus.targets", reason="no Prometheus")], [])
+    assert settled[0].as_json()["remedy"]

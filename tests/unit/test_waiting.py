@@ -64,6 +64,21 @@ def test_a_timeout_names_what_was_awaited_the_last_state_and_its_cause() -> None
     assert len(asked) == 1
 
 
+@pytest.mark.parametrize(
+    ("answers", "own", "remedy"),
+    [
+        ((0, QueryError("no pod is Ready", remedy="start it")), "", "start it"),
+        ((0, QueryError("no pod is Ready", remedy="start it")), "look at the addon", "look at the addon"),
+        ((QueryError("no pod is Ready", remedy="start it"), 0), "", WaitTimeout.usual_remedy),
+        ((QueryError("no pod is Ready"),), "", WaitTimeout.usual_remedy),
+    ],
+)
+def test_a_timeout_tells_what_to_do_about_what_was_seen_last(answers: tuple, own: str, remedy: str) -> None:
+    with pytest.raises(WaitTimeout) as caught:
+        wait("pods", Answers(*answers), ready=pods, timeout=5, delay=2, remedy=own, clock=FakeClock())
+    assert caught.value.remedy == remedy
+
+
 def test_the_last_look_is_at_the_deadline() -> None:
     clock, probe = FakeClock(), Answers(0)
     with pytest.raises(WaitTimeout):

@@ -3,7 +3,15 @@ import json
 import pytest
 
 from meshlab.checks import base
-from meshlab.errors import KubeError
+from meshlab.errors import (
+    ExecError,
+    IstioError,
+    KubeError,
+    MeshlabError,
+    ProcessError,
+    QueryError,
+    WaitTimeout,
+)
 from meshlab.results import Verdict
 from tests.fakes.clock import FakeClock
 
@@ -54,6 +62,22 @@ def test_an_error_of_ours_becomes_an_infra_error_with_its_remedy() -> None:
     assert result.verdict is Verdict.INFRA_ERROR
     assert (result.reason, result.remedy) == ("the API server did not answer", "is it up?")
     assert "did not answer" in result.summary
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        MeshlabError("x"), KubeError("x"), ExecError("x"), IstioError("x"), ProcessError("x"), QueryError("x"),
+        WaitTimeout("x", last="y", seconds=1),
+    ],
+)  # fmt: skip
+def test_an_infra_error_always_has_a_remedy(problem: MeshlabError) -> None:
+    def check():
+        raise problem
+
+    result = base.run_check("cluster.version", check).as_json()
+    assert (result["verdict"], result["reason"]) == ("infra-error", problem.message)
+    assert result["remedy"]
 
 
 def test_a_defect_passes_through() -> None:

@@ -3,8 +3,9 @@ from collections.abc import Callable
 
 import pytest
 
-from meshlab.addons.query import Sample
+from meshlab.addons.query import RangeSamples, Sample
 from meshlab.app import EDGES
+from meshlab.checks.base import run_check
 from meshlab.checks.prometheus import (
     Mark,
     Sending,
@@ -14,6 +15,7 @@ from meshlab.checks.prometheus import (
     requests_total,
     sleep_to_productpage,
 )
+from meshlab.errors import QueryError
 from meshlab.results import Verdict
 from tests.fakes.clock import FakeClock
 from tests.fakes.prometheus import FakePrometheus
@@ -189,3 +191,21 @@ def test_a_retry_may_raise_the_destination_only() -> None:
     found = [s for s in samples() if s.labels["source_workload"] != "sleep"]
     found += [Sample(labels(FIRST, "source"), 30.0, 10.0), Sample(labels(FIRST, "destination"), 33.0, 10.0)]
     assert judge_values(found, "default", EDGES, sent_log(), NOTHING_BEFORE) == []
+
+
+def test_a_prometheus_that_went_away_is_told_with_what_to_do() -> None:
+    class Leaving(FakePrometheus):
+        def range_samples(
+            self, selector: str, window_seconds: float, at: float | None = None
+        ) -> list[RangeSamples]:
+            raise QueryError("no pod of it is Ready", remedy="look at the addon's pod")
+
+    world = World()
+    gone = Leaving(world.clock)
+    check = "prometheus.sleep-to-productpage"
+    result = run_check(
+        check, sleep_to_productpage, gone, "default", FIRST, world.sending(), timeout=9, clock=world.clock
+    )
+    assert result.verdict is Verdict.INFRA_ERROR
+    assert "no pod of it is Ready" in (result.reason or "")
+    assert result.remedy == "look at the addon's pod"

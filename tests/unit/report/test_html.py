@@ -181,7 +181,7 @@ RESULTS = st.fixed_dictionaries(
                 st.sampled_from(["pass", "fail", "skipped", "broken", "infra-error"]),
                 st.text(min_size=1).map(lambda text: f"0{text}"),
                 evidence=st.dictionaries(st.sampled_from(["query", "series", "other"]), JSON, max_size=3),
-                remedy=st.none() | st.text(),
+                remedy=st.text(min_size=1),
             ),
             max_size=4,
             unique_by=lambda made: made["id"],
