@@ -59,6 +59,7 @@ class Launch:
 Decide = Callable[[list[str], Machine], tuple[LabConfig, Mapping[str, Any]]]
 
 _prepared: Launch | None = None
+_noted: list[int] = []  # signals that came while nobody could be interrupted
 
 
 def prepared() -> Launch | None:
@@ -101,6 +102,7 @@ def main(
     attend(launch.config.serve or (sys.stdin.isatty() and sys.stdout.isatty()))
     try:
         with View(console).showing():
+            signals_raise()
             console.print(Text(f"run {launch.run.run_id}  →  {launch.run.directory}"), soft_wrap=True)
             load()(launch.config, **launch.chosen, return_state=True)
     except KeyboardInterrupt as problem:
@@ -118,6 +120,8 @@ def main(
         if prepared() is not None and launch.child is not None:
             _abandon(launch)
         let_go(launch.run.run_id)
+        if not deaf:  # else the next run still has to tell Prefect how this one ended
+            forget(launch.run)
         code, result = finish(launch.run, optional=launch.config.checks.optional, signum=signum)
         keep_run(launch.run, launch.config, Machine.here(), result, console)
     commands = next_commands(launch.config, code, flow, owing=owing(launch.run))
@@ -145,7 +149,8 @@ def prepare(
 ) -> Launch:
     """Judge the command line, then make run directory and ledger, then start the cluster.
 
-    Exits with 2, every problem named, before anything is touched, when the input is bad.
+    Exits with 2, every problem named, before anything is touched, when the input is bad. Once the cluster is held,
+    signals are noted only, for `signals_raise` to raise them where what was begun is ended, too.
     """
     global _prepared
     machine = Machine.here()
@@ -176,11 +181,18 @@ def prepare(
     try:
         if decide is None:
             take_hold(config, machine, run_id)
+        signals_note()
+    except Interrupted as problem:
+        with signals_wait():
+            let_go(run_id)
+        Console(stderr=True).print(Text(f"{program}: {problem}; nothing was started"), soft_wrap=True)
+        sys.exit(128 + problem.signum)
     except ClusterBusyError as problem:
         Console(stderr=True).print(Text(f"{program}: {problem}"), soft_wrap=True)
         sys.exit(2)
     except (KubeError, WaitTimeout) as problem:
         log.debug("the cluster can't be held, which its start will say: %s", problem.message)
+        signals_note()
     try:
         run = run or create(config.runs_dir, flow, run_id=run_id)
         ledger = Ledger.open(machine, run)
@@ -241,6 +253,13 @@ def owing(run: RunRef) -> str:
     return run.run_id if ledger is not None and ledger.entries() else ""
 
 
+def forget(run: RunRef) -> None:
+    """Close the run's ledger where nothing is left in it; the flow does so itself if it comes to its end."""
+    ledger = Ledger.of(Machine.here(), run.run_id)
+    if ledger is not None:
+        ledger.close()
+
+
 def next_commands(config: LabConfig, code: int, flow: str = "full-lab", *, owing: str = "") -> list[str]:
     """What a reader may want to type next. owing: the run's id where it left something (see `owing`)."""
     if flow == "teardown":
@@ -277,6 +296,20 @@ def signals_raise() -> None:
         raise Interrupted(signum)
 
     # A background job of a non-interactive shell inherits SIGINT ignored; we want it all the same.
+    signal.signal(signal.SIGINT, on_signal)
+    signal.signal(signal.SIGTERM, on_signal)
+    if _noted:
+        signum = _noted[0]
+        _noted.clear()
+        raise Interrupted(signum)
+
+
+def signals_note() -> None:
+    """From here until `signals_raise` a signal is only noted: no place where it is raised would undo what is done."""
+
+    def on_signal(signum: int, frame: FrameType | None) -> None:
+        _noted.append(signum)
+
     signal.signal(signal.SIGINT, on_signal)
     signal.signal(signal.SIGTERM, on_signal)
 

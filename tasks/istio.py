@@ -10,7 +10,7 @@ from meshlab.checks.leftovers import uninstall_nothing_left
 from meshlab.clusters.base import ClusterRef
 from meshlab.istio.control_plane import label_namespace
 from meshlab.istio.distribution import Distribution, locate
-from meshlab.istio.install import InstallResult, install
+from meshlab.istio.install import InstallResult, install, theirs
 from meshlab.istio.inventory import istio_inventory
 from meshlab.istio.istioctl import Istioctl
 from meshlab.istio.uninstall import UninstallResult, uninstall
@@ -45,13 +45,16 @@ def install_istio(
     """Install Istio with all of the mesh's configuration, or use the one that is there; returns when it is Ready."""
     kube = kube_of(cluster)
     ledger = Ledger.open(Machine.here(), run)
-    ledger.intend(Entry("istio", cluster.name, cluster.endpoint))
+    entry = Entry("istio", cluster.name, cluster.endpoint)
+    if entry not in ledger.entries() and not theirs(config, kube):
+        ledger.intend(entry)
+    begun = entry in ledger.entries()
     with progress_artifact("progress-istio", "Istio"):
-        installed = install(config, distribution, kube, istioctl_of(cluster, distribution), progress=tell)
+        installed = install(
+            config, distribution, kube, istioctl_of(cluster, distribution), begun=begun, progress=tell
+        )
     if config.cluster == "gke":
         note_balancers(run, config, kube)
-    if installed.reused:
-        ledger.gone(Entry("istio", cluster.name, cluster.endpoint))
     (run.evidence / "istio-install.json").write_text(
         json.dumps(asdict(installed), indent=1, default=str), encoding="utf-8"
     )

@@ -120,8 +120,12 @@ def remove(run: RunRef, config: LabConfig, made: Made, stopped: int | None) -> N
             [*made.objects, *made.labelled.created],
             made.labelled.labelled,
         )
-    if made.mesh is not None and made.cluster is not None and made.istio is not None:
-        if made.mesh.reused:
+    if (
+        made.cluster is not None
+        and made.istio is not None
+        and (made.mesh is not None or istio_begun(run, config))
+    ):
+        if made.mesh is not None and made.mesh.reused:
             why = "Istio was there before the run, which leaves it as it is"
             skip_step(run, "uninstall-istio", why)
             record_check(run, skipped("uninstall.nothing-left", why, asked_for=True))
@@ -139,6 +143,13 @@ def remove(run: RunRef, config: LabConfig, made: Made, stopped: int | None) -> N
     if before is not None and (made.cluster is not None or any(before.items.values())):
         # Nothing there, and no cluster ever came up: not a control that failed, a check that can't be made.
         attempt(check_teardown, run, config, before)
+
+
+def istio_begun(run: RunRef, config: LabConfig) -> bool:
+    """Whether an installation on a cluster that stays was cut off: what there is of it goes, too."""
+    return not config.ours and any(
+        entry.kind == "istio" for entry in Ledger.open(Machine.here(), run).entries()
+    )
 
 
 def attempt(task: Task[P, R], *args: P.args, **kwargs: P.kwargs) -> R | None:

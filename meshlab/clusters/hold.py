@@ -23,9 +23,12 @@ def take_hold(config: LabConfig, machine: Machine, run_id: str) -> None:
             return
         path = kubeconfig_of(config.existing, machine)
         kube = Kube.connect(path, config.existing.context or current_context(path))
-        taken = ClusterHold(kube, run_id, places(config))
-        taken.acquire()
-        _held[run_id] = taken
+        taken = _held[run_id] = ClusterHold(kube, run_id, places(config))
+        try:
+            taken.acquire()
+        except BaseException:  # it has let go by itself; a signal, too
+            del _held[run_id]
+            raise
 
 
 def let_go(run_id: str) -> None:

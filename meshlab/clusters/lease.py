@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from meshlab.errors import ClusterBusyError, KubeError, MeshlabError, WaitTimeout
+from meshlab.errors import ClusterBusyError, KubeError, WaitTimeout
 from meshlab.kube.changes import MANAGED_BY, MANAGER, RUN_LABEL
 from meshlab.kube.client import Kube
 from meshlab.settings import LabConfig
@@ -56,13 +56,16 @@ class ClusterHold:
         self._thread: threading.Thread | None = None
 
     def acquire(self) -> None:
-        """Take every Lease, or none. Raises ClusterBusyError naming who holds it, KubeError."""
+        """Take every Lease, or none. Raises ClusterBusyError naming who holds it, KubeError.
+
+        Each thing is noted before it is made, so that `release` finds it when a signal comes in between.
+        """
         try:
             for place in self._places:
                 self._ensure_namespace(place)
-                self._take(place)
                 self._held.append(place)
-        except MeshlabError:
+                self._take(place)
+        except BaseException:  # a signal, too
             self.release()
             raise
         self._thread = threading.Thread(target=self._renew_on, name="cluster-lease", daemon=True)
@@ -80,7 +83,9 @@ class ClusterHold:
             try:
                 found = self._kube.get(API, KIND, NAME, place)
                 if found is not None and _identity(found) == self._identity:
-                    self._kube.delete(API, KIND, NAME, place)
+                    # It owns nothing. In the foreground it would stay until the garbage collector came by, and
+                    # its namespace would look used.
+                    self._kube.delete(API, KIND, NAME, place, foreground=False)
             except KubeError as problem:
                 log.warning("the Lease in %s was left to expire: %s", place, problem.message)
         self._remove_namespace()
@@ -161,6 +166,7 @@ class ClusterHold:
         if found is not None and "deletionTimestamp" in found["metadata"]:
             found = self._wait_gone(name)
         if found is None:
+            self._made = name
             self._kube.create(
                 {
                     "apiVersion": "v1",
@@ -168,7 +174,6 @@ class ClusterHold:
                     "metadata": {"name": name, "labels": self._labels()},
                 }
             )
-            self._made = name
 
     def _wait_gone(self, name: str) -> dict[str, Any] | None:
         """Wait for the end of a namespace that is being deleted. Raises ClusterBusyError where it stays, KubeError."""
@@ -195,10 +200,13 @@ class ClusterHold:
             mine = (
                 found is not None and (found["metadata"].get("labels") or {}).get(RUN_LABEL) == self._run_id
             )
-            if mine and not self._kube.objects("v1", "Pod", name) and not self._kube.objects(API, KIND, name):
+            if mine and not self._kube.objects("v1", "Pod", name) and not self._leases_of_others(name):
                 self._kube.delete("v1", "Namespace", name)
         except KubeError as problem:
             log.warning("the namespace %s was left: %s", name, problem.message)
+
+    def _leases_of_others(self, place: str) -> list[dict[str, Any]]:
+        return [each for each in self._kube.objects(API, KIND, place) if _identity(each) != self._identity]
 
     def _labels(self) -> dict[str, str]:
         return {MANAGED_BY: MANAGER, RUN_LABEL: self._run_id}
@@ -223,7 +231,7 @@ def _holder(found: dict[str, Any]) -> Holder:
 
 
 def _identity(found: dict[str, Any]) -> str:
-    return str(found["spec"].get("holderIdentity") or "")
+    return str((found.get("spec") or {}).get("holderIdentity") or "")
 
 
 def _owner() -> str:

@@ -57,19 +57,21 @@ def install(
     kube: Kube,
     istioctl: Istioctl,
     *,
+    begun: bool = False,
     progress: Progress = silent,
     stop: threading.Event | None = None,
     clock: Clock | None = None,
 ) -> InstallResult:
     """Bring up Istio as the settings ask, and wait until it is Ready.
 
-    On a cluster that is not ours an Istio that is there is used and never touched. On ours it is applied
-    again, which changes nothing where nothing differs and completes what an interrupted run left half done.
+    On a cluster that is not ours an Istio that is there is used and never touched, unless this run has begun to
+    install it (`begun`; see `theirs`). On ours it is applied again, which changes nothing where nothing differs
+    and completes what an interrupted run left half done.
     Raises InputError for a bad operator file, IstioError with the cause found in the cluster, RolloutError,
     KubeError.
     """
     start = time.monotonic()
-    if not config.ours and control_planes(kube):
+    if not begun and theirs(config, kube):
         log.info("using the Istio that the cluster has")
         names = _wait_ready(config, kube, progress, clock)
         return InstallResult(True, "", names, seconds=time.monotonic() - start)
@@ -87,6 +89,11 @@ def install(
     names = _wait_ready(config, kube, progress, clock)
     profile = document["spec"]["profile"]
     return InstallResult(False, profile, names, overridden, document, time.monotonic() - start)
+
+
+def theirs(config: LabConfig, kube: Kube) -> bool:
+    """Whether the cluster has an Istio that somebody else has installed. Raises KubeError."""
+    return not config.ours and bool(control_planes(kube))
 
 
 def _apply(

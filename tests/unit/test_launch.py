@@ -249,3 +249,50 @@ def test_serving_what_is_removed_is_bad_input(good: list[str], capsys: pytest.Ca
         prepare("lab", "The lab.", [*good, "--serve"])
     assert ended.value.code == 2
     assert "add --keep" in capsys.readouterr().err
+
+
+def test_a_signal_while_the_cluster_is_held_ends_the_start_and_lets_go(
+    good: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    let: list[str] = []
+    monkeypatch.setattr(launch, "take_hold", lambda *_: signal.raise_signal(signal.SIGTERM))
+    monkeypatch.setattr(launch, "let_go", let.append)
+    with pytest.raises(SystemExit) as ended:
+        prepare("lab", "The lab.", good)
+    assert ended.value.code == 143 and len(let) == 1
+    assert "interrupted by signal 15; nothing was started" in capsys.readouterr().err
+    assert list((tmp_path / "runs").glob("*")) == [] == list(ledgers(Machine.here()))
+
+
+def test_a_signal_between_the_hold_and_the_flow_ends_the_run_before_the_flow(
+    good: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let: list[str] = []
+
+    def keep(*_: object) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(launch, "keep_config", keep)
+    monkeypatch.setattr(launch, "let_go", let.append)
+
+    def flow(config: LabConfig, return_state: bool) -> None:
+        raise AssertionError("the flow began")
+
+    assert run_main(good, flow) == 143
+    [directory] = (tmp_path / "runs").iterdir()
+    assert let == [directory.name]
+    assert list(ledgers(Machine.here())) == []  # nothing is left in it
+
+
+def test_a_ledger_that_names_something_stays_after_a_flow_that_did_not_end_itself(
+    good: list[str], tmp_path: Path
+) -> None:
+    def flow(config: LabConfig, return_state: bool) -> None:
+        ready = prepared()
+        assert ready is not None
+        Ledger.open(Machine.here(), ready.run).intend(Entry("app", "shop", "there"))
+        signal.raise_signal(signal.SIGINT)
+
+    assert run_main(good, flow) == 130
+    [left] = ledgers(Machine.here())
+    assert left.entries() == (Entry("app", "shop", "there"),)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from meshlab.clusters.lease import API, DURATION, KIND, NAME, ClusterHold, places
-from meshlab.errors import ClusterBusyError, KubeError
+from meshlab.errors import ClusterBusyError, Interrupted, KubeError
 from meshlab.settings import LabConfig
 from tests.fakes.clock import FakeClock
 from tests.fakes.kube import FakeKube
@@ -151,3 +152,48 @@ def test_a_namespace_that_is_still_going_is_waited_for_and_made_again() -> None:
     assert lease(kube)["spec"]["holderIdentity"].startswith("run-1 ")
     assert clock.slept
     first.release()
+
+
+class Slow(FakeKube):
+    """What is deleted in the foreground stays, marked, as until the garbage collector comes by."""
+
+    def delete(
+        self, api_version: str, kind: str, name: str, namespace: str | None = None, *, foreground: bool = True
+    ) -> bool:
+        found = self.get(api_version, kind, name, namespace)
+        if kind == "Namespace" or not foreground or found is None:
+            return super().delete(api_version, kind, name, namespace, foreground=foreground)
+        found["metadata"]["deletionTimestamp"] = "2026-11-23T22:00:00Z"
+        self.put(found)
+        return True
+
+
+def test_its_own_lease_on_the_way_out_does_not_keep_the_namespace() -> None:
+    kube = Slow()
+    kube.kinds[API, KIND] = True
+    mine = hold(kube, "run-1")
+    mine.acquire()
+    mine.release()
+    assert kube.get("v1", "Namespace", "shop") is None
+    again = hold(kube, "run-2")
+    again.acquire()
+    other = {**lease(kube), "metadata": {"name": "other", "namespace": "shop"}}
+    kube.put({**other, "spec": {"holderIdentity": "run-3 somebody"}})
+    again.release()
+    assert kube.get("v1", "Namespace", "shop") is not None
+
+
+@pytest.mark.parametrize("made", ["Namespace", "Lease"])
+def test_a_signal_that_comes_while_it_is_taken_leaves_nothing(made: str) -> None:
+    class Signalled(FakeKube):
+        def create(self, document: Mapping[str, Any], *, namespace: str | None = None) -> dict[str, Any]:
+            stored = super().create(document, namespace=namespace)
+            if document["kind"] == made:
+                raise Interrupted(15)
+            return stored
+
+    kube = Signalled()
+    kube.kinds[API, KIND] = True
+    with pytest.raises(Interrupted):
+        hold(kube, "run-1").acquire()
+    assert kube.store == {}

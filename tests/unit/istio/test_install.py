@@ -117,6 +117,14 @@ def test_an_istio_that_is_there_is_used_and_not_touched(module: Path):
     assert result.reused and result.deployments == ("istiod-canary",) and kube.calls == []
 
 
+def test_an_installation_that_this_run_began_is_gone_on_with(module: Path):
+    """A run that goes on, on a cluster that is not ours: what is there is its own, half made."""
+    fake = FakeIstioctl({"install": Said()})
+    tool = Istioctl(Path("i"), runner=fake)
+    assert not install(config("existing"), embedded(module), FakeMesh([ready()]), tool, begun=True).reused
+    assert len(fake.commands) == 1
+
+
 def test_on_a_cluster_of_ours_it_is_applied_again(module: Path):
     """An interrupted run may have left it half installed."""
     fake = FakeIstioctl({"install": Said()})
