@@ -64,10 +64,11 @@ def compare_paths(run: RunRef, config: LabConfig, cluster: ClusterRef) -> paths.
 @lab_task("measure-proxies", tags=("addon",), holds=any_value, pods=True)
 def measure_proxies(run: RunRef, config: LabConfig, cluster: ClusterRef) -> None:
     """CPU and memory of the sidecars per 1000 requests/s, while load flows; asked of cAdvisor through Prometheus."""
-    with prometheus.port_forward(kube_of(cluster), config.prometheus.namespace) as forward:
-        usage = read_usage(
-            prometheus.client(forward), config.namespace, timeout=config.prometheus.answer_timeout
-        )
+    kube = kube_of(cluster)
+    pods = [pod.name for pod in kube.pods(config.namespace)]
+    with prometheus.port_forward(kube, config.prometheus.namespace) as forward:
+        client, timeout = prometheus.client(forward), config.prometheus.answer_timeout
+        usage = read_usage(client, config.namespace, pods, timeout=timeout)
     record_measures(run, *usage.measures())
     say(f"{usage.proxies} sidecars: {usage}")
 

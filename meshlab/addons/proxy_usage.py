@@ -6,6 +6,7 @@ requests per second most of what is used is what an idle proxy uses: the numbers
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from meshlab.addons.query import PrometheusClient
@@ -38,10 +39,20 @@ class ProxyUsage:
 
 
 def read_usage(
-    client: PrometheusClient, namespace: str, *, timeout: float = 30, clock: Clock | None = None
+    client: PrometheusClient,
+    namespace: str,
+    pods: Iterable[str],
+    *,
+    timeout: float = 30,
+    clock: Clock | None = None,
 ) -> ProxyUsage:
-    """The use over the last minute, asked while load flows. Raises WaitTimeout naming what has no data, QueryError."""
-    of_proxy = f'namespace="{namespace}",container="istio-proxy"'
+    """The use over the last minute, asked while load flows. Raises WaitTimeout naming what has no data, QueryError.
+
+    pods: names of those that run. cAdvisor dates its samples itself, so Prometheus marks none as stale: for five minutes
+    it answers with pods that are gone, those of the night before among them.
+    """
+    those = "|".join(sorted(pods))
+    of_proxy = f'namespace="{namespace}",container="istio-proxy",pod=~"{those}"'
     queries = {
         "proxies": f"count(container_memory_working_set_bytes{{{of_proxy}}})",
         "memory_bytes": f"sum(container_memory_working_set_bytes{{{of_proxy}}})",

@@ -98,6 +98,8 @@ def locate(
         return Distribution(
             "release", program, Istioctl(program, runner=runner).version(remote=False).client, samples
         )
+    if config.istio.istioctl is not None:
+        return _brought(config.istio.istioctl, config, images, runner)
     compiled = binaries or build.built("cluster", machine) or {}
     if "istioctl" not in compiled:
         raise IstioError(
@@ -106,6 +108,14 @@ def locate(
     module = build.module_dir(pins.ISTIO, machine=machine, runner=runner)
     version = pins.versions().istio
     return Distribution("embedded", compiled["istioctl"], version, module / "samples", tuple(images))
+
+
+def _brought(program: Path, config: LabConfig, images: Iterable[str], runner: Runner) -> Distribution:
+    """The embedded distribution's own istioctl, where nothing is compiled: in the image of a Job, for example."""
+    found, samples = _embedded_problems(config, runner), _samples_of(program)
+    if found or samples is None:
+        raise InputError(found)
+    return Distribution("embedded", program, pins.versions().istio, samples, tuple(images))
 
 
 def downloads(config: LabConfig, machine: Machine, runner: Runner | None = None) -> bool:
@@ -156,11 +166,15 @@ def problems(
     operator = operator_file.read(path) if path and not found else None
     profile = profiles.chosen(config, operator)
     if embedded:
-        return found + _embedded_problems(config) + profiles.embedded_problems(profile, operator)
+        return (
+            found
+            + _embedded_problems(config, runner or SystemRunner())
+            + profiles.embedded_problems(profile, operator)
+        )
     return found + _release_problems(config, profile, machine, runner or SystemRunner())
 
 
-def _embedded_problems(config: LabConfig) -> list[Problem]:
+def _embedded_problems(config: LabConfig, runner: Runner) -> list[Problem]:
     found = []
     have, asked = pins.versions().istio, config.istio.version
     if asked is not None and asked.removeprefix("v") != have:
@@ -171,14 +185,17 @@ def _embedded_problems(config: LabConfig) -> list[Problem]:
                 "leave the version out, or use a release: --set istio.distribution=release --istioctl PATH",
             )
         )
-    if config.istio.istioctl is not None:
+    program = config.istio.istioctl
+    if program is not None and config.cluster == "local":
         found.append(
             Problem(
-                f"--istioctl {config.istio.istioctl}",
-                "the embedded distribution brings its own istioctl",
+                f"--istioctl {program}",
+                "the local cluster brings the embedded distribution's own istioctl",
                 "leave it out, or use a release: --set istio.distribution=release",
             )
         )
+    elif program is not None:
+        found += _program_problems(program, runner, have)
     return found
 
 
@@ -195,6 +212,16 @@ def _release_problems(config: LabConfig, profile: str, machine: Machine, runner:
                 "one: --set istio.distribution=embedded",
             )
         ]
+    found = _program_problems(program, runner, config.istio.version)
+    samples = _samples_of(program)
+    known = profiles.in_folder(samples.parent / "manifests" / "profiles") if samples else ()
+    if known and profile not in known:
+        found.append(profiles.unknown(profile, known))
+    return found
+
+
+def _program_problems(program: Path, runner: Runner, asked: str | None) -> list[Problem]:
+    """Why this istioctl can't be used: it does not run, lacks its samples, or is not the version that is asked for."""
     where = f"--istioctl {program}"
     if not program.is_file():
         return [Problem(where, "is no file" if program.exists() else "does not exist", RELEASE_REMEDY)]
@@ -210,14 +237,10 @@ def _release_problems(config: LabConfig, profile: str, machine: Machine, runner:
         have = Istioctl(program, runner=runner).version(remote=False).client
     except IstioError as problem:
         return [*found, Problem(where, f"does not run: {problem.message}", RELEASE_REMEDY)]
-    asked = config.istio.version
     if asked is not None and asked.removeprefix("v") != have:
         found.append(
             Problem(f"--istio-version {asked}", f"{program} is {have}", "name that version's istioctl")
         )
-    known = profiles.in_folder(samples.parent / "manifests" / "profiles") if samples else ()
-    if known and profile not in known:
-        found.append(profiles.unknown(profile, known))
     return found
 
 

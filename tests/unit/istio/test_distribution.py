@@ -125,3 +125,20 @@ def test_a_release_that_can_not_be_used(machine: Machine, release: Path, tmp_pat
 def test_the_embedded_one_must_be_compiled(machine: Machine):
     with pytest.raises(IstioError, match="not compiled yet"):
         locate(config(), machine=machine)
+
+
+def test_an_istioctl_of_the_embedded_one_is_taken_where_nothing_is_compiled(machine: Machine, release: Path):
+    have = pins.versions().istio
+    asked = config("existing", distribution="embedded", istioctl=release)
+    assert problems(asked, machine, runner=says(have)) == []
+    found = locate(asked, machine=machine, runner=says(have))
+    assert found == Distribution("embedded", release, have, release.parent.parent / "samples")
+    [other] = problems(asked, machine, runner=says("1.30.0"))
+    assert other.what.endswith("istioctl is 1.30.0")
+    with pytest.raises(InputError, match=r"is 1\.30\.0"):
+        locate(asked, machine=machine, runner=says("1.30.0"))
+
+
+def test_the_local_cluster_takes_no_other_istioctl(machine: Machine, release: Path):
+    [found] = problems(config("local", istioctl=release), machine, runner=says(pins.versions().istio))
+    assert "brings the embedded distribution's own istioctl" in found.what
