@@ -16,6 +16,7 @@ from typing import IO, Protocol
 
 import psutil
 
+from meshlab.ending import cleaning, stopping
 from meshlab.errors import ProcessError, WaitTimeout
 from meshlab.waiting import wait
 
@@ -86,7 +87,7 @@ class SystemRunner:
     ) -> Completed:
         """Run a command to its end and return what it said.
 
-        timeout: seconds; past it, or when `stop` is set, the command's whole process group is ended.
+        timeout: seconds; past it, or when `stop` is set or the step's run ends, the command's whole process group is ended.
         env: added to this process's environment. on_line: called with each line of stderr as it comes (for
         progress). check: raise on a return code other than 0. remedy: what the reader should do when it
         fails. Raises ProcessError when the program is missing, fails (with check), is stopped, or runs past
@@ -121,7 +122,7 @@ class SystemRunner:
                 threads.append(threading.Thread(target=_feed, args=(child.stdin, input), daemon=True))
             for thread in threads:
                 thread.start()
-            ended = _await(child, start + timeout, stop)
+            ended = _await(child, start + timeout, [each for each in (stop, stopping()) if each is not None])
             if ended:
                 end_group(child, self._grace)
             for thread in threads:
@@ -216,14 +217,14 @@ def _feed(pipe: IO[str], text: str) -> None:
         log.debug("the command closed its input early")
 
 
-def _await(child: subprocess.Popen[str], deadline: float, stop: threading.Event | None) -> str:
+def _await(child: subprocess.Popen[str], deadline: float, stops: Sequence[threading.Event]) -> str:
     """Wait for the child; returns "" when it ended by itself, else why it must be ended."""
     while True:
         try:
-            child.wait(timeout=max(0.0, min(0.25 if stop else 3600.0, deadline - time.monotonic())))
+            child.wait(timeout=max(0.0, min(0.25 if stops else 3600.0, deadline - time.monotonic())))
             return ""
         except subprocess.TimeoutExpired:
-            if stop is not None and stop.is_set():
+            if any(stop.is_set() for stop in stops):
                 return "was stopped"
             if time.monotonic() >= deadline:
                 return "ran past its deadline"
@@ -233,7 +234,7 @@ def end_group(child: subprocess.Popen[str] | subprocess.Popen[bytes], grace: flo
     """End a process group that we started, all its members: SIGTERM, and SIGKILL after `grace` seconds."""
     with suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGTERM)
-        with suppress(WaitTimeout):
+        with suppress(WaitTimeout), cleaning():
             wait("the end", lambda: _group_ended(child), ready=bool, timeout=grace, delay=0.02)
         os.killpg(child.pid, signal.SIGKILL)
     with suppress(subprocess.TimeoutExpired):

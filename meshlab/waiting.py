@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
+from meshlab.ending import REMEDY, stopping
 from meshlab.errors import MeshlabError, WaitTimeout
 
 log = logging.getLogger(__name__)
@@ -67,7 +68,8 @@ def wait(
 
     Raises WaitTimeout after the deadline (the probe is asked at least once), or what `error` returned.
     """
-    clock = clock or SystemClock()
+    stop = stopping()
+    clock = clock or SystemClock(stop)
     start = clock.now()
     seen = ""
     in_a_row = 0
@@ -92,6 +94,10 @@ def wait(
             if on_change:
                 on_change(text)
             seen = text
+        if stop is not None and stop.is_set():
+            raise MeshlabError(
+                f"the wait for {what} was ended, because the run ends; last seen: {seen}", remedy=REMEDY
+            )
         waited = clock.now() - start
         if waited >= timeout:
             cause = _cause(explain) if explain else ""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import json
+from dataclasses import asdict
+
 from meshlab.addons import grafana, jaeger, kiali, prometheus
 from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local import build, materials
@@ -9,6 +13,7 @@ from meshlab.clusters.local.cluster import LocalCluster
 from meshlab.istio import tracing
 from meshlab.istio.distribution import Distribution
 from meshlab.kube.apply import ObjectRef
+from meshlab.kube.client import Kube
 from meshlab.ledger import Entry, Ledger
 from meshlab.process import SystemRunner
 from meshlab.runs import RunRef, tell
@@ -17,6 +22,8 @@ from meshlab.traffic import parties
 from tasks.common import kube_of, lab_task, say
 from tasks.report import progress_artifact
 from tasks.resume import objects_ready, tracing_announced
+
+TRACING = "tracing"  # of the ledger's entries about tracing that was switched on
 
 
 def bring_image(run: RunRef, config: LabConfig, cluster: ClusterRef, name: str) -> tuple[str, ...]:
@@ -35,7 +42,7 @@ def bring_image(run: RunRef, config: LabConfig, cluster: ClusterRef, name: str) 
     return (*cluster.images, *(spec.reference for spec in missing))
 
 
-@lab_task("deploy-prometheus", tags=("addon",), retries=1, holds=objects_ready)
+@lab_task("deploy-prometheus", tags=("addon",), retries=1, holds=objects_ready, applies=True)
 def deploy_prometheus(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> tuple[ObjectRef, ...]:
@@ -48,7 +55,7 @@ def deploy_prometheus(
     return refs
 
 
-@lab_task("announce-tracing", tags=("addon",), retries=1, holds=tracing_announced)
+@lab_task("announce-tracing", tags=("addon",), retries=1, holds=tracing_announced, applies=True)
 def announce_tracing(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> tuple[tuple[ObjectRef, ...], tracing.Restore]:
@@ -56,18 +63,42 @@ def announce_tracing(
     kube = kube_of(cluster)
     Ledger.open(Machine.here(), run).intend(Entry("addon", "jaeger", cluster.endpoint))
     refs = jaeger.announce(config, distribution, kube)
-    restore = tracing.enable(kube, config)
+    restore = tracing.enable(kube, config, functools.partial(note_tracing, run, config, kube))
     say(f"every request is traced by provider {restore.provider}")
     return refs, restore
 
 
+def note_tracing(run: RunRef, config: LabConfig, kube: Kube, before: tracing.Before) -> None:
+    """Write down how an object of a mesh that stays was, before it is changed: once, for a second attempt finds ours."""
+    ledger = Ledger.open(Machine.here(), run)
+    entry = Entry(TRACING, f"{before.namespace}/{before.name}", kube.host, json.dumps(asdict(before)))
+    if not config.ours and not any(
+        (each.kind, each.name) == (TRACING, entry.name) for each in ledger.entries()
+    ):
+        ledger.intend(entry)
+
+
 @lab_task("restore-tracing", tags=("addon", "teardown"))
-def restore_tracing(run: RunRef, config: LabConfig, cluster: ClusterRef, before: tracing.Restore) -> None:
-    """Put the tracing of a mesh that is not ours back as it was."""
-    tracing.restore(kube_of(cluster), before)
+def restore_tracing(
+    run: RunRef, config: LabConfig, cluster: ClusterRef, before: tracing.Restore | None
+) -> None:
+    """Put the tracing of a mesh that is not ours back as it was, also where `announce_tracing` was cut off.
+
+    before: what it returned, if it came to its end; the ledger knows it, too.
+    """
+    kube, ledger = kube_of(cluster), Ledger.open(Machine.here(), run)
+    entries = [each for each in ledger.entries() if each.kind == TRACING and each.where == kube.host]
+    known = [tracing.Before(**json.loads(each.content)) for each in entries]
+    names = {(each.namespace, each.name) for each in known}
+    finished = [
+        each for each in (before.objects if before else ()) if (each.namespace, each.name) not in names
+    ]
+    tracing.restore(kube, tracing.Restore(before.provider if before else "", (*known, *finished)))
+    for entry in entries:
+        ledger.gone(entry)
 
 
-@lab_task("deploy-jaeger", tags=("addon",), retries=1, holds=objects_ready)
+@lab_task("deploy-jaeger", tags=("addon",), retries=1, holds=objects_ready, applies=True)
 def deploy_jaeger(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> tuple[ObjectRef, ...]:
@@ -77,7 +108,7 @@ def deploy_jaeger(
         return jaeger.deploy(config, distribution, kube_of(cluster), images=images, progress=tell)
 
 
-@lab_task("deploy-grafana", tags=("addon",), retries=1, holds=objects_ready)
+@lab_task("deploy-grafana", tags=("addon",), retries=1, holds=objects_ready, applies=True)
 def deploy_grafana(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> tuple[ObjectRef, ...]:
@@ -90,7 +121,7 @@ def deploy_grafana(
     return grafana.deploy(config, distribution, kube, held=cluster.images, progress=tell)
 
 
-@lab_task("deploy-kiali", tags=("addon",), retries=1, holds=objects_ready)
+@lab_task("deploy-kiali", tags=("addon",), retries=1, holds=objects_ready, applies=True)
 def deploy_kiali(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> tuple[ObjectRef, ...]:
@@ -103,7 +134,7 @@ def deploy_kiali(
     return kiali.deploy(config, distribution, kube, held=cluster.images, progress=tell)
 
 
-@lab_task("deploy-parties", tags=("app",), retries=1, holds=objects_ready)
+@lab_task("deploy-parties", tags=("app",), retries=1, holds=objects_ready, applies=True)
 def deploy_parties(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> tuple[ObjectRef, ...]:

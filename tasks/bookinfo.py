@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from meshlab import app
-from meshlab.checks.base import run_check
+from meshlab.checks.base import run_check, skipped
 from meshlab.checks.leftovers import teardown_nothing_left
 from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.footprint import unchanged
 from meshlab.istio.control_plane import unlabel_namespace
 from meshlab.istio.distribution import Distribution
+from meshlab.kube.applied import KIND as OBJECT
+from meshlab.kube.applied import applied
 from meshlab.kube.apply import ObjectRef, delete
 from meshlab.ledger import Entry, Ledger
 from meshlab.results import CheckResult, Verdict
@@ -21,7 +23,7 @@ from tasks.report import progress_artifact
 from tasks.resume import objects_ready
 
 
-@lab_task("deploy-bookinfo", tags=("app",), retries=1, holds=objects_ready)
+@lab_task("deploy-bookinfo", tags=("app",), retries=1, holds=objects_ready, applies=True)
 def deploy_bookinfo(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> tuple[ObjectRef, ...]:
@@ -39,9 +41,15 @@ def remove_objects(
 ) -> CheckResult:
     """Take what the run applied out of a cluster that is not ours, and check that none of it is left.
 
-    labelled: the namespace was there before and got its injection label from this run.
+    refs: what finished steps applied; what those applied that were cut off is in the ledger. labelled: the namespace
+    was there before and got its injection label from this run.
     """
-    kube = kube_of(cluster)
+    kube, ledger = kube_of(cluster), Ledger.open(Machine.here(), run)
+    refs = tuple(dict.fromkeys([*applied(kube, ledger), *refs]))
+    labelled = labelled or any(entry.kind == "label" for entry in ledger.entries())
+    if not refs and not labelled:
+        why = "the run had applied nothing"
+        return record_check(run, skipped("teardown.nothing-left", why, asked_for=True))
 
     def inventory() -> dict[str, tuple[str, ...]]:
         found: dict[str, tuple[str, ...]] = {}
@@ -60,8 +68,7 @@ def remove_objects(
 
     check = record_check(run, run_check("teardown.nothing-left", nothing_left))
     if check.verdict is Verdict.PASS:
-        ledger = Ledger.open(Machine.here(), run)
         for entry in ledger.entries():
-            if entry.kind in ("app", "addon", "label", "namespace"):
+            if entry.kind in ("app", "addon", "label", OBJECT):
                 ledger.gone(entry)
     return check

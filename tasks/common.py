@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ParamSpec, TypeVar, cast
 
 from prefect import Task, get_run_logger, task
@@ -14,11 +15,15 @@ from prefect.runtime import task_run
 
 from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local.child import UpChild
+from meshlab.ending import going
 from meshlab.errors import MeshlabError
+from meshlab.kube.applied import applying
 from meshlab.kube.client import Kube
+from meshlab.ledger import Ledger
 from meshlab.redaction import redact_exception
 from meshlab.resume import Verify
 from meshlab.runs import RunRef, step
+from meshlab.settings import LabConfig, Machine
 from tasks.resume import Missing, keep, trusted
 
 P = ParamSpec("P")
@@ -38,37 +43,44 @@ def lab_task(
     retries: int = 0,
     holds: Verify | None = None,
     pods: bool = False,
+    applies: bool = False,
 ) -> Callable[[Callable[P, R]], Task[P, R]]:
     """A Prefect task that is a step of the run's journal. The function's first parameter must be the RunRef.
 
     A keyword `child` (a process that was started earlier and does the work) sets the step's real begin.
 
     holds: verifies a result that a run which was cut off has kept (see `meshlab.resume`); None where the step is
-    always run. pods: the result is of use only while the pods that it looked at are the same. tags: for the reader
-    of the flow alone; Prefect is not told them, because it asks its server for leave before each task that has
-    tags, and once the server is gone nothing would run any more, not even the teardown.
+    always run. pods: the result is of use only while the pods that it looked at are the same. applies: it applies
+    manifests, given (run, config, cluster, …): on a cluster that stays, each object is in the ledger first. tags:
+    for the reader of the flow alone; Prefect is not told them, because it asks its server for leave before each
+    task that has tags, and once the server is gone nothing would run any more, not even the teardown.
 
     Steps have effects, so Prefect caches nothing; deadlines are those of the library's calls, because Prefect's
     own timeout does not interrupt a blocking call in a thread.
     """
 
     def decorate(function: Callable[P, R]) -> Task[P, R]:
+        def work(run: RunRef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
+            call = functools.partial(function, *args, **kwargs)
+            if holds is None:
+                return call()
+            known = trusted(run, name, function, args, kube_of, holds)
+            if known is not Missing:
+                return cast(R, known)
+            value = call()
+            keep(run, name, function, args, value, kube_of, pods=pods)
+            return value
+
         @functools.wraps(function)
         def as_step(*args: P.args, **kwargs: P.kwargs) -> R:
             run = args[0]
             assert isinstance(run, RunRef)
             child = kwargs.get("child")
             began = child.began if isinstance(child, UpChild) else None
-            with step(run, name, attempt=task_run.run_count or 1, began=began):
+            with going(run.run_id, name), step(run, name, attempt=task_run.run_count or 1, began=began):
                 try:
-                    if holds is None:
-                        return function(*args, **kwargs)
-                    known = trusted(run, name, function, args, kube_of, holds)
-                    if known is not Missing:
-                        return cast(R, known)
-                    value = function(*args, **kwargs)
-                    keep(run, name, function, args, value, kube_of, pods=pods)
-                    return value
+                    with noted(run, args) if applies else nullcontext():
+                        return work(run, args, kwargs)
                 except Exception as problem:
                     redact_exception(problem)  # Prefect's server keeps it
                     raise
@@ -83,6 +95,14 @@ def lab_task(
         )(as_step)
 
     return decorate
+
+
+def noted(run: RunRef, args: tuple[Any, ...]) -> AbstractContextManager[None]:
+    """Whatever a step (run, config, cluster, …) applies in the block is in the ledger before; a cluster of ours goes
+    with all that is in it."""
+    config, cluster = args[1:3]
+    assert isinstance(config, LabConfig) and isinstance(cluster, ClusterRef)
+    return nullcontext() if config.ours else applying(kube_of(cluster), Ledger.open(Machine.here(), run))
 
 
 @functools.lru_cache(maxsize=8)

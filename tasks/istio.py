@@ -8,12 +8,13 @@ from dataclasses import asdict, dataclass
 from meshlab.checks.base import run_check
 from meshlab.checks.leftovers import uninstall_nothing_left
 from meshlab.clusters.base import ClusterRef
-from meshlab.istio.control_plane import label_namespace
+from meshlab.istio.control_plane import control_planes, injection_label, label_namespace
 from meshlab.istio.distribution import Distribution, locate
 from meshlab.istio.install import InstallResult, install, theirs
 from meshlab.istio.inventory import istio_inventory
 from meshlab.istio.istioctl import Istioctl
 from meshlab.istio.uninstall import UninstallResult, uninstall
+from meshlab.kube.applied import note
 from meshlab.kube.apply import ObjectRef
 from meshlab.kube.changes import RUN_LABEL
 from meshlab.ledger import Entry, Ledger
@@ -76,16 +77,18 @@ class Labelled:
 def enable_injection(run: RunRef, config: LabConfig, cluster: ClusterRef) -> Labelled:
     """Ask for sidecars in the app's namespace, before its pods are born."""
     kube = kube_of(cluster)
+    ledger, ref = Ledger.open(Machine.here(), run), ObjectRef("v1", "Namespace", None, config.namespace)
     there = kube.get("v1", "Namespace", config.namespace)
-    kind = "label" if there else "namespace"
-    Ledger.open(Machine.here(), run).intend(Entry(kind, config.namespace, cluster.endpoint))
-    label = label_namespace(kube, config.namespace)
-    say(f"namespace {config.namespace} has the label {label}")
-    mine = there is not None and (there["metadata"].get("labels") or {}).get(RUN_LABEL) == run.run_id
-    if there is None or mine:  # ours from the Lease on
-        return Labelled(created=(ObjectRef("v1", "Namespace", None, config.namespace),))
-    key, _, value = label.partition("=")
-    return Labelled(labelled=(there["metadata"].get("labels") or {}).get(key) != value)
+    labels = (there or {"metadata": {}})["metadata"].get("labels") or {}
+    created = there is None or labels.get(RUN_LABEL) == run.run_id  # ours from the Lease on
+    key, value = injection_label(control_planes(kube))
+    labelled = not created and labels.get(key) != value
+    if created and not config.ours:
+        note(kube, ledger, ref)
+    elif labelled:
+        ledger.intend(Entry("label", config.namespace, cluster.endpoint))
+    say(f"namespace {config.namespace} has the label {label_namespace(kube, config.namespace)}")
+    return Labelled(created=(ref,) if created else (), labelled=labelled)
 
 
 @lab_task("uninstall-istio", tags=("istio", "teardown"))

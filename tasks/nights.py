@@ -42,7 +42,7 @@ def skip_beyond_scope(run: RunRef, config: LabConfig) -> list[CheckResult]:
     return [record_check(run, run_check(spec.id, never, granted=config.scope)) for spec in beyond]
 
 
-@lab_task("deploy-outside", tags=("app",), retries=1, holds=objects_ready)
+@lab_task("deploy-outside", tags=("app",), retries=1, holds=objects_ready, applies=True)
 def deploy_outside(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> tuple[ObjectRef, ...]:

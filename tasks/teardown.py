@@ -11,6 +11,7 @@ from prefect import Task
 from meshlab.checks.base import CATALOG, skipped
 from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local.child import UpChild
+from meshlab.ending import end
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.install import InstallResult
 from meshlab.istio.tracing import Restore
@@ -70,6 +71,7 @@ def take_down(
     removed and the two checks are skipped, as asked for; so it is with another reason, why_kept. expected: checks that
     the run owes; those that were not made are named.
     """
+    end(run.run_id)  # of a run that was cut off, steps still go on in other threads
     start_drawing(run)  # needs no cluster: side by side with what waits for one
     _, code = summarise(run, optional=config.checks.optional, signum=stopped)
     failed = code != 0
@@ -109,17 +111,10 @@ def keep(run: RunRef, config: LabConfig, why: str) -> None:
 
 def remove(run: RunRef, config: LabConfig, made: Made, stopped: int | None) -> None:
     """Remove app, Istio and cluster, as far as the run made them."""
-    if made.cluster is not None and made.tracing is not None and not config.ours:
-        attempt(restore_tracing, run, config, made.cluster, made.tracing)
     if made.cluster is not None and not config.ours:
-        attempt(
-            remove_objects,
-            run,
-            config,
-            made.cluster,
-            [*made.objects, *made.labelled.created],
-            made.labelled.labelled,
-        )
+        attempt(restore_tracing, run, config, made.cluster, made.tracing)
+        refs = [*made.objects, *made.labelled.created]
+        attempt(remove_objects, run, config, made.cluster, refs, made.labelled.labelled)
     if (
         made.cluster is not None
         and made.istio is not None

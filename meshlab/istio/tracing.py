@@ -7,7 +7,7 @@ written is owned by a field manager of its own: taking `spec.tracing` back leave
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,11 +46,12 @@ class Restore:
     objects: tuple[Before, ...]
 
 
-def enable(kube: Kube, config: LabConfig) -> Restore:
+def enable(kube: Kube, config: LabConfig, note: Callable[[Before], None] = lambda before: None) -> Restore:
     """Trace every request: of the whole mesh where the run may write so far, else of the app's namespace.
 
     Announce Jaeger's Services first, and make pods afterwards: a listener that changes later loses its
-    counters. May run twice (the second Restore then remembers what the first one wrote; keep the first).
+    counters. May run twice (the second Restore then remembers what the first one wrote; keep the first). note: called
+    with what each object had, before it is changed.
     Raises IstioError where the mesh has no provider that leads to Jaeger, or lacks its service; KubeError.
     """
     provider = find_provider(kube)
@@ -62,6 +63,7 @@ def enable(kube: Kube, config: LabConfig) -> Restore:
         tracing = (there or {}).get("spec", {}).get("tracing")
         kept = tuple(tracing) if tracing is not None else None
         changed.append(Before(namespace, name, made=there is None or name == NAME, tracing=kept))
+        note(changed[-1])
         _write(kube, namespace, name, wanted)
     return Restore(provider, tuple(changed))
 

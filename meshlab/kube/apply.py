@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +45,19 @@ class ObjectRef:
 
     def __str__(self) -> str:
         return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
+
+
+_note: ContextVar[Callable[[ObjectRef], None] | None] = ContextVar("note", default=None)
+
+
+@contextmanager
+def noting(note: Callable[[ObjectRef], None]) -> Iterator[None]:
+    """In this block `apply` calls `note` with the name of each object before it applies it."""
+    token = _note.set(note)
+    try:
+        yield
+    finally:
+        _note.reset(token)
 
 
 def read_manifests(path: Path) -> list[dict[str, Any]]:
@@ -164,6 +179,8 @@ def _apply_one(
     else:
         meta.pop("namespace", None)
     ref = ObjectRef(body["apiVersion"], body["kind"], meta.get("namespace"), meta["name"])
+    if (note := _note.get()) is not None:
+        note(ref)
 
     def attempt() -> dict[str, Any]:
         stored = kube.server_side_apply(body, namespace=ref.namespace, field_manager=field_manager)

@@ -1,0 +1,95 @@
+"""A run that is cut off at any step of a cluster that stays: what it had made by then is removed."""
+
+from pathlib import Path
+
+import pytest
+
+from meshlab.clusters.base import ClusterRef
+from meshlab.istio.tracing import API_VERSION, KIND, Before
+from meshlab.kube.apply import apply
+from meshlab.ledger import Entry, Ledger
+from meshlab.results import Verdict
+from meshlab.runs import RunRef, create, read_journal
+from meshlab.settings import LabConfig, Machine
+from tasks import addons, bookinfo, common
+from tasks import istio as istio_tasks
+from tasks.addons import note_tracing, restore_tracing
+from tasks.bookinfo import remove_objects
+from tasks.common import lab_task
+from tests.fakes.clock import FakeClock
+from tests.fakes.kube import FakeKube
+
+CLUSTER = ClusterRef("existing", "prod", Path("kubeconfig"), "prod", adopted=True)
+CONFIG = LabConfig.model_validate({"cluster": "existing", "app": {"namespace": "shop"}})
+NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}
+ISTIOD = {
+    "apiVersion": "apps/v1",
+    "kind": "Deployment",
+    "metadata": {"name": "istiod", "namespace": "istio-system", "labels": {"app": "istiod"}},
+}
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunRef:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return create(tmp_path / "runs", "nightly-validation")
+
+
+@pytest.fixture
+def kube(monkeypatch: pytest.MonkeyPatch) -> FakeKube:
+    kube = FakeKube([NAMESPACE, ISTIOD])
+    kube.kinds[API_VERSION, KIND] = True
+    for module in (addons, bookinfo, common, istio_tasks):
+        monkeypatch.setattr(module, "kube_of", lambda _: kube)
+    return kube
+
+
+def test_what_a_step_had_applied_when_it_was_cut_off_is_removed(run: RunRef, kube: FakeKube) -> None:
+    @lab_task("deploy", applies=True)
+    def deploy(run: RunRef, config: LabConfig, cluster: ClusterRef) -> None:
+        service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "page"}}
+        apply(kube, [service], namespace="shop", clock=FakeClock())  # type: ignore[arg-type]
+        raise KeyboardInterrupt
+
+    ledger = Ledger.open(Machine.here(), run)
+    ledger.intend(Entry("app", "shop", CLUSTER.endpoint))
+    with pytest.raises(KeyboardInterrupt):
+        deploy.fn(run, CONFIG, CLUSTER)
+    assert kube.get("v1", "Service", "page", "shop") is not None
+    assert remove_objects.fn(run, CONFIG, CLUSTER, [], False).verdict is Verdict.PASS
+    assert kube.get("v1", "Service", "page", "shop") is None and ledger.entries() == ()
+    assert kube.get("v1", "Namespace", "shop") is not None
+
+
+def test_a_run_that_was_cut_off_before_it_applied_anything_claims_nothing(
+    run: RunRef, kube: FakeKube
+) -> None:
+    check = remove_objects.fn(run, CONFIG, CLUSTER, [], False)
+    assert (check.verdict, check.reason) == (Verdict.SKIPPED, "the run had applied nothing")
+    assert [event["verdict"] for event in read_journal(run) if event["event"] == "check"] == ["skipped"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "owed"),
+    [({}, "label"), ({"istio-injection": "enabled"}, ""), ({"meshlab/run": "this"}, "object")],
+)
+def test_a_namespace_is_owed_as_far_as_it_is_changed(
+    labels: dict[str, str], owed: str, run: RunRef, kube: FakeKube
+) -> None:
+    labels = {key: run.run_id if value == "this" else value for key, value in labels.items()}
+    kube.put({**NAMESPACE, "metadata": {"name": "shop", "labels": labels}})
+    labelled = istio_tasks.enable_injection.fn(run, CONFIG, CLUSTER)
+    assert [entry.kind for entry in Ledger.open(Machine.here(), run).entries()] == ([owed] if owed else [])
+    assert (labelled.labelled, bool(labelled.created)) == (owed == "label", owed == "object")
+
+
+def test_tracing_that_was_being_switched_on_is_put_back(run: RunRef, kube: FakeKube) -> None:
+    for _ in ("once", "a second attempt, which finds what the first has written"):
+        note_tracing(run, CONFIG, kube, Before("shop", "meshlab-tracing", made=True))  # type: ignore[arg-type]
+    telemetry = {"name": "meshlab-tracing", "namespace": "shop"}
+    kube.put({"apiVersion": API_VERSION, "kind": KIND, "metadata": telemetry, "spec": {}})
+    ledger = Ledger.open(Machine.here(), run)
+    assert len(ledger.entries()) == 1
+    restore_tracing.fn(run, CONFIG, CLUSTER, None)
+    assert kube.get(API_VERSION, KIND, "meshlab-tracing", "shop") is None
+    assert ledger.entries() == ()
