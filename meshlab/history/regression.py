@@ -31,18 +31,21 @@ class Judged:
     family: str
 
 
-SLOWER, ERRORS, RESOURCES = "slower", "errors", "resources"
+SLOWER, LONGER, ERRORS, RESOURCES = "slower", "longer", "errors", "resources"
 # Measures that are judged, by name. Everything else is kept and drawn only: how many requests were sent says
-# nothing about the mesh, the p99 of 70 requests is one request, and success is what errors leave.
+# nothing about the mesh, the p99 of 70 requests is one request, and success is what errors leave. How long a step
+# took is no family of latency's: a slow step must not hide a slow mesh.
 JUDGED: Mapping[str, Judged] = {
     "path-p50": Judged("up", 0.10, 0.5, SLOWER),
     "path-p90": Judged("up", 0.15, 1.0, SLOWER),
     "path-p99": Judged("up", 0.40, 5.0, SLOWER),
     "mesh-overhead-p50": Judged("up", 0.15, 0.5, SLOWER),
     "request-p50": Judged("up", 0.20, 1.0, SLOWER),
-    "run-seconds": Judged("up", 0.20, 15.0, SLOWER),
-    "step-seconds": Judged("up", 0.30, 5.0, SLOWER),
+    "request-rate": Judged("down", 0.25, 0.1, SLOWER),
+    "run-seconds": Judged("up", 0.20, 15.0, LONGER),
+    "step-seconds": Judged("up", 0.30, 5.0, LONGER),
     "error-rate": Judged("up", 0.0, 1.0, ERRORS),
+    "path-error-rate": Judged("up", 0.0, 1.0, ERRORS),
     "success-rate": Judged("down", 0.0, 1.0, ERRORS),
     "proxy-cpu-per-1000rps": Judged("up", 0.25, 0.1, RESOURCES),
     "proxy-memory": Judged("up", 0.10, 4.0, RESOURCES),
@@ -122,24 +125,45 @@ def baseline(values: Sequence[float], how: Judged, rule: Rule = Rule()) -> Basel
     )
 
 
+@dataclass(frozen=True)
+class Judgement:
+    """One night under the rule. base: what it was held against, None with too little history. bad: beyond its limit."""
+
+    night: Night
+    base: Baseline | None
+    bad: bool
+
+
 def incidents(nights: Sequence[Night], how: Judged, rule: Rule = Rule()) -> list[Incident]:
     """Every incident of a series, oldest first; only the last can be without an end.
 
-    nights: in order of time, those without a value left out. The nights of an incident never become part of a
-    baseline, unless the new level stays for a whole window.
+    nights: in order of time, those without a value left out.
     """
+    return _course(nights, how, rule)[1]
+
+
+def judge(nights: Sequence[Night], how: Judged, rule: Rule = Rule()) -> list[Judgement]:
+    """Every night of a series as the rule saw it, in the order given."""
+    return _course(nights, how, rule)[0]
+
+
+def _course(nights: Sequence[Night], how: Judged, rule: Rule) -> tuple[list[Judgement], list[Incident]]:
+    """The nights of an incident never become part of a baseline, unless the new level stays for a whole window."""
     found: list[Incident] = []
+    judged: list[Judgement] = []
     calm: list[float] = []  # what baselines are made of
     row: list[Night] = []  # bad nights that may become an incident, or good ones that may end one
     during: list[Night] = []  # nights of the open incident
     current: Incident | None = None
     base: Baseline | None = None
     for night in nights:
+        if current is None and not row:
+            base = baseline(calm, how, rule)  # stays as it is while bad nights follow one another
+        bad = base is not None and base.exceeded(night.value)
+        judged.append(Judgement(night, base, bad))
         if current is None:
-            if not row:
-                base = baseline(calm, how, rule)  # stays as it is while bad nights follow one another
-            if base is None or not base.exceeded(night.value):
-                calm += [*(bad.value for bad in row), night.value]
+            if base is None or not bad:
+                calm += [*(bad_one.value for bad_one in row), night.value]
                 row = []
                 continue
             row.append(night)
@@ -148,7 +172,7 @@ def incidents(nights: Sequence[Night], how: Judged, rule: Rule = Rule()) -> list
                 during, row = row, []
             continue
         during.append(night)
-        row = [] if current.baseline.exceeded(night.value) else [*row, night]
+        row = [] if bad else [*row, night]
         current = _with(current, worst=_worst([current.worst, night], how.bad))
         if len(row) == rule.nights:
             found.append(_with(current, ended=night))
@@ -158,7 +182,7 @@ def incidents(nights: Sequence[Night], how: Judged, rule: Rule = Rule()) -> list
             found.append(_with(current, ended=night, renewed=True))
             calm = [each.value for each in during]
             current = None
-    return [*found, current] if current is not None else found
+    return judged, [*found, current] if current is not None else found
 
 
 def _worst(nights: Sequence[Night], bad: Direction) -> Night:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshlab.history.regression import JUDGED, Judged, Night, Rule, baseline, incidents, judged_as
+from meshlab.history.regression import JUDGED, Judged, Night, Rule, baseline, incidents, judge, judged_as
 
 UP, DOWN = Judged("up", 0.1, 0.1, "slower"), Judged("down", 0.1, 0.1, "errors")
 QUIET = [10.0, 10.2, 9.9, 10.1, 9.8, 10.0, 10.3, 9.9, 10.1, 10.0]
@@ -26,6 +26,14 @@ def test_it_ends_with_two_good_nights_and_then_may_begin_anew() -> None:
     assert (one.first.run_id, one.ended and one.ended.run_id, one.renewed) == ("r10", "r16", False)
     assert two.ended is None and two.first.run_id == "r18"
     assert two.baseline.middle == pytest.approx(10.0)  # the bad nights are in no baseline
+
+
+def test_every_night_of_an_incident_is_bad_by_the_limit_that_it_began_with() -> None:
+    seen = judge(nights(*QUIET, *[12.0] * 9, 10.0, 10.0, 10.0), UP)
+    assert [each.bad for each in seen] == [False] * len(QUIET) + [True] * 9 + [False] * 3
+    limits = {each.base.limit for each in seen[len(QUIET) : len(QUIET) + 11] if each.base}
+    assert len(limits) == 1
+    assert [each.base for each in seen[: Rule().least]] == [None] * Rule().least
 
 
 def test_a_level_that_stays_becomes_the_baseline_after_a_window() -> None:
@@ -64,7 +72,9 @@ def test_latency_and_errors_are_bad_upwards_success_downwards() -> None:
     for name in ("request-p50", "path-p99", "path-p90", "error-rate", "proxy-memory", "run-seconds"):
         how = judged_as(name)
         assert how is not None and how.bad == "up", name
-    assert JUDGED["success-rate"].bad == "down"
+    for name in ("success-rate", "request-rate"):
+        assert JUDGED[name].bad == "down"
+    assert judged_as("path-error-rate") is not None
     assert judged_as("requests-sent") is None
 
 
