@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import pairwise
 
-from meshlab.history.difference import difference
 from meshlab.history.records import MeasureRow, RunRecord, moment
 from meshlab.history.regression import Incident, Night, Rule, incidents, judged_as
 from meshlab.report.units import format_value
 
 RUN_RED, MISSED = "run-red", "night-missed"  # incidents that are no measure's
+SOUND = ("pass", "fail")  # verdicts of runs whose measures count: they came to their end
+NAMED, LONGEST = 6, 160  # of a kind that are named in a sentence; characters of a reason
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def worsened(runs: Sequence[RunRecord], rule: Rule = Rule()) -> list[Worse]:  # 
     Runs that did not make a verdict (error) say nothing about a measure: they are left out.
     """
     place = {run.run_id: number for number, run in enumerate(runs)}
-    sound = [run for run in runs if run.verdict in ("pass", "fail")]
+    sound = [run for run in runs if run.verdict in SOUND]
     found = []
     for key, (measure, nights) in series_of(sound).items():
         how = judged_as(measure.name)
@@ -91,16 +91,33 @@ def _lasts(group: Sequence[Worse], place: int) -> bool:
 
 
 def reds(runs: Sequence[RunRecord]) -> list[Trouble]:
-    """Every row of runs that did not pass is one incident: it begins with the first and ends with a pass."""
+    """What went red, night by night: checks and steps that are red since the same run are one incident.
+
+    It ends when none of them is red any more. One that was red before is told no more, and hides no other: a mesh
+    with a known failure still tells what else fails.
+    """
     found: list[Trouble] = []
-    began: RunRecord | None = None
+    lasting: list[
+        tuple[RunRecord, set[str], set[str]]
+    ] = []  # began with, names then, names that are red still
     for run in runs:
-        if run.verdict != "pass" and began is None:
-            began = run
-        elif run.verdict == "pass" and began is not None:
-            found.append(_red(began, run))
-            began = None
-    return [*found, _red(began, None)] if began is not None else found
+        now = _red_of(run)
+        left = [(began, names, still & now) for began, names, still in lasting]
+        found += [_red(began, names, run) for began, names, still in left if not still]
+        lasting = [each for each in left if each[2]]
+        new = now.difference(*(still for _, _, still in lasting))
+        if new:
+            lasting.append((run, new, new))
+    return [*found, *(_red(began, names, None) for began, names, _ in lasting)]
+
+
+def _red_of(run: RunRecord) -> set[str]:
+    """Checks that were made in vain or not at all, and steps that failed; what is behind a red run without any."""
+    if run.verdict == "pass":
+        return set()
+    red = {f"check {each.check_id}" for each in run.checks if each.verdict not in ("pass", "skipped")}
+    red |= {f"step {each.name}" for each in run.steps if each.state == "failed"}
+    return red or {"verdict"}
 
 
 def missed(runs: Sequence[RunRecord], *, every: timedelta, now: datetime) -> list[Trouble]:
@@ -133,26 +150,31 @@ def missed(runs: Sequence[RunRecord], *, every: timedelta, now: datetime) -> lis
 
 
 def version_changes(runs: Sequence[RunRecord]) -> list[tuple[RunRecord, str]]:
-    """Runs whose versions differ from those of the run before, and how: `istio.client 1.30.0 → 1.31.0`."""
+    """Runs whose versions differ from those last seen before, and how: `istio.client 1.30.0 → 1.31.0`.
+
+    A run that broke off before it saw a version says nothing about it.
+    """
     found = []
-    for before, after in pairwise(runs):
-        if before.versions and after.versions:
-            changed = [
-                f"{name} {then or '–'} → {now or '–'}"
-                for name, then, now in difference(before, after).versions
-            ]
-            if changed:
-                found.append((after, "; ".join(changed)))
+    seen: dict[str, str] = {}
+    for run in runs:
+        changed = [
+            f"{name} {seen[name]} → {now}"
+            for name, now in run.versions.items()
+            if now and seen.get(name, now) != now
+        ]
+        if changed:
+            found.append((run, "; ".join(changed)))
+        seen |= {name: now for name, now in run.versions.items() if now}
     return found
 
 
 def _told(group: Sequence[Worse], runs: Sequence[RunRecord]) -> Trouble:
-    """An incident in words, with the versions that changed on its first night."""
+    """An incident in words, with the versions that changed between its first night and the last one before it."""
     first = min(group, key=lambda worse: (worse.began, worse.incident.first.at))
     text = "; ".join(_worse_text(worse) for worse in group)
-    changed = [said for run, said in version_changes(runs) if run.run_id == first.incident.first.run_id]
+    changed = _changed_until(first.incident.first.run_id, runs)
     if changed:
-        text += f"; on its first night versions changed: {changed[0]}"
+        text += f"; on its first night versions changed: {changed}"
     places = [worse.ended for worse in group]
     over = [place for place in places if place is not None]
     ended = runs[max(over)].run_id if len(over) == len(places) else ""
@@ -164,6 +186,14 @@ def _told(group: Sequence[Worse], runs: Sequence[RunRecord]) -> Trouble:
         text,
         "; ".join(_back_text(worse) for worse in group) if ended else "",
     )
+
+
+def _changed_until(run_id: str, runs: Sequence[RunRecord]) -> str:
+    """Versions that changed from the sound run before this one on: in between may be nights that broke off."""
+    place = next(number for number, run in enumerate(runs) if run.run_id == run_id)
+    before = max((n for n in range(place) if runs[n].verdict in SOUND), default=-1)
+    nights = {run.run_id for run in runs[before + 1 : place + 1]}
+    return "; ".join(said for run, said in version_changes(runs[: place + 1]) if run.run_id in nights)
 
 
 def _worse_text(worse: Worse) -> str:
@@ -185,15 +215,34 @@ def _back_text(worse: Worse) -> str:
     return f"{worse.key} is back: {value}, the limit is {format_value(incident.baseline.limit, unit)}"
 
 
-def _red(began: RunRecord, ended: RunRecord | None) -> Trouble:
-    wrong = [check.check_id for check in began.checks if check.verdict not in ("pass", "skipped")]
-    steps = [step.name for step in began.steps if step.state == "failed"]
-    parts = [f"checks {', '.join(wrong)}"] * bool(wrong) + [f"steps {', '.join(steps)}"] * bool(steps)
+def _red(began: RunRecord, names: set[str], ended: RunRecord | None) -> Trouble:
     return Trouble(
         f"{RUN_RED}:{began.run_id}",
         RUN_RED,
         began.run_id,
         ended.run_id if ended else "",
-        f"{began.flow} {began.run_id}: {began.verdict}" + (f" ({'; '.join(parts)})" if parts else ""),
-        f"{ended.flow} passes again: {ended.run_id}" if ended else "",
+        "; ".join([f"{began.flow} {began.run_id}: {began.verdict}", *_what_is_red(began, names)]),
+        f"in {ended.run_id} nothing of it is red any more: {_listed(sorted(names))}" if ended else "",
     )
+
+
+def _what_is_red(run: RunRecord, names: set[str]) -> list[str]:
+    """The failed steps and the failed checks with their reasons; of checks that could not be made, only names."""
+    said = [
+        f"step {step.name} failed{_why(step.reason)}" for step in run.steps if f"step {step.name}" in names
+    ]
+    checks = [check for check in run.checks if f"check {check.check_id}" in names]
+    failed = [check for check in checks if check.verdict != "infra-error"]
+    said += [f"{check.verdict} {check.check_id}{_why(check.reason)}" for check in failed[:NAMED]]
+    said += [f"and {len(failed) - NAMED} more checks"] * (len(failed) > NAMED)
+    not_made = [check.check_id for check in checks if check.verdict == "infra-error"]
+    return said + [f"could not be made: {_listed(not_made)}"] * bool(not_made)
+
+
+def _why(reason: str) -> str:
+    return f" ({reason if len(reason) <= LONGEST else reason[: LONGEST - 1] + '…'})" if reason else ""
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more

@@ -66,6 +66,7 @@ def nights(seed: int) -> Iterator[RunRecord]:
         failed = float(chance.randint(1, 3)) if chance.random() < 1 / 50 else 0.0
         measures["requests-sent{loop=fast}"] = (70.0, "requests")
         measures["requests-ok{loop=fast}"] = (70.0 - failed, "requests")
+        measures["request-rate{loop=fast}"] = (noisy(3.1, 0.03) / busy**0.3, "requests/s")
         measures["proxy-cpu-per-1000rps"] = (noisy(0.9, 0.06) * busy, "cores")
         measures["proxy-memory"] = (noisy(55.0, 0.02), "MiB")
         result = night(number, measures, seconds=noisy(115.0, 0.04) * busy)

@@ -53,13 +53,56 @@ def test_a_run_without_a_verdict_says_nothing_about_a_measure() -> None:
     assert regressions(history) == []
 
 
-def test_runs_that_did_not_pass_are_one_incident_until_one_passes() -> None:
+def test_a_check_that_fails_is_one_incident_until_it_is_red_no_more() -> None:
     said = ["pass", "fail", "error", "pass", "fail"]
     history = [from_result(night(n, verdict=v, checks={"a.b": v})) for n, v in enumerate(said)]
     first, second = reds(history)
     assert (first.began, first.ended) == (history[1].run_id, history[3].run_id)
-    assert "checks a.b" in first.text and "passes again" in first.end_text
+    assert "fail a.b (a.b is fail)" in first.text and "red any more: check a.b" in first.end_text
     assert second.ended == ""
+
+
+def test_a_mesh_with_a_known_failure_still_tells_what_else_fails() -> None:
+    red = [{"a.b"}, {"a.b"}, {"a.b", "c.d", "e.f"}, {"a.b", "c.d"}, {"a.b", "e.f"}, {"a.b"}]
+    history = [
+        from_result(night(n, verdict="fail", checks={name: "fail" for name in names}))
+        for n, names in enumerate(red)
+    ]
+    told = [(t.began[-1], t.ended[-1:], t.text.split("; ")[1:]) for t in reds(history)]
+    assert told == [
+        ("2", "4", ["fail c.d (c.d is fail)", "fail e.f (e.f is fail)"]),
+        ("4", "5", ["fail e.f (e.f is fail)"]),
+        ("0", "", ["fail a.b (a.b is fail)"]),
+    ]
+
+
+def test_what_went_red_does_not_change_with_nights_to_come() -> None:
+    red = [{"a.b"}, set(), {"a.b", "c.d"}, {"c.d"}, {"a.b", "c.d"}, {"a.b"}, set()]
+    history = [
+        from_result(
+            night(n, verdict="fail" if names else "pass", checks={name: "fail" for name in sorted(names)})
+        )
+        for n, names in enumerate(red)
+    ]
+    whole = {t.name: t for t in reds(history)}
+    assert len(whole) == len(reds(history))  # no name is used twice
+    for cut in range(1, len(history)):
+        for trouble in reds(history[:cut]):
+            assert whole[trouble.name].text == trouble.text
+            assert not trouble.ended or whole[trouble.name] == trouble
+
+
+def test_a_run_that_broke_off_tells_the_step_and_counts_what_could_not_be_made() -> None:
+    checks = {f"a.c{n}": "infra-error" for n in range(60)}
+    result = night(0, verdict="error", checks=checks)
+    result["steps"].append(
+        {"name": "start-cluster", "state": "failed", "seconds": 1, "attempts": 1, "reason": "no answer " * 40}
+    )
+    [told] = reds([from_result(result)])
+    assert "step start-cluster failed (no answer" in told.text and "and 54 more" in told.text
+    assert len(told.text) < 500
+    [bare] = reds([from_result(night(0, verdict="error"))])
+    assert bare.text.endswith(": error")
 
 
 def test_a_missing_night_is_noticed_and_stays_the_same_incident_when_it_ends() -> None:
@@ -71,6 +114,29 @@ def test_a_missing_night_is_noticed_and_stays_the_same_incident_when_it_ends() -
     later = [*history, from_result(night(4))]
     [closed] = missed(later, every=day, now=last + 3.2 * day)
     assert closed.name == open_gap.name and closed.ended == later[-1].run_id
+
+
+def test_versions_that_changed_on_a_night_that_broke_off_are_told_with_the_first_bad_one() -> None:
+    history = runs([10.0] * 12)
+    broken = night(12, {P50: (13.0, "ms")}, verdict="error")
+    broken["versions"] = {"kubernetes": "v1.37.0"}  # it did not come as far as the mesh's
+    history.append(from_result(broken))
+    for n in (13, 14):
+        result = night(n, {P50: (13.0, "ms")}, istio="1.31.0")
+        result["versions"]["kubernetes"] = "v1.37.0"
+        history.append(from_result(result))
+    [trouble] = regressions(history)
+    assert "kubernetes v1.36.1 → v1.37.0; istio.client 1.30.0 → 1.31.0" in trouble.text
+    assert "–" not in trouble.text
+
+
+def test_a_slow_step_does_not_hide_a_slow_mesh() -> None:
+    def made(n: int, step: float, p50: float) -> RunRecord:
+        return from_result(night(n, {"step-seconds{step=x}": (step, "s"), P50: (p50, "ms")}))
+
+    history = [made(n, 10, 10) for n in range(12)] + [made(n, 30, 10) for n in (12, 13)]
+    history += [made(n, 30, 15) for n in (14, 15)]
+    assert [t.what for t in regressions(history)] == ["longer", "slower"]
 
 
 def test_series_hold_each_measure_in_order() -> None:
