@@ -26,7 +26,7 @@ from meshlab.cli import Choice, judge, parse, parser
 from meshlab.clusters.hold import let_go, take_hold
 from meshlab.clusters.local import child as local_child
 from meshlab.clusters.local.layout import Layout
-from meshlab.clusters.provider import provider_of
+from meshlab.clusters.provider import name_of, provider_of
 from meshlab.environment import mark_children, quieten_prefect
 from meshlab.errors import ClusterBusyError, InputError, Interrupted, KubeError, MeshlabError, WaitTimeout
 from meshlab.history.keep import keep_run
@@ -35,7 +35,7 @@ from meshlab.lookout import Lookout, attend, handed_over, lines
 from meshlab.redaction import guard_logging
 from meshlab.result_file import finish
 from meshlab.resume import keep_config
-from meshlab.runs import RunRef, create, ended, fail_step, new_run_id, record, step, tell
+from meshlab.runs import RunRef, create, ended, fail_step, new_run_id, record, record_facts, step, tell
 from meshlab.settings import LabConfig, LocalSettings, Machine, Provider
 from meshlab.terminal import View, closing
 
@@ -199,6 +199,8 @@ def prepare(
         if again is not None:
             launch_resume.take_up(run, again, config, machine, cluster)
         keep_config(run, config)
+        if decide is None:
+            note_cluster(run, config)
         child = None
         if config.cluster == "local" and decide is None and cluster is None:
             ledger.intend(Entry("cluster", config.local.name, "local"))
@@ -212,6 +214,11 @@ def prepare(
         sys.exit(3)
     _prepared = Launch(config, run, child, chosen)
     return _prepared
+
+
+def note_cluster(run: RunRef, config: LabConfig) -> None:
+    """Write down which cluster the run is on, before it is asked: one that does not answer is the worst of nights."""
+    record_facts(run, cluster={"provider": config.cluster, "name": name_of(config, Machine.here())})
 
 
 def leave(code: int) -> None:

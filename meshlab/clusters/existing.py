@@ -25,7 +25,7 @@ class ExistingCluster:
     """The provider `existing`: finds the cluster and says whether it answers."""
 
     def __init__(self, settings: ExistingSettings, machine: Machine) -> None:
-        self._settings = settings
+        self._settings, self._machine = settings, machine
         self._kubeconfig = kubeconfig_of(settings, machine)
 
     def up(self, *, progress: Progress, stop: threading.Event | None = None) -> ClusterRef:
@@ -35,7 +35,8 @@ class ExistingCluster:
         with api_errors(f"ask {kube.host} for its version"):
             version = kube.version.get_code().git_version
         progress(Update(f"context {context}", 1, 1, f"Kubernetes {version}"))
-        return ClusterRef("existing", context or "current-context", self._kubeconfig, context, adopted=True)
+        name = named(self._settings, self._machine)
+        return ClusterRef("existing", name, self._kubeconfig, context, adopted=True)
 
     def inventory(self) -> Leftovers:
         """Nothing: the machines are not ours to list."""
@@ -56,6 +57,11 @@ def kubeconfig_of(settings: ExistingSettings, machine: Machine) -> Path:
         return settings.kubeconfig.expanduser()
     first = next((name for name in machine.kubeconfig.split(os.pathsep) if name), "")
     return Path(first) if first else machine.home / ".kube" / "config"
+
+
+def named(settings: ExistingSettings, machine: Machine) -> str:
+    """What the cluster is called: by its context."""
+    return settings.context or current_context(kubeconfig_of(settings, machine)) or "current-context"
 
 
 def current_context(kubeconfig: Path) -> str | None:

@@ -19,3 +19,15 @@ def provider_of(config: LabConfig, machine: Machine, run_id: str) -> ClusterProv
     from meshlab.clusters.gke.cluster import GkeCluster
 
     return GkeCluster(config.gke, machine, run_id=run_id)
+
+
+def name_of(config: LabConfig, machine: Machine) -> str:
+    """The cluster's name as its `ClusterRef` will have it, known before it answers: a night on which it does not
+    belongs to the others on it."""
+    if config.cluster == "local":
+        return config.local.name
+    if config.cluster == "gke":
+        return config.gke.name
+    from meshlab.clusters.existing import named
+
+    return named(config.existing, machine)

@@ -84,7 +84,7 @@ def test_bad_input_ends_with_2_every_problem_named_and_nothing_written(
 def test_good_input_is_written_down_before_anything_begins(good: list[str], tmp_path: Path) -> None:
     launch = prepare("lab", "The lab.", good)
     assert (launch.config.cluster, launch.child) == ("existing", None)
-    assert [event["event"] for event in read_journal(launch.run)] == ["run"]
+    assert [event["event"] for event in read_journal(launch.run)] == ["run", "facts"]
     [ledger] = ledgers(Machine.here())
     assert ledger.entries() == ()  # the cluster is not ours
     assert ledger.path.stem == launch.run.run_id
@@ -123,6 +123,14 @@ def test_a_flow_that_can_not_even_be_imported_leaves_a_result(good: list[str], t
     assert main(good, program="lab", about="The lab.", load=load) == 3
     [step] = result_of(tmp_path)["steps"]
     assert (step["name"], step["state"], step["reason"]) == ("flow", "failed", "no such server")
+
+
+def test_a_run_that_never_reached_its_cluster_is_one_of_that_cluster(good: list[str], tmp_path: Path) -> None:
+    def flow(config: LabConfig, *, return_state: bool) -> None:
+        raise RuntimeError("nothing answers")
+
+    run_main(good, flow)
+    assert result_of(tmp_path)["cluster"] == {"provider": "existing", "name": "blue", "nodes": 0}
 
 
 def test_a_server_that_is_gone_at_the_end_is_a_warning_and_the_process_does_not_wait_for_it(
