@@ -38,6 +38,7 @@ ORDER = (
     "test_existing",
     "test_nightly",
     "test_night_faults",
+    "test_night_prefect",
     "test_without_addons",
     "test_adopted",
     "test_interrupted",

@@ -1,0 +1,146 @@
+"""Nights whose Prefect fails in the middle, on the kept lab: server killed, worker stopped and killed, two at once.
+
+Prints one line per fault: at which step, what the run said, how it ended, and how many seconds past its deadline.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from meshlab.kube.client import Kube
+from meshlab.waiting import wait
+from tests.live.conftest import ROOT, Ran, command
+from tests.live.prefect_side import POOL, Side, family, serving
+from tests.live.test_interrupted import started_steps
+from tests.live.test_night_faults import wait_gone
+from tests.live.test_nightly import LONGEST, accepting, journal, kubeconfig_of
+
+pytestmark = [pytest.mark.live, pytest.mark.long]
+DEPLOYMENT = "nightly-validation/nightly-validation"
+STEP = "check-istio"  # the middle of a night: everything stands, nothing was measured yet
+
+
+@pytest.fixture
+def side(tmp_path: Path) -> Iterator[Side]:
+    with serving(tmp_path / "prefect") as found:
+        yield found
+
+
+@pytest.fixture
+def deployed(side: Side) -> Side:
+    """The repository's own deployment of the night, on this server; its schedule off."""
+    side.prefect("--no-prompt", "work-pool", "create", POOL, "--type", "process")
+    side.prefect("--no-prompt", "deploy", "--name", "nightly-validation")
+    found = side.get(f"deployments/name/{DEPLOYMENT}")
+    for each in found["schedules"]:
+        side.prefect("deployment", "schedule", "pause", DEPLOYMENT, each["id"])
+    return side
+
+
+@pytest.fixture
+def kube(kept_lab: Ran) -> Kube:
+    return Kube.connect(kubeconfig_of(kept_lab), None)
+
+
+def settings(kept_lab: Ran, folder: Path) -> dict[str, Any]:
+    """A night's settings, as the deployment's parameter."""
+    (folder / "runs").mkdir(parents=True, exist_ok=True)
+    own = accepting(folder / "runs", folder / "history.sqlite")
+    return {**own, "cluster": "existing", "existing": {"kubeconfig": str(kubeconfig_of(kept_lab))}}
+
+
+def reached(runs: Path, step: str = STEP) -> None:
+    wait(
+        f"step {step}",
+        lambda: started_steps(runs),
+        ready=lambda steps: step in steps,
+        describe=lambda steps: f"{len(steps)} steps",
+        timeout=LONGEST,
+        delay=0.2,
+    )
+
+
+def result_of(runs: Path) -> dict[str, Any]:
+    [path] = runs.glob("*/result.json")
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
+
+
+def tell(fault: str, step: str, said: str, ended: str, began: float) -> None:
+    """A line of the table in docs/nights.md."""
+    past = max(0.0, time.monotonic() - began - LONGEST)
+    print(f"\n| {fault} | {step} | {said} | {ended} | {past:.0f} |")
+
+
+def test_the_server_is_killed_and_the_night_goes_on(
+    side: Side, kept_lab: Ran, kube: Kube, tmp_path: Path
+) -> None:
+    given, runs, began = settings(kept_lab, tmp_path), tmp_path / "runs", time.monotonic()
+    (tmp_path / "night.yaml").write_text(json.dumps(given))
+    night = subprocess.Popen(
+        command("--config", str(tmp_path / "night.yaml"), module="flows.nightly"), cwd=ROOT, text=True,
+        env=side.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    reached(runs)
+    for process in family(side.server):
+        process.send_signal(signal.SIGKILL)
+    output, _ = night.communicate(timeout=LONGEST)
+    seen = time.time()
+    result = result_of(runs)
+    assert night.returncode == 0 and result["verdict"] == "pass", output[-6000:]
+    wait_gone(kube)
+    said = next(line for line in output.splitlines() if "Prefect" in line).strip()
+    tell("Prefect's server killed (-9)", STEP, said, f"exit code {night.returncode}", began)
+    [directory] = runs.iterdir()
+    print(f"from the written result to the exit: {seen - (directory / 'result.json').stat().st_mtime:.0f} s")
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
+def test_the_worker_goes_away(
+    signum: signal.Signals, deployed: Side, kept_lab: Ran, kube: Kube, tmp_path: Path
+) -> None:
+    began, runs = time.monotonic(), tmp_path / "runs"
+    with deployed.worker() as worker:
+        run = deployed.start_run(DEPLOYMENT, {"config": settings(kept_lab, tmp_path)})
+        reached(runs)
+        below = family(worker)[1:]
+        worker.send_signal(signum)
+        worker.wait(LONGEST)
+        _, alive = psutil.wait_procs(below, timeout=LONGEST)
+        assert alive == [], "the night's process goes on"
+    state = deployed.final(run, timeout=60)
+    result = result_of(runs)
+    wait_gone(kube)
+    if signum is signal.SIGTERM:
+        assert state["type"] == "COMPLETED" and result["verdict"] == "pass", state
+        said = str(state["message"]).partition(";")[0]
+    else:
+        assert state["type"] == "CRASHED" and result["verdict"] == "error", state
+        said = next(step["reason"] for step in result["steps"] if step["name"] == "flow")
+        assert "the Prefect worker that started it is gone" in said
+    tell(f"worker {signum.name}", STEP, said, state["type"], began)
+
+
+def test_two_nights_of_one_deployment(deployed: Side, kept_lab: Ran, kube: Kube, tmp_path: Path) -> None:
+    began, runs = time.monotonic(), tmp_path / "runs"
+    given = {"config": settings(kept_lab, tmp_path)}
+    with deployed.worker():
+        first = deployed.start_run(DEPLOYMENT, given)
+        reached(runs, "start-cluster")
+        second = deployed.final(deployed.start_run(DEPLOYMENT, given), timeout=LONGEST)
+        assert second["type"] == "CANCELLED" and "concurrency limit" in second["message"], second
+        state = deployed.final(first, timeout=LONGEST)
+    assert state["type"] == "COMPLETED", state
+    [directory] = runs.iterdir()  # the second one made none
+    assert journal(directory, "ended")
+    wait_gone(kube)
+    tell("two nights of one deployment", "start-cluster", second["message"], second["type"], began)
