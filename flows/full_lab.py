@@ -31,6 +31,7 @@ from prefect import flow
 from prefect.states import State
 
 from meshlab.launch import signals_wait
+from meshlab.runs import RunRef
 from meshlab.settings import LabConfig
 from tasks.addons import (
     announce_tracing,
@@ -57,7 +58,7 @@ from tasks.observability import (
 )
 from tasks.run import applied, begin_run, end_run, note_failure, stop_of
 from tasks.security import begin_strict, check_mtls, end_strict
-from tasks.teardown import Made, attempt, take_down
+from tasks.teardown import Made, attempt, on_its_way_out, remember, take_down
 from tasks.traffic import generate_load, halt_load, start_mixed, stop_load, stop_mixed
 from tasks.views import begin_phase, check_dashboards, check_graph, check_traces
 
@@ -68,51 +69,10 @@ def full_lab(config: LabConfig = LabConfig()) -> State[Any]:  # noqa: B008 - fro
     run, child = begin_run(config)
     made, stopped = Made(child=child), None
     try:
-        cluster = made.cluster = start_cluster(run, config, child=child)
-        istio = made.istio = find_istio(run, config, cluster)
-        made.mesh = install_istio(run, config, cluster, istio)
-        made.labelled = enable_injection(run, config, cluster)  # before the pods are born, as is tracing:
-        announced, made.tracing = announce_tracing(run, config, cluster, istio)
-        bookinfo = deploy_bookinfo.submit(run, config, cluster, istio)
-        parties = deploy_parties.submit(run, config, cluster, istio)
-        prometheus = deploy_prometheus.submit(run, config, cluster, istio)
-        made.objects = [*announced, *applied(prometheus, bookinfo, parties)]
-        (
-            bookinfo.result(),
-            parties.result(),
-        )  # nothing goes without them; without Prometheus only its own checks
-        jaeger = deploy_jaeger.submit(run, config, cluster, istio)  # the first time it compiles meanwhile
-        grafana = deploy_grafana.submit(
-            run, config, cluster, istio
-        )  # these two where their images can be had
-        kiali = deploy_kiali.submit(run, config, cluster, istio)
-        check_cluster(run, config, cluster, istio)
-        check_istio(run, config, cluster, istio)
-        check_app(run, config, cluster)
-
-        before = count_requests(run, config, cluster)  # from here on no mesh configuration changes
-        phase = begin_phase(run, config, cluster)
-        start_mixed(run, config, cluster)
-        fast = generate_load(run, config, cluster, "fast")
-        check_prometheus(run, config, cluster, before)
-        made.objects += applied(grafana)
-        check_dashboards(run, config, cluster, istio)
-        sent_fast = stop_load(run, fast, "fast")
-        made.objects += applied(jaeger, kiali)
-        gentle = generate_load(run, config, cluster, "gentle")
-        check_rate(run, config, cluster)
-        check_graph(run, config, cluster, istio, phase)
-        check_traces(run, config, cluster)
-        sent_gentle = stop_load(run, gentle, "gentle")
-        stop_mixed(run)
-        reconcile_requests(run, config, cluster, before, [sent_fast, sent_gentle])
-
-        strict = attempt(begin_strict, run, config, cluster, istio)  # measures plaintext, then forbids it
-        check_mtls(run, config, cluster, strict)
-        check_authz(run, config, cluster, istio)
-        check_edge(run, config, cluster, istio)
-        check_audit(run, config, cluster, istio)
-        end_strict(run, config, cluster, strict)
+        if on_its_way_out(run):
+            remember(run, made)  # cut off while it removed what it had made, it goes on there
+        else:
+            prove(run, config, made)
     except Exception as problem:  # noqa: BLE001 - whatever broke, the lab is taken down
         note_failure(run, problem)  # what broke is in the journal; the lab is still taken down and reported
     except BaseException as problem:
@@ -124,3 +84,48 @@ def full_lab(config: LabConfig = LabConfig()) -> State[Any]:  # noqa: B008 - fro
             take_down(run, config, made, stopped=stopped)
             state = end_run(run, config, signum=stopped)
     return state
+
+
+def prove(run: RunRef, config: LabConfig, made: Made) -> None:
+    """From an empty machine to the last proof; `made` tells how far it came."""
+    cluster = made.cluster = start_cluster(run, config, child=made.child)
+    istio = made.istio = find_istio(run, config, cluster)
+    made.mesh = install_istio(run, config, cluster, istio)
+    made.labelled = enable_injection(run, config, cluster)  # before the pods are born, as is tracing:
+    announced, made.tracing = announce_tracing(run, config, cluster, istio)
+    bookinfo = deploy_bookinfo.submit(run, config, cluster, istio)
+    parties = deploy_parties.submit(run, config, cluster, istio)
+    prometheus = deploy_prometheus.submit(run, config, cluster, istio)
+    made.objects = [*announced, *applied(prometheus, bookinfo, parties)]
+    bookinfo.result()
+    parties.result()  # nothing goes without these two; without Prometheus only its own checks
+    jaeger = deploy_jaeger.submit(run, config, cluster, istio)  # the first time it compiles meanwhile
+    grafana = deploy_grafana.submit(run, config, cluster, istio)  # these two where their images can be had
+    kiali = deploy_kiali.submit(run, config, cluster, istio)
+    check_cluster(run, config, cluster, istio)
+    check_istio(run, config, cluster, istio)
+    check_app(run, config, cluster)
+
+    before = count_requests(run, config, cluster)  # from here on no mesh configuration changes
+    phase = begin_phase(run, config, cluster)
+    start_mixed(run, config, cluster)
+    fast = generate_load(run, config, cluster, "fast")
+    check_prometheus(run, config, cluster, before)
+    made.objects += applied(grafana)
+    check_dashboards(run, config, cluster, istio)
+    sent_fast = stop_load(run, fast, "fast")
+    made.objects += applied(jaeger, kiali)
+    gentle = generate_load(run, config, cluster, "gentle")
+    check_rate(run, config, cluster)
+    check_graph(run, config, cluster, istio, phase)
+    check_traces(run, config, cluster)
+    sent_gentle = stop_load(run, gentle, "gentle")
+    stop_mixed(run)
+    reconcile_requests(run, config, cluster, before, [sent_fast, sent_gentle])
+
+    strict = attempt(begin_strict, run, config, cluster, istio)  # measures plaintext, then forbids it
+    check_mtls(run, config, cluster, strict)
+    check_authz(run, config, cluster, istio)
+    check_edge(run, config, cluster, istio)
+    check_audit(run, config, cluster, istio)
+    end_strict(run, config, cluster, strict)

@@ -11,9 +11,12 @@ from meshlab import resume
 from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local.cluster import LocalCluster
 from meshlab.errors import InputError, MeshlabError, Problem
+from meshlab.istio.acknowledge import remove_sentinels
+from meshlab.kube.changes import KIND as CHANGE
+from meshlab.kube.changes import restore_left
 from meshlab.kube.client import Kube
-from meshlab.ledger import Ledger
-from meshlab.runs import RunRef
+from meshlab.ledger import Entry, Ledger
+from meshlab.runs import RunRef, ended, record, step
 from meshlab.settings import LabConfig, Machine
 
 CLUSTER_STEP = "start-cluster"
@@ -70,10 +73,34 @@ def kept_settings(config: LabConfig, again: Again, flow: str) -> tuple[RunRef, d
         raise InputError([problem]) from None
 
 
+def judge_state(run: RunRef, again: Again, machine: Machine) -> None:
+    """Raises InputError for a run that can't go on: one that is under way, or one whose lab is removed, wholly or not."""
+    ledger, leaving = Ledger.of(machine, run.run_id), resume.leaving(run)
+    anew = "run the flow anew"
+    what, remedy = "", anew
+    if ledger is not None and ledger.owner_lives():
+        what, remedy = "is under way", "wait until it has ended"
+    elif leaving is not None and ended(run):
+        what = "has ended, and has removed what it made"
+    elif leaving is False:
+        what, remedy = (
+            "had failed, and was removing what it made when it was cut off",
+            f"make down, then {anew}",
+        )
+    elif leaving and again.step is not None:
+        what, remedy = (
+            "was removing what it made when it was cut off",
+            "leave --from out: it goes on removing",
+        )
+    if what:
+        raise InputError([Problem(f"--resume {run.run_id}", what, remedy)])
+
+
 def judge_cluster(run: RunRef) -> ClusterRef | None:
     """The cluster that the run left, if it is the same one still; None where the run had none yet.
 
-    Raises InputError where it does not answer or is another one: nothing of the run could be trusted there.
+    Raises InputError where it does not answer or is another one: nothing of the run could be trusted there. A run
+    that was removing its own cluster may find it gone.
     """
     found = resume.kept(run, CLUSTER_STEP)
     if found is None:
@@ -81,6 +108,8 @@ def judge_cluster(run: RunRef) -> ClusterRef | None:
     where = f"--resume {run.run_id}"
     try:
         cluster: ClusterRef = resume.read_result(found, ClusterRef)
+        if resume.leaving(run) and cluster.provider == "local":
+            return cluster  # of this machine and of this name: nobody else's
         now = resume.identity(Kube.connect(cluster.kubeconfig, cluster.context))
     except MeshlabError as problem:
         what = f"the cluster that the run left can't be asked: {problem.message}"
@@ -94,8 +123,21 @@ def judge_cluster(run: RunRef) -> ClusterRef | None:
 def take_up(
     run: RunRef, again: Again, config: LabConfig, machine: Machine, cluster: ClusterRef | None
 ) -> None:
-    """Hold what the run held, and trust what it kept. Raises ClusterBusyError, ClusterError, MeshlabError."""
-    Ledger.open(machine, run).take_over()
+    """Hold what the run held, put back what its stages had changed, and trust what it kept.
+
+    A stage that was cut off is begun again, and must find the cluster as it did the first time. Raises
+    ClusterBusyError, ClusterError, KubeError, MeshlabError.
+    """
+    ledger = Ledger.open(machine, run)
+    ledger.take_over()
     if cluster is not None and config.cluster == "local":
         LocalCluster(config.local, machine, run_id=run.run_id).claim()
-    resume.begin(run, again.step)
+        ledger.intend(Entry("cluster", config.local.name, "local"))  # struck out where the run had kept it
+    resumption = resume.begin(run, again.step)
+    if cluster is None or resumption.leaving or not any(each.kind == CHANGE for each in ledger.entries()):
+        return
+    with step(run, "put-back"):
+        kube = Kube.connect(cluster.kubeconfig, cluster.context)
+        restored = restore_left(kube, ledger)
+        remove_sentinels(kube)
+    record(run, {"event": "put-back", "objects": [str(ref) for ref in restored]})

@@ -69,7 +69,7 @@ def summarise(run: RunRef, *, optional: Iterable[str], signum: int | None) -> tu
         "versions": facts.get("versions", {}),
         "steps": [vars(step) for step in steps],
         "checks": [check.as_json() for check in checks],
-        "measures": [_without(event, "at", "event") for event in events if event["event"] == "measure"],
+        "measures": _measures(events),
         "catches": [_without(event, "at", "event") for event in events if event["event"] == "catch"],
     }, code
 
@@ -77,14 +77,19 @@ def summarise(run: RunRef, *, optional: Iterable[str], signum: int | None) -> tu
 def _steps(events: list[dict[str, Any]]) -> list[StepRecord]:
     """The last state of each step, in the order of their beginnings.
 
-    What never ended was cut off, which is a failure.
+    What never ended was cut off, which is a failure. A run that goes on is judged by what it made of what was not
+    done before: that counts only where it comes to it again.
     """
     last: dict[str, dict[str, Any]] = {}
     for event in events:
         if event["event"] == "step":
             last[event["name"]] = {**last.get(event["name"], {}), **event}
+        elif event["event"] == "resumed":
+            last = {name: each if each.get("state") == "done" else {} for name, each in last.items()}
     found = []
     for name, event in last.items():
+        if not event:
+            continue
         state, reason = event["state"], event.get("reason")
         if state == "started":
             state, reason = "failed", "the run ended while this step was under way"
@@ -100,6 +105,16 @@ def _checks(events: list[dict[str, Any]]) -> list[CheckResult]:
         if event["event"] == "check":
             fields = {name: event[name] for name in CheckResult.__dataclass_fields__ if name in event}
             last[event["id"]] = CheckResult(**{**fields, "verdict": Verdict(event["verdict"])})
+    return list(last.values())
+
+
+def _measures(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each measure once: what a step that was run again has measured counts."""
+    last: dict[str, dict[str, Any]] = {}
+    for event in events:
+        if event["event"] == "measure":
+            measure = _without(event, "at", "event")
+            last[json.dumps([measure["name"], measure["labels"]], sort_keys=True)] = measure
     return list(last.values())
 
 

@@ -27,6 +27,7 @@ from meshlab.runs import RunRef, read_journal, record
 from meshlab.settings import LabConfig
 
 FOLDER, CONFIG = "steps", "config.json"  # below the run's evidence
+LEAVING = "leaving"  # event: from here on the run removes what it made; `whole`: after all of its steps
 PAIRS = "\u0000pairs"  # the one key of a mapping that stands for one whose keys are no text
 # Settings that say what becomes of a run, not what its steps do.
 NO_INPUT = {"runs_dir", "keep", "keep_on_failure", "history"}
@@ -47,12 +48,13 @@ class Kept:
 @dataclass
 class Resumption:
     """A run that goes on. finished: steps that were done when it was cut. doubted: steps from which on nothing is
-    trusted, because --from named one of them."""
+    trusted, because --from named one of them. leaving: all was done, and it was removing what it had made."""
 
     run: RunRef
     begun: frozenset[str] = frozenset()
     finished: frozenset[str] = frozenset()
     doubted: frozenset[str] = frozenset()
+    leaving: bool = False
     told: list[tuple[str, str]] = field(default_factory=list)
 
     def open_ends(self, steps: Sequence[str]) -> list[str]:
@@ -113,9 +115,28 @@ def begin(run: RunRef, step: str | None = None) -> Resumption:
     order = list(last)
     doubted = frozenset(order[order.index(step) :]) if step is not None else frozenset[str]()
     finished = frozenset(name for name, state in last.items() if state == "done")
-    _active = Resumption(run, frozenset(order), finished, doubted)
+    _active = Resumption(run, frozenset(order), finished, doubted, leaving(run) is True)
     record(run, {"event": "resumed", "from": step, "finished": sorted(finished)})
     return _active
+
+
+def leave(run: RunRef, *, stopped: bool) -> bool:
+    """Write down that from now on the run removes what it made; returns whether all of its steps were tried before.
+
+    stopped: a signal ended it before.
+    """
+    failed = False
+    for event in read_journal(run):
+        failed = event["event"] == "failure" or (failed and event["event"] != "resumed")
+    whole = not stopped and not failed
+    record(run, {"event": LEAVING, "whole": whole})
+    return whole
+
+
+def leaving(run: RunRef) -> bool | None:
+    """Whether the run had tried all of its steps when it began to remove what it made; None where it had not begun."""
+    marks = [event["whole"] for event in read_journal(run) if event["event"] == LEAVING]
+    return marks[-1] if marks else None
 
 
 def end() -> None:

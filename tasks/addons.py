@@ -78,7 +78,7 @@ def note_tracing(run: RunRef, config: LabConfig, kube: Kube, before: tracing.Bef
         ledger.intend(entry)
 
 
-@lab_task("restore-tracing", tags=("addon", "teardown"))
+@lab_task("restore-tracing", tags=("addon", "teardown"), leaves=True)
 def restore_tracing(
     run: RunRef, config: LabConfig, cluster: ClusterRef, before: tracing.Restore | None
 ) -> None:

@@ -35,7 +35,7 @@ def deploy_bookinfo(
     return refs
 
 
-@lab_task("remove-objects", tags=("app", "teardown"))
+@lab_task("remove-objects", tags=("app", "teardown"), leaves=True)
 def remove_objects(
     run: RunRef, config: LabConfig, cluster: ClusterRef, refs: Sequence[ObjectRef], labelled: bool
 ) -> CheckResult:

@@ -70,7 +70,7 @@ def put_back_orphans(cluster: ClusterRef, machine: Machine, config: LabConfig) -
         remove_sentinels(kube_of(cluster))
 
 
-@lab_task("inventory", tags=("cluster", "teardown"))
+@lab_task("inventory", tags=("cluster", "teardown"), leaves=True)
 def take_inventory(run: RunRef, config: LabConfig) -> Leftovers:
     """What exists of the cluster on this machine: the control of the claim that nothing is left."""
     return provider_of(config, Machine.here(), run.run_id).inventory()
@@ -107,7 +107,7 @@ def release_cluster(run: RunRef, config: LabConfig) -> None:
         ledger.gone(entry)
 
 
-@lab_task("check-teardown", tags=("check", "teardown"))
+@lab_task("check-teardown", tags=("check", "teardown"), leaves=True)
 def check_teardown(run: RunRef, config: LabConfig, before: Leftovers) -> CheckResult:
     """teardown.nothing-left: the inventory that found things before finds nothing now."""
     provider = provider_of(config, Machine.here(), run.run_id)

@@ -24,7 +24,7 @@ from meshlab.redaction import redact_exception
 from meshlab.resume import Verify
 from meshlab.runs import RunRef, step
 from meshlab.settings import LabConfig, Machine
-from tasks.resume import Missing, keep, trusted
+from tasks.resume import Keeping, Missing, any_value, keep, trusted
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -44,31 +44,37 @@ def lab_task(
     holds: Verify | None = None,
     pods: bool = False,
     applies: bool = False,
+    live: bool = False,
+    leaves: bool = False,
 ) -> Callable[[Callable[P, R]], Task[P, R]]:
     """A Prefect task that is a step of the run's journal. The function's first parameter must be the RunRef.
 
     A keyword `child` (a process that was started earlier and does the work) sets the step's real begin.
 
     holds: verifies a result that a run which was cut off has kept (see `meshlab.resume`); None where the step is
-    always run. pods: the result is of use only while the pods that it looked at are the same. applies: it applies
-    manifests, given (run, config, cluster, …): on a cluster that stays, each object is in the ledger first. tags:
-    for the reader of the flow alone; Prefect is not told them, because it asks its server for leave before each
-    task that has tags, and once the server is gone nothing would run any more, not even the teardown.
+    always run. pods: the result is of use only while the pods that it looked at are the same. live: the result
+    belongs to this process; a run that goes on has None instead. leaves: a step of the teardown, whose result is of
+    use to a run that was cut off while it removed what it had made. applies: it applies manifests, given (run,
+    config, cluster, …): on a cluster that stays, each object is in the ledger first. tags: for the reader of the
+    flow alone; Prefect is not told them, because it asks its server for leave before each task that has tags, and
+    once the server is gone nothing would run any more, not even the teardown.
 
     Steps have effects, so Prefect caches nothing; deadlines are those of the library's calls, because Prefect's
     own timeout does not interrupt a blocking call in a thread.
     """
 
     def decorate(function: Callable[P, R]) -> Task[P, R]:
+        keeping = Keeping(function, holds or any_value, pods, live, leaves)  # leaves: nothing to be verified
+
         def work(run: RunRef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
             call = functools.partial(function, *args, **kwargs)
-            if holds is None:
+            if holds is None and not leaves:
                 return call()
-            known = trusted(run, name, function, args, kube_of, holds)
+            known = trusted(run, name, args, kube_of, keeping)
             if known is not Missing:
                 return cast(R, known)
             value = call()
-            keep(run, name, function, args, value, kube_of, pods=pods)
+            keep(run, name, args, value, kube_of, keeping)
             return value
 
         @functools.wraps(function)

@@ -91,14 +91,25 @@ def enable_injection(run: RunRef, config: LabConfig, cluster: ClusterRef) -> Lab
     return Labelled(created=(ref,) if created else (), labelled=labelled)
 
 
-@lab_task("uninstall-istio", tags=("istio", "teardown"))
+@lab_task("list-istio", tags=("istio", "teardown"), leaves=True)
+def list_istio(run: RunRef, config: LabConfig, cluster: ClusterRef) -> dict[str, tuple[str, ...]]:
+    """Everything of Istio's in the cluster, before any of it is removed: the control of the claim that nothing is left."""
+    return {kind: tuple(names) for kind, names in istio_inventory(kube_of(cluster)).items()}
+
+
+@lab_task("uninstall-istio", tags=("istio", "teardown"), leaves=True)
 def uninstall_istio(
-    run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
+    run: RunRef,
+    config: LabConfig,
+    cluster: ClusterRef,
+    distribution: Distribution,
+    before: dict[str, tuple[str, ...]] | None = None,
 ) -> UninstallResult:
     """`istioctl uninstall --purge`, then a named step of ours removes what that leaves; inventories before, between, after."""
     result = uninstall(
         kube_of(cluster),
         istioctl_of(cluster, distribution),
+        before=before,
         namespaces=None if config.ours else {config.namespace},
         progress=tell,
     )
@@ -111,7 +122,7 @@ def uninstall_istio(
     return result
 
 
-@lab_task("check-uninstall", tags=("check", "istio", "teardown"))
+@lab_task("check-uninstall", tags=("check", "istio", "teardown"), leaves=True)
 def check_uninstall(
     run: RunRef, config: LabConfig, cluster: ClusterRef, result: UninstallResult
 ) -> CheckResult:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import Any, get_type_hints
 
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 
 from meshlab import resume
 from meshlab.clusters.base import ClusterRef
-from meshlab.clusters.local.cluster import LocalCluster
 from meshlab.errors import MeshlabError
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.install import InstallResult
@@ -20,50 +20,56 @@ from meshlab.kube.apply import ObjectRef
 from meshlab.kube.client import Kube
 from meshlab.results import CheckResult, Verdict
 from meshlab.runs import RunRef, record
-from meshlab.settings import LabConfig, Machine
+from meshlab.settings import LabConfig
 
 log = logging.getLogger(__name__)
-# Load is of use only while what needs it goes on: it is taken from before only where all of that was done, and well.
+# What only others need, while it goes on: it is taken from before only where all of these were done, and well.
 SERVES: Mapping[str, tuple[str, ...]] = {
+    "mixed-traffic": ("check-dashboards", "check-graph"),
     "fast-load": ("check-prometheus", "check-dashboards"),
     "gentle-load": ("check-rate", "check-graph", "check-traces"),
-    "start-mixed-traffic": ("reconcile",),
+    "begin-strict": ("check-mtls", "check-authz", "check-ingress", "check-egress", "check-audit"),
 }
 # Counts from before the load are good for nothing once a load was cut off: how much it sent is not known.
 BEFORE: Mapping[str, tuple[str, ...]] = {"count-requests": ("fast-load", "gentle-load")}
+# What ends something is run again where that was.
+ENDS: Mapping[str, str] = {"end-strict": "begin-strict"}
 
 
 class Missing:
     """Stands for "there is no kept result": None is one."""
 
 
+@dataclass(frozen=True)
+class Keeping:
+    """How a step's result is kept. The fields are those of `lab_task`; function: the step's own."""
+
+    function: Callable[..., Any]
+    holds: resume.Verify
+    pods: bool = False
+    live: bool = False
+    leaves: bool = False
+
+    @property
+    def kind(self) -> Any:
+        """The type of what is kept."""
+        return None if self.live else get_type_hints(self.function)["return"]
+
+
 def trusted(
-    run: RunRef,
-    name: str,
-    function: Callable[..., Any],
-    args: tuple[Any, ...],
-    kube_of: Callable[[ClusterRef], Kube],
-    holds: resume.Verify,
+    run: RunRef, name: str, args: tuple[Any, ...], kube_of: Callable[[ClusterRef], Kube], keeping: Keeping
 ) -> Any:
     """The kept result of a step of a run that goes on, `Missing` where the step is to be run. Says why, either way."""
     resumption = resume.active(run)
     if resumption is None:
         return Missing
-    found, config = resume.kept(run, name), args[1]
-    cluster = _cluster(args, found, function)
-    why, value = "its cluster is not known", None
-    if cluster is not None:
-        try:
-            kube = kube_of(cluster)
-            why = _in_order(resumption, name) or resume.why_not(
-                found, resumption, name, cluster=_identity(kube), inputs=_inputs(args),
-                pods=resume.pods_of(kube, config.namespace),
-            )  # fmt: skip
-            if not why and found is not None:
-                value = resume.read_result(found, _kind(function))
-                why = holds(kube, config, value)
-        except MeshlabError as problem:
-            why = problem.message
+    found = resume.kept(run, name)
+    try:
+        judge = _left if keeping.leaves else partial(_holds, args=args, kube_of=kube_of, keeping=keeping)
+        why = judge(resumption, name, found)
+        value = None if why or found is None else resume.read_result(found, keeping.kind)
+    except MeshlabError as problem:
+        why, value = problem.message, None
     resumption.told.append((name, why))
     redone = name in resumption.finished and bool(why)
     record(run, {"event": "resume", "name": name, "trusted": not why, "redone": redone, "why": why})
@@ -73,25 +79,61 @@ def trusted(
 def keep(
     run: RunRef,
     name: str,
-    function: Callable[..., Any],
     args: tuple[Any, ...],
     value: Any,
     kube_of: Callable[[ClusterRef], Kube],
-    *,
-    pods: bool,
+    keeping: Keeping,
 ) -> None:
     """Keep a finished step's result. That it can't be kept is a word in the log: the step itself went well."""
-    cluster = value if isinstance(value, ClusterRef) else _cluster(args, None, function)
-    if cluster is None:
-        return
+    cluster = value if isinstance(value, ClusterRef) else _cluster(args, None, keeping)
+    identity, inputs, seen = "", "", dict[str, int]()
     try:
-        kube = kube_of(cluster)
-        seen = resume.pods_of(kube, args[1].namespace) if pods else {}
-        resume.keep(
-            run, name, value, _kind(function), cluster=_identity(kube), inputs=_inputs(args), pods=seen
-        )
+        if not keeping.leaves:
+            if cluster is None:
+                return
+            kube = kube_of(cluster)
+            identity, inputs = _identity(kube), _inputs(args)
+            seen = resume.pods_of(kube, args[1].namespace) if keeping.pods else {}
+        kept = None if keeping.live else value
+        resume.keep(run, name, kept, keeping.kind, cluster=identity, inputs=inputs, pods=seen)
     except (MeshlabError, OSError, PydanticUserError, PydanticSchemaGenerationError) as problem:
         log.warning("the result of %s is not kept, --resume will run it again: %s", name, problem)
+
+
+def done_before(run: RunRef, config: LabConfig, kube: Kube, name: str) -> bool:
+    """Whether the checks of a step were made before the run was cut off, are well, and hold still. Raises KubeError."""
+    resumption = resume.active(run)
+    return resumption is not None and _done_well(resumption, name, resume.pods_of(kube, config.namespace))
+
+
+def _left(resumption: resume.Resumption, name: str, found: resume.Kept | None) -> str:
+    """Why what a step of the teardown has kept is not to be used."""
+    if not resumption.leaving:
+        return "the run was not leaving"
+    return "it had not finished" if name not in resumption.finished or found is None else ""
+
+
+def _holds(
+    resumption: resume.Resumption,
+    name: str,
+    found: resume.Kept | None,
+    *,
+    args: tuple[Any, ...],
+    kube_of: Callable[[ClusterRef], Kube],
+    keeping: Keeping,
+) -> str:
+    """Why what a step has kept does not hold on the live cluster. Raises MeshlabError where that can't be told."""
+    cluster, config = _cluster(args, found, keeping), args[1]
+    if cluster is None:
+        return "its cluster is not known"
+    kube = kube_of(cluster)
+    pods = resume.pods_of(kube, config.namespace)
+    why = _in_order(resumption, name, pods) or resume.why_not(
+        found, resumption, name, cluster=_identity(kube), inputs=_inputs(args), pods=pods
+    )
+    if why or found is None:
+        return why
+    return keeping.holds(kube, config, resume.read_result(found, keeping.kind))
 
 
 # ── the steps' own verifications ──
@@ -103,18 +145,12 @@ def any_value(kube: Kube, config: LabConfig, value: Any) -> str:
 
 
 def cluster_answers(kube: Kube, config: LabConfig, value: ClusterRef) -> str:
-    """Every node is Ready. A cluster of this machine is claimed for this run, as its `up` does."""
+    """Every node is Ready."""
     nodes = kube.objects("v1", "Node")
     ready = [node for node in nodes if _is(node, "Ready")]
     if not nodes or len(ready) < max(len(nodes), value.nodes):
         return f"{len(ready)} of {max(len(nodes), value.nodes)} nodes are Ready"
     return ""
-
-
-def claim(run: RunRef, config: LabConfig) -> None:
-    """Hold the machine's cluster for a run that goes on. Raises ClusterBusyError where another run has it."""
-    if config.cluster == "local":
-        LocalCluster(config.local, Machine.here(), run_id=run.run_id).claim()
 
 
 def istioctl_there(kube: Kube, config: LabConfig, value: Distribution) -> str:
@@ -164,31 +200,33 @@ def checks_passed(kube: Kube, config: LabConfig, value: list[CheckResult] | Chec
     return f"{', '.join(wrong)} did not pass" if wrong else ""
 
 
-def _in_order(resumption: resume.Resumption, name: str) -> str:
+def _in_order(resumption: resume.Resumption, name: str, pods: Mapping[str, int]) -> str:
     """Why a result is of no use for what is still to be done, "" where it is."""
     for served in SERVES.get(name, ()):
-        if not _done_well(resumption, served):
+        if not _done_well(resumption, served, pods):
             return f"{served} still needs it"
     for load in BEFORE.get(name, ()):
-        if load in resumption.begun and (load not in resumption.finished or _in_order(resumption, load)):
+        cut = load not in resumption.finished or _in_order(resumption, load, pods)
+        if load in resumption.begun and cut:
             return f"{load} was cut off, and what it sent is not known"
+    if any(step == ENDS.get(name) and why for step, why in resumption.told):
+        return f"{ENDS[name]} was run again"
     return ""
 
 
-def _done_well(resumption: resume.Resumption, name: str) -> bool:
+def _done_well(resumption: resume.Resumption, name: str, pods: Mapping[str, int]) -> bool:
     found = resume.kept(resumption.run, name)
     if name not in resumption.finished or name in resumption.doubted or found is None:
         return False
     checks = found.result if isinstance(found.result, list) else [found.result]
-    return all(check.get("verdict") in ("pass", "skipped") for check in checks)
+    well = all(check.get("verdict") in ("pass", "skipped") for check in checks)
+    return well and found.pods.items() <= pods.items()
 
 
-def _cluster(
-    args: tuple[Any, ...], found: resume.Kept | None, function: Callable[..., Any]
-) -> ClusterRef | None:
+def _cluster(args: tuple[Any, ...], found: resume.Kept | None, keeping: Keeping) -> ClusterRef | None:
     """The cluster that a step was given, or the one that it has made."""
     given = next((each for each in args if isinstance(each, ClusterRef)), None)
-    if given is None and found is not None and _kind(function) is ClusterRef:
+    if given is None and found is not None and keeping.kind is ClusterRef:
         given = resume.read_result(found, ClusterRef)
     return given
 
@@ -197,10 +235,6 @@ def _inputs(args: tuple[Any, ...]) -> str:
     """What a step was given beside run, settings and cluster: which pace, which distribution."""
     others = [each for each in args[2:] if isinstance(each, (str, Distribution))]
     return resume.inputs_hash(args[1], {str(number): each for number, each in enumerate(others)})
-
-
-def _kind(function: Callable[..., Any]) -> Any:
-    return get_type_hints(function)["return"]
 
 
 @lru_cache(maxsize=8)

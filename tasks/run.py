@@ -58,6 +58,7 @@ def begin_run(config: LabConfig, flow: str = "full-lab") -> tuple[RunRef, UpChil
         log.info("the cluster can't be held, which its start will say: %s", problem.message)
     ledger = Ledger.open(Machine.here(), run)
     if flow_run.id is not None:
+        bury(ledger)  # the one of a run that was killed, and goes on
         ledger.note_flow_run(str(flow_run.id))
     return run, launch.child if launch is not None else None
 
@@ -66,23 +67,26 @@ def bury_orphans() -> None:
     """Mark the flow runs of killed runs Crashed: Prefect itself leaves them RUNNING for good, and its server."""
     end_servers()
     for ledger in orphans(Machine.here()):
-        dead = ledger.flow_run
-        if dead is None:
-            continue
-        try:
-            with get_client(sync_client=True) as client:
-                state = client.read_flow_run(UUID(dead)).state
-                if state is None or not state.is_final():
-                    client.set_flow_run_state(
-                        UUID(dead), Crashed(message="its process was killed"), force=True
-                    )
-        except ObjectNotFound:
-            log.info("the flow run %s of run %s is on another server", dead, ledger.run_id)
-        except (httpx.HTTPError, PrefectException) as problem:
-            log.warning("the flow run of the killed run %s could not be marked: %s", ledger.run_id, problem)
-            continue
-        if not ledger.entries():
+        if ledger.flow_run is not None and bury(ledger) and not ledger.entries():
             ledger.close()
+
+
+def bury(ledger: Ledger) -> bool:
+    """Mark the flow run that a ledger names Crashed, where it has not ended; returns whether Prefect could be told."""
+    dead = ledger.flow_run
+    if dead is None:
+        return True
+    try:
+        with get_client(sync_client=True) as client:
+            state = client.read_flow_run(UUID(dead)).state
+            if state is None or not state.is_final():
+                client.set_flow_run_state(UUID(dead), Crashed(message="its process was killed"), force=True)
+    except ObjectNotFound:
+        log.info("the flow run %s of run %s is on another server", dead, ledger.run_id)
+    except (httpx.HTTPError, PrefectException) as problem:
+        log.warning("the flow run of the killed run %s could not be marked: %s", ledger.run_id, problem)
+        return False
+    return True
 
 
 def applied(*futures: PrefectFuture[tuple[ObjectRef, ...]]) -> list[ObjectRef]:

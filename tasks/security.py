@@ -11,20 +11,23 @@ from meshlab.checks.base import run_check
 from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local.images import replacement
 from meshlab.errors import KubeError, MeshlabError
+from meshlab.istio.acknowledge import wait_acknowledged
 from meshlab.istio.distribution import Distribution
+from meshlab.istio.drained import wait_drained
 from meshlab.istio.images import in_cluster
 from meshlab.kube.apply import ObjectRef
 from meshlab.kube.changes import Changes, restore_left
 from meshlab.kube.client import Kube
 from meshlab.ledger import Ledger
 from meshlab.results import CheckResult
+from meshlab.resume import active
 from meshlab.runs import RunRef, record_check
 from meshlab.security import capture, stage
 from meshlab.security.stage import Evidence, Strict, Window
 from meshlab.settings import LabConfig, Machine
 from tasks.common import kube_of, lab_task, say
 from tasks.istio import istioctl_of
-from tasks.resume import checks_passed
+from tasks.resume import any_value, checks_passed, done_before
 
 T = TypeVar("T")
 OFFICIAL_PYTHON = "python:3.13-alpine"
@@ -32,19 +35,25 @@ TRUST_DOMAIN = "cluster.local"  # Istio's default
 EMBEDDED_PYTHON = "curlimages/curl"  # ours has Python, as all of ours do
 
 
-@lab_task("begin-strict", tags=("security",))
+@lab_task("begin-strict", tags=("security",), holds=any_value, live=True)
 def begin_strict(run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution) -> Strict:
     """Plaintext is measured, then mutual TLS demanded; returns when every proxy of the app has acknowledged it."""
-    kube = kube_of(cluster)
+    kube, istioctl = kube_of(cluster), istioctl_of(cluster, distribution)
+    if active(run) is not None:  # what was cut off has only just been put back
+        pods = [pod for pod in kube.pods(config.namespace) if pod.is_ready]
+        wait_acknowledged(kube, istioctl, pods)
+        wait_drained(kube, pods)
     ledger = Ledger.open(Machine.here(), run)
     changes, pair = Changes(kube, ledger, run), Changes(kube, ledger, run)
     try:
-        strict = stage.begin(kube, changes, pair, istioctl_of(cluster, distribution), config)
+        strict = stage.begin(kube, changes, pair, istioctl, config)
     except BaseException:
         changes.restore()
         pair.restore()
         raise
     say(f"STRICT holds for the {strict.where}: {len(strict.acknowledged)} proxies in {strict.seconds:.1f} s")
+    if done_before(run, config, kube, "check-mtls"):
+        pair.restore()  # nobody will capture it; the next stages shall not find it
     return strict
 
 
@@ -101,7 +110,7 @@ def check_mtls(
     return results
 
 
-@lab_task("end-strict", tags=("security",))
+@lab_task("end-strict", tags=("security",), holds=any_value)
 def end_strict(
     run: RunRef, config: LabConfig, cluster: ClusterRef, strict: Strict | None
 ) -> tuple[ObjectRef, ...]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import ParamSpec, TypeVar
 
 from prefect import Task
 
+from meshlab import resume
 from meshlab.checks.base import CATALOG, skipped
 from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local.child import UpChild
 from meshlab.ending import end
+from meshlab.errors import MeshlabError
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.install import InstallResult
 from meshlab.istio.tracing import Restore
@@ -24,7 +26,7 @@ from meshlab.settings import LabConfig, Machine
 from tasks.addons import restore_tracing
 from tasks.bookinfo import remove_objects
 from tasks.cluster import check_teardown, release_cluster, remove_cluster, take_inventory
-from tasks.istio import Labelled, check_uninstall, uninstall_istio
+from tasks.istio import Labelled, check_uninstall, list_istio, uninstall_istio
 from tasks.lookout import open_links
 from tasks.pictures import start_drawing
 from tasks.run import collect_evidence, fill_in
@@ -32,6 +34,7 @@ from tasks.security import restore_changes
 
 P = ParamSpec("P")
 R = TypeVar("R")
+MADE = "made"  # the name under which `Made` is kept
 
 
 @dataclass
@@ -72,6 +75,7 @@ def take_down(
     the run owes; those that were not made are named.
     """
     end(run.run_id)  # of a run that was cut off, steps still go on in other threads
+    going_on = on_its_way_out(run)
     start_drawing(run)  # needs no cluster: side by side with what waits for one
     _, code = summarise(run, optional=config.checks.optional, signum=stopped)
     failed = code != 0
@@ -79,7 +83,7 @@ def take_down(
         attempt(collect_evidence, run, config, made.cluster)
     if made.cluster is not None and changes_left(run):
         attempt(restore_changes, run, made.cluster)
-    if why_kept or config.keep or (config.keep_on_failure and failed):
+    if not going_on and (why_kept or config.keep or (config.keep_on_failure and failed)):
         asked = "--keep was given" if config.keep else "--keep-on-failure was given, and the run failed"
         keep(run, config, why_kept or asked)
         if made.cluster is not None and stopped is None and not why_kept:
@@ -109,8 +113,31 @@ def keep(run: RunRef, config: LabConfig, why: str) -> None:
     attempt(release_cluster, run, config)
 
 
+def on_its_way_out(run: RunRef) -> bool:
+    """Whether this run goes on where it was cut off while it removed what it had made: nothing else is left to do."""
+    resumption = resume.active(run)
+    return resumption is not None and resumption.leaving
+
+
+def remember(run: RunRef, made: Made) -> None:
+    """Fill `made` with what the run had made before it was cut off while it removed that."""
+    found = resume.kept(run, MADE)
+    if found is None:
+        raise MeshlabError(f"what run {run.run_id} had made was not kept", remedy="make down")
+    known: Made = resume.read_result(found, Made)
+    for each in fields(Made):
+        setattr(made, each.name, getattr(known, each.name))
+
+
+def leave(run: RunRef, made: Made, stopped: int | None) -> None:
+    """Write down that the run removes what it made from now on, and what that is: it may be cut off meanwhile."""
+    if resume.leave(run, stopped=stopped is not None):
+        resume.keep(run, MADE, replace(made, child=None), Made, cluster="", inputs="", pods={})
+
+
 def remove(run: RunRef, config: LabConfig, made: Made, stopped: int | None) -> None:
     """Remove app, Istio and cluster, as far as the run made them."""
+    leave(run, made, stopped)
     if made.cluster is not None and not config.ours:
         attempt(restore_tracing, run, config, made.cluster, made.tracing)
         refs = [*made.objects, *made.labelled.created]
@@ -127,17 +154,18 @@ def remove(run: RunRef, config: LabConfig, made: Made, stopped: int | None) -> N
         elif stopped and config.ours:
             skip_step(run, "uninstall-istio", "the run was interrupted; Istio goes with the cluster")
         else:
-            gone = attempt(uninstall_istio, run, config, made.cluster, made.istio)
+            before = attempt(list_istio, run, config, made.cluster)
+            gone = attempt(uninstall_istio, run, config, made.cluster, made.istio, before)
             if gone is not None:
                 attempt(check_uninstall, run, config, made.cluster, gone)
     if not config.ours:
         skip_step(run, "remove-cluster", "the cluster is not ours")
         return
-    before = attempt(take_inventory, run, config)
+    there = attempt(take_inventory, run, config)
     attempt(remove_cluster, run, config, made.child)
-    if before is not None and (made.cluster is not None or any(before.items.values())):
+    if there is not None and (made.cluster is not None or any(there.items.values())):
         # Nothing there, and no cluster ever came up: not a control that failed, a check that can't be made.
-        attempt(check_teardown, run, config, before)
+        attempt(check_teardown, run, config, there)
 
 
 def istio_begun(run: RunRef, config: LabConfig) -> bool:

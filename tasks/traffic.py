@@ -36,7 +36,7 @@ class _Brake:
 _brakes: dict[tuple[str, Pace], _Brake] = defaultdict(_Brake)
 
 
-_mixed: dict[str, MixedTraffic] = {}
+_mixed: dict[str, tuple[threading.Event, PrefectFuture[MixedResult]]] = {}
 _loops: dict[str, list[RequestLoop]] = defaultdict(list)
 
 
@@ -70,7 +70,10 @@ def halt_load(run: RunRef, *loads: PrefectFuture[TrafficResult]) -> None:
         brake.enough.set()
     for load in loads:
         load.wait()
-    stop_mixed(run)
+    enough, mixed = _mixed.pop(run.run_id, (None, None))
+    if enough is not None and mixed is not None:
+        enough.set()
+        mixed.wait()
 
 
 @lab_task("fast-load", tags=("traffic",), holds=any_value, pods=True)
@@ -87,26 +90,46 @@ def gentle_load(run: RunRef, config: LabConfig, cluster: ClusterRef) -> TrafficR
     )
 
 
-@lab_task("start-mixed-traffic", tags=("traffic",), holds=any_value, pods=True)
-def start_mixed(run: RunRef, config: LabConfig, cluster: ClusterRef) -> None:
-    """Plaintext, TCP and ingress traffic beside the counted loop, until `stop_mixed`."""
+@lab_task("mixed-traffic", tags=("traffic",), holds=any_value, pods=True)
+def mixed_traffic(
+    run: RunRef, config: LabConfig, cluster: ClusterRef, begun: threading.Event, enough: threading.Event
+) -> MixedResult:
+    """Plaintext, TCP and ingress traffic beside the counted loop, from `start_mixed` to `stop_mixed`."""
     kube = kube_of(cluster)
     if config.scope == "mesh":
         wait_ingress(kube, config.namespace)
-    traffic = MixedTraffic(kube, config.namespace, streams(config))
-    _mixed[run.run_id] = traffic
-    traffic.start()
-
-
-def stop_mixed(run: RunRef) -> MixedResult | None:
-    """End and drain the mixed traffic; None when there is none. May be called twice."""
-    traffic = _mixed.pop(run.run_id, None)
-    if traffic is None:
-        return None
-    sent = traffic.stop_and_drain()
+    with MixedTraffic(kube, config.namespace, streams(config)) as traffic:
+        begun.set()
+        enough.wait()
+        sent = traffic.stop_and_drain()
     say(f"mixed traffic: {sent}")
     record_measures(run, Measure("mixed-requests-sent", sent.sent, "requests"))
     return sent
+
+
+def start_mixed(run: RunRef, config: LabConfig, cluster: ClusterRef) -> None:
+    """Start the mixed traffic beside the flow, and return when it flows. Raises what kept it from that."""
+    begun, enough, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def end(_: PrefectFuture[MixedResult]) -> None:
+        ended.set()
+        begun.set()
+
+    mixed = mixed_traffic.submit(run, config, cluster, begun, enough)
+    _mixed[run.run_id] = enough, mixed
+    mixed.add_done_callback(end)
+    begun.wait()
+    if ended.is_set():  # it failed, or had been drained before the run was cut off
+        mixed.result()
+
+
+def stop_mixed(run: RunRef) -> MixedResult | None:
+    """End and drain the mixed traffic; None when there is none. May be called twice. Raises what the traffic raised."""
+    enough, mixed = _mixed.pop(run.run_id, (None, None))
+    if enough is None or mixed is None:
+        return None
+    enough.set()
+    return mixed.result()
 
 
 def _send(

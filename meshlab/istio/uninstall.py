@@ -57,17 +57,19 @@ def uninstall(
     istioctl: Istioctl,
     *,
     timeout: float = 180,
+    before: Inventory | None = None,
     namespaces: Collection[str] | None = None,
     progress: Progress = silent,
 ) -> UninstallResult:
     """Remove Istio and show that nothing of it is left. May run twice. timeout: seconds for each of the two
     steps.
 
-    Only for an Istio that the run installed. namespaces: those that the run labelled, on a cluster that
+    Only for an Istio that the run installed. before: the inventory from before, where a call that was cut off may
+    have removed a part already (None: taken now). namespaces: those that the run labelled, on a cluster that
     others use, too (None: all). Raises IstioError, KubeError, WaitTimeout naming what does not go.
     """
     start = time.monotonic()
-    before = istio_inventory(kube)
+    before = istio_inventory(kube) if before is None else before
     progress(Update("uninstall Istio", detail="istioctl uninstall --purge"))
     output = istioctl.uninstall_purge(timeout=timeout)
     kube.forget_discovery()

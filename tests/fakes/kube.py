@@ -88,13 +88,16 @@ class FakeKube:
         if field_selector is not None:
             raise AssertionError("FakeKube has no field selectors")
         self.resource(api_version, kind)
-        wanted = dict(term.split("=") for term in selector.split(",")) if selector else {}
+        terms = selector.split(",") if selector else []
+        wanted = dict(term.split("=") for term in terms if "=" in term)
+        named = {term for term in terms if "=" not in term}  # labels of any value
         return [
             copy.deepcopy(found)
             for (version, its_kind, its_namespace, _), found in self.store.items()
             if (version, its_kind) == (api_version, kind)
             and namespace in (None, its_namespace)
             and wanted.items() <= (found["metadata"].get("labels") or {}).items()
+            and named <= (found["metadata"].get("labels") or {}).keys()
         ]
 
     def get(

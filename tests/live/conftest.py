@@ -42,6 +42,7 @@ ORDER = (
     "test_without_addons",
     "test_adopted",
     "test_interrupted",
+    "test_resume",
     "test_gke",
 )
 

@@ -8,7 +8,17 @@ import pytest
 
 from meshlab.result_file import finish, schema, write_whole
 from meshlab.results import CheckResult, Measure, Verdict
-from meshlab.runs import RunRef, create, record, record_check, record_facts, record_measures, skip_step, step
+from meshlab.runs import (
+    RunRef,
+    create,
+    fail_step,
+    record,
+    record_check,
+    record_facts,
+    record_measures,
+    skip_step,
+    step,
+)
 from tests.unit.test_runs import no_room_beyond
 
 
@@ -211,3 +221,31 @@ def test_a_full_disk_is_a_failed_step_of_what_is_returned(run: RunRef) -> None:
     assert code == 3
     assert result["steps"][-1]["name"] == "write-result" and "File too large" in result["steps"][-1]["reason"]
     assert not (run.directory / "result.json").exists()
+
+
+def test_a_run_that_goes_on_is_judged_by_what_it_made_of_what_was_not_done(run: RunRef) -> None:
+    check(run, "cluster.nodes-ready")
+    with step(run, "cluster"):
+        pass
+    record(run, {"event": "step", "name": "install-istio", "state": "started", "attempts": 1})
+    fail_step(run, "flow", "the run's process was told to exit")
+    assert finish(run)[0] == 3
+    record(run, {"event": "resumed", "from": None, "finished": ["cluster"]})
+    with step(run, "bookinfo"):
+        pass
+    with step(run, "install-istio"):
+        pass
+    assert finish(run)[0] == 0
+    assert [(each["name"], each["state"]) for each in written(run)["steps"]] == [
+        ("cluster", "done"),
+        ("install-istio", "done"),
+        ("bookinfo", "done"),
+    ]
+
+
+def test_what_a_step_that_was_run_again_measured_is_there_once(run: RunRef) -> None:
+    for sent in (40, 61):
+        record_measures(run, Measure("requests-sent", sent, "requests", {"loop": "fast"}))
+    record_measures(run, Measure("requests-sent", 12, "requests", {"loop": "gentle"}))
+    measures = finish(run)[1]["measures"]
+    assert [(each["labels"]["loop"], each["value"]) for each in measures] == [("fast", 61), ("gentle", 12)]

@@ -10,10 +10,11 @@ import pytest
 from meshlab import resume
 from meshlab.clusters.base import ClusterRef
 from meshlab.errors import InputError, MeshlabError
-from meshlab.launch_resume import Again, kept_settings, take
+from meshlab.launch_resume import Again, judge_cluster, judge_state, kept_settings, take
+from meshlab.ledger import Ledger
 from meshlab.resume import Kept, why_not
-from meshlab.runs import RunRef, create, fail_step, record, step
-from meshlab.settings import LabConfig
+from meshlab.runs import RunRef, create, fail_step, note_end, record, step
+from meshlab.settings import LabConfig, Machine
 from meshlab.traffic.loop import TrafficResult
 from tests.fakes.kube import FakeKube
 
@@ -142,3 +143,51 @@ def test_bad_input_is_named_before_anything_is_touched(run: RunRef, tmp_path: Pa
     ):
         with pytest.raises(InputError, match=said):
             kept_settings(config, again, flow)
+
+
+def test_a_run_that_removes_what_it_made_says_whether_all_was_tried_before(run: RunRef) -> None:
+    assert resume.leaving(run) is None and not resume.begin(run).leaving
+    record(run, {"event": "failure", "type": "KubeError", "reason": "no answer"})
+    assert resume.leave(run, stopped=False) is False and not resume.begin(run).leaving
+    assert resume.leave(run, stopped=True) is False
+    assert resume.leave(run, stopped=False) is True, "the failure was before it was taken up again"
+    assert resume.leaving(run) is True and resume.begin(run).leaving
+
+
+def refused(run: RunRef, machine: Machine, step: str | None = None) -> str:
+    """Why this run can't go on, "" where it can."""
+    try:
+        judge_state(run, Again(run.run_id, step), machine)
+    except InputError as problem:
+        return problem.message
+    return ""
+
+
+def test_a_run_goes_on_unless_it_is_under_way_or_its_lab_is_removed(
+    run: RunRef, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    machine = Machine.here()
+    assert refused(run, machine) == ""
+    ledger = Ledger.open(machine, run)
+    assert "is under way" in refused(run, machine)
+    ledger.close()
+    resume.leave(run, stopped=True)
+    assert "had failed, and was removing" in refused(run, machine)
+    resume.leave(run, stopped=False)
+    assert refused(run, machine) == "" and "leave --from out" in refused(run, machine, "check-app")
+    note_end(run)
+    assert "has ended, and has removed" in refused(run, machine)
+
+
+def test_a_run_that_was_removing_its_own_cluster_may_find_it_gone(run: RunRef) -> None:
+    gone = ClusterRef("local", "blue", Path("/nowhere/kubeconfig"), "blue")
+    resume.keep(run, "start-cluster", gone, ClusterRef, cluster="uid-1", inputs="i", pods={})
+    with pytest.raises(InputError, match="can't be asked"):
+        judge_cluster(run)
+    resume.leave(run, stopped=False)
+    assert judge_cluster(run) == gone
+    theirs = ClusterRef("existing", "blue", Path("/nowhere/kubeconfig"), "blue", adopted=True)
+    resume.keep(run, "start-cluster", theirs, ClusterRef, cluster="uid-1", inputs="i", pods={})
+    with pytest.raises(InputError, match="can't be asked"):
+        judge_cluster(run)

@@ -82,6 +82,8 @@ def follow(child: UpChild, *, progress: Progress, stop: threading.Event | None =
                 break
             seen += 1
             event = json.loads(line)
+            if event.pop("pid", child.pid) != child.pid:
+                continue  # the last word of one whose run was killed, and goes on with another
             if "what" not in event:
                 return event
             progress(Update(**event))
@@ -132,7 +134,7 @@ def main(wanted: dict[str, Any]) -> int:
 
     def say(event: dict[str, Any]) -> None:
         with report.open("a", encoding="utf-8") as sink:
-            sink.write(json.dumps(event, default=str) + "\n")
+            sink.write(json.dumps({"pid": os.getpid(), **event}, default=str) + "\n")
 
     def on_signal(signum: int, frame: FrameType | None) -> None:
         raise Interrupted(signum)

@@ -75,3 +75,12 @@ def test_it_may_run_twice():
     fake = FakeIstioctl({"uninstall": Said()})
     result = uninstall(kube, Istioctl(Path("istioctl"), runner=fake))
     assert result.removed == () and not any(result.before.values()) and not any(result.after.values())
+
+
+def test_what_was_there_before_a_call_that_was_cut_off_is_the_control():
+    kube = FakeMesh([make_object("v1", "Namespace", "default")])
+    before = {"Deployment": ("istio-system/istiod",)}
+    result = uninstall(
+        kube, Istioctl(Path("istioctl"), runner=FakeIstioctl({"uninstall": Said()})), before=before
+    )
+    assert result.before == before and result.removed == ()

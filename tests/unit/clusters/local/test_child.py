@@ -71,6 +71,12 @@ def test_progress_is_passed_on_and_the_cluster_comes_back(begin) -> None:
     assert ref == ClusterRef(**{**CLUSTER, "kubeconfig": Path("/state/kubeconfig")})
 
 
+def test_the_last_word_of_one_whose_run_was_killed_and_goes_on_is_not_the_child_s(begin) -> None:
+    other = say(json.dumps({"pid": os.getpid(), "error": "signal 15", "remedy": ""}))
+    ref = follow(begin(f"{other}; {say(json.dumps({'cluster': CLUSTER}))}"), progress=silent)
+    assert ref.name == "meshlab"
+
+
 def test_an_error_comes_with_its_remedy(begin) -> None:
     child = begin(say('{"error": "no disk", "remedy": "free some"}'))
     with pytest.raises(ClusterError) as caught:
