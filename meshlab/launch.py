@@ -37,6 +37,7 @@ from meshlab.result_file import finish
 from meshlab.resume import keep_config
 from meshlab.runs import RunRef, create, ended, fail_step, new_run_id, record, record_facts, step, tell
 from meshlab.settings import LabConfig, LocalSettings, Machine, Provider
+from meshlab.steady import Steady, settle
 from meshlab.terminal import View, closing
 
 log = logging.getLogger(__name__)
@@ -98,7 +99,7 @@ def main(
         decide=decide,
         resumable=resumable,
     )
-    console, signum, deaf = Console(), None, False
+    console, signum, deaf = Console(file=Steady(sys.stdout)), None, False  # type: ignore[arg-type]
     attend(launch.config.serve or (sys.stdin.isatty() and sys.stdout.isatty()))
     try:
         with View(console).showing():
@@ -131,6 +132,7 @@ def main(
         hold(lookout, console)
     elif lookout is not None:
         lookout.close()
+    settle(sys.stdout, sys.stderr)
     if deaf:
         leave(code)
     return code
