@@ -75,5 +75,5 @@ def measure_proxies(run: RunRef, config: LabConfig, cluster: ClusterRef) -> None
 
 @lab_task("tell-people", tags=("alert",))
 def tell_people(run: RunRef, config: LabConfig) -> int:
-    """Send what began or ended tonight to the webhook, once each; returns how many messages were sent."""
+    """Send what began or ended tonight to the webhook, once each; returns how many messages got through."""
     return tell_tonight(run, config, Machine.here(), alert_webhook())

@@ -7,19 +7,23 @@ or log.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 from pydantic import SecretStr
 
 from meshlab.errors import AlertError
+from meshlab.history.records import Alert
 from meshlab.history.series import MISSED, Trouble
 from meshlab.history.store import History
-from meshlab.runs import now
+from meshlab.runs import stamp
 
-TIMEOUT = 10.0  # seconds for the whole delivery of one message
+TIMEOUT = 10.0  # seconds to connect, and to wait for more of the answer's head
+DEAD = timedelta(seconds=60)  # after which a process that began to send is taken for killed
 LONGEST = 2900  # characters of a text block; Slack takes 3000
 
 
@@ -36,9 +40,9 @@ class Message:
 Send = Callable[[Message], None]  # raises AlertError where the message did not get through
 
 
-def message_of(trouble: Trouble, *, ended: bool, context: str = "") -> Message:
+def message_of(trouble: Trouble, *, ended: bool, series: str = "", context: str = "") -> Message:
     """An incident's begin, or its end, in words."""
-    title = f"{'Resolved' if ended else 'Incident'}: {trouble.what}"
+    title = f"{'Resolved' if ended else 'Incident'}: {trouble.what}" + (f" ({series})" if series else "")
     return Message(title, trouble.end_text if ended else trouble.text, ended, context)
 
 
@@ -66,11 +70,13 @@ class Webhook:
         self._url, self._timeout = url, timeout
 
     def __call__(self, message: Message) -> None:
-        url = self._url.get_secret_value()
-        quiet, requests = _Quiet(url), logging.getLogger("httpx")
+        url = self._url.get_secret_value().strip()  # a file's or a form's line break is no part of it
+        quiet, requests = _Quiet(), logging.getLogger("httpx")
         requests.addFilter(quiet)  # httpx logs each request with its address
         try:
-            answer = httpx.post(url, json=slack_payload(message), timeout=self._timeout)
+            # Of the answer its status is enough: a body is not awaited, however slowly it comes.
+            with httpx.stream("POST", url, json=slack_payload(message), timeout=self._timeout) as answer:
+                status, well = answer.status_code, answer.is_success
         except (httpx.HTTPError, httpx.InvalidURL) as problem:
             # Its text may hold the address, so only its kind is told, and it is not chained.
             raise AlertError(
@@ -79,56 +85,101 @@ class Webhook:
             ) from None
         finally:
             requests.removeFilter(quiet)
-        if not answer.is_success:
+        if not well:
             raise AlertError(
-                f"the webhook answered {answer.status_code}",
+                f"the webhook answered {status}",
                 remedy="check that the address in the secret is still valid",
-                retryable=answer.status_code >= 500,
+                retryable=status >= 500 or status == 429,
             )
 
 
-def tell(history: History, troubles: Iterable[Trouble], send: Send, *, context: str = "") -> list[Message]:
-    """Send what was not yet told; returns what got through.
+def tell(
+    history: History,
+    troubles: Iterable[Trouble],
+    send: Send,
+    *,
+    series: str = "",
+    latest: str = "",
+    context: str = "",
+) -> list[Message]:
+    """Write down what is to be told of a series and send all that waits; returns what got through.
 
-    An incident that goes on is told once; its end is told once, if its begin was. A missed night can't be told
-    before a run comes again: it is told then, and its end with it. What was claimed by another process is left
-    to it. A message that does not get through is given back, so that the next run tries again; the others are
-    still sent, then the first AlertError is raised.
+    An incident that goes on is told once; its end is told once, if its begin was. series: the flow and cluster
+    whose incidents these are, all of them. latest: its newest run; a missed night that it ended can't be told
+    before, so it is told then, and its end with it. Raises as `deliver`.
     """
-    begun = {name for name, ended, _, _ in history.alerts() if not ended}
+    _post(history, list(troubles), series, latest, context)
+    return deliver(history, send)
+
+
+def deliver(history: History, send: Send) -> list[Message]:
+    """Send what waits, of any series, oldest first; returns what got through.
+
+    Each message is claimed first, so that of two processes one sends it. One that does not get through waits for
+    the next run, and so does one whose sender was killed before it could note that it was sent: such a message
+    may come twice, but none is lost. Where nothing gets through, the rest is not tried. Raises the first
+    AlertError, HistoryError.
+    """
     sent: list[Message] = []
-    failures: list[AlertError] = []
-    for trouble in troubles:
-        ended = bool(trouble.ended)
-        if ended and trouble.name not in begun:
-            if trouble.what != MISSED:
-                continue  # over before anybody was told
-            ended = False
-            history.claim_alert(trouble.name, ended=True, at=now(), message="told with its begin")
-        message = message_of(trouble, ended=ended, context=context)
-        if not history.claim_alert(trouble.name, ended=ended, at=now(), message=message.text):
-            continue
+    failed: list[Alert] = []
+    first: AlertError | None = None
+    while first is None or not first.retryable:
+        moment = datetime.now(UTC)
+        alert = history.claim_alert(at=stamp(moment), stale=stamp(moment - DEAD))
+        if alert is None:
+            break
+        message = Message(alert.title, alert.text, alert.ended, alert.context)
         try:
             send(message)
         except AlertError as problem:
-            history.release_alert(trouble.name, ended=ended)
-            failures.append(problem)
+            failed.append(alert)
+            first = problem if first is None or problem.retryable else first
             continue
+        history.settle_alert(alert, sent=stamp(datetime.now(UTC)))
         sent.append(message)
-    if failures:
-        raise failures[0]
+    for alert in failed:
+        history.settle_alert(alert, sent="")
+    if first is not None:
+        raise first
     return sent
 
 
-class _Quiet(logging.Filter):
-    """Drops log lines that hold a secret."""
+def _post(history: History, troubles: list[Trouble], series: str, latest: str, context: str) -> None:
+    """Write down begins and ends that were not yet."""
+    known = {(each.incident, each.ended): each for each in history.alerts()}
+    at = stamp(datetime.now(UTC))
 
-    def __init__(self, secret: str) -> None:
+    def post(trouble: Trouble, *, ended: bool, sent: str = "") -> None:
+        message = message_of(trouble, ended=ended, series=series, context=context)
+        history.post_alert(Alert(trouble.name, ended, series, message.title, message.text, context, at, sent))
+
+    for trouble in troubles:
+        begun = (trouble.name, False) in known
+        gap = trouble.what == MISSED and trouble.ended == latest != ""
+        if not begun and trouble.ended and not gap:
+            continue  # over before anybody was told
+        if not begun:
+            post(trouble, ended=False)
+        if trouble.ended:
+            post(trouble, ended=True, sent=at if gap and not begun else "")
+    there = {trouble.name for trouble in troubles}
+    for (name, ended), alert in known.items():
+        if not ended and alert.series == series and name not in there and (name, True) not in known:
+            what, _, run = name.partition(":")
+            text = f"it is none any more: a run of it ({run}) was recorded anew, as when it was resumed"
+            post(Trouble(name, what, run, latest, "", text), ended=True)
+
+
+class _Quiet(logging.Filter):
+    """Drops what httpx says of a delivery. It writes the address as it reads it, which need not be as it was given,
+    so the thread is asked, not the text."""
+
+    def __init__(self) -> None:
         super().__init__()
-        self._secret = secret
+        self._thread = threading.get_ident()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return self._secret not in record.getMessage()
+        return record.thread != self._thread
 
 
 def _escaped(text: str) -> str:

@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from pydantic import SecretStr
 
+from meshlab.errors import AlertError
 from meshlab.history.alerts import Webhook, tell
 from meshlab.history.records import RunRecord, moment
-from meshlab.history.series import Trouble, missed, reds, regressions
+from meshlab.history.series import Trouble, missed, reds, regressions, series_name
 from meshlab.history.store import History, cluster_key
 from meshlab.runs import RunRef, record
 from meshlab.settings import LabConfig, Machine
 
+log = logging.getLogger(__name__)
 
-def troubles_of(runs: Sequence[RunRecord], *, every: timedelta) -> list[Trouble]:
-    """What is to be told after the newest of these runs, all of one flow and cluster, oldest first.
 
-    Of missed nights only those right before it: older gaps were told, or are older than the alerts.
+def troubles_of(runs: Sequence[RunRecord], *, every: timedelta, now: datetime | None = None) -> list[Trouble]:
+    """Every incident of these runs, all of one flow and cluster, oldest first.
+
+    now: until when nights are missed; until the newest run began when not given.
     """
-    latest = runs[-1]
-    gaps = missed(runs[-2:], every=every, now=moment(latest.started))
-    return [*reds(runs), *regressions(runs), *gaps]
+    until = now or moment(runs[-1].started)
+    return [*reds(runs), *regressions(runs), *missed(runs, every=every, now=until)]
 
 
 def tell_tonight(run: RunRef, config: LabConfig, machine: Machine, webhook: SecretStr | None) -> int:
-    """Send what began or ended with this run; returns how many messages got through.
+    """Send what began or ended with this run, and what did not get through before; returns how many messages did.
 
     The run must be in the history. Without a webhook nothing is sent, and what would have been is written into
-    the journal. Raises AlertError, HistoryError.
+    the journal. A message that does not get through is a warning and waits for the next run: it says nothing
+    about the mesh. Raises HistoryError.
     """
     with History.of(config, machine) as history:
         tonight = history.run(run.run_id)
@@ -44,5 +48,19 @@ def tell_tonight(run: RunRef, config: LabConfig, machine: Machine, webhook: Secr
                 text = f"{len(going_on)} incidents, and nobody is told: no webhook for alerts is set"
                 record(run, {"event": "warning", "text": text})
             return 0
-        context = f"{tonight.flow} {run.run_id} on {cluster_key(tonight)}: {run.directory}"
-        return len(tell(history, troubles, Webhook(webhook), context=context))
+        context = f"{run.run_id}: {run.directory}"
+        try:
+            sent = tell(
+                history,
+                troubles,
+                Webhook(webhook),
+                series=series_name(tonight),
+                latest=run.run_id,
+                context=context,
+            )
+        except AlertError as problem:
+            text = f"an alert did not get through and waits for the next run: {problem}"
+            log.warning(text)
+            record(run, {"event": "warning", "text": text})
+            return 0
+        return len(sent)

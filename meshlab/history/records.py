@@ -96,6 +96,24 @@ class RunRecord:
         return (moment(self.finished) - moment(self.started)).total_seconds()
 
 
+@dataclass(frozen=True)
+class Alert:
+    """A message to people. incident, ended: what it tells, its begin or its end. series: the flow and cluster.
+
+    context: which run told it, and where it is. at, sent: when it was written and when it got through (RFC 3339;
+    "" not yet).
+    """
+
+    incident: str
+    ended: bool
+    series: str
+    title: str
+    text: str
+    context: str
+    at: str
+    sent: str = ""
+
+
 def moment(text: str) -> datetime:
     """An RFC 3339 time as a datetime."""
     return datetime.fromisoformat(text)

@@ -31,6 +31,11 @@ class Trouble:
     end_text: str = ""
 
 
+def series_name(run: RunRecord) -> str:
+    """What the runs that may be compared are called: their flow and cluster."""
+    return f"{run.flow} on {run.provider}/{run.cluster}"
+
+
 def series_of(runs: Sequence[RunRecord]) -> dict[str, tuple[MeasureRow, list[Night]]]:
     """Every measure of the runs by its key, with its values in order of time. The row is the newest one's."""
     found: dict[str, tuple[MeasureRow, list[Night]]] = {}

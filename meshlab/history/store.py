@@ -8,13 +8,26 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, Table, create_engine, delete, event, insert, select, text
+from sqlalchemy import (
+    Connection,
+    Row,
+    Select,
+    Table,
+    create_engine,
+    delete,
+    event,
+    insert,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DatabaseError, SQLAlchemyError
 
 from meshlab.errors import HistoryError
 from meshlab.history import tables
 from meshlab.history.records import (
+    Alert,
     CheckRow,
     EdgeRow,
     FindingRow,
@@ -41,7 +54,7 @@ class History:
     def __init__(self, path: Path, *, create: bool = True) -> None:
         """Open the file; made with its folder where it is missing, unless `create` is False."""
         self.path = path
-        if not create and not path.exists():
+        if not create and (not path.exists() or (path.is_file() and path.stat().st_size == 0)):
             raise HistoryError(
                 f"there is no history at {path}",
                 remedy="run a flow first, or name the file with --set history.path",
@@ -114,24 +127,38 @@ class History:
                 f"the history has no run {run_id!r}", remedy=f"the newest are: {', '.join(newest) or 'none'}"
             )
 
-    def claim_alert(self, incident: str, *, ended: bool, at: str, message: str) -> bool:
-        """Note that a message is about to be sent; False when it was claimed before, by whichever process."""
-        row = {"incident": incident, "ended": ended, "at": at, "text": message}
+    def post_alert(self, alert: Alert) -> bool:
+        """Keep a message that is to be sent; False where it is there already, whichever process wrote it."""
         with self._told("written"), self._writing() as db:
-            put = insert(tables.alerts).prefix_with("OR IGNORE")
-            return db.execute(put, row).rowcount == 1
+            return db.execute(insert(tables.alerts).prefix_with("OR IGNORE"), asdict(alert)).rowcount == 1
 
-    def release_alert(self, incident: str, *, ended: bool) -> None:
-        """Take a claim back: the message did not get through, and the next run tries again."""
-        mine = (tables.alerts.c.incident == incident) & (tables.alerts.c.ended == ended)
+    def claim_alert(self, *, at: str, stale: str) -> Alert | None:
+        """The oldest message that waits, for this process alone to send; None when none does.
+
+        stale: who began to send it before this moment is taken for dead.
+        """
+        waiting = (tables.alerts.c.sent == "") & (tables.alerts.c.tried < stale)
+        order = (tables.alerts.c.at, tables.alerts.c.ended)
         with self._told("written"), self._writing() as db:
-            db.execute(delete(tables.alerts).where(mine))
+            row = (
+                db.execute(select(tables.alerts).where(waiting).order_by(*order).limit(1)).mappings().first()
+            )
+            if row is None:
+                return None
+            alert = _alert(row)
+            db.execute(update(tables.alerts).where(_same(alert)).values(tried=at))
+            return alert
 
-    def alerts(self) -> list[tuple[str, bool, str, str]]:
-        """Every message that was sent, oldest first: incident, whether it told the end, when, text."""
+    def settle_alert(self, alert: Alert, *, sent: str) -> None:
+        """Note when a claimed message got through; "" that it did not, and can be claimed again at once."""
+        with self._told("written"), self._writing() as db:
+            db.execute(update(tables.alerts).where(_same(alert)).values(sent=sent, tried=sent))
+
+    def alerts(self) -> list[Alert]:
+        """Every message, sent or waiting, oldest first."""
         with self._told("read"), self._engine.connect() as db:
             found = db.execute(select(tables.alerts).order_by(tables.alerts.c.at, tables.alerts.c.ended))
-            return [(row.incident, row.ended, row.at, row.text) for row in found]
+            return [_alert(row) for row in found.mappings()]
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
@@ -166,20 +193,34 @@ def cluster_key(run: RunRecord) -> str:
 
 
 def _bring_up(db: Connection, path: Path) -> None:
-    """Make the tables, unless another process has made them meanwhile."""
-    if _version_of(db, path) < tables.VERSION:
+    """Make the tables, or bring an older file's to ours, unless another process has done so meanwhile."""
+    version = _version_of(db, path)
+    if version == 0:
         tables.metadata.create_all(db)
-        db.execute(text(f"PRAGMA user_version = {tables.VERSION:d}"))
+    else:
+        for statement in (
+            each for older in range(version, tables.VERSION) for each in tables.UPGRADES[older]
+        ):
+            db.exec_driver_sql(statement)
+    db.execute(text(f"PRAGMA user_version = {tables.VERSION:d}"))
 
 
 def _version_of(db: Connection, path: Path) -> int:
-    """The file's version, 0 for a new one. A newer one than ours is refused: what it means is not known here."""
+    """The file's version, 0 for a new one.
+
+    A newer one than ours is refused, as what it means is not known here; so is another program's database.
+    """
+    filled = db.execute(
+        text("SELECT count(*) FROM sqlite_master")
+    ).scalar_one()  # before another makes the tables
     version: int = db.execute(text("PRAGMA user_version")).scalar_one()
     if version > tables.VERSION:
         raise HistoryError(
             f"the history {path} is of version {version}, this program knows {tables.VERSION}",
             remedy="use the newer program, or name another file: history.path",
         )
+    if version == 0 and filled:
+        raise HistoryError(f"{path} is another program's database", remedy="name another file: history.path")
     return version
 
 
@@ -219,3 +260,11 @@ def _whole(db: Connection, heads: Sequence[Row[Any]]) -> list[RunRecord]:
         columns |= {name: tuple(parts[name].get(head.run_id, ())) for name, _, _ in _PARTS}
         found.append(RunRecord(**columns, versions=versions.get(head.run_id, {})))
     return found
+
+
+def _alert(row: Mapping[Any, Any]) -> Alert:
+    return Alert(**{each.name: row[each.name] for each in fields(Alert)})
+
+
+def _same(alert: Alert) -> Any:
+    return (tables.alerts.c.incident == alert.incident) & (tables.alerts.c.ended == alert.ended)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from sqlalchemy import Boolean, Column, Float, ForeignKey, Integer, MetaData, String, Table, Text
 
-VERSION = 1
+VERSION = 2
 metadata = MetaData()
 
 
@@ -84,8 +86,8 @@ versions = Table(
     Column("name", String, nullable=False),
     Column("version", String, nullable=False),
 )
-# What was told to people: one row per message, so that an incident is told once when it begins and once
-# when it ends, whichever process looks.
+# Messages to people, kept until they got through: one row when an incident begins, and one when it ends, whichever
+# process looks. tried: when a process last began to send it. sent: "" until it got through.
 alerts = Table(
     "alerts",
     metadata,
@@ -93,4 +95,17 @@ alerts = Table(
     Column("ended", Boolean, primary_key=True),
     Column("at", String, nullable=False),
     Column("text", Text, nullable=False),
-)
+    *(Column(name, String, nullable=False, server_default="") for name in
+      ("series", "title", "context", "tried", "sent")),
+)  # fmt: skip
+
+# What brings a file of an older version to the next one. In version 1 an alert was written when it was sent.
+UPGRADES: Mapping[int, tuple[str, ...]] = {
+    1: (
+        *(f"ALTER TABLE alerts ADD COLUMN {name} VARCHAR DEFAULT '' NOT NULL" for name in
+          ("series", "title", "context", "tried", "sent")),
+        "UPDATE alerts SET sent = at",
+        "UPDATE alerts SET series = coalesce((SELECT flow || ' on ' || provider || '/' || cluster FROM runs"
+        " WHERE run_id = substr(incident, instr(incident, ':') + 1)), '')",
+    ),
+}  # fmt: skip

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from meshlab.history.difference import Difference, Flakiness
 from meshlab.history.records import MeasureRow, RunRecord
-from meshlab.history.regression import Night, Rule, baseline, judged_as
+from meshlab.history.regression import Judgement, Night, Rule, judge, judged_as
 from meshlab.history.series import Trouble
 from meshlab.report.units import format_value
 
@@ -54,41 +54,49 @@ def runs_table(runs: Sequence[RunRecord]) -> Table:
 
 
 def trend_view(
-    measure: MeasureRow, nights: Sequence[Night], changes: Sequence[tuple[RunRecord, str]]
+    series: str,
+    measure: MeasureRow,
+    nights: Sequence[Night],
+    changes: Sequence[tuple[RunRecord, str]],
+    *,
+    last: int,
 ) -> Group:
-    """A measure over runs: its course, its numbers, and the nights at which versions changed."""
-    values = [night.value for night in nights]
+    """A measure over the runs of one flow and cluster, named by `series`: its course, its numbers, the nights that
+    were bad by the rule, and those at which versions changed. nights: all there are, the newest `last` are shown."""
     how = judged_as(measure.name)
-    base = baseline(values[:-1], how) if how else None
+    judged = {each.night.run_id: each for each in judge(nights, how)} if how else {}
+    shown = nights[-last:]
+    values = [night.value for night in shown]
     table = _table("run", "> value", "")
     widest = max(map(abs, values)) or 1.0
-    told = {run.run_id: text for run, text in changes}
-    for night in nights:
-        bad = base is not None and base.exceeded(night.value)
-        bar = "█" * round(abs(night.value) / widest * _BAR)
-        row = Text(bar, style="red" if bad else "cyan")
+    told = {run.run_id: text for run, text in changes if run.run_id != nights[0].run_id}
+    for night in shown:
+        bad = night.run_id in judged and judged[night.run_id].bad
+        row = Text("█" * round(abs(night.value) / widest * _BAR), style="red" if bad else "cyan")
+        if bad:
+            row.append("  bad", style="bold red")
         if night.run_id in told:
             row.append(f"  versions changed: {told[night.run_id]}", style="yellow")
         table.add_row(night.run_id, format_value(night.value, measure.unit), row)
     summary = Text.assemble(
-        (measure.key, "bold"), f"  {sparkline(values)}  last {format_value(values[-1], measure.unit)}, "
+        (measure.key, "bold"), f" of {series}  {sparkline(values)}  last {format_value(values[-1], measure.unit)}, "
         f"between {format_value(min(values), measure.unit)} and {format_value(max(values), measure.unit)}",
     )  # fmt: skip
-    return Group(table, summary, Text(_judgement(measure, how is not None, base is not None, values), "dim"))
+    last_one = judged.get(nights[-1].run_id)
+    return Group(table, summary, Text(_judgement(measure, last_one, len(nights) - 1), "dim"), Text(""))
 
 
-def _judgement(measure: MeasureRow, judged: bool, enough: bool, values: Sequence[float]) -> str:
-    how, rule = judged_as(measure.name), Rule()
-    if not judged or how is None:
+def _judgement(measure: MeasureRow, last: Judgement | None, before: int) -> str:
+    if last is None:
         return "not judged: more or less of it is neither good nor bad"
-    base = baseline(values[:-1], how)
-    if not enough or base is None:
-        return f"too little history to judge: {len(values) - 1} of {rule.least} runs before the last"
+    if last.base is None:
+        return f"too little history to judge: {before} of {Rule().least} runs before the last"
+    base = last.base
     return (
-        f"median of {base.nights} runs before the last {format_value(base.middle, measure.unit)}, "
-        f"spread {format_value(base.spread, measure.unit)}, "
+        f"the last is {'bad' if last.bad else 'good'}: held against {base.nights} calm runs, median "
+        f"{format_value(base.middle, measure.unit)}, spread {format_value(base.spread, measure.unit)}, "
         f"{'above' if base.bad == 'up' else 'below'} {format_value(base.limit, measure.unit)} is bad; "
-        f"{rule.nights} in a row are an incident"
+        f"{Rule().nights} in a row are an incident"
     )
 
 
@@ -132,16 +140,19 @@ def difference_view(found: Difference) -> Group:
     return Group(*parts)
 
 
-def troubles_view(troubles: Iterable[Trouble]) -> RenderableType:
-    """Incidents, those that last first."""
-    rows = sorted(troubles, key=lambda trouble: (bool(trouble.ended), trouble.began))
+def troubles_view(troubles: Iterable[tuple[str, Trouble]]) -> RenderableType:
+    """Incidents with the flow and cluster that they are of, those that last first, then the newest first."""
+    rows = [*troubles]
     if not rows:
         return Text("no incident", style="green")
+    rows.sort(key=lambda row: (not row[1].ended, row[1].ended or row[1].began), reverse=True)
+    several = len({series for series, _ in rows}) > 1
     table = _table("incident", "since", "until", "what happened")
-    for each in rows:
+    for series, each in rows:
         until = Text(each.ended) if each.ended else Text("now", style="bold red")
-        table.add_row(each.what, each.began, until, f"{each.text}\n{each.end_text}".strip())
-    return table
+        told = [series] * several + [each.text] + [each.end_text] * bool(each.end_text)
+        table.add_row(each.what, each.began, until, "\n".join(told))
+    return table if several else Group(Text(rows[0][0], style="bold"), table)
 
 
 def _shown(run: RunRecord, key: str) -> str:

@@ -7,6 +7,7 @@ from meshlab.history.records import from_result
 from meshlab.history.store import History
 from meshlab.history.view import sparkline
 from tests.examples.nights import night
+from tests.fakes.http_server import FakeHttpServer, Reply
 
 P50 = "request-p50{loop=fast}"
 
@@ -48,7 +49,10 @@ def test_a_trend_is_drawn_with_its_limit_and_the_versions_that_changed(
     path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = said(capsys, 0, "trend", P50, "--path", path, "--svg", tmp_path / "t.svg")
-    assert f"{P50}  ▁▁▁▁▁▁▁▁▁▁██" in out and "above 12 ms is bad" in out
+    assert (
+        f"{P50} of nightly-validation on existing/blue  ▁▁▁▁▁▁▁▁▁▁██" in out and "above 12 ms is bad" in out
+    )
+    assert ["  bad" in line for line in out.splitlines()[1:13]] == ([False] * 10 + [True] * 2)
     assert "istio.client 1.30.0 → 1.31.0" in out
     assert (tmp_path / "t.svg").read_text().startswith("<svg")
 
@@ -66,12 +70,51 @@ def test_flaky_checks_differences_and_incidents(path: Path, capsys: pytest.Captu
         assert text in out
 
 
+def test_runs_of_different_clusters_are_never_compared(
+    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with History(path) as history:
+        for number in range(12):
+            other = night(number, {P50: (99.0, "ms")}, istio="1.29.0")
+            other["run_id"] += "-green"
+            other["started"] = other["started"].replace("T02:30", "T03:30")
+            other["cluster"]["name"] = "green"
+            history.record(from_result(other))
+        newest = history.runs()[-1].run_id
+    out = said(capsys, 0, "trend", P50, "--path", path)
+    assert "on existing/blue  ▁▁▁▁▁▁▁▁▁▁██" in out and "on existing/green  ▄▄▄▄▄▄▄▄▄▄▄▄" in out
+    assert "1.29.0" not in out  # no version changed on either but once, on the first
+    for words in ((), (newest,)):
+        assert "versions: the same" in said(capsys, 0, "diff", *words, "--path", path)
+    out = said(capsys, 0, "incidents", "--path", path)
+    assert "nightly-validation on existing/blue" in out and "existing/green" not in out
+    assert out == said(capsys, 0, "incidents", "--path", path, "--last", 1)  # judged from all runs
+
+
+def test_a_night_that_did_not_come_is_told_without_a_run(
+    path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "MESH_LAB_ALERT_WEBHOOK" in said(capsys, 2, "tell", "--path", path)
+    with FakeHttpServer({"POST /hook": Reply("ok")}) as receiver:
+        monkeypatch.setenv("MESH_LAB_ALERT_WEBHOOK", f"{receiver.url}/hook")
+        # A red check, a slower mesh, and the night that did not come.
+        assert "3 messages sent" in said(capsys, 0, "tell", "--path", path)
+        assert "0 messages sent" in said(capsys, 0, "tell", "--path", path)
+        titles = [document["text"].split(":")[1] for _, document in receiver.asked]
+        monkeypatch.setenv("MESH_LAB_ALERT_WEBHOOK", f"{receiver.url}/gone")
+        with History(path) as history:
+            history.record(from_result(night(12, verdict="fail", checks={"c.d": "fail"})))
+        assert "answered 404" in said(capsys, 3, "tell", "--path", path)
+    assert sorted(title.split(" (")[0].strip() for title in titles) == ["night-missed", "run-red", "slower"]
+
+
 @pytest.mark.parametrize(
     ("words", "text"),
     [
         (("runs", "--path", "/nonexistent/h"), "there is no history"),
         (("trend", "zzz"), "there are: "),
-        (("diff", "x", "y"), "no run 'x'"),
+        (("diff", "x", "y"), "no run 'x' and no run 'y'"),
+        (("diff", "20260301t023000z-0000"), "is the first run"),
         (("runs", "--flow", "zzz"), "nightly-validation on existing/blue"),
         (("trend", P50, "--svg", "/nonexistent/t.svg"), "can't be written"),
     ],
@@ -83,7 +126,10 @@ def test_bad_input_ends_with_2_and_says_what_there_is(
     assert text in said(capsys, 2, *words, *more)
 
 
-@pytest.mark.parametrize("words", [["dig"], [], ["runs", "--last", "0"], ["incidents", "--every", "-1"]])
+@pytest.mark.parametrize(
+    "words",
+    [["dig"], [], ["runs", "--last", "0"], ["runs", "--last", "9" * 30], ["incidents", "--every", "-1"]],
+)
 def test_an_unknown_command_or_number_ends_with_2(words: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(words, program="history", about="About.")

@@ -1,12 +1,13 @@
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from jsonschema import validate
 
 from meshlab.errors import HistoryError
-from meshlab.history.records import from_result
+from meshlab.history.records import Alert, from_result
 from meshlab.history.store import History, cluster_key, history_path
 from meshlab.result_file import schema
 from meshlab.settings import LabConfig, Machine
@@ -74,14 +75,64 @@ def test_two_at_once_both_get_in(tmp_path: Path) -> None:
         assert len(history.runs()) == 16
 
 
-def test_an_alert_is_claimed_once_and_can_be_given_back(tmp_path: Path) -> None:
+ALERT = Alert("run-red:r1", False, "nightly on a/b", "t", "m", "c", "2026-03-01T02:30:00.000Z")
+
+
+def test_an_alert_waits_until_it_got_through_and_one_process_sends_it(tmp_path: Path) -> None:
     with History(tmp_path / "history.sqlite") as history, History(tmp_path / "history.sqlite") as other:
-        assert history.claim_alert("x", ended=False, at="t", message="m")
-        assert not other.claim_alert("x", ended=False, at="t", message="m")
-        assert other.claim_alert("x", ended=True, at="u", message="n")
-        history.release_alert("x", ended=False)
-        assert other.alerts() == [("x", True, "u", "n")]
-        assert history.claim_alert("x", ended=False, at="t", message="m")
+        assert history.post_alert(ALERT)
+        assert not other.post_alert(ALERT)
+        assert history.claim_alert(at="2026-03-02T00:01", stale="2026-03-02T00:00") == ALERT
+        assert other.claim_alert(at="2026-03-02T00:01", stale="2026-03-02T00:00") is None
+        history.settle_alert(ALERT, sent="")  # it did not get through
+        assert other.claim_alert(at="2026-03-02T00:02", stale="2026-03-02T00:01") == ALERT
+        # That process is killed before it can say whether the message got through.
+        assert history.claim_alert(at="2026-03-02T09:00", stale="2026-03-02T08:59") == ALERT
+        history.settle_alert(ALERT, sent="2026-03-02T09:00")
+        assert other.claim_alert(at="2026-03-03", stale="2026-03-03") is None
+        assert other.alerts() == [replace(ALERT, sent="2026-03-02T09:00")]
+
+
+def test_a_file_of_version_1_is_brought_up_with_what_is_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "history.sqlite"
+    run = from_result(night(0, MEASURES))
+    with History(path) as history:
+        history.record(run)
+    with sqlite3.connect(path) as db:
+        db.executescript(f"""
+            DROP TABLE alerts;
+            CREATE TABLE alerts (incident VARCHAR NOT NULL, ended BOOLEAN NOT NULL, at VARCHAR NOT NULL,
+                                 text TEXT NOT NULL, PRIMARY KEY (incident, ended));
+            INSERT INTO alerts VALUES ('run-red:{run.run_id}', 0, '2026-03-01T02:33:00.000Z', 'failed');
+            PRAGMA user_version = 1;""")
+    for _ in range(2):
+        with History(path, create=False) as history:
+            assert history.runs() == [run]
+            [alert] = history.alerts()
+    assert alert.series == "nightly-validation on existing/blue"
+    assert (alert.text, alert.sent) == ("failed", "2026-03-01T02:33:00.000Z")  # was written when it was sent
+
+
+def test_another_program_s_database_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "other.sqlite"
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE theirs (x)")
+    before = path.read_bytes()
+    for create in (True, False):
+        with pytest.raises(HistoryError, match="another program's database"):
+            History(path, create=create)
+    assert path.read_bytes() == before
+
+
+def test_many_that_open_a_new_file_at_once_all_get_it(tmp_path: Path) -> None:
+    path = tmp_path / "history.sqlite"
+
+    def look(_: int) -> int:
+        with History(path) as history:
+            return len(history.runs())
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(look, range(16))) == [0] * 16
 
 
 @pytest.mark.parametrize("content", [b"no database at all" * 100, b"SQLite format 3\0" + b"\xff" * 500])
@@ -105,6 +156,9 @@ def test_a_file_of_a_newer_program_is_refused(tmp_path: Path) -> None:
 def test_what_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(HistoryError, match="there is no history"):
         History(tmp_path / "nope", create=False)
+    (tmp_path / "empty").touch()
+    with pytest.raises(HistoryError, match="there is no history"):
+        History(tmp_path / "empty", create=False)
     with History(tmp_path / "history.sqlite") as history, pytest.raises(HistoryError, match="no run 'x'"):
         history.run("x")
     (tmp_path / "file").write_text("")
