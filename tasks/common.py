@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ParamSpec, TypeVar, cast
 
-from prefect import Task, get_run_logger, task
+from prefect import Task, get_run_logger
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.exceptions import MissingContextError
@@ -25,6 +25,7 @@ from meshlab.resume import Verify
 from meshlab.runs import RunRef, step
 from meshlab.settings import LabConfig, Machine
 from tasks.resume import Keeping, Missing, any_value, keep, trusted
+from tasks.server import LabTask
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -55,9 +56,8 @@ def lab_task(
     always run. pods: the result is of use only while the pods that it looked at are the same. live: the result
     belongs to this process; a run that goes on has None instead. leaves: a step of the teardown, whose result is of
     use to a run that was cut off while it removed what it had made. applies: it applies manifests, given (run,
-    config, cluster, …): on a cluster that stays, each object is in the ledger first. tags: for the reader of the
-    flow alone; Prefect is not told them, because it asks its server for leave before each task that has tags, and
-    once the server is gone nothing would run any more, not even the teardown.
+    config, cluster, …): on a cluster that stays, each object is in the ledger first. tags: shown on its runs,
+    and what Prefect's concurrency limits go by; none once its server is gone (see `LabTask`).
 
     Steps have effects, so Prefect caches nothing; deadlines are those of the library's calls, because Prefect's
     own timeout does not interrupt a blocking call in a thread.
@@ -91,14 +91,16 @@ def lab_task(
                     redact_exception(problem)  # Prefect's server keeps it
                     raise
 
-        return task(
+        return LabTask(
+            as_step,
             name=name,
+            tags=tags,
             retries=retries,
             retry_delay_seconds=2,
             cache_policy=NO_CACHE,
             retry_condition_fn=may_heal if retries else None,
             persist_result=False,
-        )(as_step)
+        )
 
     return decorate
 

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from typing import Any, cast
 from uuid import UUID
 
-import httpx
 from prefect.artifacts import (
     create_image_artifact,
     create_link_artifact,
@@ -22,30 +21,17 @@ from prefect.artifacts import (
     create_table_artifact,
     update_progress_artifact,
 )
-from prefect.context import FlowRunContext, SyncClientContext, TaskRunContext
+from prefect.context import FlowRunContext, TaskRunContext
 
 from meshlab.progress import Update
 from meshlab.redaction import redact, redact_value
 from meshlab.report.markdown import summary_markdown
 from meshlab.report.tables import Row, check_rows, query_rows, version_rows
 from meshlab.runs import listening
+from tasks.server import server_gone
 
 log = logging.getLogger(__name__)
-ANSWER = 5.0  # seconds in which a server that is well says so
 PROGRESS_EVERY = 2.0  # seconds between updates of a progress artifact: each is a call to the server
-
-
-def server_gone() -> str:
-    """Why Prefect's server does not answer, "" where it does: asked once, when its client would ask for a minute."""
-    context = SyncClientContext.get()
-    address = str(context.client.api_url) if context is not None else ""
-    if not address.startswith("http"):
-        return ""
-    try:
-        httpx.get(f"{address.rstrip('/')}/health", timeout=ANSWER)
-    except httpx.HTTPError as problem:
-        return f"Prefect's server at {address} does not answer ({problem})"
-    return ""
 
 
 def publish_table(key: str, rows: list[Row], description: str) -> None:
