@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from meshlab.checks.base import failed, passed
 from meshlab.clusters.base import ClusterProvider
 from meshlab.clusters.existing import current_context, kubeconfig_of
+from meshlab.clusters.left import take_out
 from meshlab.clusters.local.cluster import LocalCluster
 from meshlab.clusters.local.layout import Layout
 from meshlab.clusters.local.state import State
 from meshlab.errors import CloudError, Problem
-from meshlab.kube.changes import restore_left
 from meshlab.kube.client import Kube
 from meshlab.ledger import Entry, Ledger
 from meshlab.orphans import forget_gke, forget_local
@@ -138,16 +138,19 @@ def remove(target: Target, machine: Machine, progress: Progress) -> None:
 
 
 def put_back(config: LabConfig, machine: Machine, run_id: str) -> list[Entry]:
-    """What a killed run changed on a cluster that is not ours is put back; returns what its ledger still names.
+    """What a killed run changed on a cluster that is not ours is put back, and what it applied there is removed; returns
+    what its ledger still names.
 
-    The cluster is the one that `--cluster existing --context` names: a ledger holds no credentials. Raises KubeError.
+    The cluster is the one that `--cluster existing --context` names: a ledger holds no credentials. Raises KubeError,
+    WaitTimeout.
     """
     ledger = Ledger.of(machine, run_id)
     if ledger is None:
         return []
     if config.cluster == "existing":
         path = kubeconfig_of(config.existing, machine)
-        restore_left(Kube.connect(path, config.existing.context or current_context(path)), ledger)
+        kube = Kube.connect(path, config.existing.context or current_context(path))
+        take_out(kube, ledger, config.namespace)
     if not ledger.entries():
         ledger.close()
         return []

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import json
-from dataclasses import asdict
-
 from meshlab.addons import grafana, jaeger, kiali, prometheus
 from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local import build, materials
@@ -13,7 +9,6 @@ from meshlab.clusters.local.cluster import LocalCluster
 from meshlab.istio import tracing
 from meshlab.istio.distribution import Distribution
 from meshlab.kube.apply import ObjectRef
-from meshlab.kube.client import Kube
 from meshlab.ledger import Entry, Ledger
 from meshlab.process import SystemRunner
 from meshlab.runs import RunRef, tell
@@ -22,8 +17,6 @@ from meshlab.traffic import parties
 from tasks.common import kube_of, lab_task, say
 from tasks.report import progress_artifact
 from tasks.resume import objects_ready, tracing_announced
-
-TRACING = "tracing"  # of the ledger's entries about tracing that was switched on
 
 
 def bring_image(run: RunRef, config: LabConfig, cluster: ClusterRef, name: str) -> tuple[str, ...]:
@@ -63,22 +56,12 @@ def announce_tracing(
     kube = kube_of(cluster)
     Ledger.open(Machine.here(), run).intend(Entry("addon", "jaeger", cluster.endpoint))
     refs = jaeger.announce(config, distribution, kube)
-    restore = tracing.enable(kube, config, functools.partial(note_tracing, run, config, kube))
+    restore = tracing.enable(kube, config, None if config.ours else Ledger.open(Machine.here(), run))
     say(f"every request is traced by provider {restore.provider}")
     return refs, restore
 
 
-def note_tracing(run: RunRef, config: LabConfig, kube: Kube, before: tracing.Before) -> None:
-    """Write down how an object of a mesh that stays was, before it is changed: once, for a second attempt finds ours."""
-    ledger = Ledger.open(Machine.here(), run)
-    entry = Entry(TRACING, f"{before.namespace}/{before.name}", kube.host, json.dumps(asdict(before)))
-    if not config.ours and not any(
-        (each.kind, each.name) == (TRACING, entry.name) for each in ledger.entries()
-    ):
-        ledger.intend(entry)
-
-
-@lab_task("restore-tracing", tags=("addon", "teardown"), leaves=True)
+@lab_task("restore-tracing", tags=("addon", "teardown"))
 def restore_tracing(
     run: RunRef, config: LabConfig, cluster: ClusterRef, before: tracing.Restore | None
 ) -> None:
@@ -86,16 +69,10 @@ def restore_tracing(
 
     before: what it returned, if it came to its end; the ledger knows it, too.
     """
-    kube, ledger = kube_of(cluster), Ledger.open(Machine.here(), run)
-    entries = [each for each in ledger.entries() if each.kind == TRACING and each.where == kube.host]
-    known = [tracing.Before(**json.loads(each.content)) for each in entries]
-    names = {(each.namespace, each.name) for each in known}
-    finished = [
-        each for each in (before.objects if before else ()) if (each.namespace, each.name) not in names
-    ]
-    tracing.restore(kube, tracing.Restore(before.provider if before else "", (*known, *finished)))
-    for entry in entries:
-        ledger.gone(entry)
+    kube = kube_of(cluster)
+    if before is not None:
+        tracing.restore(kube, before)
+    tracing.restore_left(kube, Ledger.open(Machine.here(), run))  # the last word: what was there at first
 
 
 @lab_task("deploy-jaeger", tags=("addon",), retries=1, holds=objects_ready, applies=True)

@@ -7,8 +7,9 @@ written is owned by a field manager of its own: taking `spec.tracing` back leave
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import yaml
@@ -16,9 +17,11 @@ import yaml
 from meshlab.errors import IstioError
 from meshlab.istio.operator_file import SYSTEM_NAMESPACE
 from meshlab.kube.client import Kube
+from meshlab.ledger import Entry, Ledger
 from meshlab.settings import LabConfig
 
 API_VERSION, KIND = "telemetry.istio.io/v1", "Telemetry"
+NOTED = "tracing"  # kind of the ledger's entries that are written here
 NAME = "meshlab-tracing"  # of the object and of the field manager
 PERCENT = 100.0  # of requests that are traced: the lab's are few
 # Hosts of the Services in Istio's Jaeger addon that take spans.
@@ -46,12 +49,12 @@ class Restore:
     objects: tuple[Before, ...]
 
 
-def enable(kube: Kube, config: LabConfig, note: Callable[[Before], None] = lambda before: None) -> Restore:
+def enable(kube: Kube, config: LabConfig, ledger: Ledger | None = None) -> Restore:
     """Trace every request: of the whole mesh where the run may write so far, else of the app's namespace.
 
     Announce Jaeger's Services first, and make pods afterwards: a listener that changes later loses its
-    counters. May run twice (the second Restore then remembers what the first one wrote; keep the first). note: called
-    with what each object had, before it is changed.
+    counters. May run twice (the second Restore then remembers what the first one wrote; keep the first). ledger: gets
+    what each object had, before it is changed.
     Raises IstioError where the mesh has no provider that leads to Jaeger, or lacks its service; KubeError.
     """
     provider = find_provider(kube)
@@ -63,7 +66,8 @@ def enable(kube: Kube, config: LabConfig, note: Callable[[Before], None] = lambd
         tracing = (there or {}).get("spec", {}).get("tracing")
         kept = tuple(tracing) if tracing is not None else None
         changed.append(Before(namespace, name, made=there is None or name == NAME, tracing=kept))
-        note(changed[-1])
+        if ledger is not None:
+            note(kube, ledger, changed[-1])
         _write(kube, namespace, name, wanted)
     return Restore(provider, tuple(changed))
 
@@ -76,6 +80,21 @@ def restore(kube: Kube, restore: Restore) -> None:
             kube.delete(API_VERSION, KIND, before.name, before.namespace, foreground=False)
         elif kube.get(API_VERSION, KIND, before.name, before.namespace) is not None:
             _write(kube, before.namespace, before.name, before.tracing)
+
+
+def note(kube: Kube, ledger: Ledger, before: Before) -> None:
+    """Write down how an object was, before it is changed: once, for a second attempt finds what the first has written."""
+    entry = Entry(NOTED, f"{before.namespace}/{before.name}", kube.host, json.dumps(asdict(before)))
+    if all(entry.name != each.name for each in _noted(kube, ledger)):
+        ledger.intend(entry)
+
+
+def restore_left(kube: Kube, ledger: Ledger) -> None:
+    """Put back what a run that was cut off left changed in this cluster. May be called twice. Raises KubeError."""
+    entries = _noted(kube, ledger)
+    restore(kube, Restore("", tuple(Before(**json.loads(each.content)) for each in entries)))
+    for entry in entries:
+        ledger.gone(entry)
 
 
 def find_provider(kube: Kube) -> str:
@@ -119,6 +138,10 @@ def extension_providers(kube: Kube) -> list[Mapping[str, Any]]:
         raise IstioError(f"{SYSTEM_NAMESPACE} has no mesh configuration", remedy="install Istio first")
     mesh = yaml.safe_load(chosen["data"]["mesh"]) or {}
     return list(mesh.get("extensionProviders") or [])
+
+
+def _noted(kube: Kube, ledger: Ledger) -> list[Entry]:
+    return [each for each in ledger.entries() if each.kind == NOTED and each.where == kube.host]
 
 
 def _namespaces(kube: Kube, config: LabConfig) -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from meshlab.clusters.base import ClusterRef
-from meshlab.istio.tracing import API_VERSION, KIND, Before
+from meshlab.istio.tracing import API_VERSION, KIND, Before, note
 from meshlab.kube.apply import apply
 from meshlab.ledger import Entry, Ledger
 from meshlab.results import Verdict
@@ -13,7 +13,7 @@ from meshlab.runs import RunRef, create, read_journal
 from meshlab.settings import LabConfig, Machine
 from tasks import addons, bookinfo, common
 from tasks import istio as istio_tasks
-from tasks.addons import note_tracing, restore_tracing
+from tasks.addons import restore_tracing
 from tasks.bookinfo import remove_objects
 from tasks.common import lab_task
 from tests.fakes.clock import FakeClock
@@ -84,11 +84,11 @@ def test_a_namespace_is_owed_as_far_as_it_is_changed(
 
 
 def test_tracing_that_was_being_switched_on_is_put_back(run: RunRef, kube: FakeKube) -> None:
+    ledger = Ledger.open(Machine.here(), run)
     for _ in ("once", "a second attempt, which finds what the first has written"):
-        note_tracing(run, CONFIG, kube, Before("shop", "meshlab-tracing", made=True))  # type: ignore[arg-type]
+        note(kube, ledger, Before("shop", "meshlab-tracing", made=True))  # type: ignore[arg-type]
     telemetry = {"name": "meshlab-tracing", "namespace": "shop"}
     kube.put({"apiVersion": API_VERSION, "kind": KIND, "metadata": telemetry, "spec": {}})
-    ledger = Ledger.open(Machine.here(), run)
     assert len(ledger.entries()) == 1
     restore_tracing.fn(run, CONFIG, CLUSTER, None)
     assert kube.get(API_VERSION, KIND, "meshlab-tracing", "shop") is None

@@ -1,0 +1,68 @@
+"""What a killed run left on a cluster of others."""
+
+from pathlib import Path
+
+import pytest
+
+from meshlab.clusters.left import take_out
+from meshlab.istio.tracing import API_VERSION, KIND, Before, note
+from meshlab.kube.applied import note as note_object
+from meshlab.kube.apply import ObjectRef
+from meshlab.ledger import Entry, Ledger
+from meshlab.runs import create
+from meshlab.settings import Machine
+from tests.fakes.clock import FakeClock
+from tests.fakes.kube import FakeKube
+
+PAGE = ObjectRef("v1", "Service", "shop", "page")
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ledger:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return Ledger.open(Machine.here(), create(tmp_path / "runs", "nightly-validation"))
+
+
+def shop(**labels: str) -> dict[str, object]:
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "labels": labels}}
+
+
+def cluster(ledger: Ledger, namespace: dict[str, object]) -> FakeKube:
+    kube = FakeKube([namespace])
+    kube.kinds[API_VERSION, KIND] = True
+    telemetry = {"name": "meshlab-tracing", "namespace": "shop"}
+    kube.put({"apiVersion": API_VERSION, "kind": KIND, "metadata": telemetry, "spec": {}})
+    for name in ("page", "theirs"):
+        kube.put({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": "shop"}})
+    note(kube, ledger, Before("shop", "meshlab-tracing", made=True))  # type: ignore[arg-type]
+    note_object(kube, ledger, PAGE)  # type: ignore[arg-type]
+    ledger.intend(Entry("app", "shop", ""))
+    return kube
+
+
+def take(kube: FakeKube, ledger: Ledger) -> None:
+    for _ in range(2):
+        take_out(kube, ledger, "shop", clock=FakeClock())  # type: ignore[arg-type]
+
+
+def test_what_it_applied_goes_and_what_others_have_stays(ledger: Ledger) -> None:
+    kube = cluster(ledger, shop())
+    take(kube, ledger)
+    assert [key[1:] for key in kube.store] == [("Namespace", None, "shop"), ("Service", "shop", "theirs")]
+    assert ledger.entries() == ()
+
+
+def test_a_namespace_that_was_made_for_it_goes(ledger: Ledger) -> None:
+    kube = cluster(ledger, shop(**{"meshlab/run": ledger.run_id}))
+    take(kube, ledger)
+    assert kube.get("v1", "Namespace", "shop") is None
+
+
+def test_what_is_on_another_cluster_is_still_owed(ledger: Ledger) -> None:
+    kube = cluster(ledger, shop())
+    there = Entry("object", "Service shop/page", "https://elsewhere.test", "{}")
+    istio = Entry("istio", "prod", "")
+    ledger.intend(there)
+    ledger.intend(istio)
+    take(kube, ledger)
+    assert set(ledger.entries()) == {there, istio, Entry("app", "shop", "")}
