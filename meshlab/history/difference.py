@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from meshlab.history.records import EdgeRow, FindingRow, RunRecord
+from meshlab.history.records import EDGES, EdgeRow, FindingRow, RunRecord
 
 Finding = tuple[str, str, str]  # check, code, resource: what makes two findings the same
 
@@ -15,7 +15,9 @@ Finding = tuple[str, str, str]  # check, code, resource: what makes two findings
 class Difference:
     """From one run to a later one. Empty tuples: nothing of the kind changed.
 
-    checks: (id, verdict before, verdict after), "" where it was not made. versions: (name, before, after).
+    checks: (id, verdict before, verdict after), "" where it was not made. versions: (name, before, after), "" where
+    a run broke off before it saw one. edges_known: both runs counted the graph's edges; else none is compared.
+    Findings are compared of those checks only that both made.
     measures: (name with labels, unit, before, after) of those that both have and that moved by a tenth or more.
     """
 
@@ -28,6 +30,7 @@ class Difference:
     findings_new: tuple[FindingRow, ...] = ()
     findings_gone: tuple[FindingRow, ...] = ()
     measures: tuple[tuple[str, str, float, float], ...] = ()
+    edges_known: bool = True
 
     @property
     def empty(self) -> bool:
@@ -44,7 +47,12 @@ MOVED = 0.1  # relative change of a measure from which on it is told
 def difference(before: RunRecord, after: RunRecord) -> Difference:
     """What changed from `before` to `after`."""
     verdicts = [{check.check_id: check.verdict for check in run.checks} for run in (before, after)]
-    found = [{_same(finding): finding for finding in run.findings} for run in (before, after)]
+    made = _made(before) & _made(after)
+    found = [
+        {_same(finding): finding for finding in run.findings if finding.check_id in made}
+        for run in (before, after)
+    ]
+    edges = [{*run.edges} if EDGES in made else set() for run in (before, after)]
     values = [{measure.key: measure for measure in run.measures} for run in (before, after)]
     moved = []
     for key, now in values[1].items():
@@ -55,12 +63,13 @@ def difference(before: RunRecord, after: RunRecord) -> Difference:
         before.run_id,
         after.run_id,
         checks=_changes(*verdicts),
-        edges_gained=tuple(sorted({*after.edges} - {*before.edges})),
-        edges_lost=tuple(sorted({*before.edges} - {*after.edges})),
+        edges_gained=tuple(sorted(edges[1] - edges[0])),
+        edges_lost=tuple(sorted(edges[0] - edges[1])),
         versions=_changes(dict(before.versions), dict(after.versions)),
         findings_new=tuple(finding for key, finding in found[1].items() if key not in found[0]),
         findings_gone=tuple(finding for key, finding in found[0].items() if key not in found[1]),
         measures=tuple(moved),
+        edges_known=EDGES in made,
     )
 
 
@@ -115,6 +124,11 @@ def _changes(before: dict[str, str], after: dict[str, str]) -> tuple[tuple[str, 
         for name in names
         if before.get(name) != after.get(name)
     )
+
+
+def _made(run: RunRecord) -> set[str]:
+    """Checks that came to an answer about the mesh."""
+    return {check.check_id for check in run.checks if check.verdict in ("pass", "fail")}
 
 
 def _same(finding: FindingRow) -> Finding:

@@ -177,7 +177,7 @@ def _told(group: Sequence[Worse], runs: Sequence[RunRecord]) -> Trouble:
     """An incident in words, with the versions that changed between its first night and the last one before it."""
     first = min(group, key=lambda worse: (worse.began, worse.incident.first.at))
     text = "; ".join(_worse_text(worse) for worse in group)
-    changed = _changed_until(first.incident.first.run_id, runs)
+    changed = changed_until(first.incident.first.run_id, runs)
     if changed:
         text += f"; on its first night versions changed: {changed}"
     places = [worse.ended for worse in group]
@@ -193,7 +193,7 @@ def _told(group: Sequence[Worse], runs: Sequence[RunRecord]) -> Trouble:
     )
 
 
-def _changed_until(run_id: str, runs: Sequence[RunRecord]) -> str:
+def changed_until(run_id: str, runs: Sequence[RunRecord]) -> str:
     """Versions that changed from the sound run before this one on: in between may be nights that broke off."""
     place = next(number for number, run in enumerate(runs) if run.run_id == run_id)
     before = max((n for n in range(place) if runs[n].verdict in SOUND), default=-1)

@@ -11,8 +11,8 @@ from statistics import median
 
 from meshlab.history.difference import Difference, difference, last_green
 from meshlab.history.records import MeasureRow, RunRecord, moment
-from meshlab.history.regression import Night, baseline, judged_as
-from meshlab.history.series import series_of
+from meshlab.history.regression import Night, Rule, judge, judged_as
+from meshlab.history.series import Worse, changed_until, series_of, version_changes, worsened
 from meshlab.report.charts import line_chart
 from meshlab.report.html import Changed
 from meshlab.report.material import Series
@@ -23,14 +23,16 @@ from meshlab.report.units import format_value
 
 NIGHTS = 30  # that are drawn
 MOST = 6  # of a kind of change that are named; how many more there are is said
-WIDTH, HEIGHT = 240, 64  # CSS pixels of a small chart
+WIDTH, HEIGHT = 280, 72  # CSS pixels of a small chart
+SHORT = ("ms", "s", "MiB", "percent", "cores")  # units that fit beside its axis
 BESIDE = ("dashboard-queries",)  # drawn though nobody judges them
 NOT_DRAWN = ("step-seconds", "success-rate")  # too many; the same as another
 
 
 @dataclass(frozen=True)
 class TrendRow:
-    """One measure. bad: tonight is beyond the limit. limit: "–" where it is not judged or history is short."""
+    """One measure. bad: tonight is beyond the limit. middle: median of the calm nights before. limit: "–" where it is
+    not judged or history is short."""
 
     key: str
     tonight: str
@@ -41,61 +43,92 @@ class TrendRow:
 
 
 def trend_section(runs: Sequence[RunRecord]) -> Section | None:
-    """Measures of the newest run beside those before it; None while there is only one run.
+    """Measures of the newest run beside those before it, what is bad first; None while there is only one run.
 
-    runs: of one flow and cluster, in order of time.
+    runs: of one flow and cluster, in order of time, all there are: the rule looks at them all.
     """
-    recent = runs[-NIGHTS:]
-    if len(recent) < 2:
+    if len(runs) < 2:
         return None
+    recent = runs[-NIGHTS:]
+    since = moment(recent[0].started).timestamp()
+    changes = [moment(run.started).timestamp() for run, _ in version_changes(runs)]
     rows = [
         row
-        for key, (measure, nights) in series_of(recent).items()
-        if nights[-1].run_id == recent[-1].run_id and len(nights) > 1 and _is_drawn(measure.name)
-        if (row := _row(key, measure, nights)) is not None
+        for key, (measure, nights) in series_of(runs).items()
+        if nights[-1].run_id == runs[-1].run_id and len(nights) > 1 and _is_drawn(measure.name)
+        if (row := _row(key, measure, nights, since, [at for at in changes if at > since])) is not None
     ]
     if not rows:
         return None
-    body = render("trend.html", rows=sorted(rows, key=lambda row: row.key), nights=len(recent))
+    rows.sort(key=lambda row: (not row.bad, row.key))
+    body = render("trend.html", rows=rows, nights=len(recent))
     return Section("trend", "Night after night", body, MEASURES - 1)
 
 
 def changed_since_green(runs: Sequence[RunRecord]) -> Changed | None:
-    """What differs between the newest run and the last one before it that passed; None for the very first run."""
+    """What differs between the newest run and the last one before it that passed, and what got worse and is so still;
+    None for the very first run."""
     if len(runs) < 2:
         return None
+    worse = tuple(_worse([each for each in worsened(runs) if each.ended is None], runs))
     green = last_green(runs, runs[-1])
     if green is None:
-        return Changed("")
-    return Changed(green.run_id, tuple(_lines(difference(green, runs[-1]))))
+        return Changed("", worse=worse)
+    return Changed(green.run_id, tuple(_lines(difference(green, runs[-1]))), worse)
+
+
+def _worse(lasting: Sequence[Worse], runs: Sequence[RunRecord]) -> list[str]:
+    """The measures that are in an incident, and the versions that changed when it began."""
+    tonight = {measure.key: measure.value for measure in runs[-1].measures}
+    said = []
+    for worse in lasting[:MOST]:
+        base, unit, first = worse.incident.baseline, worse.measure.unit, worse.incident.first.run_id
+        value = format_value(tonight[worse.key], unit) if worse.key in tonight else "not measured"
+        said.append(
+            f"{worse.key}: {value}, calm {format_value(base.middle, unit)}, bad {'above' if base.bad == 'up' else 'below'} "
+            f"{format_value(base.limit, unit)}; since {first}"
+        )
+    said += [f"and {len(lasting) - MOST} more"] * (len(lasting) > MOST)
+    firsts = dict.fromkeys(worse.incident.first.run_id for worse in lasting)
+    changes = ((first, changed_until(first, runs)) for first in firsts)
+    return said + [f"versions changed for {first}: {changed}" for first, changed in changes if changed]
 
 
 def _is_drawn(name: str) -> bool:
     return name not in NOT_DRAWN and (judged_as(name) is not None or name in BESIDE)
 
 
-def _row(key: str, measure: MeasureRow, nights: Sequence[Night]) -> TrendRow | None:
+def _row(
+    key: str, measure: MeasureRow, nights: Sequence[Night], since: float, changes: Sequence[float]
+) -> TrendRow | None:
+    how, unit = judged_as(measure.name), measure.unit
+    last = judge(nights, how)[-1] if how else None
+    base = last.base if last else None
     points = tuple((moment(night.at).timestamp(), night.value) for night in nights)
-    chart = line_chart(key, [Series(key, points)], measure.unit, width=WIDTH, height=HEIGHT)
+    drawn = tuple(point for point in points if point[0] >= since)
+    chart = line_chart(
+        key, [Series(key, drawn)], unit if unit in SHORT else "", width=WIDTH, height=HEIGHT,
+        limit=base.limit if base else None, marks=changes,
+    )  # fmt: skip
     if chart is None:
         return None
     before, tonight = [night.value for night in nights[:-1]], nights[-1].value
-    how = judged_as(measure.name)
-    base = baseline(before, how) if how else None
     return TrendRow(
         key,
-        format_value(tonight, measure.unit),
-        format_value(median(before), measure.unit),
-        format_value(base.limit, measure.unit) if base else "–",
-        base is not None and base.exceeded(tonight),
+        format_value(tonight, unit),
+        format_value(base.middle if base else median(before[-Rule().window :]), unit),
+        format_value(base.limit, unit) if base else "–",
+        last is not None and last.bad,
         chart.picture,
     )
 
 
 def _lines(found: Difference) -> list[tuple[str, str]]:
-    """A line per kind of change."""
-    checks = [f"{name}: {then or 'not made'} → {now or 'not made'}" for name, then, now in found.checks]
-    versions = [f"{name} {then or '–'} → {now or '–'}" for name, then, now in found.versions]
+    """A line per kind of change; what the newer run did not come to see is no change."""
+    order = {"fail": 0, "broken": 1, "infra-error": 2}
+    verdicts = sorted(found.checks, key=lambda check: order.get(check[2], 3))
+    checks = [f"{name}: {then or 'not made'} → {now or 'not made'}" for name, then, now in verdicts]
+    versions = [f"{name} {then or '–'} → {now}" for name, then, now in found.versions if now]
     edges = [f"+ {edge.source} → {edge.target}" for edge in found.edges_gained]
     edges += [f"− {edge.source} → {edge.target}" for edge in found.edges_lost]
     findings = [f"+ {each.code} {each.resource}" for each in found.findings_new]

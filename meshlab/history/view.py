@@ -135,7 +135,8 @@ def difference_view(found: Difference) -> Group:
     named = {"checks": checks, "graph edges": edges, "versions": versions, "findings": findings,
              "measures that moved by a tenth or more": measures}  # fmt: skip
     for name, table in named.items():
-        parts.append(table if table.row_count else Text(f"{name}: the same", style="dim"))
+        same = "the same" if found.edges_known or name != "graph edges" else "not counted by both runs"
+        parts.append(table if table.row_count else Text(f"{name}: {same}", style="dim"))
         parts.append(Text(""))
     return Group(*parts)
 

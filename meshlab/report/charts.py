@@ -20,6 +20,7 @@ from meshlab.report.units import Scale, format_value, scale_for
 
 LIMIT = 8_000  # bytes of a chart's SVG; title, legend and frame of a panel come on top of it
 MOST_SERIES = 20  # lines that one chart draws: more can't be told apart
+DAYS = 48 * 3_600_000  # milliseconds from which on an axis shows dates
 _POINTS = 600  # of a whole chart, at first; halved until the chart is within LIMIT
 _DASHES = ((), (5, 2), (1.5, 2), (7, 2, 1.5, 2))  # of each round through the colours
 _AXIS = {
@@ -49,11 +50,19 @@ class Chart:
 
 
 def line_chart(
-    title: str, series: Sequence[Series], unit: str = "", *, width: int = 560, height: int = 190
+    title: str,
+    series: Sequence[Series],
+    unit: str = "",
+    *,
+    width: int = 560,
+    height: int = 190,
+    limit: float | None = None,
+    marks: Sequence[float] = (),
 ) -> Chart | None:
     """Draw series over time; None when none has a value. width, height: CSS pixels of the whole picture.
 
-    Of more than MOST_SERIES the ones with the highest peaks are drawn. The vertical axis holds zero.
+    limit: a value that is drawn as a dashed line. marks: moments (seconds since the epoch) that are drawn as
+    vertical ones. Of more than MOST_SERIES the ones with the highest peaks are drawn. The vertical axis holds zero.
     """
     filled = [one for one in series if one.values()]
     if not filled:
@@ -67,7 +76,9 @@ def line_chart(
     while True:
         buckets = max(1, min(width, budget // (2 * len(drawn))))
         lines = [thin(with_gaps(_finite(one.points)), buckets) for one in drawn]
-        root = compact(vl_convert.vegalite_to_svg(_spec(lines, scale, width, height)))
+        spec = _spec(lines, scale, width, height)
+        spec["layer"] += _rules(limit, marks, scale)
+        root = compact(vl_convert.vegalite_to_svg(spec))
         chart = picture(
             root, _alt(title, drawn, unit), float(root.get("width", width)), float(root.get("height", height))
         )
@@ -100,8 +111,9 @@ def _spec(lines: Sequence[Sequence[Point]], scale: Scale, width: int, height: in
         "x": {
             "field": "t", "type": "temporal", "title": None,
             "scale": {"type": "utc", "domain": [first, last]},
-            "axis": {"format": "%H:%M:%S" if last - first < 600_000 else "%H:%M", "grid": False,
-                     "tickCount": max(2, width // 110), "labelOverlap": True, "labelFlush": True},
+            "axis": {"format": _time_format(last - first), "grid": False,
+                     "tickCount": max(2, width // (110 if last - first < DAYS else 70)),
+                     "labelOverlap": True, "labelFlush": True},
         },
         "y": {
             "field": "v", "type": "quantitative", "title": None,
@@ -126,6 +138,27 @@ def _spec(lines: Sequence[Sequence[Point]], scale: Scale, width: int, height: in
         "background": None, "data": {"values": values}, "encoding": encoding, "layer": layers,
         "config": {"axis": _AXIS, "view": {"stroke": None}},
     }  # fmt: skip
+
+
+def _time_format(span: float) -> str:
+    """How times are written on an axis of so many milliseconds."""
+    if span < 600_000:
+        return "%H:%M:%S"
+    return "%H:%M" if span < DAYS else "%-d %b"
+
+
+def _rules(limit: float | None, marks: Sequence[float], scale: Scale) -> list[dict[str, Any]]:
+    """Layers of straight lines across the chart."""
+    ink = {"type": "rule", "strokeDash": [3, 3]}
+    level = [{"v": limit * scale.factor}] if limit is not None else []
+    moments = [{"t": round(mark * 1000)} for mark in marks]
+    layers = [
+        {"mark": {**ink, "color": {"expr": "'var(--bad)'"}}, "data": {"values": level},
+         "encoding": {"x": None, "color": None, "y": {"field": "v", "type": "quantitative"}}},
+        {"mark": {**ink, "color": {"expr": "'var(--axis)'"}}, "data": {"values": moments},
+         "encoding": {"y": None, "color": None, "x": {"field": "t", "type": "temporal"}}},
+    ]  # fmt: skip
+    return [layer for layer, filled in zip(layers, (level, moments), strict=True) if filled]
 
 
 def _split(values: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:

@@ -42,3 +42,18 @@ def test_the_last_green_run_is_an_earlier_one_that_passed() -> None:
     runs = [from_result(night(n, verdict=v)) for n, v in enumerate(("pass", "pass", "fail", "fail"))]
     assert last_green(runs, runs[3]) == runs[1]
     assert last_green(runs, runs[0]) is None
+
+
+def test_what_one_of_two_runs_did_not_look_at_is_not_compared() -> None:
+    there = from_result(night(0, edges=(("a", "b"),), findings=(("R1", "x"),)))
+    checks = {"graph.edges": "infra-error", "istio.analyze": "skipped"}
+    blind = from_result(night(1, edges=(), checks=checks, verdict="error"))
+    for found in (difference(there, blind), difference(blind, there)):
+        assert not found.edges_known
+        assert (found.edges_gained, found.edges_lost, found.findings_new, found.findings_gone) == (
+            (),
+            (),
+            (),
+            (),
+        )
+    assert difference(there, there).edges_known

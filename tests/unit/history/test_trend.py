@@ -19,8 +19,41 @@ def test_tonight_stands_beside_the_nights_before() -> None:
     section = trend_section(runs([10.0] * 9 + [13.0]))
     assert section is not None
     assert f'<th scope="row">{P50}</th>' in section.body
-    for text in ("13 ms (bad)", "<td>10 ms</td>", "<td>11 ms</td>", "the last 10 nights", 'role="img"'):
+    for text in ("13 ms (bad)", ">10 ms</td>", ">11 ms</td>", "the last 10 nights", 'role="img"'):
         assert text in section.body
+
+
+def test_a_night_of_a_long_incident_is_bad_still_and_the_first_screen_says_since_when() -> None:
+    history = [from_result(night(n, {P50: (10.0, "ms")})) for n in range(20)]
+    history += [from_result(night(n, {P50: (13.0, "ms")}, istio="1.31.0")) for n in range(20, 31)]
+    section = trend_section(history)
+    assert section is not None
+    for text in ("13 ms (bad)", ">10 ms</td>", ">11 ms</td>"):
+        assert text in section.body
+    found = changed_since_green(history)
+    assert found is not None and found.lines == ()
+    assert found.worse == (
+        f"{P50}: 13 ms, calm 10 ms, bad above 11 ms; since {history[20].run_id}",
+        f"versions changed for {history[20].run_id}: istio.client 1.30.0 → 1.31.0; istio.data_plane 1.30.0 → 1.31.0",
+    )
+    page = report_html(night(30), Drawn(), changed=found)
+    assert page.index("What got worse") < page.index("</section>")
+
+
+def test_what_a_night_that_broke_off_did_not_see_is_no_change() -> None:
+    broken = night(
+        3, verdict="error", checks={"graph.edges": "infra-error", "istio.analyze": "infra-error"}, edges=()
+    )
+    broken["versions"] = {}
+    history = [from_result(night(n, findings=(("R1", "x"),))) for n in range(3)] + [from_result(broken)]
+    found = changed_since_green(history)
+    assert found is not None and [kind for kind, _ in found.lines] == ["checks"]
+
+
+def test_what_changed_comes_before_what_did_not_pass() -> None:
+    result = night(1, verdict="fail", checks={f"a.c{n}": "fail" for n in range(20)})
+    page = report_html(result, Drawn(), changed=Changed("r1", (("checks", "a.c1: pass → fail"),)))
+    assert page.index("What changed since") < page.index("What did not pass")
 
 
 def test_only_the_last_30_nights_are_drawn() -> None:

@@ -1,3 +1,4 @@
+import re
 from xml.etree import ElementTree as ET
 
 from meshlab.report.charts import LIMIT, MOST_SERIES, line_chart
@@ -46,3 +47,23 @@ def test_all_zero_one_point_negative_and_broken_lines_are_drawn() -> None:
     assert negative.legend[0].last.startswith("-")
     path = next(p for p in ET.fromstring(broken.picture.svg).iter("path") if p.get("stroke") == "var(--s1)")
     assert path.get("d", "").count("M") == 2
+
+
+def test_weeks_are_written_as_dates_and_hours_as_times() -> None:
+    day = 86_400
+    weeks = line_chart("nights", [Series("a", tuple((BEGIN + n * day, 4.0 + n) for n in range(30)))], "ms")
+    hours = line_chart("day", [Series("a", tuple((BEGIN + n * 3600, 4.0 + n) for n in range(30)))], "ms")
+    assert weeks is not None and hours is not None
+    assert re.search(r">\d+ [A-Z][a-z]{2}<", weeks.picture.svg) and ":00<" not in weeks.picture.svg
+    assert re.search(r">\d\d:00<", hours.picture.svg)
+
+
+def test_a_limit_and_marks_are_lines_of_their_own() -> None:
+    points = tuple((BEGIN + n * 86_400, 4.0 + n % 2) for n in range(30))
+    plain = line_chart("nights", [Series("a", points)], "ms")
+    marked = line_chart("nights", [Series("a", points)], "ms", limit=9.0, marks=[BEGIN + 5 * 86_400])
+    assert plain is not None and marked is not None
+    dashed = 'stroke-dasharray="3,3"'
+    assert dashed not in plain.picture.svg and "var(--bad)" not in plain.picture.svg
+    assert marked.picture.svg.count(dashed) == 2 and "var(--bad)" in marked.picture.svg
+    assert marked.legend == plain.legend
