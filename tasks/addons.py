@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Protocol
+
 from meshlab.addons import grafana, jaeger, kiali, prometheus
 from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local import build, materials
@@ -9,8 +12,10 @@ from meshlab.clusters.local.cluster import LocalCluster
 from meshlab.istio import tracing
 from meshlab.istio.distribution import Distribution
 from meshlab.kube.apply import ObjectRef
+from meshlab.kube.client import Kube
 from meshlab.ledger import Entry, Ledger
 from meshlab.process import SystemRunner
+from meshlab.progress import Progress
 from meshlab.runs import RunRef, tell
 from meshlab.settings import LabConfig, Machine
 from meshlab.traffic import parties
@@ -90,12 +95,7 @@ def deploy_grafana(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> tuple[ObjectRef, ...]:
     """Apply Istio's Grafana addon where its image can be had; elsewhere its queries are put to Prometheus itself."""
-    kube = kube_of(cluster)
-    if reason := grafana.why_not(config, distribution, kube, cluster.images):
-        say(f"no Grafana: {reason}")
-        return ()
-    Ledger.open(Machine.here(), run).intend(Entry("addon", "grafana", cluster.endpoint))
-    return grafana.deploy(config, distribution, kube, held=cluster.images, progress=tell)
+    return _deploy_where_it_can_be_had(grafana, "Grafana", run, config, cluster, distribution)
 
 
 @lab_task("deploy-kiali", tags=("addon",), retries=1, holds=objects_ready, applies=True)
@@ -103,12 +103,36 @@ def deploy_kiali(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> tuple[ObjectRef, ...]:
     """Apply Istio's Kiali addon where its image can be had; elsewhere kiali.graph is skipped with the reason."""
+    return _deploy_where_it_can_be_had(kiali, "Kiali", run, config, cluster, distribution)
+
+
+class Addon(Protocol):
+    """What the modules of Grafana and Kiali have in common."""
+
+    def why_not(
+        self, config: LabConfig, distribution: Distribution, kube: Kube, held: Sequence[str]
+    ) -> str: ...
+
+    def deploy(
+        self,
+        config: LabConfig,
+        distribution: Distribution,
+        kube: Kube,
+        *,
+        held: Sequence[str],
+        progress: Progress,
+    ) -> tuple[ObjectRef, ...]: ...
+
+
+def _deploy_where_it_can_be_had(
+    addon: Addon, name: str, run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
+) -> tuple[ObjectRef, ...]:
     kube = kube_of(cluster)
-    if reason := kiali.why_not(config, distribution, kube, cluster.images):
-        say(f"no Kiali: {reason}")
+    if reason := addon.why_not(config, distribution, kube, cluster.images):
+        say(f"no {name}: {reason}")
         return ()
-    Ledger.open(Machine.here(), run).intend(Entry("addon", "kiali", cluster.endpoint))
-    return kiali.deploy(config, distribution, kube, held=cluster.images, progress=tell)
+    Ledger.open(Machine.here(), run).intend(Entry("addon", name.lower(), cluster.endpoint))
+    return addon.deploy(config, distribution, kube, held=cluster.images, progress=tell)
 
 
 @lab_task("deploy-parties", tags=("app",), retries=1, holds=objects_ready, applies=True)

@@ -87,12 +87,8 @@ def check_dashboards(
         name: lambda e, name=name: grafana_checks.dashboard(name, e)  # type: ignore[misc]
         for name in ("grafana.mesh", "grafana.service", "grafana.workload")
     }
-    expectations = read_expectations(distribution.kind, config.namespace)
-    least = 1
-    if (
-        distribution.ours and config.scope == "mesh"
-    ):  # then the run's own traffic passes the ingress gateway, too
-        least, expectations = grafana_checks.LEAST_WITH_DATA, expectations.without("no-ingress-traffic")
+    expectations = read_expectations(distribution.kind, config.namespace, scope=config.scope)
+    least = grafana_checks.LEAST_WITH_DATA if distribution.ours and config.scope == "mesh" else 1
     checks["grafana.all-panels"] = lambda e: grafana_checks.all_panels(
         e, least=least, pinned=distribution.ours
     )

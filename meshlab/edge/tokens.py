@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import secrets
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import jwt
-from cryptography.hazmat.primitives.asymmetric import rsa
-from jwt.algorithms import RSAAlgorithm
 from jwt.utils import base64url_decode, base64url_encode
 
+from meshlab.tokens import SigningKey
+
 ISSUER, AUDIENCE = "issuer.meshlab.test", "edge.meshlab.test"
-ALGORITHM = "RS256"
 LIFETIME = timedelta(minutes=10)
 
 
@@ -33,34 +29,27 @@ class TokenCase:
 
 
 class Issuer:
-    """Signs tokens with a key that lives as long as this object.
-
-    name, audience: what good tokens carry as `iss` and `aud`. key_id: the key's name, another one each time.
-    """
+    """Signs tokens with a key that lives as long as this object. name, audience: good tokens' `iss` and `aud`."""
 
     def __init__(self, name: str = ISSUER, audience: str = AUDIENCE) -> None:
         self.name, self.audience = name, audience
-        self.key_id = secrets.token_hex(4)
-        self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self._key = SigningKey()
+
+    @property
+    def key_id(self) -> str:
+        """The key's name, another one each time."""
+        return self._key.key_id
 
     @property
     def jwks(self) -> str:
         """The public key as a JSON Web Key Set: what the gateway checks signatures with."""
-        public = RSAAlgorithm.to_jwk(self._key.public_key(), as_dict=True)
-        return json.dumps({"keys": [{**public, "kid": self.key_id, "use": "sig", "alg": ALGORITHM}]})
+        return self._key.jwks()
 
     def token(self, *, lifetime: timedelta = LIFETIME, **claims: Any) -> str:
         """A signed token. lifetime: from now to its end, negative for an expired one. claims: replace."""
         now = datetime.now(UTC)
-        payload = {
-            "iss": self.name,
-            "aud": self.audience,
-            "sub": "reader",
-            "iat": now - timedelta(hours=1),
-            "exp": now + lifetime,
-            **claims,
-        }
-        return jwt.encode(payload, self._key, algorithm=ALGORITHM, headers={"kid": self.key_id})
+        usual = {"iss": self.name, "aud": self.audience, "sub": "reader"}
+        return self._key.sign({**usual, "iat": now - timedelta(hours=1), "exp": now + lifetime, **claims})
 
     def cases(self) -> tuple[TokenCase, ...]:
         """The six tokens that the gateway is shown, the good one first."""

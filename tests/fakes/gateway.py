@@ -14,8 +14,9 @@ import jwt
 from meshlab.edge.client import speaking
 from meshlab.edge.ingress import HOSTS, MUTUAL, TOKEN
 from meshlab.edge.pki import EdgeKeys, load
-from meshlab.edge.tokens import ALGORITHM, AUDIENCE, Issuer
+from meshlab.edge.tokens import AUDIENCE, Issuer
 from meshlab.errors import MeshlabError
+from meshlab.tokens import ALGORITHM
 
 PAGE = b"<html><head><title>Simple Bookstore App</title></head></html>"
 

@@ -38,10 +38,10 @@ def snapshot() -> dict[str, list[str]]:
 
 
 def difference(before: dict[str, list[str]], after: dict[str, list[str]]) -> dict[str, list[str]]:
-    """Kind → lines with + or -, only for kinds that differ. A process of another cluster that has ended is no difference."""
+    """Kind → lines with + or -, only for kinds that differ."""
     found = {}
     for kind, lines in before.items():
-        gone = [f"- {line}" for line in lines if line not in after[kind] and kind != "processes"]
+        gone = [f"- {line}" for line in lines if line not in after[kind]]
         new = [f"+ {line}" for line in after[kind] if line not in lines]
         if gone or new:
             found[kind] = gone + new

@@ -115,7 +115,13 @@ def test_the_document_looks_at_productpage_and_at_reviews_v3():
     }
 
 
-def test_with_the_embedded_distribution_all_is_certain_but_for_the_traffic_of_others():
+def test_with_the_embedded_distribution_everything_else_must_be_empty():
+    assert not any(entry.optional for entry in read_expectations("embedded", "default", scope="mesh").entries)
+
+
+def test_on_a_mesh_that_others_use_only_their_traffic_is_left_open():
     lists = read_expectations("embedded", "default")
     assert {entry.precondition.name for entry in lists.entries if entry.optional} == {"no-ingress-traffic"}
-    assert not any(entry.optional for entry in lists.without("no-ingress-traffic").entries)
+    whole = read_expectations("embedded", "default", scope="mesh")
+    assert set(lists.entries) - set(whole.entries) == {entry for entry in lists.entries if entry.optional}
+    assert set(whole.entries) < set(lists.entries)
