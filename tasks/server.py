@@ -7,12 +7,15 @@ import functools
 import logging
 import threading
 import time
+from concurrent.futures import Future
+from contextvars import copy_context
 from typing import Any, ParamSpec, TypeVar
 
 import httpx
 from prefect import Task
 from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from prefect.context import SyncClientContext
+from prefect.futures import PrefectConcurrentFuture, PrefectFuture
 from prefect.settings import get_current_settings
 
 log = logging.getLogger(__name__)
@@ -81,12 +84,41 @@ class LabTask(Task[P, R]):
             return Task.__call__(self.as_can_be(), *args, **kwargs)
 
     def submit(self, *args: Any, **kwargs: Any) -> Any:
-        return Task.submit(self.as_can_be(), *args, **kwargs)
+        """Submit it; again, without tags, where the server went away just when it was asked for their slots."""
+        first = Task.submit(self.as_can_be(), *args, **kwargs)
+        if not self.tags or not isinstance(first, PrefectConcurrentFuture):
+            return first
+        outcome: Future[Any] = Future()
+        context = copy_context()
 
-    def as_can_be(self) -> LabTask[P, R]:
-        """The task itself, or the same one without tags."""
-        if not self.tags or not server_gone():
+        def hand_on(future: PrefectFuture[Any]) -> None:
+            try:
+                future.wait()
+            except BaseException as problem:  # noqa: BLE001 - handed to whoever waits
+                outcome.set_exception(problem)
+            else:
+                outcome.set_result(future.state)
+
+        def ended(future: PrefectFuture[Any]) -> None:
+            try:
+                future.wait()
+            except ConcurrencySlotAcquisitionError:  # the function has not been called
+                if context.run(server_gone):
+                    context.run(Task.submit, self.as_can_be(plain=True), *args, **kwargs).add_done_callback(
+                        hand_on
+                    )
+                    return
+            except BaseException as problem:  # noqa: BLE001 - handed on below
+                log.debug("%s ended with %s", self.name, type(problem).__name__)
+            hand_on(future)
+
+        first.add_done_callback(ended)
+        return PrefectConcurrentFuture(first.task_run_id, outcome)
+
+    def as_can_be(self, *, plain: bool = False) -> LabTask[P, R]:
+        """The task itself, or the same one without tags: where the server is gone, or with `plain`."""
+        if not plain and (not self.tags or not server_gone()):
             return self
-        plain = copy.copy(self)
-        plain.tags = set()
-        return plain
+        bare = copy.copy(self)
+        bare.tags = set()
+        return bare

@@ -1,15 +1,22 @@
 import socket
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
+from typing import Any
+from uuid import uuid4
 
 import pytest
+from prefect import Task
+from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from prefect.context import SyncClientContext
+from prefect.futures import PrefectConcurrentFuture
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+from prefect.states import Completed, State
 
 from meshlab.runs import RunRef
 from tasks import server
 from tasks.common import lab_task
-from tasks.server import server_gone
+from tasks.server import LabTask, server_gone
 from tests.fakes.http_server import FakeHttpServer, Reply
 
 
@@ -83,3 +90,51 @@ def test_a_server_that_is_back_is_used_again(monkeypatch: pytest.MonkeyPatch) ->
         assert server_gone() == ""
         assert PREFECT_CLIENT_MAX_RETRIES.value() == 2
         assert install.as_can_be().tags == {"istio"}
+
+
+def submitting(monkeypatch: pytest.MonkeyPatch, outcome: State[int] | Exception) -> list[set[str]]:
+    """Submitted tasks with tags end like this, those without in 7; returns the tags of each that is submitted."""
+    seen: list[set[str]] = []
+
+    def submit(task: LabTask[Any, Any], *args: Any, **kwargs: Any) -> PrefectConcurrentFuture[int]:
+        seen.append(set(task.tags))
+        ended: Future[Any] = Future()
+        if task.tags and isinstance(outcome, Exception):
+            ended.set_exception(outcome)
+        else:
+            ended.set_result(outcome if task.tags else Completed(data=7))
+        return PrefectConcurrentFuture(uuid4(), ended)
+
+    monkeypatch.setattr(Task, "submit", submit)
+    return seen
+
+
+NO_SLOTS = ConcurrencySlotAcquisitionError("503 Service Unavailable")
+
+
+@pytest.mark.parametrize(
+    ("why", "outcome", "tried"),
+    [
+        ("", Completed(data=3), [{"istio"}]),
+        ("gone", NO_SLOTS, [{"istio"}, set()]),
+    ],
+)
+def test_a_server_that_goes_away_while_a_task_is_submitted(
+    why: str, outcome: Any, tried: list[set[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = submitting(monkeypatch, outcome)
+    answers = iter(["", why, why])
+    monkeypatch.setattr(server, "server_gone", lambda: next(answers))
+    ended: list[object] = []
+    future = install.submit("run")
+    future.add_done_callback(ended.append)
+    assert future.result() == (7 if why else 3) and future.state.is_completed()
+    assert seen == tried and ended == [future]
+
+
+def test_slots_that_a_server_which_is_well_refuses_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = submitting(monkeypatch, NO_SLOTS)
+    monkeypatch.setattr(server, "server_gone", lambda: "")
+    with pytest.raises(ConcurrencySlotAcquisitionError):
+        install.submit("run").wait()
+    assert seen == [{"istio"}]
