@@ -11,6 +11,7 @@
     │   ├── RolloutError         pods do not start, with the cause found in the cluster
     │   └── ExecError            a command inside a pod failed or its connection broke
     ├── IstioError               istioctl or the control plane refused
+    │   └── SecretsWithheldError it would have had to read Secrets, which this account may not
     ├── QueryError               Prometheus (or another addon) could not be asked
     ├── HistoryError             the store of earlier runs can't be read or written, or has no such run
     ├── AlertError               a message to people did not get through
@@ -157,6 +158,14 @@ class ExecError(KubeError):
 
 class IstioError(MeshlabError):
     """istioctl or the control plane refused what was asked."""
+
+
+class SecretsWithheldError(IstioError):
+    """What was asked of istioctl reads Secrets, which this account may not: nothing is wrong, and nothing was looked at."""
+
+    usual_remedy = (
+        "have it asked by somebody who may read Secrets; a lab's account needs none for anything else"
+    )
 
 
 class QueryError(MeshlabError):

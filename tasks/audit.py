@@ -16,7 +16,7 @@ from meshlab.audit.rules import RULES
 from meshlab.checks.audit import audit, rows
 from meshlab.checks.base import run_check
 from meshlab.clusters.base import ClusterRef
-from meshlab.errors import KubeError, MeshlabError
+from meshlab.errors import KubeError, MeshlabError, SecretsWithheldError
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.istioctl import Finding as Analyzed
 from meshlab.istio.istioctl import MeshVersions
@@ -84,8 +84,11 @@ def with_istioctl(
 ) -> Inventory:
     """The inventory with what istioctl tells. Rules that need an answer that did not come can't be judged; the others can."""
     lacking, found, running = dict(inventory.unreadable), tuple[Analyzed, ...](), list[str]()
+    withheld: dict[str, str] = {}
     try:
         found = tuple(analyzed())
+    except SecretsWithheldError as problem:
+        withheld[ANALYSIS] = problem.message
     except MeshlabError as problem:
         lacking[ANALYSIS] = problem.message
     try:
@@ -95,7 +98,8 @@ def with_istioctl(
         lacking[VERSIONS] = problem.message
     if not running:
         lacking.setdefault(VERSIONS, "istioctl version names no control plane and no proxy")
-    return replace(inventory, analyzed=found, versions=tuple(dict.fromkeys(running)), unreadable=lacking)
+    versions_seen = tuple(dict.fromkeys(running))
+    return replace(inventory, analyzed=found, versions=versions_seen, unreadable=lacking, withheld=withheld)
 
 
 def prove(

@@ -19,7 +19,7 @@ from meshlab.checks import istio as istio_checks
 from meshlab.checks import prometheus as query_checks
 from meshlab.checks import targets as target_checks
 from meshlab.checks.analyze import analyze
-from meshlab.checks.base import run_check
+from meshlab.checks.base import run_check, skipped
 from meshlab.checks.envoy_admin import dashboard as envoy_dashboard
 from meshlab.checks.envoy_admin import read_dashboard
 from meshlab.checks.prometheus import Sending
@@ -29,7 +29,7 @@ from meshlab.checks.scrape import SidecarReader
 from meshlab.checks.snapshot import Snapshot, take_scraped, take_snapshot
 from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local import build
-from meshlab.errors import IstioError, KubeError, MeshlabError, WaitTimeout
+from meshlab.errors import IstioError, KubeError, MeshlabError, SecretsWithheldError, WaitTimeout
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.proxies import proxy_statuses, wait_synced
 from meshlab.kube.client import Kube
@@ -127,7 +127,11 @@ def check_istio(
         return istio_checks.expected_proxies(lab_pods(kube, config))
 
     def analyzed() -> CheckResult:
-        return analyze(istioctl.analyze(), namespaces=[SYSTEM, config.namespace])
+        try:
+            findings = istioctl.analyze()
+        except SecretsWithheldError as withheld:
+            return skipped("istio.analyze", withheld.message, asked_for=True, remedy=withheld.remedy)
+        return analyze(findings, namespaces=[SYSTEM, config.namespace])
 
     try:
         wait_synced(istioctl, expected(), timeout=config.istio.install_timeout, progress=tell)

@@ -54,8 +54,8 @@ class Certificate:
 class Inventory:
     """The cluster as the rules see it; `objects` holds those of the audited namespaces and of the whole cluster.
 
-    namespaces: audited, sorted. unreadable: kind → why it could not be read. versions: of control plane and
-    proxies, each once. today: what dates are compared with.
+    namespaces: audited, sorted. unreadable: kind → why it could not be read. withheld: kind → why this account
+    is not meant to read it. versions: of control plane and proxies, each once. today: what dates are compared with.
     """
 
     objects: Mapping[str, tuple[Object, ...]] = field(default_factory=dict)
@@ -66,6 +66,7 @@ class Inventory:
     analyzed: tuple[Analyzed, ...] = ()
     versions: tuple[str, ...] = ()
     unreadable: Mapping[str, str] = field(default_factory=dict)
+    withheld: Mapping[str, str] = field(default_factory=dict)
     now: datetime = datetime(2000, 1, 1, tzinfo=UTC)
 
     @property

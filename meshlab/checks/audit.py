@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from meshlab.audit.inventory import Inventory
 from meshlab.audit.model import Examined, Finding, Rule
-from meshlab.checks.base import Table, infra_error, judged
+from meshlab.checks.base import Table, infra_error, judged, skipped
+from meshlab.errors import SecretsWithheldError
 from meshlab.results import CheckResult
 
 REMEDY = "each finding has the YAML that mends it; a risk that stays goes into audit.accepted, with a reason and a last day"
@@ -16,8 +17,11 @@ def audit(rule: Rule, inventory: Inventory, examined: Examined, findings: Sequen
     """The rule's check. findings: those of `examined`, judged (accepted or not) and shown by requests.
 
     Evidence: `looked` (objects), `what` (their kinds), `notes`, table `findings` (severity, resource, why, fix,
-    accepted, expires, request, answer). infra-error where a kind that the rule needs could not be read.
+    accepted, expires, request, answer). infra-error where a kind that the rule needs could not be read, skipped where
+    the account is not meant to read it.
     """
+    if kept := [f"{kind}: {inventory.withheld[kind]}" for kind in rule.needs if kind in inventory.withheld]:
+        return skipped(rule.check, "; ".join(kept), asked_for=True, remedy=SecretsWithheldError.usual_remedy)
     missing = [f"{kind}: {inventory.unreadable[kind]}" for kind in rule.needs if kind in inventory.unreadable]
     if missing:
         return infra_error(

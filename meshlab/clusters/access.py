@@ -16,8 +16,9 @@ from meshlab.istio.operator_file import SYSTEM_NAMESPACE
 from meshlab.kube.client import Kube
 from meshlab.settings import LabConfig
 
-READ, WRITE = ("get", "list"), ("get", "create", "patch", "delete")
+READ, WRITE = ("get", "list"), ("get", "create", "update", "patch", "delete")
 CREATE, HOLD = ("create",), ("get", "create", "update", "delete")
+STREAM = ("get", "create")  # a stream is begun with either, depending on the client
 CORE, APPS, LEASES = "", "apps", "coordination.k8s.io"
 NETWORKING, SECURITY, TELEMETRY = "networking.istio.io", "security.istio.io", "telemetry.istio.io"
 RBAC, ADMISSION, EXTENSIONS = (
@@ -25,12 +26,25 @@ RBAC, ADMISSION, EXTENSIONS = (
     "admissionregistration.k8s.io",
     "apiextensions.k8s.io",
 )
-# Read of the whole cluster: which mesh is there, what injects, what runs, and what the checks compare.
+# Read of the whole cluster: which mesh is there, what injects, what runs, what the checks compare, and what a wait for
+# a change of the mesh's configuration looks at.
 LOOKED_AT = (
     *((CORE, name) for name in ("namespaces", "nodes", "pods", "services")),
     (APPS, "deployments"),
     *((NETWORKING, name) for name in ("gateways", "virtualservices", "destinationrules", "sidecars")),
-    *((SECURITY, name) for name in ("peerauthentications", "authorizationpolicies")),
+    *((NETWORKING, name) for name in ("envoyfilters", "serviceentries", "workloadentries")),
+    *(
+        (SECURITY, name)
+        for name in ("peerauthentications", "authorizationpolicies", "requestauthentications")
+    ),
+    (TELEMETRY, "telemetries"),
+    *((RBAC, name) for name in ("rolebindings", "clusterrolebindings")),  # the audit: whose token may do what
+)
+# Read of the app's namespace: why a pod does not start.
+DIAGNOSED = (
+    (CORE, "events"),
+    *((APPS, name) for name in ("replicasets", "statefulsets", "daemonsets")),
+    ("batch", "jobs"),
 )
 # Made, changed and removed: the app, its callers, and the policies of the checks.
 APPLIED = (
@@ -55,16 +69,19 @@ AT_ONCE = 8
 
 @dataclass(frozen=True)
 class Need:
-    """Verbs on a resource. namespace: None for the whole cluster. resource: `pods/exec` for a subresource."""
+    """Verbs on a resource. namespace: None for the whole cluster. resource: `pods/exec` for a subresource. name: of the one
+    object that is meant; None for all of them."""
 
     verbs: tuple[str, ...]
     group: str
     resource: str
     namespace: str | None = None
+    name: str | None = None
 
     def __str__(self) -> str:
         where = f"in namespace {self.namespace}" if self.namespace else "in the whole cluster"
-        return f"{', '.join(self.verbs)} {self.resource}{'.' + self.group if self.group else ''} {where}"
+        of = f" of {self.name}" if self.name else ""
+        return f"{', '.join(self.verbs)} {self.resource}{'.' + self.group if self.group else ''}{of} {where}"
 
 
 def needs(config: LabConfig, *, namespace_there: bool, istio_there: bool) -> tuple[Need, ...]:
@@ -74,8 +91,13 @@ def needs(config: LabConfig, *, namespace_there: bool, istio_there: bool) -> tup
         yield from (Need(READ, group, name) for group, name in LOOKED_AT)
         yield Need(("get", "patch") if namespace_there else ("get", "create", "delete"), CORE, "namespaces")
         yield from (Need(HOLD, LEASES, "leases", place) for place in places(config))
-        yield from (Need(CREATE, CORE, f"pods/{how}", config.namespace) for how in ("exec", "portforward"))
-        yield Need(CREATE, CORE, "pods/portforward", SYSTEM_NAMESPACE)
+        yield from (Need(STREAM, CORE, f"pods/{how}", config.namespace) for how in ("exec", "portforward"))
+        yield from (Need(("list",), group, name, config.namespace) for group, name in DIAGNOSED)
+        yield Need(("get",), CORE, "pods/log", config.namespace)
+        yield Need(STREAM, CORE, "pods/portforward", SYSTEM_NAMESPACE)
+        # istioctl asks istiod with a token of this account, and looks up which revision is the default one.
+        yield Need(CREATE, CORE, "serviceaccounts/token", SYSTEM_NAMESPACE, "default")
+        yield Need((*READ, "watch"), ADMISSION, "mutatingwebhookconfigurations")
         yield Need(READ, CORE, "configmaps", SYSTEM_NAMESPACE)
         written = [config.namespace] + ([SYSTEM_NAMESPACE] if config.scope == "mesh" else [])
         for place in written:
@@ -87,12 +109,17 @@ def needs(config: LabConfig, *, namespace_there: bool, istio_there: bool) -> tup
     return tuple(dict.fromkeys(wanted()))
 
 
+def wishes(config: LabConfig) -> tuple[Need, ...]:
+    """What a run goes without where it is refused, and says so: capturing packets takes a container in a running pod."""
+    return (Need(("patch",), CORE, "pods/ephemeralcontainers", config.namespace),)
+
+
 def missing(kube: Kube, wanted: Iterable[Need]) -> tuple[Need, ...]:
     """Of what is needed, what the cluster refuses: the same needs with those verbs only. Raises KubeError."""
     # Needs overlap, so each question is asked once: resource → verbs, in the order of the needs.
-    verbs: dict[tuple[str, str, str | None], dict[str, None]] = {}
+    verbs: dict[tuple[str, str, str | None, str | None], dict[str, None]] = {}
     for need in wanted:
-        key = (need.group, need.resource, need.namespace)
+        key = (need.group, need.resource, need.namespace, need.name)
         verbs.setdefault(key, {}).update(dict.fromkeys(need.verbs))
     asked = [(verb, *key) for key, each in verbs.items() for verb in each]
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="access") as pool:
@@ -117,7 +144,8 @@ def problems(kube: Kube, config: LabConfig) -> list[Problem]:
             f"context {kube.context or 'in use'}",
             f"may not {each}",
             f"grant it with a {'Role' if each.namespace else 'ClusterRole'}: apiGroups [{each.group!r}], "
-            f"resources [{each.resource}], verbs [{', '.join(each.verbs)}]",
+            f"resources [{each.resource}], verbs [{', '.join(each.verbs)}]"
+            + (f", resourceNames [{each.name}]" if each.name else ""),
         )
         for each in refused
     ]

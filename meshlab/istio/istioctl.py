@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from meshlab.errors import IstioError, ProcessError
+from meshlab.errors import IstioError, ProcessError, SecretsWithheldError
 from meshlab.process import Completed, Runner, SystemRunner
 
 QUERY_TIMEOUT = 60.0  # seconds, for commands that only ask
@@ -169,10 +169,15 @@ class Istioctl:
         return tuple(found[name] for name in sorted(found))
 
     def analyze(self, namespace: str | None = None) -> tuple[Finding, ...]:
-        """What `istioctl analyze` finds in a namespace, or (None) in all of them. Raises IstioError."""
+        """What `istioctl analyze` finds in a namespace, or (None) in all of them.
+
+        Raises IstioError; SecretsWithheldError where the account may not read Secrets, without which it does not begin.
+        """
         scope = [f"--namespace={namespace}"] if namespace else ["--all-namespaces"]
         # It ends with 79 when it found errors, which is an answer here.
         done = self._run(["analyze", *scope, "--output=json"], timeout=QUERY_TIMEOUT, check=False)
+        if "secrets is forbidden" in done.stderr and done.returncode not in (0, 79):
+            raise SecretsWithheldError("istioctl analyze reads Secrets, which this account may not")
         if done.returncode not in (0, 79):
             raise self._refused(done.stderr.strip() or done.stdout.strip(), ["analyze"])
         return tuple(

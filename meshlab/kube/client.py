@@ -179,12 +179,14 @@ class Kube:
             )
         return json.loads(answer.data)
 
-    def may(self, verb: str, group: str, resource: str, namespace: str | None = None) -> bool:
-        """Whether we may do that, by the cluster's own word. resource: `pods/exec` for a subresource. namespace: None
-        for all of them. Raises KubeError."""
-        name, _, sub = resource.partition("/")
+    def may(
+        self, verb: str, group: str, resource: str, namespace: str | None = None, name: str | None = None
+    ) -> bool:
+        """Whether we may do that, by the cluster's own word. resource: `pods/exec` for a subresource. namespace, name:
+        None for all of them. Raises KubeError."""
+        whole, _, sub = resource.partition("/")
         attributes = client.V1ResourceAttributes(
-            verb=verb, group=group, resource=name, subresource=sub or None, namespace=namespace
+            verb=verb, group=group, resource=whole, subresource=sub or None, namespace=namespace, name=name
         )
         review = client.V1SelfSubjectAccessReview(
             spec=client.V1SelfSubjectAccessReviewSpec(resource_attributes=attributes)

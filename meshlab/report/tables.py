@@ -72,7 +72,10 @@ def check_rows(checks: Iterable[Mapping[str, Any]]) -> list[Row]:
 
 
 def query_rows(checks: Iterable[Mapping[str, Any]]) -> list[Row]:
-    """The document's queries, their series and values, from the evidence of the prometheus checks."""
+    """The document's queries, their series and values, from the evidence of the prometheus checks.
+
+    Values come before labels: Prefect's page cuts a wide table off at its right.
+    """
     rows: list[Row] = []
     for check in checks:
         evidence = check["evidence"]
@@ -84,7 +87,7 @@ def query_rows(checks: Iterable[Mapping[str, Any]]) -> list[Row]:
             )
         if not evidence.get("series"):
             rows.append({"check": check["id"], "query": evidence["query"]})
-    columns = list(dict.fromkeys(key for row in rows for key in row))
+    columns = list(dict.fromkeys(["check", "query", "value", *(key for row in rows for key in row)]))
     return [{key: row.get(key, "") for key in columns} for row in rows]
 
 

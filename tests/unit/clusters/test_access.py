@@ -23,7 +23,9 @@ class AskedKube(FakeKube):
         self.refused, self.down = refused, down
         self.asked: list[tuple[str, str, str, str | None]] = []
 
-    def may(self, verb: str, group: str, resource: str, namespace: str | None = None) -> bool:
+    def may(
+        self, verb: str, group: str, resource: str, namespace: str | None = None, name: str | None = None
+    ) -> bool:
         if self.down:
             raise KubeError("no answer", status=None)
         self.asked.append((verb, group, resource, namespace))
@@ -55,7 +57,8 @@ def test_our_own_namespace_is_all_that_is_written_by_default() -> None:
     written = {
         each.namespace
         for each in needs(OWN, namespace_there=True, istio_there=True)
-        if set(each.verbs) & {"create", "delete", "update"} and each.resource != "pods/portforward"
+        if set(each.verbs) & {"create", "delete", "update"}
+        and each.resource not in ("pods/portforward", "serviceaccounts/token")
     }
     assert written == {"meshlab"}
     whole = needs(WHOLE, namespace_there=True, istio_there=True)
@@ -88,3 +91,10 @@ def test_a_cluster_that_does_not_answer_is_told_by_its_start() -> None:
 def test_needs_are_asked_once(config: LabConfig) -> None:
     wanted = needs(config, namespace_there=True, istio_there=True)
     assert len(wanted) == len(set(wanted))
+
+
+def test_a_token_is_asked_for_one_account_and_for_no_other() -> None:
+    kube = AskedKube(("create", "serviceaccounts/token", "istio-system"))
+    [found] = problems(kube, OWN)  # type: ignore[arg-type]
+    assert found.what == "may not create serviceaccounts/token of default in namespace istio-system"
+    assert found.remedy.endswith("resourceNames [default]")

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from prefect_kubernetes.worker import KubernetesWorker
 
-from meshlab.clusters.access import needs
+from meshlab.clusters.access import needs, wishes
 from meshlab.settings import LabConfig
 
 FOLDER = Path(__file__).parents[3] / "deployments" / "kubernetes"
@@ -18,8 +18,8 @@ OBJECTS: list[dict[str, Any]] = [d for d in yaml.safe_load_all((FOLDER / "rbac.y
 TEMPLATE = json.loads((FOLDER / "base-job-template.json").read_text())
 
 
-def granted(name: str, namespace: str | None) -> set[tuple[str, str, str]]:
-    """(group, resource, verb) of the role of this name."""
+def granted(name: str, namespace: str | None) -> set[tuple[str, str, str, str | None]]:
+    """(group, resource, verb, the one object that is meant) of the role of this name."""
     [role] = [
         each
         for each in OBJECTS
@@ -28,8 +28,9 @@ def granted(name: str, namespace: str | None) -> set[tuple[str, str, str]]:
         and each["metadata"].get("namespace") == namespace
     ]
     return {
-        (group, resource, verb)
+        (group, resource, verb, one)
         for rule in role["rules"]
+        for one in rule.get("resourceNames", [None])
         for group in rule["apiGroups"]
         for resource in rule["resources"]
         for verb in rule["verbs"]
@@ -39,15 +40,17 @@ def granted(name: str, namespace: str | None) -> set[tuple[str, str, str]]:
 @pytest.mark.parametrize("namespace", [None, "meshlab", "istio-system"])
 def test_a_run_may_do_what_it_needs_and_nothing_else(namespace: str | None) -> None:
     config = LabConfig(cluster="existing")
-    wanted = needs(config, namespace_there=True, istio_there=True)
-    needed = {(n.group, n.resource, verb) for n in wanted if n.namespace == namespace for verb in n.verbs}
+    wanted = (*needs(config, namespace_there=True, istio_there=True), *wishes(config))
+    needed = {
+        (n.group, n.resource, verb, n.name) for n in wanted if n.namespace == namespace for verb in n.verbs
+    }
     assert needed and granted("mesh-lab-run", namespace) == needed
 
 
 def test_the_worker_starts_jobs_and_touches_no_mesh() -> None:
     allowed = granted("mesh-lab-worker", "mesh-lab-runs")
-    assert {resource for _, resource, _ in allowed} == {"jobs", "pods", "pods/log", "events"}
-    assert {verb for _, resource, verb in allowed if resource == "pods"} == {"get", "list", "watch"}
+    assert {resource for _, resource, _, _ in allowed} == {"jobs", "pods", "pods/log", "events"}
+    assert {verb for _, resource, verb, _ in allowed if resource == "pods"} == {"get", "list", "watch"}
 
 
 def test_nobody_gets_everything_or_a_secret() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from meshlab.errors import IstioError
+from meshlab.errors import IstioError, SecretsWithheldError
 from meshlab.istio.istioctl import Finding, Istioctl, MeshVersions
 from tests.fakes.istioctl import FakeIstioctl, Said
 
@@ -130,3 +130,10 @@ def test_checksum(tmp_path: Path):
     assert Istioctl(program).checksum() == hashlib.sha256(b"program").hexdigest()
     with pytest.raises(IstioError, match="can't be read"):
         Istioctl(tmp_path / "none").checksum()
+
+
+def test_analyze_by_somebody_who_may_not_read_secrets_is_told_apart():
+    said = 'Error: secrets is forbidden: User "run" cannot list resource "secrets" in API group ""'
+    tool, _ = istioctl(analyze=Said(stderr=said, returncode=1))
+    with pytest.raises(SecretsWithheldError, match="may not"):
+        tool.analyze()

@@ -109,7 +109,7 @@ def test_queries_have_the_same_columns_in_every_row_and_an_empty_answer_has_one(
         ]
     )
     assert rows == [
-        {"check": "prometheus.code-200", "query": "up", "reporter": "source", "value": "3"},
+        {"check": "prometheus.code-200", "query": "up", "value": "3", "reporter": "source"},
         {"check": "prometheus.code-200", "query": "up", "reporter": "", "value": "4"},
         {"check": "prometheus.rate-5m", "query": "rate(x[5m])", "reporter": "", "value": ""},
     ]

@@ -7,7 +7,7 @@ from typing import NoReturn
 from meshlab.audit.inventory import ANALYSIS, VERSIONS, Inventory
 from meshlab.audit.rules import BY_ID
 from meshlab.checks.audit import audit
-from meshlab.errors import IstioError
+from meshlab.errors import IstioError, SecretsWithheldError
 from meshlab.istio.istioctl import MeshVersions
 from meshlab.results import Verdict
 from tasks.audit import with_istioctl
@@ -30,6 +30,18 @@ def test_what_is_not_told_can_not_be_judged() -> None:
     for rule in ("analyze", "istio-version"):
         result = audit(BY_ID[rule], found, BY_ID[rule].examine(found), ())
         assert result.verdict is Verdict.INFRA_ERROR and "istioctl was refused" in (result.reason or "")
+
+
+def test_what_reads_secrets_is_skipped_and_says_so_where_the_account_may_not() -> None:
+    def withheld() -> tuple[()]:
+        raise SecretsWithheldError("it reads Secrets")
+
+    found = with_istioctl(Inventory(), withheld, lambda: TOLD)
+    result = audit(BY_ID["analyze"], found, BY_ID["analyze"].examine(found), ())
+    assert (
+        result.verdict is Verdict.SKIPPED and result.asked_for and "it reads Secrets" in (result.reason or "")
+    )
+    assert result.remedy and not found.unreadable
 
 
 def test_a_mesh_that_names_no_version_is_no_pass() -> None:
