@@ -126,6 +126,8 @@ def check_istio(
     def expected() -> Sequence[str]:
         return istio_checks.expected_proxies(lab_pods(kube, config))
 
+    asked = None if config.scope == "mesh" else config.namespace
+
     def analyzed() -> CheckResult:
         try:
             findings = istioctl.analyze()
@@ -148,7 +150,7 @@ def check_istio(
             run_check("istio.versions", versions),
             run_check(
                 "istio.proxies-synced",
-                lambda: istio_checks.proxies_synced(proxy_statuses(kube, istioctl), expected()),
+                lambda: istio_checks.proxies_synced(proxy_statuses(kube, istioctl, within=asked), expected()),
             ),
             run_check("istio.analyze", analyzed),
         ],

@@ -66,8 +66,8 @@ class Inventory:
     analyzed: tuple[Analyzed, ...] = ()
     versions: tuple[str, ...] = ()
     unreadable: Mapping[str, str] = field(default_factory=dict)
-    withheld: Mapping[str, str] = field(default_factory=dict)
     now: datetime = datetime(2000, 1, 1, tzinfo=UTC)
+    withheld: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def today(self) -> date:

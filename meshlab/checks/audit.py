@@ -20,7 +20,7 @@ def audit(rule: Rule, inventory: Inventory, examined: Examined, findings: Sequen
     accepted, expires, request, answer). infra-error where a kind that the rule needs could not be read, skipped where
     the account is not meant to read it.
     """
-    if kept := [f"{kind}: {inventory.withheld[kind]}" for kind in rule.needs if kind in inventory.withheld]:
+    if kept := [inventory.withheld[kind] for kind in rule.needs if kind in inventory.withheld]:
         return skipped(rule.check, "; ".join(kept), asked_for=True, remedy=SecretsWithheldError.usual_remedy)
     missing = [f"{kind}: {inventory.unreadable[kind]}" for kind in rule.needs if kind in inventory.unreadable]
     if missing:

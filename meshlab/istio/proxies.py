@@ -36,14 +36,15 @@ class ProxyUpdates:
     rejected: Mapping[str, int]
 
 
-def proxy_statuses(kube: Kube, istioctl: Istioctl) -> tuple[ProxyStatus, ...]:
+def proxy_statuses(kube: Kube, istioctl: Istioctl, *, within: str | None = None) -> tuple[ProxyStatus, ...]:
     """Every proxy's state: istiod's view, with an error for each type of which the proxy counted a rejection.
 
-    istiod forgets a rejection once a later update is accepted; the proxy's counter does not. Raises
+    istiod forgets a rejection once a later update is accepted; the proxy's counter does not. within: the namespace
+    whose proxies are asked for it, as a command in other people's pods is not ours to run; None asks all. Raises
     IstioError, ExecError, KubeError.
     """
     statuses = istioctl.proxy_status()
-    counted = {each.name: each for each in read_updates(kube, kube.pods(None))}
+    counted = {each.name: each for each in read_updates(kube, kube.pods(within))}
     return tuple(_with_rejections(status, counted.get(status.name)) for status in statuses)
 
 

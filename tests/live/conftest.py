@@ -39,6 +39,8 @@ ORDER = (
     "test_nightly",
     "test_night_faults",
     "test_night_prefect",
+    "test_scheduled",
+    "test_kubernetes_job",
     "test_without_addons",
     "test_adopted",
     "test_interrupted",

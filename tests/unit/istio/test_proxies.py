@@ -65,6 +65,13 @@ def test_a_rejection_that_istiod_has_forgotten_is_still_an_error():
     assert "CDS" not in status.errors
 
 
+def test_only_the_proxies_of_one_namespace_are_asked_where_the_others_are_not_ours():
+    kube = mesh()
+    [status] = proxy_statuses(kube, istioctl("SYNCED"), within="shop")
+    assert status.types == {"LDS": "SYNCED"} and not status.errors
+    assert kube.opened == []
+
+
 def test_synced_proxies_end_the_wait():
     [status] = wait_synced(istioctl("SYNCED"), ["sleep-1.default"], timeout=5, clock=FakeClock())
     assert status.pod == "sleep-1"
