@@ -65,7 +65,11 @@ from tasks.views import begin_phase, check_dashboards, check_graph, check_traces
 
 @flow(name="full-lab", persist_result=False)
 def full_lab(config: LabConfig = LabConfig()) -> State[Any]:  # noqa: B008 - frozen, and the default of the UI's form
-    """Bring a mesh up, prove what it measures, take it down."""
+    """Bring a mesh up, prove what it measures, take it down.
+
+    Args:
+        config: What is wanted of the run; every field has a default.
+    """
     run, child = begin_run(config)
     made, stopped = Made(child=child), None
     try:

@@ -72,7 +72,11 @@ from tasks.views import begin_phase, check_dashboards, check_graph, check_traces
 
 @flow(name="nightly-validation", persist_result=False)
 def nightly(config: LabConfig = LabConfig(cluster="existing")) -> State[Any]:  # noqa: B008 - frozen, the form's default
-    """Validate a mesh that exists, measure it, compare it with earlier nights, and tell people what got worse."""
+    """Validate a mesh that exists, measure it, compare it with earlier nights, and tell people what got worse.
+
+    Args:
+        config: What is wanted of the run; the cluster must be `existing`.
+    """
     judge_provider(config)
     run, _ = begin_run(config, "nightly-validation")
     made, stopped = Made(), None

@@ -48,7 +48,12 @@ REMOVED = ("uninstall.nothing-left", "teardown.nothing-left")  # checks of the l
 
 @flow(name="sabotage", persist_result=False)
 def sabotage(config: LabConfig = LabConfig(), only: tuple[str, ...] = ()) -> State[Any]:  # noqa: B008 - frozen
-    """Prove that the lab's checks can fail: plant faults, and require that their named checks catch them."""
+    """Prove that the lab's checks can fail: plant faults, and require that their named checks catch them.
+
+    Args:
+        config: What is wanted of the lab; one that is up is used and left up.
+        only: Names of the faults to plant; all when empty.
+    """
     run, child = begin_run(config, "sabotage")
     made, stopped, faults = Made(child=child), None, []
     try:

@@ -32,7 +32,14 @@ def teardown(
     expired: bool = False,
     yes: bool = False,
 ) -> State[Any]:
-    """Search what is to go, remove it, search again."""
+    """Search what is to go, remove it, search again.
+
+    Args:
+        config: Which clusters are meant; of gke the project.
+        runs: Ids of runs of whose ledgers everything is removed.
+        expired: Search clusters of ours that are past their time.
+        yes: Remove what is expired, instead of listing it only.
+    """
     run, _ = begin_run(config, "teardown")
     stopped, acts = None, yes or not expired  # a run that is named is meant
     try:

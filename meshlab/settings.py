@@ -110,6 +110,9 @@ class AppSettings(Section):
     )
 
 
+Pause = Annotated[float, Field(ge=0.05, le=60)]  # seconds between two requests
+
+
 class TrafficSettings(Section):
     """The document's two loops."""
 
@@ -117,7 +120,7 @@ class TrafficSettings(Section):
         0.3, ge=0.05, le=60, description="Seconds between requests of the fast loop."
     )
     fast_seconds: float = Field(20, ge=5, le=3600, description="Least seconds that the fast loop runs.")
-    gentle_interval: tuple[float, float] = Field(
+    gentle_interval: tuple[Pause, Pause] = Field(
         (1.0, 2.0), description="Least and most seconds between requests of the gentle loop."
     )
     gentle_seconds: float = Field(8, ge=4, le=3600, description="Least seconds that the gentle loop runs.")
@@ -125,7 +128,7 @@ class TrafficSettings(Section):
     @field_validator("gentle_interval")
     @classmethod
     def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
-        if not 0.05 <= value[0] <= value[1] <= 60:
+        if value[0] > value[1]:
             raise ValueError("needs two numbers between 0.05 and 60, the smaller first")
         return value
 

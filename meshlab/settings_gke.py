@@ -40,10 +40,10 @@ class GkeSettings(Section):
         4, gt=0, le=168, description="Hours after which the reaper may remove the cluster."
     )
     cost_ceiling: float = Field(
-        10, gt=0, description="US dollars that nodes may cost in that time; more is refused."
+        10, gt=0, le=100_000, description="US dollars that nodes may cost in that time; more is refused."
     )
     hourly_price: float | None = Field(
-        None, gt=0, description="US dollars an hour of a machine that is not in our price table."
+        None, gt=0, le=1000, description="US dollars an hour of a machine that is not in our price table."
     )
     create_timeout: float = Field(
         1800, gt=0, le=7200, description="Seconds until the cluster must run, or be gone."

@@ -14,7 +14,7 @@ from meshlab.clusters.local import child as local_child
 from meshlab.clusters.local.cluster import LocalCluster
 from meshlab.clusters.provider import provider_of
 from meshlab.istio.acknowledge import remove_sentinels
-from meshlab.launch import addons_of
+from meshlab.launch import addons_of, note_cluster
 from meshlab.ledger import Entry, Ledger
 from meshlab.orphans import forget_gke, forget_local, orphans
 from meshlab.process import SystemRunner
@@ -34,6 +34,7 @@ _stopping = threading.Event()
 def start_cluster(run: RunRef, config: LabConfig, *, child: local_child.UpChild | None = None) -> ClusterRef:
     """Bring the cluster up, or follow the `up` that was started before Prefect was imported. Returns when nodes are Ready."""
     machine = Machine.here()
+    note_cluster(run, config)
     with progress_artifact("progress-cluster", "Cluster"):
         if config.cluster == "local":
             Ledger.open(machine, run).intend(Entry("cluster", config.local.name, "local"))

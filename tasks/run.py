@@ -26,7 +26,7 @@ from meshlab.history.keep import keep_run, runs_until
 from meshlab.history.trend import changed_since_green, trend_section
 from meshlab.kube.apply import ObjectRef
 from meshlab.kube.evidence import dump_evidence
-from meshlab.launch import note_cluster, prepared
+from meshlab.launch import prepared
 from meshlab.ledger import Ledger
 from meshlab.orphans import end_servers, orphans
 from meshlab.redaction import guard_logging, redact, redact_exception
@@ -51,7 +51,6 @@ def begin_run(config: LabConfig, flow: str = "full-lab") -> tuple[RunRef, UpChil
     run = launch.run if launch is not None else create(config.runs_dir, flow)
     if launch is None:
         keep_config(run, config)
-        note_cluster(run, config)
     try:
         take_hold(config, Machine.here(), run.run_id)  # the command line has done so already
     except (KubeError, WaitTimeout) as problem:

@@ -86,10 +86,12 @@ class Webhook:
         finally:
             requests.removeFilter(quiet)
         if not well:
+            busy = status >= 500 or status == 429
+            gone = "check that the address in the secret is still valid"
             raise AlertError(
                 f"the webhook answered {status}",
-                remedy="check that the address in the secret is still valid",
-                retryable=status >= 500 or status == 429,
+                remedy="nothing, unless it goes on: the receiver has a problem" if busy else gone,
+                retryable=busy,
             )
 
 

@@ -91,7 +91,10 @@ class Flakiness:
 
 
 def flakiest(runs: Sequence[RunRecord]) -> list[Flakiness]:
-    """Checks that changed their minds, the flakiest first. runs: in order of time; skips count as not made.
+    """Checks that changed their minds, the flakiest first. runs: in order of time.
+
+    Skips count as not made, and so does what could not be made in a run one of whose steps failed: a night that broke
+    off says nothing about any check.
 
     Runs of different flows or clusters are compared only with their like.
     """
@@ -101,8 +104,9 @@ def flakiest(runs: Sequence[RunRecord]) -> list[Flakiness]:
     verdicts: dict[str, Counter[str]] = {}
     when: dict[str, str] = {}
     for run in runs:
+        broke = any(step.state == "failed" for step in run.steps)
         for check in run.checks:
-            if check.verdict == "skipped":
+            if check.verdict == "skipped" or (broke and check.verdict == "infra-error"):
                 continue
             made[check.check_id] += 1
             verdicts.setdefault(check.check_id, Counter())[check.verdict] += 1

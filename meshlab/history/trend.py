@@ -77,7 +77,7 @@ def changed_since_green(runs: Sequence[RunRecord]) -> Changed | None:
     return Changed(green.run_id, tuple(_lines(difference(green, runs[-1]))), worse)
 
 
-def _worse(lasting: Sequence[Worse], runs: Sequence[RunRecord]) -> list[str]:
+def _worse(lasting: Sequence[Worse], runs: Sequence[RunRecord]) -> list[tuple[str, str]]:
     """The measures that are in an incident, and the versions that changed when it began."""
     tonight = {measure.key: measure.value for measure in runs[-1].measures}
     said = []
@@ -91,7 +91,8 @@ def _worse(lasting: Sequence[Worse], runs: Sequence[RunRecord]) -> list[str]:
     said += [f"and {len(lasting) - MOST} more"] * (len(lasting) > MOST)
     firsts = dict.fromkeys(worse.incident.first.run_id for worse in lasting)
     changes = ((first, changed_until(first, runs)) for first in firsts)
-    return said + [f"versions changed for {first}: {changed}" for first, changed in changes if changed]
+    told = [("worse", each) for each in said]
+    return told + [("versions", f"{changed}, in {first}") for first, changed in changes if changed]
 
 
 def _is_drawn(name: str) -> bool:

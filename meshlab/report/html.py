@@ -39,11 +39,11 @@ _COUNTED = {"pass": "passed", "fail": "failed", "broken": "broken", "infra-error
 @dataclass(frozen=True)
 class Changed:
     """What differs from an earlier run. since: that run, "" where there is none. lines: (what, how), most telling
-    first. worse: measures that got worse and are so still."""
+    first. worse: (badge, what) of measures that got worse and are so still."""
 
     since: str
     lines: tuple[tuple[str, str], ...] = ()
-    worse: tuple[str, ...] = ()
+    worse: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from prefect.exceptions import ParameterTypeError
 from prefect.flows import load_flow_from_entrypoint
 
 from meshlab.config import keys
-from meshlab.settings import LabConfig, Section
+from meshlab.settings import LabConfig
 
 ROOT = Path(__file__).parents[2]
 DEPLOYMENTS: list[dict[str, Any]] = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
@@ -55,11 +56,36 @@ def test_no_secret_is_a_parameter() -> None:
     assert not [key for key in keys() if "webhook" in key or "token" in key or "password" in key]
 
 
-def test_the_form_in_the_ui_describes_every_setting() -> None:
-    for name, info in LabConfig.model_fields.items():
-        section = isinstance(info.annotation, type) and issubclass(info.annotation, Section)
-        for inner, each in info.annotation.model_fields.items() if section else [(name, info)]:
-            assert each.description, f"{name}.{inner}"
+@pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda deployment: deployment["name"])
+def test_the_form_in_the_ui_is_ordered_described_and_bounded(
+    deployment: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    schema = load_flow_from_entrypoint(deployment["entrypoint"], use_placeholder_flow=False).parameters
+    groups = {"the flow's own": schema.properties}
+    groups |= {name: group.get("properties", {}) for name, group in (schema.definitions or {}).items()}
+    for name, group in (schema.definitions or {}).items():
+        assert group["description"], name  # what a field that is a group shows
+    for name, fields in groups.items():
+        assert [field["position"] for field in fields.values()] == [*range(len(fields))], name
+        for field, about in fields.items():
+            assert about.get("description") or "$ref" in about, f"{name}.{field}"
+            for number in _numbers(about):
+                for bound in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
+                    assert set(bound) & set(number), f"{name}.{field} has no {bound[0]}"
+
+
+def _numbers(about: Any) -> Iterator[dict[str, Any]]:
+    """Every number that a field's schema allows, however deep."""
+    if isinstance(about, dict):
+        if about.get("type") in ("number", "integer"):
+            yield about
+        for name, inner in about.items():
+            if name != "default":
+                yield from _numbers(inner)
+    elif isinstance(about, list):
+        for inner in about:
+            yield from _numbers(inner)
 
 
 def test_a_parameter_that_is_wrong_is_refused_before_the_run(monkeypatch: pytest.MonkeyPatch) -> None:

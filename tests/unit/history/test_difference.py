@@ -57,3 +57,11 @@ def test_what_one_of_two_runs_did_not_look_at_is_not_compared() -> None:
             (),
         )
     assert difference(there, there).edges_known
+
+
+def test_a_night_that_broke_off_makes_no_check_flaky() -> None:
+    checks = {"a.b": "infra-error", "c.d": "fail"}
+    nights = [night(n, checks=checks if n == 1 else dict.fromkeys(checks, "pass")) for n in range(3)]
+    assert [each.check_id for each in flakiest([*map(from_result, nights)])] == ["a.b", "c.d"]
+    nights[1]["steps"][0]["state"] = "failed"
+    assert [each.check_id for each in flakiest([*map(from_result, nights)])] == ["c.d"]

@@ -33,8 +33,11 @@ def test_a_night_of_a_long_incident_is_bad_still_and_the_first_screen_says_since
     found = changed_since_green(history)
     assert found is not None and found.lines == ()
     assert found.worse == (
-        f"{P50}: 13 ms, calm 10 ms, bad above 11 ms; since {history[20].run_id}",
-        f"versions changed for {history[20].run_id}: istio.client 1.30.0 → 1.31.0; istio.data_plane 1.30.0 → 1.31.0",
+        ("worse", f"{P50}: 13 ms, calm 10 ms, bad above 11 ms; since {history[20].run_id}"),
+        (
+            "versions",
+            f"istio.client 1.30.0 → 1.31.0; istio.data_plane 1.30.0 → 1.31.0, in {history[20].run_id}",
+        ),
     )
     page = report_html(night(30), Drawn(), changed=found)
     assert page.index("What got worse") < page.index("</section>")
