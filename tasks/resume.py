@@ -144,6 +144,11 @@ def any_value(kube: Kube, config: LabConfig, value: Any) -> str:
     return ""
 
 
+def prometheus_told(kube: Kube, config: LabConfig, value: Any) -> str:
+    """What Prometheus had counted is known: it could be asked."""
+    return "" if value is not None else "Prometheus could not be asked then"
+
+
 def cluster_answers(kube: Kube, config: LabConfig, value: ClusterRef) -> str:
     """Every node is Ready."""
     nodes = kube.objects("v1", "Node")

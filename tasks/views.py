@@ -32,7 +32,7 @@ from meshlab.runs import RunRef, record_check
 from meshlab.settings import LabConfig
 from meshlab.traffic.parties import INGRESS, TCP_ECHO
 from tasks.common import kube_of, lab_task, say
-from tasks.resume import any_value, checks_passed
+from tasks.resume import checks_passed, prometheus_told
 
 # Caller and called workload of the mixed traffic: from a pod without a sidecar, through the gateway, to the echo.
 BESIDE = frozenset(
@@ -62,7 +62,7 @@ def gather(run: RunRef, **parts: Any) -> None:
         _material[run.run_id] = replace(_material[run.run_id], **parts)
 
 
-@lab_task("begin-phase", tags=("traffic",), holds=any_value, pods=True)
+@lab_task("begin-phase", tags=("traffic",), holds=prometheus_told, pods=True)
 def begin_phase(run: RunRef, config: LabConfig, cluster: ClusterRef) -> Baseline | None:
     """What Prometheus has counted before the load phase; None when it can't be asked, which the graph's checks will tell."""
     with ExitStack() as stack:

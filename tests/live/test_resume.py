@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from meshlab.kube.client import Kube
+from meshlab.waiting import wait
 from tests.live.conftest import ROOT, command
 
 pytestmark = [pytest.mark.live, pytest.mark.long]
@@ -149,7 +151,7 @@ def strike(lab: Lab, struck: set[str], pause: Callable[[str], float]) -> bool:
                 if not target:
                     target = next((name for name in works if name not in struck), "")
                     at = time.monotonic() + (pause(target) if target else 0.0)
-                if target and time.monotonic() >= at:
+                if target and (time.monotonic() >= at or target in done(events)):
                     break
             time.sleep(POLL)
     finally:
@@ -218,3 +220,87 @@ def test_killed_at_every_step_it_redoes_one_finished_step_at_most_and_ends_as_a_
     assert lab.verdicts() == clean.verdicts()
     assert set(took) <= struck, "a step at which nothing was killed"
     assert {each.step: each.redone for each in lab.faults if len(each.redone) > 1} == {}
+
+
+def reach(lab: Lab, step: str, *words: str) -> subprocess.Popen[str]:
+    """A life that has come to this step."""
+    process, began = lab.start(*words), time.monotonic()
+    while not any(each["event"] == "step" and each["name"] == step for each in lab.journal()):
+        assert process.poll() is None, lab.said()[-6000:]
+        assert time.monotonic() - began < LONGEST
+        time.sleep(POLL)
+    return process
+
+
+def test_sigterm_removes_the_lab_and_leaves_nothing_to_take_up(tmp_path: Path) -> None:
+    lab = Lab(tmp_path / "lab")
+    process = reach(lab, "check-istio")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(LONGEST) == 128 + signal.SIGTERM, lab.said()[-6000:]
+    assert lab.finish() == 2
+    assert "has ended, and has removed what it made" in lab.said()
+
+
+def test_a_lab_that_was_kept_at_sigterm_goes_on_from_any_step(clean: Lab, tmp_path: Path) -> None:
+    lab = Lab(tmp_path / "lab", ["--keep-on-failure"])
+    process = reach(lab, "check-mtls")
+    refused = lab.finish()
+    assert refused == 2 and "is under way" in lab.said(), "nobody takes a run over that still goes on"
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(LONGEST) == 128 + signal.SIGTERM, lab.said()[-6000:]
+    before = lab.journal()
+    order = list(dict.fromkeys(each["name"] for each in before if each["event"] == "step"))
+    assert lab.finish("--from", "reconcile") == 0, lab.said()[-6000:]
+    again = set(made(life(lab.journal())))
+    assert not again & set(order[: order.index("reconcile")])
+    assert {"reconcile", "begin-strict", "check-mtls", "check-teardown"} <= again
+    assert lab.verdicts() == clean.verdicts()
+
+
+def scale(lab: Lab, name: str, replicas: int) -> None:
+    """Another number of pods of a Deployment of istio-system, and they are there."""
+    kubeconfig = json.loads((lab.directory / "evidence" / "cluster.json").read_text())["kubeconfig"]
+    kube = Kube.connect(Path(kubeconfig), None)
+    kube.patch("apps/v1", "Deployment", name, {"spec": {"replicas": replicas}}, "istio-system")
+    wait(
+        f"{replicas} pods of {name}",
+        lambda: kube.get("apps/v1", "Deployment", name, "istio-system") or {},
+        ready=lambda found: (
+            found["status"].get("observedGeneration") == found["metadata"]["generation"]
+            and found["status"].get("readyReplicas", 0) == replicas == found["status"].get("replicas", 0)
+        ),
+        timeout=180,
+    )
+
+
+# Deployment that goes away → the step at whose begin it does, and the finished steps that are done again afterwards.
+CAUSES = {
+    "istiod": ("announce-tracing", set[str]()),
+    # Checks that failed are made again, under load of its own that is counted and compared from a new begin.
+    "prometheus": (
+        "check-app",
+        {"count-requests", "begin-phase", "mixed-traffic", "fast-load", "gentle-load"},
+    ),
+}
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_a_run_that_failed_goes_on_when_the_cause_is_gone(cause: str, clean: Lab, tmp_path: Path) -> None:
+    step, load = CAUSES[cause]
+    lab = Lab(tmp_path / "lab", ["--keep-on-failure", "--set", "app.rollout_timeout=60"])
+    process = reach(lab, step)
+    scale(lab, cause, 0)
+    code = process.wait(LONGEST)
+    assert code in (1, 3), lab.said()[-6000:]
+    events = lab.journal()
+    wrong = {each["id"] for each in events if each["event"] == "check" and each["verdict"] != "pass"}
+    assert wrong, "the control: it failed"
+    scale(lab, cause, 1)
+    assert lab.finish() == 0, lab.said()[-6000:]
+    told = [each for each in life(lab.journal()) if each["event"] == "resume" and each["redone"]]
+    again = {each["name"] for each in told if "did not pass" not in each["why"]}
+    print(
+        f"\n{cause} away from {step} on: exit code {code}; done again {[(e['name'], e['why']) for e in told]}"
+    )
+    assert again <= load
+    assert lab.verdicts() == clean.verdicts()

@@ -15,7 +15,7 @@ from meshlab.runs import RunRef, create, read_journal, record
 from meshlab.settings import LabConfig
 from tasks import common
 from tasks.common import lab_task
-from tasks.resume import any_value, checks_passed, done_before
+from tasks.resume import any_value, checks_passed, done_before, prometheus_told
 from tests.fakes.kube import FakeKube, make_pod
 from tests.fakes.mesh import make_object
 
@@ -166,3 +166,8 @@ def test_a_run_that_was_leaving_goes_on_there_and_does_not_ask_the_cluster(
         (True, False),
         (False, False),
     ]
+
+
+def test_a_phase_that_began_without_prometheus_is_begun_again(kube: FakeKube) -> None:
+    assert "could not be asked" in prometheus_told(kube, CONFIG, None)  # type: ignore[arg-type]
+    assert prometheus_told(kube, CONFIG, object()) == ""  # type: ignore[arg-type]
