@@ -14,6 +14,7 @@ from meshlab.istio.distribution import Distribution
 from meshlab.kube.applied import KIND as OBJECT
 from meshlab.kube.applied import applied
 from meshlab.kube.apply import ObjectRef, delete
+from meshlab.kube.client import Kube
 from meshlab.ledger import Entry, Ledger
 from meshlab.results import CheckResult, Verdict
 from meshlab.runs import RunRef, record_check, tell
@@ -35,14 +36,38 @@ def deploy_bookinfo(
     return refs
 
 
+@lab_task("list-objects", tags=("app", "teardown"), leaves=True)
+def list_objects(
+    run: RunRef, config: LabConfig, cluster: ClusterRef, refs: Sequence[ObjectRef]
+) -> dict[str, tuple[str, ...]]:
+    """What of the run's objects is there before any is removed: the control of the claim that none is left."""
+    kube = kube_of(cluster)
+    return there(kube, (*applied(kube, Ledger.open(Machine.here(), run)), *refs))
+
+
+def there(kube: Kube, refs: Sequence[ObjectRef]) -> dict[str, tuple[str, ...]]:
+    """Kind → names of those of the objects that are there."""
+    found: dict[str, tuple[str, ...]] = {}
+    for ref in dict.fromkeys(refs):
+        if kube.get(ref.api_version, ref.kind, ref.name, ref.namespace) is not None:
+            found[ref.kind] = (*found.get(ref.kind, ()), ref.name)
+    return found
+
+
 @lab_task("remove-objects", tags=("app", "teardown"), leaves=True)
 def remove_objects(
-    run: RunRef, config: LabConfig, cluster: ClusterRef, refs: Sequence[ObjectRef], labelled: bool
+    run: RunRef,
+    config: LabConfig,
+    cluster: ClusterRef,
+    refs: Sequence[ObjectRef],
+    labelled: bool,
+    before: dict[str, tuple[str, ...]] | None = None,
 ) -> CheckResult:
     """Take what the run applied out of a cluster that is not ours, and check that none of it is left.
 
     refs: what finished steps applied; what those applied that were cut off is in the ledger. labelled: the namespace
-    was there before and got its injection label from this run.
+    was there before and got its injection label from this run. before: what `list_objects` has found; a removal that
+    was cut off may have left less.
     """
     kube, ledger = kube_of(cluster), Ledger.open(Machine.here(), run)
     refs = tuple(dict.fromkeys([*applied(kube, ledger), *refs]))
@@ -52,13 +77,9 @@ def remove_objects(
         return record_check(run, skipped("teardown.nothing-left", why, asked_for=True))
 
     def inventory() -> dict[str, tuple[str, ...]]:
-        found: dict[str, tuple[str, ...]] = {}
-        for ref in refs:
-            if kube.get(ref.api_version, ref.kind, ref.name, ref.namespace) is not None:
-                found[ref.kind] = (*found.get(ref.kind, ()), ref.name)
-        return found
+        return there(kube, refs)
 
-    before = inventory()
+    before = inventory() if before is None else before
     delete(kube, refs, timeout=120)
     if labelled:
         unlabel_namespace(kube, config.namespace)

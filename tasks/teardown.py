@@ -24,7 +24,7 @@ from meshlab.result_file import summarise
 from meshlab.runs import RunRef, record_check, skip_step
 from meshlab.settings import LabConfig, Machine
 from tasks.addons import restore_tracing
-from tasks.bookinfo import remove_objects
+from tasks.bookinfo import list_objects, remove_objects
 from tasks.cluster import check_teardown, release_cluster, remove_cluster, take_inventory
 from tasks.istio import Labelled, check_uninstall, list_istio, uninstall_istio
 from tasks.lookout import open_links
@@ -141,7 +141,8 @@ def remove(run: RunRef, config: LabConfig, made: Made, stopped: int | None) -> N
     if made.cluster is not None and not config.ours:
         attempt(restore_tracing, run, config, made.cluster, made.tracing)
         refs = [*made.objects, *made.labelled.created]
-        attempt(remove_objects, run, config, made.cluster, refs, made.labelled.labelled)
+        objects = attempt(list_objects, run, config, made.cluster, refs)
+        attempt(remove_objects, run, config, made.cluster, refs, made.labelled.labelled, objects)
     if (
         made.cluster is not None
         and made.istio is not None

@@ -138,9 +138,9 @@ def strike(lab: Lab, struck: set[str], pause: Callable[[str], float]) -> bool:
     process, began, worked = lab.start(), time.monotonic(), 0.0
     before = lab.faults[-1] if lab.faults else None
     lives = sum(each["event"] in ("run", "resumed") for each in lab.journal())
-    target, at = "", 0.0
+    target, due = "", dict[str, float]()
     try:
-        while process.poll() is None:
+        while process.poll() is None and not target:
             assert time.monotonic() - began < LONGEST
             events = lab.journal()
             if sum(each["event"] in ("run", "resumed") for each in events) > lives:
@@ -148,12 +148,13 @@ def strike(lab: Lab, struck: set[str], pause: Callable[[str], float]) -> bool:
                 works = [name for name in made(events) if judged(events, name)]
                 if before and not worked and any(name not in before.finished for name in works):
                     worked = time.monotonic() - began
-                if not target:
-                    target = next((name for name in works if name not in struck), "")
-                    at = time.monotonic() + (pause(target) if target else 0.0)
-                if target and (time.monotonic() >= at or target in done(events)):
-                    break
-            time.sleep(POLL)
+                for name in works:
+                    due.setdefault(name, time.monotonic() + pause(name))
+                over = done(events)
+                late = [name for name in works if name in over or time.monotonic() >= due[name]]
+                target = next((name for name in late if name not in struck), "")
+            if not target:
+                time.sleep(POLL)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)

@@ -6,7 +6,7 @@ import pytest
 
 from meshlab.clusters.base import ClusterRef
 from meshlab.istio.tracing import API_VERSION, KIND, Before, note
-from meshlab.kube.apply import apply
+from meshlab.kube.apply import ObjectRef, apply
 from meshlab.ledger import Entry, Ledger
 from meshlab.results import Verdict
 from meshlab.runs import RunRef, create, read_journal
@@ -14,7 +14,7 @@ from meshlab.settings import LabConfig, Machine
 from tasks import addons, bookinfo, common
 from tasks import istio as istio_tasks
 from tasks.addons import restore_tracing
-from tasks.bookinfo import remove_objects
+from tasks.bookinfo import list_objects, remove_objects
 from tasks.common import lab_task
 from tests.fakes.clock import FakeClock
 from tests.fakes.kube import FakeKube
@@ -59,6 +59,16 @@ def test_what_a_step_had_applied_when_it_was_cut_off_is_removed(run: RunRef, kub
     assert remove_objects.fn(run, CONFIG, CLUSTER, [], False).verdict is Verdict.PASS
     assert kube.get("v1", "Service", "page", "shop") is None and ledger.entries() == ()
     assert kube.get("v1", "Namespace", "shop") is not None
+
+
+def test_what_was_there_before_a_removal_that_was_cut_off_is_the_control(run: RunRef, kube: FakeKube) -> None:
+    refs = [ObjectRef("v1", "Service", "shop", name) for name in ("page", "gone")]
+    kube.put({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "page", "namespace": "shop"}})
+    before = list_objects.fn(run, CONFIG, CLUSTER, refs)
+    assert before == {"Service": ("page",)}
+    kube.delete("v1", "Service", "page", "shop", foreground=False)
+    assert remove_objects.fn(run, CONFIG, CLUSTER, refs, False).verdict is Verdict.BROKEN
+    assert remove_objects.fn(run, CONFIG, CLUSTER, refs, False, before).verdict is Verdict.PASS
 
 
 def test_a_run_that_was_cut_off_before_it_applied_anything_claims_nothing(
