@@ -173,8 +173,8 @@ def prepare(
             config, chosen = judge(words, machine, providers=providers), words.chosen
             if again is not None:
                 run, kept = launch_resume.kept_settings(config, again, flow)
-                config = judge(words, machine, providers=providers, kept=kept)
                 launch_resume.judge_state(run, again, machine)
+                config = judge(words, machine, providers=providers, kept=kept)
                 cluster = launch_resume.judge_cluster(run)
     except InputError as problem:
         Console(stderr=True).print(Text(f"{program}: {problem.message}"), soft_wrap=True)
