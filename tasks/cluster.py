@@ -10,6 +10,7 @@ from meshlab.checks.base import run_check
 from meshlab.checks.leftovers import teardown_nothing_left
 from meshlab.clusters.base import ClusterRef, Leftovers
 from meshlab.clusters.footprint import footprint_before, keep_footprint
+from meshlab.clusters.left import left_here, take_out
 from meshlab.clusters.local import child as local_child
 from meshlab.clusters.local.cluster import LocalCluster
 from meshlab.clusters.provider import provider_of
@@ -47,7 +48,7 @@ def start_cluster(run: RunRef, config: LabConfig, *, child: local_child.UpChild 
     if config.cluster == "gke":
         show_status(run, config)
     if cluster.adopted or cluster.provider != "local":
-        put_back_orphans(cluster, machine, config)
+        put_back_orphans(run, cluster, machine, config)
     record_facts(run, cluster={"provider": cluster.provider, "name": cluster.name, "nodes": cluster.nodes})
     record_facts(run, distribution=config.distribution)
     if config.cluster == "existing":
@@ -60,8 +61,9 @@ def start_cluster(run: RunRef, config: LabConfig, *, child: local_child.UpChild 
     return cluster
 
 
-def put_back_orphans(cluster: ClusterRef, machine: Machine, config: LabConfig) -> None:
-    """What killed runs left changed or planted here is put back before anything is measured. Raises KubeError."""
+def put_back_orphans(run: RunRef, cluster: ClusterRef, machine: Machine, config: LabConfig) -> None:
+    """What killed runs left changed or planted here is put back before anything is measured; on a cluster of others,
+    what they applied is removed. Raises KubeError, WaitTimeout."""
     left = [ledger for ledger in orphans(machine) if any(each.kind in CHANGES for each in ledger.entries())]
     for ledger in left:
         firewall = firewall_of(config, machine, SystemRunner(), ledger)
@@ -69,6 +71,11 @@ def put_back_orphans(cluster: ClusterRef, machine: Machine, config: LabConfig) -
         say(f"put back what run {ledger.run_id} left changed: {', '.join(restored) or 'nothing here'}")
     if left:
         remove_sentinels(kube_of(cluster))
+    if config.cluster == "existing":
+        kube = kube_of(cluster)
+        for ledger in (each for each in orphans(machine) if left_here(kube, each)):
+            removed = take_out(kube, ledger, config.namespace, heir=run.run_id)
+            say(f"removed what run {ledger.run_id} left: {len(removed)} objects")
 
 
 @lab_task("inventory", tags=("cluster", "teardown"), leaves=True)

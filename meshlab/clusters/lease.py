@@ -50,7 +50,6 @@ class ClusterHold:
         self._kube, self._run_id, self._places = kube, run_id, tuple(places)
         self._clock = clock or SystemClock()
         self._identity = f"{run_id} {_owner()}"
-        self._made: str | None = None  # the namespace that had to be made for the Lease
         self._held: list[str] = []
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -166,7 +165,6 @@ class ClusterHold:
         if found is not None and "deletionTimestamp" in found["metadata"]:
             found = self._wait_gone(name)
         if found is None:
-            self._made = name
             self._kube.create(
                 {
                     "apiVersion": "v1",
@@ -191,19 +189,17 @@ class ClusterHold:
             raise ClusterBusyError(problem.message, remedy=remedy) from problem
 
     def _remove_namespace(self) -> None:
-        """Unless the run has used it, or another has: what it made itself it removes itself."""
-        name, self._made = self._made, None
-        if name is None:
-            return
-        try:
-            found = self._kube.get("v1", "Namespace", name)
-            mine = (
-                found is not None and (found["metadata"].get("labels") or {}).get(RUN_LABEL) == self._run_id
-            )
-            if mine and not self._kube.objects("v1", "Pod", name) and not self._leases_of_others(name):
-                self._kube.delete("v1", "Namespace", name)
-        except KubeError as problem:
-            log.warning("the namespace %s was left: %s", name, problem.message)
+        """Unless the run has used it, or another has: one that is labelled as this run's own it removes itself."""
+        for name in self._places:
+            try:
+                labels = (self._kube.get("v1", "Namespace", name) or {"metadata": {}})["metadata"].get(
+                    "labels"
+                )
+                mine = (labels or {}).get(RUN_LABEL) == self._run_id
+                if mine and not self._kube.objects("v1", "Pod", name) and not self._leases_of_others(name):
+                    self._kube.delete("v1", "Namespace", name)
+            except KubeError as problem:
+                log.warning("the namespace %s was left: %s", name, problem.message)
 
     def _leases_of_others(self, place: str) -> list[dict[str, Any]]:
         return [each for each in self._kube.objects(API, KIND, place) if _identity(each) != self._identity]

@@ -16,24 +16,36 @@ from meshlab.ledger import Entry, Ledger
 from meshlab.waiting import Clock
 
 
-def take_out(kube: Kube, ledger: Ledger, namespace: str, *, clock: Clock | None = None) -> None:
-    """Put changes back, and remove what the run applied, with a namespace that it had made. May be called twice.
+def left_here(kube: Kube, ledger: Ledger) -> bool:
+    """Whether a ledger names something in this cluster that `take_out` removes."""
+    return any(each.kind in (OBJECT, tracing.NOTED) and each.where == kube.host for each in ledger.entries())
 
-    Entries of other clusters stay. Raises KubeError, WaitTimeout.
+
+def take_out(
+    kube: Kube, ledger: Ledger, namespace: str, *, heir: str = "", clock: Clock | None = None
+) -> tuple[ObjectRef, ...]:
+    """Put changes back, and remove what the run applied, with a namespace that it had made; returns what was removed.
+
+    heir: a run that works in `namespace` now; that one stays for it, and becomes its own. May be called twice. Entries of
+    other clusters stay. Raises KubeError, WaitTimeout.
     """
+    home = ObjectRef("v1", "Namespace", None, namespace)
     restore_left(kube, ledger, clock=clock)
     tracing.restore_left(kube, ledger)
     refs = applied(kube, ledger)
     found = kube.get("v1", "Namespace", namespace)
     if found is not None and (found["metadata"].get("labels") or {}).get(RUN_LABEL) == ledger.run_id:
-        refs = (*refs, ObjectRef("v1", "Namespace", None, namespace))  # made for its Lease
-    delete(kube, tuple(dict.fromkeys(refs)), clock=clock)
+        refs = (*refs, home)  # made for its Lease
+    if heir and home in refs and found is not None:
+        kube.patch("v1", "Namespace", namespace, {"metadata": {"labels": {RUN_LABEL: heir}}})
+    removed = delete(kube, [ref for ref in dict.fromkeys(refs) if not (heir and ref == home)], clock=clock)
     for entry in ledger.entries():
         if entry.kind == "label" and entry.name == namespace:
             unlabel_namespace(kube, namespace)
         elif not (entry.kind == OBJECT and entry.where == kube.host) and not _heads(entry, ledger, kube):
             continue
         ledger.gone(entry)
+    return removed
 
 
 def _heads(entry: Entry, ledger: Ledger, kube: Kube) -> bool:

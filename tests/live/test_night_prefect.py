@@ -17,6 +17,8 @@ import psutil
 import pytest
 
 from meshlab.kube.client import Kube
+from meshlab.ledger import Ledger
+from meshlab.settings import Machine
 from meshlab.waiting import wait
 from tests.live.conftest import ROOT, Ran, command
 from tests.live.prefect_side import POOL, Side, family, serving
@@ -104,30 +106,55 @@ def test_the_server_is_killed_and_the_night_goes_on(
     print(f"from the written result to the exit: {seen - (directory / 'result.json').stat().st_mtime:.0f} s")
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
-def test_the_worker_goes_away(
-    signum: signal.Signals, deployed: Side, kept_lab: Ran, kube: Kube, tmp_path: Path
-) -> None:
-    began, runs = time.monotonic(), tmp_path / "runs"
-    with deployed.worker() as worker:
-        run = deployed.start_run(DEPLOYMENT, {"config": settings(kept_lab, tmp_path)})
+def strike_worker(side: Side, given: dict[str, Any], runs: Path, signum: signal.Signals) -> str:
+    """Send the worker of a night a signal; returns the flow run when both have gone."""
+    with side.worker() as worker:
+        run = side.start_run(DEPLOYMENT, {"config": given})
         reached(runs)
         below = family(worker)[1:]
         worker.send_signal(signum)
         worker.wait(LONGEST)
         _, alive = psutil.wait_procs(below, timeout=LONGEST)
         assert alive == [], "the night's process goes on"
-    state = deployed.final(run, timeout=60)
-    result = result_of(runs)
+    return run
+
+
+def test_the_worker_is_killed_and_the_night_leaves_in_order(
+    deployed: Side, kept_lab: Ran, kube: Kube, tmp_path: Path
+) -> None:
+    began, runs = time.monotonic(), tmp_path / "runs"
+    run = strike_worker(deployed, settings(kept_lab, tmp_path), runs, signal.SIGKILL)
+    state, result = deployed.final(run, timeout=60), result_of(runs)
+    assert state["type"] == "CRASHED" and result["verdict"] == "error", state
     wait_gone(kube)
-    if signum is signal.SIGTERM:
-        assert state["type"] == "COMPLETED" and result["verdict"] == "pass", state
-        said = str(state["message"]).partition(";")[0]
-    else:
-        assert state["type"] == "CRASHED" and result["verdict"] == "error", state
-        said = next(step["reason"] for step in result["steps"] if step["name"] == "flow")
-        assert "the Prefect worker that started it is gone" in said
-    tell(f"worker {signum.name}", STEP, said, state["type"], began)
+    said = next(step["reason"] for step in result["steps"] if step["name"] == "flow")
+    assert "the Prefect worker that started it is gone" in said
+    tell("worker killed (-9)", STEP, said, state["type"], began)
+
+
+def test_the_worker_is_stopped_and_prefect_kills_the_night_whose_rest_a_teardown_removes(
+    deployed: Side, kept_lab: Ran, kube: Kube, tmp_path: Path
+) -> None:
+    """Prefect ends the run's process with kill -9 when its worker is stopped: nothing of ours can run any more."""
+    began, runs = time.monotonic(), tmp_path / "runs"
+    run = strike_worker(deployed, settings(kept_lab, tmp_path), runs, signal.SIGTERM)
+    [directory] = runs.iterdir()
+    assert not (directory / "result.json").exists() and deployed.state(run)["type"] == "RUNNING"
+    assert kube.get("v1", "Namespace", "meshlab") is not None, (
+        "the control: the killed night leaves something"
+    )
+    words = ["--run", directory.name, "--cluster", "existing", "--kubeconfig", str(kubeconfig_of(kept_lab))]
+    removed = subprocess.run(
+        command(*words, "--runs-dir", str(tmp_path / "teardown"), module="flows.teardown"), cwd=ROOT,
+        env=deployed.environment, capture_output=True, text=True, check=False, timeout=LONGEST,
+        stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert removed.returncode == 0, removed.stdout[-6000:] + removed.stderr[-2000:]
+    wait_gone(kube)
+    assert Ledger.of(Machine.here(), directory.name) is None
+    state = deployed.state(run)
+    assert state["type"] == "CRASHED", state
+    tell("worker SIGTERM", STEP, str(state["message"]), f"{state['type']}, told by the next run", began)
 
 
 def test_two_nights_of_one_deployment(deployed: Side, kept_lab: Ran, kube: Kube, tmp_path: Path) -> None:

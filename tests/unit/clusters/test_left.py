@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from meshlab.clusters.left import take_out
+from meshlab.clusters.left import left_here, take_out
 from meshlab.istio.tracing import API_VERSION, KIND, Before, note
 from meshlab.kube.applied import note as note_object
 from meshlab.kube.apply import ObjectRef
@@ -66,3 +66,11 @@ def test_what_is_on_another_cluster_is_still_owed(ledger: Ledger) -> None:
     ledger.intend(istio)
     take(kube, ledger)
     assert set(ledger.entries()) == {there, istio, Entry("app", "shop", "")}
+
+
+def test_the_next_run_keeps_the_namespace_that_it_works_in_and_answers_for_it(ledger: Ledger) -> None:
+    kube = cluster(ledger, shop(**{"meshlab/run": ledger.run_id}))
+    assert left_here(kube, ledger)  # type: ignore[arg-type]
+    removed = take_out(kube, ledger, "shop", heir="run-2", clock=FakeClock())  # type: ignore[arg-type]
+    assert removed == (PAGE,) and not left_here(kube, ledger)  # type: ignore[arg-type]
+    assert kube.get("v1", "Namespace", "shop")["metadata"]["labels"]["meshlab/run"] == "run-2"  # type: ignore[index]
