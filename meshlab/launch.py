@@ -288,10 +288,12 @@ def next_commands(config: LabConfig, code: int, flow: str = "full-lab", *, owing
             f"make down{words}   (removes the lab that was kept)",
             f"export KUBECONFIG={layout.kubeconfig}   (then kubectl, istioctl and curl on the node addresses reach it)",
         ]
+    if flow == "nightly-validation":
+        return [f"python -m flows.history diff --flow {flow}   (what changed since the night before)"]
     goal = {"full-lab": "lab"}.get(flow, flow)
-    if code:
-        return [f"make {goal} ARGS=--keep-on-failure   (leaves the lab up when something failed)"]
-    return [f"make {goal} ARGS=--keep   (leaves the lab up to look around)"]
+    flag, why = ("--keep-on-failure", "when something failed") if code else ("--keep", "to look around")
+    words = flag if config.cluster == "local" else f'"--cluster {config.cluster} … {flag}"'
+    return [f"make {goal} ARGS={words}   (leaves the lab up {why})"]
 
 
 def addons_of(config: LabConfig) -> tuple[str, ...]:

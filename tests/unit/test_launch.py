@@ -200,7 +200,20 @@ def test_the_next_command_depends_on_what_is_left() -> None:
     assert next_commands(LabConfig(keep_on_failure=True), 0)[0].startswith("make lab ARGS=--keep ")
     paid = LabConfig.model_validate({"cluster": "gke", "gke": {"project": "p"}})
     assert next_commands(paid, 1, owing="r-1")[0].startswith("python -m flows.teardown --run r-1 ")
-    assert next_commands(paid, 0)[0].startswith("make lab")  # nothing is left of it
+    assert next_commands(paid, 0)[0].startswith(
+        'make lab ARGS="--cluster gke … --keep"'
+    )  # nothing is left of it
+    night = LabConfig(cluster="existing")
+    assert next_commands(night, 1, "nightly-validation")[0].startswith("python -m flows.history diff ")
+
+
+@pytest.mark.parametrize("flow", ["full-lab", "sabotage", "nightly-validation", "teardown"])
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_goal_that_is_named_is_one_of_the_makefile(flow: str, code: int) -> None:
+    goals = (Path(__file__).parents[2] / "Makefile").read_text(encoding="utf-8")
+    for command in next_commands(LabConfig(), code, flow):
+        words = command.split()
+        assert words[0] != "make" or f"\n{words[1]}:" in goals
 
 
 def test_a_run_owes_what_its_ledger_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
