@@ -21,7 +21,7 @@ from meshlab.settings import LabConfig, Machine, Provider
 from meshlab.traffic import paths
 from tasks.common import kube_of, lab_task, say
 from tasks.resume import any_value, objects_ready
-from tasks.secrets import alert_webhook
+from tasks.secrets import alert_way
 
 PROVIDERS: tuple[Provider, ...] = ("existing",)  # a night makes no cluster
 
@@ -76,4 +76,4 @@ def measure_proxies(run: RunRef, config: LabConfig, cluster: ClusterRef) -> None
 @lab_task("tell-people", tags=("alert",))
 def tell_people(run: RunRef, config: LabConfig) -> int:
     """Send what began or ended tonight to the webhook, once each; returns how many messages got through."""
-    return tell_tonight(run, config, Machine.here(), alert_webhook())
+    return tell_tonight(run, config, Machine.here(), alert_way())

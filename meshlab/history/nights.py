@@ -6,10 +6,8 @@ import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from pydantic import SecretStr
-
 from meshlab.errors import AlertError
-from meshlab.history.alerts import Webhook, tell
+from meshlab.history.alerts import Send, tell
 from meshlab.history.records import RunRecord, moment
 from meshlab.history.series import Trouble, missed, reds, regressions, series_name
 from meshlab.history.store import History, cluster_key
@@ -28,10 +26,10 @@ def troubles_of(runs: Sequence[RunRecord], *, every: timedelta, now: datetime | 
     return [*reds(runs), *regressions(runs), *missed(runs, every=every, now=until)]
 
 
-def tell_tonight(run: RunRef, config: LabConfig, machine: Machine, webhook: SecretStr | None) -> int:
+def tell_tonight(run: RunRef, config: LabConfig, machine: Machine, send: Send | None) -> int:
     """Send what began or ended with this run, and what did not get through before; returns how many messages did.
 
-    The run must be in the history. Without a webhook nothing is sent, and what would have been is written into
+    The run must be in the history. send: how; None without a webhook: nothing is sent, and what would have been is written into
     the journal. A message that does not get through is a warning and waits for the next run: it says nothing
     about the mesh. Raises HistoryError.
     """
@@ -43,7 +41,7 @@ def tell_tonight(run: RunRef, config: LabConfig, machine: Machine, webhook: Secr
         going_on = [trouble for trouble in troubles if not trouble.ended]
         for trouble in going_on:
             record(run, {"event": "warning", "text": f"incident: {trouble.text}"})
-        if webhook is None:
+        if send is None:
             if going_on:
                 text = f"{len(going_on)} incidents, and nobody is told: no webhook for alerts is set"
                 record(run, {"event": "warning", "text": text})
@@ -53,7 +51,7 @@ def tell_tonight(run: RunRef, config: LabConfig, machine: Machine, webhook: Secr
             sent = tell(
                 history,
                 troubles,
-                Webhook(webhook),
+                send,
                 series=series_name(tonight),
                 latest=run.run_id,
                 context=context,

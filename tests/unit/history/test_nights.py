@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from meshlab.history.alerts import Webhook
 from meshlab.history.keep import keep_run
 from meshlab.history.nights import tell_tonight
 from meshlab.runs import RunRef, read_journal
@@ -44,7 +45,7 @@ def test_an_alert_that_does_not_get_through_is_a_warning_and_comes_the_next_nigh
             run.evidence.mkdir(parents=True)
             run.journal.touch()
             assert keep_run(run, config, machine, result)
-            sent = tell_tonight(run, config, machine, SecretStr(f"{receiver.url}/hook"))
+            sent = tell_tonight(run, config, machine, Webhook(SecretStr(f"{receiver.url}/hook")))
             return sent, [event["text"] for event in read_journal(run) if event["event"] == "warning"]
 
         assert made(0, "pass") == (0, [])

@@ -1,0 +1,43 @@
+"""Where the webhook's address comes from."""
+
+import httpx
+import pytest
+from prefect.blocks.system import Secret
+
+from meshlab.errors import AlertError
+from meshlab.history.alerts import Message, Webhook
+from meshlab.settings import ALERT_WEBHOOK
+from tasks.secrets import ALERT_BLOCK, alert_way
+
+
+def load_gives(monkeypatch: pytest.MonkeyPatch, answer: Secret[str] | Exception) -> None:
+    def load(name: str) -> Secret[str]:
+        assert name == ALERT_BLOCK
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.delenv(ALERT_WEBHOOK, raising=False)
+    monkeypatch.setattr(Secret, "load", load)
+
+
+def test_the_environment_comes_first_then_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    load_gives(monkeypatch, Secret(value="http://127.0.0.1:1/verysecret"))
+    assert isinstance(alert_way(), Webhook)
+    load_gives(monkeypatch, AssertionError("the block is not asked for"))
+    monkeypatch.setenv(ALERT_WEBHOOK, "http://127.0.0.1:1/verysecret")
+    assert isinstance(alert_way(), Webhook)
+
+
+def test_without_either_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    load_gives(monkeypatch, ValueError("Unable to find block document"))
+    assert alert_way() is None
+
+
+def test_a_server_that_does_not_answer_lets_the_alerts_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    load_gives(monkeypatch, httpx.ConnectError("All connection attempts failed"))
+    send = alert_way()
+    assert send is not None
+    with pytest.raises(AlertError, match="does not answer") as told:
+        send(Message("t", "x", False))
+    assert told.value.retryable and told.value.remedy
