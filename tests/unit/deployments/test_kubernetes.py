@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
-from prefect_kubernetes.worker import KubernetesWorker
+from prefect_kubernetes.worker import KubernetesWorker, KubernetesWorkerJobConfiguration
 
 from meshlab.clusters.access import needs, wishes
 from meshlab.settings import LabConfig
@@ -73,7 +74,8 @@ def test_every_binding_leads_to_a_role_and_an_account_that_are_there() -> None:
 
 def test_the_template_is_prefect_s_with_less_rights_and_fits_the_roles() -> None:
     default = KubernetesWorker.get_default_base_job_template()
-    assert TEMPLATE["variables"]["properties"].keys() == default["variables"]["properties"].keys()
+    ours = {"state_volume"}
+    assert TEMPLATE["variables"]["properties"].keys() - ours == default["variables"]["properties"].keys()
     defaults = {name: each.get("default") for name, each in TEMPLATE["variables"]["properties"].items()}
     accounts = {each["metadata"]["name"] for each in OBJECTS if each["kind"] == "ServiceAccount"}
     assert defaults["service_account_name"] in accounts and defaults["namespace"] == "mesh-lab-runs"
@@ -95,3 +97,17 @@ def test_the_worker_runs_as_its_account_in_the_image_of_the_runs() -> None:
     pod = worker["spec"]["template"]["spec"]
     assert pod["serviceAccountName"] == "mesh-lab-worker"
     assert pod["containers"][0]["image"] == TEMPLATE["variables"]["properties"]["image"]["default"]
+
+
+def test_the_history_outlives_a_job_where_the_pool_names_a_volume() -> None:
+    claim = {"name": "state", "persistentVolumeClaim": {"claimName": "nights"}}
+    for values, volume in (({}, {"name": "state", "emptyDir": {}}), ({"state_volume": claim}, claim)):
+        job = asyncio.run(
+            KubernetesWorkerJobConfiguration.from_template_and_values(
+                TEMPLATE, values, client=cast(Any, None)
+            )
+        )
+        pod = job.job_manifest["spec"]["template"]["spec"]
+        assert volume in pod["volumes"]
+        mounted = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
+        assert mounted["state"] == TEMPLATE["variables"]["properties"]["env"]["default"]["XDG_STATE_HOME"]
