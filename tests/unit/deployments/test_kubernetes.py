@@ -86,7 +86,8 @@ def test_the_template_is_prefect_s_with_less_rights_and_fits_the_roles() -> None
         "allowPrivilegeEscalation": False,
         "capabilities": {"drop": ["ALL"]},
     }
-    [volume] = [each for each in pod["volumes"] if each["name"] == "kubeconfig"]
+    volume, state = pod["volumes"]
+    assert volume["name"] == "kubeconfig" and state == "{{ state_volume }}"
     [config] = [each for each in OBJECTS if each["kind"] == "ConfigMap"]
     assert volume["configMap"]["name"] == config["metadata"]["name"]
     assert "tokenFile" in config["data"]["kubeconfig"]
