@@ -17,14 +17,14 @@ def preflight(
     """All problems of this configuration on this machine.
 
     spoiled: top-level settings that are known to be wrong; what depends on them is not looked at.
-    need_cluster: whether the provider is asked too.
+    need_cluster: whether the flow works on one: then the provider is asked, and an Istio must be there to be used.
     """
     problems: list[Problem] = []
     if "runs_dir" not in spoiled:
         problems += runs_dir_problems(config.runs_dir)
     if config.serve and not (config.keep or config.keep_on_failure):
         problems.append(Problem("--serve", "has nothing to hold up: the lab is removed", "add --keep"))
-    if "istio" not in spoiled and "cluster" not in spoiled:
+    if need_cluster and "istio" not in spoiled and "cluster" not in spoiled:
         from meshlab.istio.distribution import problems as istio_problems
 
         problems += istio_problems(config, machine)

@@ -195,6 +195,15 @@ def test_the_command_line(machine: Machine) -> None:
     assert asked(machine, "--run", RUN, "--run", OTHER, "--project", "p")[1]["runs"] == (RUN, OTHER)
 
 
+def test_a_teardown_on_a_cluster_of_others_needs_no_istioctl(machine: Machine, tmp_path: Path) -> None:
+    from meshlab.runs import create
+
+    Ledger.open(machine, create(tmp_path, "nightly-validation", run_id=RUN)).intend(Entry("app", "shop", ""))
+    die(machine, RUN)
+    found, _ = asked(machine, "--run", RUN, "--cluster", "existing", "--context", "prod")
+    assert (found.cluster, found.existing.context) == ("existing", "prod")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
