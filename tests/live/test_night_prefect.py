@@ -60,10 +60,17 @@ def settings(kept_lab: Ran, folder: Path) -> dict[str, Any]:
     return {**own, "cluster": "existing", "existing": {"kubeconfig": str(kubeconfig_of(kept_lab))}}
 
 
-def reached(runs: Path, step: str = STEP) -> None:
+def reached(runs: Path, step: str = STEP, night: subprocess.Popen[str] | None = None) -> None:
+    """Wait until the night is in that step. night: its process, where it is the test's own."""
+
+    def steps() -> set[str]:
+        if night is not None and night.poll() is not None:
+            pytest.fail(f"the night has ended: {night.communicate()[0][-4000:]}")
+        return started_steps(runs)
+
     wait(
         f"step {step}",
-        lambda: started_steps(runs),
+        steps,
         ready=lambda steps: step in steps,
         describe=lambda steps: f"{len(steps)} steps",
         timeout=LONGEST,
@@ -92,7 +99,7 @@ def test_the_server_is_killed_and_the_night_goes_on(
         command("--config", str(tmp_path / "night.yaml"), module="flows.nightly"), cwd=ROOT, text=True,
         env=side.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
-    reached(runs)
+    reached(runs, night=night)
     for process in family(side.server):
         process.send_signal(signal.SIGKILL)
     output, _ = night.communicate(timeout=LONGEST)
