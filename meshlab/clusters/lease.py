@@ -213,6 +213,12 @@ def places(config: LabConfig) -> tuple[str, ...]:
     return (SHARED, config.namespace) if config.scope == "mesh" else (config.namespace,)
 
 
+def holder(kube: Kube, place: str) -> str:
+    """The run whose Lease stands in a namespace; "" where none stands there. Raises KubeError."""
+    found = kube.get(API, KIND, NAME, place)
+    return "" if found is None else _holder(found).run_id
+
+
 def _busy(found: dict[str, Any] | None, place: str) -> ClusterBusyError:
     who = str(_holder(found)) if found else "another run, which took it at the same moment"
     return ClusterBusyError(

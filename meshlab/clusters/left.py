@@ -5,6 +5,9 @@ Istio itself is not: whoever let a run install it there decides whether it goes.
 
 from __future__ import annotations
 
+import logging
+
+from meshlab.clusters.lease import holder
 from meshlab.istio import tracing
 from meshlab.istio.control_plane import unlabel_namespace
 from meshlab.kube.applied import KIND as OBJECT
@@ -14,6 +17,8 @@ from meshlab.kube.changes import RUN_LABEL, restore_left
 from meshlab.kube.client import Kube
 from meshlab.ledger import Entry, Ledger
 from meshlab.waiting import Clock
+
+log = logging.getLogger(__name__)
 
 
 def left_here(kube: Kube, ledger: Ledger) -> bool:
@@ -27,12 +32,21 @@ def take_out(
     """Put changes back, and remove what the run applied, with a namespace that it had made; returns what was removed.
 
     heir: a run that works in `namespace` now; that one stays for it, and becomes its own. May be called twice. Entries of
-    other clusters stay. Raises KubeError, WaitTimeout.
+    other clusters stay, and everything while another run works in one of the namespaces, by its Lease. Raises KubeError,
+    WaitTimeout.
     """
     home = ObjectRef("v1", "Namespace", None, namespace)
+    refs = applied(kube, ledger)
+    places = {
+        namespace,
+        *(ref.namespace or ref.name for ref in refs if ref.namespace or ref.kind == "Namespace"),
+    }
+    busy = [each for each in sorted(places) if holder(kube, each) not in ("", heir, ledger.run_id)]
+    if busy:
+        log.warning("what run %s left stays: another run works in %s", ledger.run_id, ", ".join(busy))
+        return ()
     restore_left(kube, ledger, clock=clock)
     tracing.restore_left(kube, ledger)
-    refs = applied(kube, ledger)
     found = kube.get("v1", "Namespace", namespace)
     if found is not None and (found["metadata"].get("labels") or {}).get(RUN_LABEL) == ledger.run_id:
         refs = (*refs, home)  # made for its Lease

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from meshlab.clusters import lease
 from meshlab.clusters.left import left_here, take_out
 from meshlab.istio.tracing import API_VERSION, KIND, Before, note
 from meshlab.kube.applied import note as note_object
@@ -29,7 +30,7 @@ def shop(**labels: str) -> dict[str, object]:
 
 def cluster(ledger: Ledger, namespace: dict[str, object]) -> FakeKube:
     kube = FakeKube([namespace])
-    kube.kinds[API_VERSION, KIND] = True
+    kube.kinds[API_VERSION, KIND] = kube.kinds[lease.API, lease.KIND] = True
     telemetry = {"name": "meshlab-tracing", "namespace": "shop"}
     kube.put({"apiVersion": API_VERSION, "kind": KIND, "metadata": telemetry, "spec": {}})
     for name in ("page", "theirs"):
@@ -74,3 +75,14 @@ def test_the_next_run_keeps_the_namespace_that_it_works_in_and_answers_for_it(le
     removed = take_out(kube, ledger, "shop", heir="run-2", clock=FakeClock())  # type: ignore[arg-type]
     assert removed == (PAGE,) and not left_here(kube, ledger)  # type: ignore[arg-type]
     assert kube.get("v1", "Namespace", "shop")["metadata"]["labels"]["meshlab/run"] == "run-2"  # type: ignore[index]
+
+
+@pytest.mark.parametrize(("who", "stays"), [("run-3", True), ("run-2", False), ("", False)])
+def test_where_another_run_works_everything_stays(who: str, stays: bool, ledger: Ledger) -> None:
+    kube = cluster(ledger, shop())
+    holder = f"{who or ledger.run_id} somebody@somewhere"
+    meta = {"name": lease.NAME, "namespace": "shop"}
+    spec = {"holderIdentity": holder}
+    kube.put({"apiVersion": lease.API, "kind": lease.KIND, "metadata": meta, "spec": spec})
+    removed = take_out(kube, ledger, "elsewhere", heir="run-2", clock=FakeClock())  # type: ignore[arg-type]
+    assert (removed == ()) is stays and bool(ledger.entries()) is stays
