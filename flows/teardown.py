@@ -40,7 +40,7 @@ def teardown(
         expired: Search clusters of ours that are past their time.
         yes: Remove what is expired, instead of listing it only.
     """
-    run, _ = begin_run(config, "teardown")
+    run, _ = begin_run(config, "teardown", holds=False)
     stopped, acts = None, yes or not expired  # a run that is named is meant
     try:
         plan = search(run, config, runs, expired)

@@ -105,7 +105,9 @@ def main(
         with View(console).showing():
             signals_raise()
             console.print(Text(f"run {launch.run.run_id}  →  {launch.run.directory}"), soft_wrap=True)
-            load()(launch.config, **launch.chosen, return_state=True)
+            state = load()(launch.config, **launch.chosen, return_state=True)
+            if getattr(state, "message", None) and not ended(launch.run):
+                fail_step(launch.run, "flow", state.message)  # it failed before it could say so itself
     except KeyboardInterrupt as problem:
         signum = problem.signum if isinstance(problem, Interrupted) else signal.SIGINT
     except Exception as problem:  # noqa: BLE001 - the flow ends itself; this is Prefect failing before or after it

@@ -43,8 +43,13 @@ from tasks.report import publish_result
 log = logging.getLogger(__name__)
 
 
-def begin_run(config: LabConfig, flow: str = "full-lab") -> tuple[RunRef, UpChild | None]:
-    """The run that the command line has prepared, with its cluster coming up; or a new one, as when a worker starts the flow."""
+def begin_run(
+    config: LabConfig, flow: str = "full-lab", *, holds: bool = True
+) -> tuple[RunRef, UpChild | None]:
+    """The run that the command line has prepared, with its cluster coming up; or a new one, as when a worker starts the flow.
+
+    holds: it must hold its cluster; a teardown need not, which would wait for the Lease of the very run that it is for.
+    """
     guard_logging()
     bury_orphans()
     launch = prepared()
@@ -52,7 +57,8 @@ def begin_run(config: LabConfig, flow: str = "full-lab") -> tuple[RunRef, UpChil
     if launch is None:
         keep_config(run, config)
     try:
-        take_hold(config, Machine.here(), run.run_id)  # the command line has done so already
+        if holds:
+            take_hold(config, Machine.here(), run.run_id)  # the command line has done so already
     except (KubeError, WaitTimeout) as problem:
         log.info("the cluster can't be held, which its start will say: %s", problem.message)
     ledger = Ledger.open(Machine.here(), run)

@@ -317,3 +317,14 @@ def test_a_ledger_that_names_something_stays_after_a_flow_that_did_not_end_itsel
     assert run_main(good, flow) == 130
     [left] = ledgers(Machine.here())
     assert left.entries() == (Entry("app", "shop", "there"),)
+
+
+def test_a_flow_that_fails_before_it_can_say_so_itself_is_a_failed_step(
+    good: list[str], tmp_path: Path
+) -> None:
+    class Failed:
+        message = "Flow run encountered an exception: ClusterBusyError: another run holds this cluster"
+
+    assert run_main(good, lambda config, return_state: Failed()) == 3
+    [step] = result_of(tmp_path)["steps"]
+    assert (step["name"], step["state"]) == ("flow", "failed") and "another run holds" in step["reason"]
