@@ -1,4 +1,4 @@
-"""A Prefect server and a worker of a test's own: on loopback, with a PREFECT_HOME of their own."""
+"""A Prefect server and a worker of a test's own: on an address of ours, with a PREFECT_HOME of their own."""
 
 from __future__ import annotations
 
@@ -72,13 +72,39 @@ class Side:
             delay=1,
         )
 
+    def run_of(self, deployment: str, *, timeout: float, **where: Any) -> dict[str, Any]:
+        """The newest run of a deployment (its name without the flow's) that was begun, when it has ended.
+
+        where: fields that it must have.
+        """
+
+        def newest() -> dict[str, Any] | None:
+            asked = {"deployments": {"name": {"any_": [deployment]}}, "sort": "EXPECTED_START_TIME_DESC"}
+            runs = self.post("flow_runs/filter", asked)
+            begun = (run for run in runs if run["state_type"] != "SCHEDULED" and where.items() <= run.items())
+            return next(begun, None)
+
+        found = wait(
+            f"a run of {deployment} to end",
+            newest,
+            ready=lambda run: run is not None and run["state_type"] in FINAL,
+            describe=lambda run: str(run["state_type"]) if run else "none was begun",
+            timeout=timeout,
+            delay=2,
+        )
+        assert found is not None
+        return found
+
     @contextmanager
-    def worker(self) -> Iterator[psutil.Popen]:
-        """A worker of the pool; ended at the end, if it still lives."""
-        words = ["worker", "start", "--pool", POOL, "--name", "live"]
+    def worker(self, *words: str, **more: str) -> Iterator[psutil.Popen]:
+        """A worker of the pool, or `prefect worker start` with these words; ended at the end, if it still lives.
+
+        more: variables of its process.
+        """
+        words = ("worker", "start", *(words or ("--pool", POOL, "--name", "live")))
         with (self.folder / "worker.log").open("ab") as log:
             worker = psutil.Popen(
-                [sys.executable, "-m", "prefect", *words], cwd=ROOT, env=self.environment,
+                [sys.executable, "-m", "prefect", *words], cwd=ROOT, env={**self.environment, **more},
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
         try:
@@ -88,14 +114,14 @@ class Side:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[Side]:
-    """A Prefect server on a free port of the loopback, with a database of its own."""
+def serving(folder: Path, host: str = "127.0.0.1") -> Iterator[Side]:
+    """A Prefect server on a free port of an address of this machine, with a database of its own."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((host, 0))
         port = probe.getsockname()[1]
-    url = f"http://127.0.0.1:{port}/api"
+    url = f"http://{host}:{port}/api"
     folder.mkdir(parents=True, exist_ok=True)
-    words = ["server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    words = ["server", "start", "--host", host, "--port", str(port)]
     with (folder / "server.log").open("ab") as log:
         server = psutil.Popen(
             [sys.executable, "-m", "prefect", *words], cwd=folder, env=_environment(folder, url),

@@ -21,7 +21,7 @@ from meshlab.kube.rollout import wait_deployments
 from meshlab.settings import LocalSettings, Machine
 from tests.examples.archives import oci_layout
 from tests.live.conftest import NAME, NETWORK, ROOT, Ran
-from tests.live.prefect_server import Server, server
+from tests.live.prefect_side import Side, serving
 from tests.live.run_image import run_image
 from tests.live.test_nightly import LONGEST, accepting, kubeconfig_of
 
@@ -47,29 +47,29 @@ def cluster(kept_lab: Ran, machine: Machine, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.fixture
-def deployed(cluster: LocalCluster, kube: Kube, tmp_path: Path) -> Iterator[Server]:
+def deployed(cluster: LocalCluster, kube: Kube, tmp_path: Path) -> Iterator[Side]:
     """What the page in deployments/kubernetes says, in its order, with this image and this server's address."""
     image = ":".join(IMAGE)
     # This machine's end of its link to the cluster: pods reach it, and nobody else does.
-    with server(tmp_path, cluster.layout.host_address) as prefect:
+    with serving(tmp_path / "prefect", cluster.layout.host_address) as side:
         roles = [each for each in yaml.safe_load_all((FOLDER / "rbac.yaml").read_text()) if each]
         worker = yaml.safe_load((FOLDER / "worker.yaml").read_text().replace(NAMED, image))
         [container] = worker["spec"]["template"]["spec"]["containers"]
         [address] = [each for each in container["env"] if each["name"] == "PREFECT_API_URL"]
-        address["value"] = prefect.url
+        address["value"] = side.url
         template = tmp_path / "template.json"
         template.write_text((FOLDER / "base-job-template.json").read_text().replace(NAMED, image))
         refs = apply(kube, roles)
         try:
-            prefect.run(
+            side.prefect(
                 "work-pool", "create", POOL, "--type", "kubernetes", "--base-job-template", str(template)
             )
             apply(kube, [worker])
             wait_deployments(kube, RUNS, [worker["metadata"]["name"]], timeout=180)
             file = tmp_path / "prefect.yaml"
             file.write_text(yaml.safe_dump(for_this_mesh()))
-            prefect.run("--no-prompt", "deploy", "--prefect-file", str(file), "--all")
-            yield prefect
+            side.prefect("--no-prompt", "deploy", "--prefect-file", str(file), "--all")
+            yield side
         finally:
             delete(kube, refs, timeout=180)
 
@@ -89,16 +89,16 @@ def for_this_mesh() -> dict[str, Any]:
     return content
 
 
-def checks_of(prefect: Server, run: str) -> dict[str, str]:
+def checks_of(side: Side, run: str) -> dict[str, str]:
     """Check → verdict, from the run's artifact: the Job's own files are gone with it."""
     asked = {"artifacts": {"flow_run_id": {"any_": [run]}, "key": {"any_": ["checks"]}}}
-    [found] = prefect.ask("/artifacts/filter", **asked)
+    [found] = side.post("artifacts/filter", asked)
     rows = json.loads(found["data"]) if isinstance(found["data"], str) else found["data"]
     return {row["check"]: row["verdict"] for row in rows}
 
 
-def test_a_night_runs_as_a_job_with_no_more_than_its_role(deployed: Server, kube: Kube) -> None:
-    deployed.run("deployment", "run", f"nightly-validation/{DEPLOYMENT}")
+def test_a_night_runs_as_a_job_with_no_more_than_its_role(deployed: Side, kube: Kube) -> None:
+    deployed.prefect("deployment", "run", f"nightly-validation/{DEPLOYMENT}")
     night = deployed.run_of(DEPLOYMENT, timeout=LONGEST)
     checks = checks_of(deployed, night["id"])
     assert night["state_type"] == "COMPLETED", (night["state"]["message"], checks)

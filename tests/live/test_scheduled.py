@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.live.conftest import ROOT, Ran
-from tests.live.prefect_server import Server, server
+from tests.live.prefect_side import Side, serving
 from tests.live.test_nightly import LONGEST, accepting, kubeconfig_of
 
 pytestmark = pytest.mark.live
@@ -39,22 +39,20 @@ def in_two_minutes(folder: Path) -> Path:
 
 
 @pytest.fixture
-def deployed(tmp_path: Path) -> Iterator[Server]:
-    with server(tmp_path) as found:
+def deployed(tmp_path: Path) -> Iterator[Side]:
+    with serving(tmp_path / "prefect") as found:
         yield found
 
 
-def test_a_night_is_started_by_its_schedule_and_passes(
-    kept_lab: Ran, deployed: Server, tmp_path: Path
-) -> None:
+def test_a_night_is_started_by_its_schedule_and_passes(kept_lab: Ran, deployed: Side, tmp_path: Path) -> None:
     serve, pool, deploy, worker, run = readme_commands()
     assert serve == ["server", "start"] and run[:2] == ["deployment", "run"]
     assert worker[:2] == ["worker", "start"] and "deploy" in deploy
-    deployed.run(*pool)
-    said = deployed.run(*deploy)
+    deployed.prefect(*pool)
+    said = deployed.prefect(*deploy)
     for each in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]:
         assert f"/{each['name']}'" in said
-    deployed.run(*deploy[:-1], "--name", NIGHT, "--prefect-file", str(in_two_minutes(tmp_path)))
+    deployed.prefect(*deploy[:-1], "--name", NIGHT, "--prefect-file", str(in_two_minutes(tmp_path)))
     with deployed.worker(*worker[2:], KUBECONFIG=str(kubeconfig_of(kept_lab))):
         night = deployed.run_of(NIGHT, timeout=LONGEST + 180, auto_scheduled=True)
     assert night["created_by"]["type"] == "SCHEDULE", night
