@@ -111,3 +111,27 @@ def test_the_history_outlives_a_job_where_the_pool_names_a_volume() -> None:
         assert volume in pod["volumes"]
         mounted = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
         assert mounted["state"] == TEMPLATE["variables"]["properties"]["env"]["default"]["XDG_STATE_HOME"]
+
+
+def test_the_job_s_deployment_finds_its_code_in_the_image_and_writes_where_it_may() -> None:
+    content = yaml.safe_load((FOLDER / "prefect.yaml").read_text())
+    [step] = content["pull"]
+    [where] = step.values()
+    assert f"WORKDIR {where['directory']}\n" in (FOLDER / "Dockerfile").read_text()
+    [night] = content["deployments"]
+    config = LabConfig.model_validate(night["parameters"]["config"])
+    assert config.scope == "namespace"
+    pod = TEMPLATE["job_configuration"]["job_manifest"]["spec"]["template"]["spec"]
+    mounted = {each["mountPath"] for each in pod["containers"][0]["volumeMounts"] if not each.get("readOnly")}
+    assert str(config.runs_dir.parent) in mounted
+    variables = TEMPLATE["variables"]["properties"]["env"]["default"]
+    assert {variables["HOME"], variables["XDG_STATE_HOME"]} <= mounted
+
+
+def test_the_worker_makes_no_pool_of_its_own_and_watches_its_namespace_only() -> None:
+    [container] = yaml.safe_load((FOLDER / "worker.yaml").read_text())["spec"]["template"]["spec"][
+        "containers"
+    ]
+    assert "--type" not in container["command"]
+    variables = {each["name"]: each["value"] for each in container["env"]}
+    assert variables["PREFECT_INTEGRATIONS_KUBERNETES_OBSERVER_NAMESPACES"] == "mesh-lab-runs"
