@@ -30,7 +30,8 @@ SERVES: Mapping[str, tuple[str, ...]] = {
     "gentle-load": ("check-rate", "check-graph", "check-traces"),
     "begin-strict": ("check-mtls", "check-authz", "check-ingress", "check-egress", "check-audit"),
 }
-# Counts from before the load are good for nothing once a load was cut off: how much it sent is not known.
+# Counts from before the load are good for nothing once a load was cut off, for how much it sent is not known; nor
+# where it is sent anew for another reason.
 BEFORE: Mapping[str, tuple[str, ...]] = {"count-requests": ("fast-load", "gentle-load")}
 # What ends something is run again where that was.
 ENDS: Mapping[str, str] = {"end-strict": "begin-strict"}
@@ -213,7 +214,7 @@ def _in_order(resumption: resume.Resumption, name: str, pods: Mapping[str, int])
     for load in BEFORE.get(name, ()):
         cut = load not in resumption.finished or _in_order(resumption, load, pods)
         if load in resumption.begun and cut:
-            return f"{load} was cut off, and what it sent is not known"
+            return f"{load} is sent anew, and these counts must be of before it"
     if any(step == ENDS.get(name) and why for step, why in resumption.told):
         return f"{ENDS[name]} was run again"
     return ""
