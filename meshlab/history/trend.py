@@ -126,15 +126,25 @@ def _row(
 
 def _lines(found: Difference) -> list[tuple[str, str]]:
     """A line per kind of change; what the newer run did not come to see is no change."""
-    order = {"fail": 0, "broken": 1, "infra-error": 2}
-    verdicts = sorted(found.checks, key=lambda check: order.get(check[2], 3))
-    checks = [f"{name}: {then or 'not made'} → {now or 'not made'}" for name, then, now in verdicts]
+    seen = sorted(
+        (check for check in found.checks if check[2] != "infra-error"), key=lambda check: check[2] != "fail"
+    )
+    checks = [f"{name}: {then or 'not made'} → {now or 'not made'}" for name, then, now in seen]
+    blind = [name for name, _, now in found.checks if now == "infra-error"]
+    more = f" and {len(blind) - MOST} more" if len(blind) > MOST else ""
+    not_made = [", ".join(blind[:MOST]) + more] if blind else []
     versions = [f"{name} {then or '–'} → {now}" for name, then, now in found.versions if now]
     edges = [f"+ {edge.source} → {edge.target}" for edge in found.edges_gained]
     edges += [f"− {edge.source} → {edge.target}" for edge in found.edges_lost]
     findings = [f"+ {each.code} {each.resource}" for each in found.findings_new]
     findings += [f"− {each.code} {each.resource}" for each in found.findings_gone]
-    kinds = {"versions": versions, "checks": checks, "graph edges": edges, "findings": findings}
+    kinds = {
+        "versions": versions,
+        "checks": checks,
+        "could not be made": not_made,
+        "graph edges": edges,
+        "findings": findings,
+    }
     return [(kind, _named(lines)) for kind, lines in kinds.items() if lines]
 
 
