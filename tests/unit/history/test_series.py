@@ -65,7 +65,7 @@ def test_a_check_that_fails_is_one_incident_until_it_is_red_no_more() -> None:
 def test_a_mesh_with_a_known_failure_still_tells_what_else_fails() -> None:
     red = [{"a.b"}, {"a.b"}, {"a.b", "c.d", "e.f"}, {"a.b", "c.d"}, {"a.b", "e.f"}, {"a.b"}]
     history = [
-        from_result(night(n, verdict="fail", checks={name: "fail" for name in names}))
+        from_result(night(n, verdict="fail", checks={name: "fail" for name in sorted(names)}))
         for n, names in enumerate(red)
     ]
     told = [(t.began[-1], t.ended[-1:], t.text.split("; ")[1:]) for t in reds(history)]
