@@ -78,12 +78,13 @@ def worsened(runs: Sequence[RunRecord], rule: Rule = Rule()) -> list[Worse]:  # 
 def regressions(runs: Sequence[RunRecord], rule: Rule = Rule()) -> list[Trouble]:  # noqa: B008
     """What got worse, as people are told it. runs: of one flow and cluster, in order of time.
 
-    Measures of one family whose bad times overlap are one incident: a slower mesh is slower in many numbers.
-    Which measure began an incident does not change with nights to come.
+    What becomes certain with the same run is one incident: a machine that was busy for two nights is slow in all
+    that is measured. So are measures of one family whose bad times overlap: a slower mesh is slower in many
+    numbers. Which measure began an incident does not change with nights to come.
     """
     groups: list[list[Worse]] = []
     for worse in worsened(runs, rule):
-        group = next((g for g in groups if g[0].family == worse.family and _lasts(g, worse.began)), None)
+        group = next((g for g in groups if _belongs(worse, g)), None)
         if group is None:
             groups.append([worse])
         else:
@@ -91,8 +92,11 @@ def regressions(runs: Sequence[RunRecord], rule: Rule = Rule()) -> list[Trouble]
     return [_told(group, runs) for group in groups]
 
 
-def _lasts(group: Sequence[Worse], place: int) -> bool:
-    return any(worse.ended is None or worse.ended >= place for worse in group)
+def _belongs(worse: Worse, group: Sequence[Worse]) -> bool:
+    if group[0].began == worse.began:
+        return True
+    same = [each for each in group if each.family == worse.family]
+    return any(each.ended is None or each.ended >= worse.began for each in same)
 
 
 def reds(runs: Sequence[RunRecord]) -> list[Trouble]:

@@ -47,6 +47,23 @@ def test_measures_of_a_family_that_get_worse_together_are_one_incident_and_other
     ]
 
 
+def test_what_gets_worse_in_the_same_two_nights_is_one_incident() -> None:
+    def made(n: int, p50: float, memory: float, seconds: float) -> RunRecord:
+        return from_result(
+            night(n, {"path-p50": (p50, "ms"), "proxy-memory": (memory, "MiB")}, seconds=seconds)
+        )
+
+    history = [made(n, 10, 50, 120) for n in range(12)] + [made(n, 15, 70, 200) for n in (12, 13)]
+    [busy] = regressions(history)
+    assert [key in busy.text for key in ("path-p50", "proxy-memory", "run-seconds")] == [True] * 3
+    # Two of the three are back; what gets worse of their kind after that is another incident.
+    history += [made(n, 10, 70, 120) for n in (14, 15)] + [made(n, 15, 70, 120) for n in (16, 17)]
+    assert [(each.began, each.ended) for each in regressions(history)] == [
+        (history[13].run_id, ""),
+        (history[17].run_id, ""),
+    ]
+
+
 def test_a_run_without_a_verdict_says_nothing_about_a_measure() -> None:
     history = runs([10.0] * 10)
     history += [from_result(night(n, {P50: (99.0, "ms")}, verdict="error")) for n in (10, 11)]
