@@ -29,6 +29,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from meshlab.redaction import redact
+from meshlab.wording import count_of
 
 
 class MeshlabError(Exception):
@@ -70,8 +71,7 @@ class InputError(MeshlabError):
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
-        count = len(self.problems)
-        head = "1 problem" if count == 1 else f"{count} problems"
+        head = count_of(len(self.problems), "problems")
         super().__init__("\n".join([f"{head}, nothing was started:", *(f"  - {p}" for p in self.problems)]))
 
 

@@ -20,6 +20,7 @@ from meshlab.orphans import forget_gke, forget_local
 from meshlab.progress import Progress
 from meshlab.results import CheckResult
 from meshlab.settings import GkeSettings, LabConfig, LocalSettings, Machine
+from meshlab.wording import count_of
 
 CHECK = "teardown.nothing-left"
 
@@ -77,7 +78,7 @@ def problems(config: LabConfig, machine: Machine, runs: Sequence[str], *, expire
 def of_runs(config: LabConfig, machine: Machine, runs: Sequence[str]) -> Plan:
     """What these runs left: by their ledgers, and by label where a project is named. Raises CloudError."""
     targets = [target for run_id in runs for target in _of_ledger(machine, run_id)]
-    seen = f"{len(targets)} clusters in ledgers of this machine"
+    seen = f"{count_of(len(targets), 'clusters')} in ledgers of this machine"
     if config.gke.project is not None:
         from meshlab.clusters.gke.reaper import survey
 
@@ -88,7 +89,8 @@ def of_runs(config: LabConfig, machine: Machine, runs: Sequence[str]) -> Plan:
             for each in found.ours
             if each.run_id in runs and (each.place.location, each.place.name) not in known
         ]
-        seen += f", {len(found.ours)} clusters of ours and {found.foreign} others in {config.gke.project}"
+        ours, others = count_of(len(found.ours), "clusters"), count_of(found.foreign, "others")
+        seen += f", {ours} of ours and {others} in {config.gke.project}"
     return Plan(tuple(targets), seen=seen)
 
 
@@ -106,7 +108,8 @@ def expired(config: LabConfig, machine: Machine, *, now: datetime | None = None)
             stay.append(f"{each}: its run still goes on")
         else:
             targets.append(_of_owned(each, config.gke))
-    seen = f"{len(found.ours)} clusters of ours and {found.foreign} others in {config.gke.project}, all zones"
+    ours, others = count_of(len(found.ours), "clusters"), count_of(found.foreign, "others")
+    seen = f"{ours} of ours and {others} in {config.gke.project}, all zones"
     return Plan(tuple(targets), tuple(stay), seen)
 
 

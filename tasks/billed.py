@@ -8,6 +8,7 @@ from __future__ import annotations
 from meshlab.kube.client import Kube
 from meshlab.runs import RunRef, record_facts
 from meshlab.settings import LabConfig, Machine
+from meshlab.wording import count_of
 from tasks.common import say
 from tasks.report import publish_table
 
@@ -29,4 +30,4 @@ def note_balancers(run: RunRef, config: LabConfig, kube: Kube) -> None:
     from meshlab.clusters.gke.cluster import GkeCluster
 
     count = GkeCluster(config.gke, Machine.here(), run_id=run.run_id).note_balancers(kube)
-    say(f"{count} load balancers in the ledger")
+    say(f"{count_of(count, 'load balancers')} in the ledger")

@@ -23,6 +23,7 @@ from meshlab.results import CheckResult
 from meshlab.runs import RunRef, record_check, record_facts, tell
 from meshlab.sabotage.planting import CHANGES, firewall_of, put_back
 from meshlab.settings import LabConfig, Machine
+from meshlab.wording import count_of
 from tasks.billed import show_status
 from tasks.common import kube_of, lab_task, say
 from tasks.report import progress_artifact
@@ -56,7 +57,8 @@ def start_cluster(run: RunRef, config: LabConfig, *, child: local_child.UpChild 
         keep_footprint(run.evidence, before)
     (run.evidence / "cluster.json").write_text(json.dumps(asdict(cluster), default=str), encoding="utf-8")
     say(
-        f"cluster {cluster.name} {'adopted' if cluster.adopted else 'is up'}: {cluster.nodes} nodes at {cluster.endpoint}"
+        f"cluster {cluster.name} {'adopted' if cluster.adopted else 'is up'}: "
+        f"{count_of(cluster.nodes, 'nodes')} at {cluster.endpoint}"
     )
     return cluster
 

@@ -62,7 +62,10 @@ def check_ingress(
         return [
             record_check(run, run_check(name, judge, granted=config.scope)) for name, judge in INGRESS.items()
         ]
-    without = _without(kube, ingress.GATEWAY, *INGRESS)
+    try:
+        without = _without(kube, ingress.GATEWAY, *INGRESS)
+    except MeshlabError as problem:
+        return _not_made(run, config, problem, *INGRESS)
     if without:
         return [record_check(run, check) for check in without]
     with Changes(kube, Ledger.open(Machine.here(), run), run) as changes, ExitStack() as stack:
@@ -98,7 +101,11 @@ def check_egress(
     alter: what a planted fault makes of the objects that close the way.
     """
     kube, whole = kube_of(cluster), config.scope == "mesh"
-    without = _without(kube, egress.GATEWAY, "egress.gateway") if whole else []
+    try:
+        without = _without(kube, egress.GATEWAY, "egress.gateway") if whole else []
+        gateways = gateway_pods(kube, egress.GATEWAY) if whole else []
+    except MeshlabError as problem:
+        return _not_made(run, config, problem, "egress.blocked", "egress.gateway")
     asked: list[tuple[egress_checks.Open, egress_checks.Closed]] = []
     with Changes(kube, Ledger.open(Machine.here(), run), run) as changes:
         way = Exit(
@@ -107,7 +114,7 @@ def check_egress(
             changes,
             config.namespace,
             egress.OUTSIDE if whole else config.namespace,
-            gateways=gateway_pods(kube, egress.GATEWAY) if whole else (),
+            gateways=gateways,
             alter=alter,
         )
 
@@ -120,7 +127,10 @@ def check_egress(
 
         def gateway() -> CheckResult:
             if not asked:
-                raise MeshlabError("the way out could not be closed: see egress.blocked")
+                raise MeshlabError(
+                    "the way out could not be closed: see egress.blocked",
+                    remedy="mend what kept egress.blocked from being made",
+                )
             return egress_checks.gateway(*asked[0], egress_checks.ask_declared(way))
 
         checks = [run_check("egress.blocked", blocked, granted=config.scope)]
@@ -135,3 +145,12 @@ def _without(kube: Kube, gateway: str, *check_ids: str) -> list[CheckResult]:
         return []
     remedy = "install a profile with it (demo)" if lacks.chosen else "look at the pods of istio-system"
     return [skipped(check_id, lacks.reason, asked_for=lacks.chosen, remedy=remedy) for check_id in check_ids]
+
+
+def _not_made(run: RunRef, config: LabConfig, problem: MeshlabError, *check_ids: str) -> list[CheckResult]:
+    """The checks' answers where it can't even be found out whether the gateway is there."""
+
+    def refuse() -> CheckResult:
+        raise problem
+
+    return [record_check(run, run_check(name, refuse, granted=config.scope)) for name in check_ids]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,7 +23,7 @@ from meshlab.sabotage import inventory
 from meshlab.sabotage.fault import GROUPS, NO_FAULT, STRICT, Edge, Fault
 from meshlab.sabotage.planting import firewall_of, plant, remove
 from meshlab.sabotage.settle import wait_settled
-from meshlab.sabotage.verdict import catch_of, control, judge, unproven
+from meshlab.sabotage.verdict import catch_of, control, crashed, judge, unproven
 from meshlab.settings import LabConfig, Machine
 from tasks.audit import check_audit
 from tasks.authorization import check_authz
@@ -97,7 +98,7 @@ def hold_control(run: RunRef, lab: Lab, faults: Sequence[Fault], name: str) -> b
         BASELINE: "Before any fault all checks that are used are green",
         CONTROL: "After the last fault they are green again",
     }[name]
-    with step(run, f"round-{name}"):
+    with step(run, f"round-{name}"), told(run, f"sabotage.{name}", title):
         began = time.monotonic()
         checks = make_round(run, lab, name, groups)
         expected = [check for group in groups for check in GROUPS[group]]
@@ -106,9 +107,19 @@ def hold_control(run: RunRef, lab: Lab, faults: Sequence[Fault], name: str) -> b
     return verdict.verdict == "pass"
 
 
+@contextmanager
+def told(run: RunRef, check_id: str, title: str, scope: str = "observe") -> Iterator[None]:
+    """Whatever ends the block, its check is there: an infra-error with the cause."""
+    try:
+        yield
+    except Exception as problem:
+        record_check(run, crashed(check_id, title, scope, problem))
+        raise
+
+
 def prove(run: RunRef, lab: Lab, fault: Fault) -> bool:
     """Plant one fault, make its checks, take it out, and judge. False when the lab is not as it was before."""
-    with step(run, f"fault-{fault.name}"):
+    with step(run, f"fault-{fault.name}"), told(run, fault.check_id, fault.title, fault.scope):
         began = time.monotonic()
         before = inventory_of(run, lab)
         checks: Checks = {}

@@ -25,6 +25,7 @@ from meshlab.runs import RunRef, record_check
 from meshlab.security import capture, stage
 from meshlab.security.stage import Evidence, Strict, Window
 from meshlab.settings import LabConfig, Machine
+from meshlab.wording import count_of
 from tasks.common import kube_of, lab_task, say
 from tasks.istio import istioctl_of
 from tasks.resume import any_value, checks_passed, done_before
@@ -51,7 +52,9 @@ def begin_strict(run: RunRef, config: LabConfig, cluster: ClusterRef, distributi
         changes.restore()
         pair.restore()
         raise
-    say(f"STRICT holds for the {strict.where}: {len(strict.acknowledged)} proxies in {strict.seconds:.1f} s")
+    say(
+        f"STRICT holds for the {strict.where}: {count_of(len(strict.acknowledged), 'proxies')} in {strict.seconds:.1f} s"
+    )
     if done_before(run, config, kube, "check-mtls"):
         pair.restore()  # nobody will capture it; the next stages shall not find it
     return strict

@@ -7,6 +7,7 @@ from typing import Any
 
 from meshlab.audit.inventory import CERTIFICATE, Inventory
 from meshlab.audit.model import Examined, Finding, Object, Severity, as_yaml, named
+from meshlab.wording import count_of
 
 OLD_TLS = ("TLSV1_0", "TLSV1_1")
 PLAIN = ("HTTP", "HTTP2", "GRPC", "GRPC-WEB")
@@ -99,7 +100,10 @@ def certificates(inventory: Inventory) -> Examined:
         if each.not_after <= inventory.now:
             severity, why = Severity.ERROR, f"expired on {each.not_after:%Y-%m-%d %H:%M} UTC"
         elif days < inventory.certificate_days:
-            severity, why = Severity.WARNING, f"expires in {days} days, on {each.not_after:%Y-%m-%d}"
+            severity, why = (
+                Severity.WARNING,
+                f"expires in {count_of(days, 'days')}, on {each.not_after:%Y-%m-%d}",
+            )
         else:
             continue
         kind, _, name = each.resource.partition(" ")

@@ -10,6 +10,7 @@ from meshlab.audit.istio_objects import again, in_root, operator, selector
 from meshlab.audit.model import Examined, Finding, Object, Severity, as_yaml, named
 from meshlab.audit.workloads import is_meshed, meshed_namespaces, workload_of
 from meshlab.istio.control_plane import INJECTION_LABEL, REVISION_LABEL, SIDECAR
+from meshlab.wording import count_of
 
 CLOSED = "REGISTRY_ONLY"
 OPT_OUT = "sidecar.istio.io/inject"
@@ -65,7 +66,9 @@ def sidecars_missing(inventory: Inventory) -> Examined:
             workload,
             Finding("sidecars", Severity.WARNING, workload, f"{why}: outside of every policy", fix, about),
         )
-    return Examined(len(pods), f"pods in {len(asking)} namespaces with injection", tuple(found.values()))
+    return Examined(
+        len(pods), f"pods in {count_of(len(asking), 'namespaces')} with injection", tuple(found.values())
+    )
 
 
 def injection(inventory: Inventory) -> Examined:
@@ -88,7 +91,7 @@ def injection(inventory: Inventory) -> Examined:
             )
             pod = inventory.running(name)[0]
             about = {"namespace": name, "pod": pod["metadata"]["name"], **_address(pod)}
-            why = f"{len(inventory.running(name))} pods run in it and it asks for no sidecars"
+            why = f"{count_of(len(inventory.running(name)), 'pods')} in it run, and it asks for no sidecars"
             findings.append(Finding("injection", Severity.WARNING, f"Namespace {name}", why, fix, about))
     return Examined(len(looked), "namespaces with pods", tuple(findings))
 

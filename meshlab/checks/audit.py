@@ -9,6 +9,7 @@ from meshlab.audit.model import Examined, Finding, Rule
 from meshlab.checks.base import Table, infra_error, judged, skipped
 from meshlab.errors import SecretsWithheldError
 from meshlab.results import CheckResult
+from meshlab.wording import count_of
 
 REMEDY = "each finding has the YAML that mends it; a risk that stays goes into audit.accepted, with a reason and a last day"
 
@@ -30,9 +31,7 @@ def audit(rule: Rule, inventory: Inventory, examined: Examined, findings: Sequen
             remedy="grant get and list on these kinds, or audit as somebody who has them; istioctl says more by hand",
         )
     expired = [each for each in findings if each.expired]
-    looked = (
-        f"{examined.looked} {examined.what}" if examined.looked else f"nothing to look at: 0 {examined.what}"
-    )
+    looked = f"{'' if examined.looked else 'nothing to look at: '}{count_of(examined.looked, examined.what)}"
     parts = [f"{looked}: {_counts(findings)}"]
     if expired:
         parts.append(
@@ -61,7 +60,7 @@ def _counts(findings: Sequence[Finding]) -> str:
     told = sum(each.accepted is None and not each.severity.fails for each in findings)
     why = [f"{accepted} accepted as known risks"] if accepted else []
     why += [f"{told} for information only"] if told else []
-    found = f"{len(findings)} finding{'' if len(findings) == 1 else 's'}"
+    found = count_of(len(findings), "findings")
     return f"{found} ({', '.join(why)})" if why else found
 
 

@@ -18,6 +18,7 @@ from meshlab.checks.scrape import (
 )
 from meshlab.kube.pods import PodSummary
 from meshlab.results import CheckResult
+from meshlab.wording import count_of
 
 
 def scrape_pod(reader: SidecarReader, pod: PodSummary) -> CheckResult:
@@ -60,7 +61,7 @@ def scrape(pod: str, samples: Sequence[Sample], *, lines: int) -> CheckResult:
     return judged(
         "envoy.scrape",
         problems,
-        f"{pod}: {len(samples)} series of {', '.join(names)}, {total:.0f} requests received, {lines} lines",
+        f"{pod}: {len(samples)} series of {', '.join(names)}, {count_of(total, 'requests')} received, {count_of(lines, 'lines')}",
         {"pod": pod, "url": f":{STATS_PORT}{STATS_PATH}", "family": list(names), "lines": lines}
         | {"series": series_rows(samples)},
         remedy="send a request first; if none comes up, look at the mesh's telemetry configuration",

@@ -9,6 +9,7 @@ from meshlab.graph import REPORTERS, Key, MetricGraph
 from meshlab.graph_traces import TraceGraph, service_edges
 from meshlab.report.material import GraphNode, ServiceGraph
 from meshlab.results import CheckResult
+from meshlab.wording import count_of
 
 Edge = tuple[Key, Key]
 METRICS, TRACES, DEPENDENCIES, KIALI = "Prometheus", "Jaeger", "Jaeger's dependencies", "Kiali"
@@ -44,7 +45,8 @@ def edges(graph: MetricGraph, expected: Collection[Edge], *, others: Collection[
         "graph.edges",
         problems,
         f"{seen} of {len(expected)} expected edges, {requests:.0f} requests since the load phase began, "
-        f"{len(extra)} extra edges" + (f", {beside} edges of the run's other traffic" if beside else ""),
+        f"{count_of(len(extra), 'extra edges')}"
+        + (f", {beside} edges of the run's other traffic" if beside else ""),
         {
             "edges": edge_table(graph, expected, others),
             "lost": [_named(edge, graph.namespace) for edge in lost],
@@ -103,7 +105,7 @@ def agreement(
         f"{len(inside)} sources and {DEPENDENCIES} agree on {len(every)} edges between workloads, "
         f"{len(services)} between services ({traces.traces} traces)"
         if not problems
-        else f"{len(every)} edges compared, {len(problems)} differences",
+        else f"{count_of(len(every), 'edges')} compared, {count_of(len(problems), 'differences')}",
         {
             "sources": {
                 **{name: len(found) for name, found in inside.items()},

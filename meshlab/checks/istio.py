@@ -13,6 +13,7 @@ from meshlab.istio.istioctl import MeshVersions, ProxyStatus
 from meshlab.kube.pods import PodSummary
 from meshlab.report.tables import pod_rows
 from meshlab.results import CheckResult
+from meshlab.wording import count_of
 
 NO_INJECTION = "sidecar.istio.io/inject"  # a pod label with the value "false" opts out
 PROXY = SIDECAR  # the name of the container that is the sidecar or the gateway
@@ -88,7 +89,7 @@ def control_plane(
     return judged(
         "istio.control-plane",
         problems,
-        f"{sum(ready.values())} pods of {len(components)} components Running and Ready ({shown})",
+        f"{count_of(sum(ready.values()), 'pods')} of {count_of(len(components), 'components')} Running and Ready ({shown})",
         {"pods": pod_rows(pods), "components": ready},
         remedy="`kubectl -n istio-system describe pod NAME` and its log name the cause",
     )
@@ -175,7 +176,9 @@ def versions(found: MeshVersions, *, expected_proxies: Iterable[str] | None = No
         problems.append(f"{len(missing)} proxies did not report: {', '.join(missing)}")
     problems += [text for plane in planes for proxy in proxies if (text := _unsupported(plane, proxy))]
     skew = sorted({found.client, *planes, *proxies})
-    shown = ", ".join(f"{version} ({n} proxies)" for version, n in sorted(proxies.items())) or "none"
+    shown = (
+        ", ".join(f"{version} ({count_of(n, 'proxies')})" for version, n in sorted(proxies.items())) or "none"
+    )
     told = ", ".join(sorted(planes)) or "none"
     named = f"skew: {' / '.join(skew)}" if len(skew) > 1 else "no skew"
     rows: Table = [{"component": "client", "version": found.client, "count": 1}]
@@ -228,7 +231,8 @@ def proxies_synced(statuses: Sequence[ProxyStatus], expected_proxies: Iterable[s
     return judged(
         "istio.proxies-synced",
         problems,
-        f"{synced} of {len(statuses)} proxies synced, {len(expected)} of the lab among them, {rejected} rejected updates",
+        f"{synced} of {len(statuses)} proxies synced, {len(expected)} of the lab among them, "
+        f"{count_of(rejected, 'rejected updates')}",
         {"proxies": rows, "expected": sorted(expected)},
         remedy="`istioctl proxy-status` and the istio-proxy container's log tell what was rejected and why",
     )

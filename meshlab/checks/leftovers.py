@@ -9,6 +9,7 @@ from meshlab.checks.base import Table, broken, failed, passed, skipped
 from meshlab.errors import WaitTimeout
 from meshlab.results import CheckResult
 from meshlab.waiting import Clock, wait
+from meshlab.wording import count_of
 
 Inventory = Mapping[str, Sequence[str]]  # kind → names of the things of that kind that exist
 IN_A_ROW = 3
@@ -113,7 +114,7 @@ def _nothing_left(
             ready=lambda state: count(state) == 0,
             timeout=timeout,
             successes=IN_A_ROW,
-            describe=lambda state: f"{count(state)} things: {_counts(state)}",
+            describe=lambda state: f"{count_of(count(state), 'things')}: {_counts(state)}",
             clock=clock,
         )
     except WaitTimeout:
@@ -127,7 +128,7 @@ def _nothing_left(
         "looks": len(looks),
         "inventory": _table([*stages, ("after", after)]),
     }
-    found = f"{count(before)} things of {len([k for k in before if before[k]])} kinds before"
+    found = f"{count_of(count(before), 'things')} of {count_of(len([k for k in before if before[k]]), 'kinds')} before"
     if count(after):
         kinds = [
             f"{kind} {', '.join(names[:5])}{' …' * (len(names) > 5)}"

@@ -19,6 +19,7 @@ from meshlab.security.counters import MUTUAL, Counted
 from meshlab.security.edges import Edge, servers
 from meshlab.security.outside import Asked, Round
 from meshlab.security.stage import Window
+from meshlab.wording import count_of
 
 REFUSAL, PACKETS, IDENTITY, COUNTER = "mtls.refusal", "mtls.packets", "mtls.identity", "mtls.counter"
 FORBIDDEN = 403
@@ -227,7 +228,7 @@ def counter(edges: Sequence[Edge], window: Window) -> CheckResult:
     first, total = edges[0].name, window.sent.sent
     if counted[first].sent != total:
         problems.append(
-            f"{total} requests were sent over {first}, its sidecar counted {counted[first].sent:g}"
+            f"{count_of(total, 'requests')} sent over {first}, its sidecar counted {counted[first].sent:g}"
         )
     if window.sent.passed != total:
         problems.append(
@@ -244,7 +245,7 @@ def counter(edges: Sequence[Edge], window: Window) -> CheckResult:
     return judged(
         COUNTER,
         problems,
-        f"{total} pages, {sum(each['sent'] for each in rows):g} requests over {len(rows)} edges: "
+        f"{count_of(total, 'pages')}, {sum(each['sent'] for each in rows):g} requests over {len(rows)} edges: "
         f"{sum(each[MUTUAL] for each in rows):g} counted as {MUTUAL}, 0 otherwise",
         {"edges": rows},
         remedy=STRICT_REMEDY,

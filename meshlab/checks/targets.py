@@ -11,6 +11,7 @@ from meshlab.errors import WaitTimeout
 from meshlab.kube.pods import PodSummary
 from meshlab.results import CheckResult
 from meshlab.waiting import Clock, wait
+from meshlab.wording import count_of
 
 NODE_JOBS = ("kubernetes-nodes", "kubernetes-nodes-cadvisor")
 SINGLE_JOBS = ("kubernetes-api-servers", "prometheus")
@@ -64,7 +65,7 @@ def targets(
         up[target.job] = up.get(target.job, 0) + (target.health == "up")
     wanted = {name for names in expected.values() for name in names}
     others = [f"{t.job} {t.instance}" for t in found if t.health != "up" and not wanted & {t.pod, t.instance}]
-    note = f"; {len(others)} others down" if others else ""
+    note = f"; {count_of(len(others), 'others')} down" if others else ""
     return judged(
         "prometheus.targets",
         problems,

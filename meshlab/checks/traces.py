@@ -12,6 +12,7 @@ from meshlab.errors import WaitTimeout
 from meshlab.report.material import Span, Trace
 from meshlab.results import CheckResult
 from meshlab.waiting import Clock, wait
+from meshlab.wording import count_of
 
 # Who must be found below whom, as chains of services from the product page on.
 BRANCHES: tuple[tuple[str, ...], ...] = (
@@ -118,7 +119,7 @@ def productpage_traces(search: TraceSearch) -> CheckResult:
         begin = min(span.start_us / 1e3 for span in best.spans)
         names = sorted({span.service for span in best.spans})
         summary = (
-            f"{len(search.traces)} traces; one of {len(best.spans)} spans and {length - begin:.1f} ms "
+            f"{count_of(len(search.traces), 'traces')}; one of {count_of(len(best.spans), 'spans')} and {length - begin:.1f} ms "
             f"goes through {', '.join(names)}"
         )
     return judged(

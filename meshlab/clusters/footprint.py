@@ -18,6 +18,7 @@ from meshlab.kube.changes import RUN_LABEL
 from meshlab.kube.client import Kube
 from meshlab.results import CheckResult, Verdict
 from meshlab.sabotage import inventory
+from meshlab.wording import count_of
 
 FILE = "inventory-before.json"
 
@@ -81,7 +82,11 @@ def unchanged(check: CheckResult, directory: Path, kube: Kube, namespace: str) -
     }
     if ours and check.verdict is Verdict.PASS:
         return failed(check.id, ours, evidence, remedy="put these objects back as they were")
-    told = f"{len(before)} objects as before" if not lines else f"of {len(before)} objects: {_few(lines)}"
+    told = (
+        f"{count_of(len(before), 'objects')} as before"
+        if not lines
+        else f"of {count_of(len(before), 'objects')}: {_few(lines)}"
+    )
     return replace(check, summary=f"{check.summary}; {told}", evidence=evidence)
 
 

@@ -14,6 +14,7 @@ from meshlab.kube.client import Kube
 from meshlab.kube.pods import PodSummary
 from meshlab.kube.portforward import PortForward
 from meshlab.waiting import Clock, wait
+from meshlab.wording import count_of
 
 WARMING = re.compile(r"^cluster_manager\.warming_clusters: (\d+)$", re.MULTILINE)
 
@@ -32,7 +33,7 @@ def wait_clusters(
                 f"the proxy of {pod.namespace}/{pod.name} to know its clusters' addresses",
                 lambda url=forward.url: read_warming(fetch(f"{url}/stats?filter=warming_clusters").text),  # type: ignore[misc]
                 ready=lambda warming: warming == 0,
-                describe=lambda warming: f"{warming} clusters are warming",
+                describe=lambda warming: f"{count_of(warming, 'clusters')} still warming",
                 timeout=timeout,
                 delay=0.1,
                 remedy="its log tells what it waits for, such as a host name that has no address",

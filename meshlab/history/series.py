@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from meshlab.history.records import MeasureRow, RunRecord, moment
 from meshlab.history.regression import Incident, Night, Rule, incidents, judged_as
 from meshlab.report.units import format_value
+from meshlab.wording import count_of
 
 RUN_RED, MISSED = "run-red", "night-missed"  # incidents that are no measure's
 SOUND = ("pass", "fail")  # verdicts of runs whose measures count: they came to their end
@@ -243,7 +244,7 @@ def _what_is_red(run: RunRecord, names: set[str]) -> list[str]:
     checks = [check for check in run.checks if f"check {check.check_id}" in names]
     failed = [check for check in checks if check.verdict != "infra-error"]
     said += [f"{check.verdict} {check.check_id}{_why(check.reason)}" for check in failed[:NAMED]]
-    said += [f"and {len(failed) - NAMED} more checks"] * (len(failed) > NAMED)
+    said += [f"and {count_of(len(failed) - NAMED, 'more checks')}"] * (len(failed) > NAMED)
     not_made = [check.check_id for check in checks if check.verdict == "infra-error"]
     return said + [f"could not be made: {_listed(not_made)}"] * bool(not_made)
 

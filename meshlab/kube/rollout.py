@@ -14,6 +14,7 @@ from meshlab.kube.diagnosis import Cause, belongs, explain, find_causes
 from meshlab.kube.pods import condition, summarise
 from meshlab.progress import Progress, Update, silent
 from meshlab.waiting import Clock, SystemClock, wait
+from meshlab.wording import count_of
 
 API = {"Deployment": "apps/v1", "StatefulSet": "apps/v1", "DaemonSet": "apps/v1"}
 DELAY = 0.3  # seconds between looks at the workloads
@@ -100,7 +101,7 @@ def nodes_ready(
         return good >= count and good == len(found)
 
     return wait(
-        f"{count} nodes to be Ready",
+        f"{count_of(count, 'nodes')} to be Ready",
         lambda: nodes(kube),
         ready=ready,
         describe=told,

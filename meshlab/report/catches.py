@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from meshlab.report.tables import Row
+from meshlab.wording import count_of
 
 CAUGHT, TOO, MISSED, EXTRA = "caught", "red too", "missed", "red, unexpected"
 MARKS = {CAUGHT: "●", TOO: "○", MISSED: "✗ missed", EXTRA: "✗ unexpected", "": ""}
@@ -73,10 +74,12 @@ def page(result: Mapping[str, Any]) -> str:
         "A check that can't fail proves nothing. `make sabotage` brings up a lab, breaks one thing at a time, makes the",
         "checks again, and asks that exactly those turn red that the fault declared beforehand: a miss fails the run, and",
         "so does a red check that was not declared. Each fault is in the ledger before it is planted and is taken out",
-        "again, even when the run was killed; all objects of the cluster are compared before and after.",
+        "again, even when the run was killed. What a fault may change is compared before and after: every object of the kinds",
+        "of Istio's configuration, Deployments, Services, service accounts, ConfigMaps, Secrets, namespaces and network",
+        "policies, and the pods' labels and annotations (`meshlab/sabotage/inventory.py` has the list).",
         "",
         f"This page is made from a run (`make sabotage-page`): {result['started'][:10]}, {cluster['provider']} cluster of "
-        f"{cluster['nodes']} node{'' if cluster['nodes'] == 1 else 's'}, distribution {result['distribution']}: "
+        f"{count_of(cluster['nodes'], 'nodes')}, distribution {result['distribution']}: "
         f"**{caught} of {len(catches)} faults caught**.",
         "",
         "● turned red, as it must · ○ turned red with it, as it may · ✗ is a finding",

@@ -14,6 +14,7 @@ from meshlab.report.graph_layout import HEADER, XY, Box, Route, lay_out
 from meshlab.report.material import GraphEdge, Row, ServiceGraph
 from meshlab.report.svg import Picture, picture
 from meshlab.report.units import format_value
+from meshlab.wording import count_of
 
 CROWDED = 24  # edges: with more, only what is not as it should be is marked
 DEGRADED, FAILING = 0.1, 5.0  # percent of errors from which an edge is drawn so
@@ -217,6 +218,6 @@ def _alt(graph: ServiceGraph) -> str:
     told = "; ".join(_told(edge) for edge in graph.edges[:30])
     more = f"; and {len(graph.edges) - 30} more, in the table" if len(graph.edges) > 30 else ""
     return (
-        f"{graph.title}: {len(graph.nodes)} workloads of {apps} apps, {len(graph.edges)} edges, "
-        f"{wrong} with errors. {told}{more}"
+        f"{graph.title}: {count_of(len(graph.nodes), 'workloads')} of {count_of(apps, 'apps')}, "
+        f"{count_of(len(graph.edges), 'edges')}, {wrong} with errors. {told}{more}"
     )

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from meshlab.wording import count_of
+
 
 def summary_markdown(result: Mapping[str, Any]) -> str:
     """Verdict and numbers first, then what is no pass and why, then the steps.
@@ -17,7 +19,11 @@ def summary_markdown(result: Mapping[str, Any]) -> str:
     cluster = result["cluster"]
     where = "ended before there was a cluster"
     if cluster["name"]:
-        size = f"{cluster['provider']}, {cluster['nodes']} nodes" if cluster["nodes"] else cluster["provider"]
+        size = (
+            f"{cluster['provider']}, {count_of(cluster['nodes'], 'nodes')}"
+            if cluster["nodes"]
+            else cluster["provider"]
+        )
         where = f"on cluster **{cluster['name']}** ({size}), distribution {result['distribution']}"
     lines = [
         f"# {result['verdict'].upper()}: {tally}",

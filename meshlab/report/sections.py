@@ -28,6 +28,7 @@ from meshlab.report.rendering import FAIL, NOTE, PASS, Cell, figure, matrix, ren
 from meshlab.report.svg import Picture
 from meshlab.report.tables import Row, step_rows, version_rows
 from meshlab.report.waterfall import NARROW, draw_waterfall, span_rows
+from meshlab.wording import count_of
 
 Result = Mapping[str, Any]
 
@@ -158,7 +159,7 @@ def _traces(traces: Sequence[Trace], pictures: list[tuple[str, Picture]]) -> Ite
         picture = draw_waterfall(trace)
         if picture:
             pictures.append((name, picture))
-        caption = f"Trace {trace.trace_id}, {len(trace.spans)} spans."
+        caption = f"Trace {trace.trace_id}, {count_of(len(trace.spans), 'spans')}."
         parts.append(
             render(
                 "drawing.html",
@@ -182,7 +183,7 @@ def _graphs(graphs: Sequence[ServiceGraph], pictures: list[tuple[str, Picture]])
         picture = draw_graph(graph)
         if picture:
             pictures.append((name, picture))
-        caption = f"{len(graph.nodes)} workloads, {len(graph.edges)} edges" + (
+        caption = f"{count_of(len(graph.nodes), 'workloads')}, {count_of(len(graph.edges), 'edges')}" + (
             f", from {graph.source}." if graph.source else "."
         )
         parts.append(

@@ -9,6 +9,7 @@ from xml.etree import ElementTree as ET
 from meshlab.report.material import Row, Span, Trace
 from meshlab.report.svg import COLOURS, Picture, picture
 from meshlab.report.units import format_value, scale_for
+from meshlab.wording import count_of
 
 MOST_SPANS = 80  # rows of one picture; the table has all
 _TOP, _INDENT, _RIGHT = 26, 14, 76  # pixels: the axis, a level of the tree, room for a duration
@@ -173,6 +174,6 @@ def _alt(trace: Trace, ordered: Sequence[Step], services: Sequence[str], total: 
     )
     more = f"; and {len(ordered) - 20} more" if len(ordered) > 20 else ""
     return (
-        f"Trace {trace.trace_id}: {len(ordered)} spans of {len(services)} services "
+        f"Trace {trace.trace_id}: {count_of(len(ordered), 'spans')} of {count_of(len(services), 'services')} "
         f"in {format_value(total, 'ms')}. In order: {told}{more}."
     )

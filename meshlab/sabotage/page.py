@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from meshlab.report.catches import page
+from meshlab.wording import count_of
 
 
 def main(arguments: list[str]) -> int:
@@ -25,7 +26,7 @@ def main(arguments: list[str]) -> int:
         print(f"{source} has no catches: name a run of the flow sabotage", file=sys.stderr)
         return 2
     target.write_text(text, encoding="utf-8")
-    print(f"{target}: {len(result['catches'])} faults")
+    print(f"{target}: {count_of(len(result['catches']), 'faults')}")
     return 0
 
 

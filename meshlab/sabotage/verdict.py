@@ -8,6 +8,7 @@ from typing import Any
 
 from meshlab.results import CheckResult, Verdict
 from meshlab.sabotage.fault import Fault
+from meshlab.wording import count_of
 
 RED = (Verdict.FAIL, Verdict.BROKEN)  # the mesh is wrong, or a check's own control tells that it is
 NOT_MADE = "not made"
@@ -91,7 +92,9 @@ def judge(
         id=fault.check_id,
         title=fault.title,
         verdict=verdict,
-        summary=f"{told}; {green} checks stayed green" if verdict is Verdict.PASS else reason.split("; ")[0],
+        summary=f"{told}; {count_of(green, 'checks')} stayed green"
+        if verdict is Verdict.PASS
+        else reason.split("; ")[0],
         scope=fault.scope,
         seconds=seconds,
         evidence=evidence,
@@ -101,12 +104,13 @@ def judge(
 
 
 def unproven(fault: Fault, reason: str, *, remedy: str = "", skipped: bool = False) -> CheckResult:
-    """A fault that was not planted. skipped: this cluster or the write scope does not allow it."""
+    """A fault that was not planted, or of which nothing can be said. skipped: this cluster or the write scope does not
+    allow it."""
     return CheckResult(
         id=fault.check_id,
         title=fault.title,
         verdict=Verdict.SKIPPED if skipped else Verdict.INFRA_ERROR,
-        summary=f"{'skipped' if skipped else 'not planted'}: {reason}",
+        summary=f"{'skipped' if skipped else 'not proven'}: {reason}",
         scope=fault.scope,
         reason=reason,
         remedy=remedy or None,
@@ -140,13 +144,28 @@ def control(
         id=f"sabotage.{name}",
         title=title,
         verdict=Verdict.INFRA_ERROR if bad else Verdict.PASS,
-        summary=f"{len(bad)} checks are not green without a fault: {bad[0]}"
+        summary=f"not green without a fault: {count_of(len(bad), 'checks')}: {bad[0]}"
         if bad
-        else f"{green} checks of {', '.join(groups)} are green without a fault",
+        else f"green without a fault: {count_of(green, 'checks')} of {', '.join(groups)}",
         seconds=seconds,
         evidence={"checks": [_row(checks, check_id, "green") for check_id in expected]},
         reason=reason or None,
         remedy="mend the lab first: `make lab` runs the same checks" if bad else None,
+    )
+
+
+def crashed(check_id: str, title: str, scope: str, problem: Exception) -> CheckResult:
+    """The check of a fault's or a round's step that an exception ended: nothing is proven, and the cause is told."""
+    reason = getattr(problem, "message", "") or f"{type(problem).__name__}: {problem}"
+    return CheckResult(
+        id=check_id,
+        title=title,
+        verdict=Verdict.INFRA_ERROR,
+        summary=f"the step crashed: {reason}",
+        scope=scope,
+        reason=reason,
+        remedy=getattr(problem, "remedy", "")
+        or "evidence/failure.txt has the traceback: mend it and run again",
     )
 
 

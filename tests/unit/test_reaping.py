@@ -68,7 +68,7 @@ def test_only_what_is_ours_and_past_its_time_is_found_in_all_zones(
     assert [each.split(" ")[0] for each in plan.stay] == [
         "projects/p/locations/europe-west1-b/clusters/there"
     ]
-    assert plan.seen == "2 clusters of ours and 1 others in p, all zones"
+    assert plan.seen == "2 clusters of ours and 1 other in p, all zones"
     reaping.remove(target, machine, silent)
     assert sorted(path.rsplit("/", 1)[-1] for path in emulator.books.clusters) == ["foreign", "there"]
 

@@ -20,6 +20,7 @@ from meshlab.errors import InputError, MeshlabError
 from meshlab.orphans import end_servers, forget_local
 from meshlab.progress import Update
 from meshlab.settings import LocalSettings, Machine
+from meshlab.wording import count_of
 
 
 class Lines:
@@ -83,7 +84,7 @@ def _up(cluster: LocalCluster, settings: LocalSettings, machine: Machine, stop: 
     how = (
         "adopted"
         if ref.adopted
-        else f"{ref.nodes} nodes Ready {ref.started_seconds} s after the first process"
+        else f"{count_of(ref.nodes, 'nodes')} Ready {ref.started_seconds} s after the first process"
     )
     print(f"cluster {ref.name} is up ({how})")
     print(f"  export KUBECONFIG={ref.kubeconfig}")

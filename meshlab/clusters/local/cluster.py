@@ -40,6 +40,7 @@ from meshlab.process import Runner, SystemRunner
 from meshlab.progress import Progress, Update, silent
 from meshlab.settings import LocalSettings, Machine
 from meshlab.waiting import SystemClock, wait
+from meshlab.wording import count_of
 
 log = logging.getLogger(__name__)
 LOCK_TIMEOUT = 90.0  # seconds: another start or removal takes a few
@@ -130,7 +131,7 @@ class LocalCluster:
                 "start the cluster",
                 len(steps) + 2,
                 len(steps) + 2,
-                f"{layout.node_count} nodes Ready in {seconds:.1f} s",
+                f"{count_of(layout.node_count, 'nodes')} Ready in {seconds:.1f} s",
             )
         )
         return self._ref(adopted=False, seconds=seconds)
@@ -175,7 +176,7 @@ class LocalCluster:
             applied = pool.submit(api.apply_first, first, timeout=timeout, stop=given_up)
             try:
                 wait(
-                    f"{self.layout.node_count} Ready nodes",
+                    count_of(self.layout.node_count, "Ready nodes"),
                     lambda: self._node_states(api),
                     ready=lambda nodes: list(nodes.values()).count("Ready") == self.layout.node_count,
                     error=judge,
@@ -279,7 +280,7 @@ class LocalCluster:
         with ThreadPoolExecutor(max_workers=len(self.layout.nodes)) as pool:
             list(pool.map(add, self.layout.nodes))
         self.state.note_images(references)
-        progress(Update("image archives", 1, 1, f"{len(references)} images on every node"))
+        progress(Update("image archives", 1, 1, f"{count_of(len(references), 'images')} on every node"))
         return references
 
     def wait_dns(self, *, timeout: float = 60.0) -> None:

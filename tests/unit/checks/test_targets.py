@@ -70,7 +70,7 @@ def test_an_instance_of_no_interest_that_is_down_is_only_named() -> None:
     found = [*ALL, target("kubernetes-pods", "10.0.0.9:1", "other-1", "down", "x")]
     result = targets(prometheus(*found, clock=clock), PODS, ["node-1"], clock=clock)
     assert result.verdict is Verdict.PASS
-    assert result.summary.endswith("; 1 others down")
+    assert result.summary.endswith("; 1 other down")
     assert result.evidence["others_down"] == ["kubernetes-pods 10.0.0.9:1"]
 
 

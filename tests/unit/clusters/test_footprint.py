@@ -63,7 +63,7 @@ def test_a_change_elsewhere_is_named(tmp_path: Path) -> None:
     check = after(tmp_path, kube)
     assert check.verdict is Verdict.PASS
     assert check.evidence["changed_elsewhere"] == ["ConfigMap theirs/a is not as it was"]
-    assert check.summary.endswith("of 1 objects: ConfigMap theirs/a is not as it was")
+    assert check.summary.endswith("of 1 object: ConfigMap theirs/a is not as it was")
 
 
 def test_without_an_inventory_the_check_stands_as_it_is(tmp_path: Path) -> None:

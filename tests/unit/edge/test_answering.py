@@ -90,7 +90,7 @@ def test_a_cluster_that_stays_cold_is_a_timeout_that_names_the_proxy(monkeypatch
     pods = FakeKube([make_pod("gateway")]).pods("default")
     with (
         stats(monkeypatch, settled, Reply("cluster_manager.warming_clusters: 1\n")),
-        pytest.raises(WaitTimeout, match=r"default/gateway.*1 clusters are warming"),
+        pytest.raises(WaitTimeout, match=r"default/gateway.*1 cluster still warming"),
     ):
         settled.wait_clusters(FakeKube(), pods, timeout=1, clock=FakeClock())  # type: ignore[arg-type]
 

@@ -90,10 +90,10 @@ def test_the_evidence_holds_expected_and_observed_of_every_check() -> None:
 def test_a_round_without_a_fault_must_be_green() -> None:
     expected = GROUPS["app"]
     good = control("baseline", "Before", ["app"], checks(), expected, seconds=3.0)
-    assert (good.verdict, good.summary) == (Verdict.PASS, "4 checks of app are green without a fault")
+    assert (good.verdict, good.summary) == (Verdict.PASS, "green without a fault: 4 checks of app")
     bad = control("baseline", "Before", ["app"], checks(app_bookinfo="fail"), expected, seconds=3.0)
     assert bad.verdict is Verdict.INFRA_ERROR
-    assert bad.summary == "1 checks are not green without a fault: app.bookinfo is fail: it was fail"
+    assert bad.summary == "not green without a fault: 1 check: app.bookinfo is fail: it was fail"
     assert control("baseline", "Before", [], {}, [], seconds=0.0).verdict is Verdict.INFRA_ERROR
     assert control("control", "After", ["app"], {}, expected, seconds=0.0).verdict is Verdict.INFRA_ERROR
 

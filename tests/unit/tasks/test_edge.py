@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from meshlab.clusters.base import ClusterRef
+from meshlab.errors import KubeError
 from meshlab.istio.distribution import Distribution
 from meshlab.results import CheckResult, Verdict
 from meshlab.runs import create
@@ -50,3 +51,33 @@ def test_a_gateway_that_is_down_is_no_choice(tmp_path: Path, monkeypatch: pytest
     found = checked(FakeKube([SERVICE]), tmp_path, monkeypatch)
     assert {(check.verdict, check.asked_for) for check in found} == {(Verdict.SKIPPED, False)}
     assert "no pod of istio-ingressgateway is Ready" in found[0].summary
+
+
+class Silent(FakeKube):
+    """An API server that answers no question about Services."""
+
+    def get(
+        self, api_version: str, kind: str, name: str, namespace: str | None = None
+    ) -> dict[str, Any] | None:
+        if kind == "Service":
+            raise KubeError("the API server did not answer", remedy="is it up?")
+        return super().get(api_version, kind, name, namespace)
+
+
+@pytest.mark.parametrize(
+    ("task", "names"),
+    [
+        (edge.check_ingress, {"ingress.https", "ingress.mtls", "ingress.jwt"}),
+        (edge.check_egress, {"egress.blocked", "egress.gateway"}),
+    ],
+    ids=["ingress", "egress"],
+)
+def test_an_api_that_does_not_tell_of_the_gateways_is_told_by_every_check(
+    task: Any, names: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edge, "kube_of", lambda cluster: Silent())
+    found = task.fn(create(tmp_path, "full-lab"), LabConfig(), CLUSTER, ISTIO)
+    assert {check.id for check in found} == names
+    assert {(check.verdict, check.reason, check.remedy) for check in found} == {
+        (Verdict.INFRA_ERROR, "the API server did not answer", "is it up?")
+    }

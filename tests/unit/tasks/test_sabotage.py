@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ class World:
         self.planted: list[str] = []
         self.refuses: Exception | None = None
         self.sticks = False
-        self.fails: type[BaseException] | None = None
+        self.fails: Callable[[], BaseException] | None = None
         self.seen = checks
         self.pages: list[int] = []
         monkeypatch.setattr(sabotage, "plant_fault", self.plant)
@@ -70,7 +71,7 @@ class World:
     def make(self, round_: RunRef, lab: Lab) -> None:
         self.pages.append(lab.config.app.page_requests)
         if self.fails:
-            raise self.fails
+            raise self.fails()
         found = self.seen(app_productpage="fail") if self.planted else self.seen()
         for check_id, check in found.items():
             made = unproven(FAULT, "x")
@@ -127,6 +128,24 @@ def test_a_fault_that_can_not_be_planted_is_no_catch_and_is_taken_out(
     assert recorded(run, "catch") == []
     [check] = recorded(run, "check")
     assert (check["verdict"], check["reason"]) == ("infra-error", "a webhook refused it")
+
+
+@pytest.mark.parametrize("fails", [KubeError, ZeroDivisionError])
+def test_a_step_that_crashes_has_its_check_with_the_cause(
+    run: RunRef, lab: Lab, world: World, fails: type[Exception]
+) -> None:
+    world.fails = lambda: fails("in the middle of it")
+    with pytest.raises(fails):
+        prove(run, lab, FAULT)
+    assert world.planted == []
+    with pytest.raises(fails):
+        hold_control(run, lab, [FAULT], "baseline")
+    checks = recorded(run, "check")
+    assert [(check["id"], check["verdict"]) for check in checks] == [
+        ("sabotage.f", "infra-error"),
+        ("sabotage.baseline", "infra-error"),
+    ]
+    assert all("in the middle of it" in check["reason"] and check["remedy"] for check in checks)
 
 
 def test_an_interruption_takes_the_fault_out_first(run: RunRef, lab: Lab, world: World) -> None:

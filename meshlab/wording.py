@@ -1,0 +1,17 @@
+"""How what is said to people counts."""
+
+from __future__ import annotations
+
+
+def count_of(number: float, things: str) -> str:
+    """A number before its things: `count_of(3, "nodes Ready")` → "3 nodes Ready", `count_of(1, …)` → "1 node Ready".
+
+    things: in the plural; the first word that ends in s is the noun. Fractions are rounded.
+    """
+    if round(number) != 1:
+        return f"{number:.0f} {things}"
+    words = things.split(" ")
+    at = next((at for at, word in enumerate(words) if word.endswith("s") and word != "series"), None)
+    if at is not None:
+        words[at] = words[at][:-3] + "y" if words[at].endswith("ies") else words[at][:-1]
+    return " ".join(["1", *words])
