@@ -137,7 +137,7 @@ def test_the_counter_must_rise_by_exactly_the_requests() -> None:
         (replace(first, received={"mutual_tls": 5.0, "none": 1.0}), "1 otherwise"),
         (
             made.counted(edges[0], 4),
-            "5 requests were sent over sleep → productpage-v1, its sidecar counted 4",
+            "5 requests sent over sleep → productpage-v1, its sidecar counted 4",
         ),
     ):
         window = replace(made.window(5), counted=(changed, made.counted(edges[1], 5)))
