@@ -71,6 +71,8 @@ class FakeGateway:
 
     def _context(self, keys: EdgeKeys, host: str, old_tls: bool) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        # Debian's Python leaves it to OpenSSL's configuration.
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
         load(context, keys.servers[host])
         context.verify_mode = ssl.CERT_OPTIONAL if host == MUTUAL else ssl.CERT_NONE
         context.load_verify_locations(cadata=keys.clients_authority.decode())

@@ -13,8 +13,16 @@ from types import TracebackType
 ISTIOCTL = '#!/bin/sh\necho \'{"clientVersion": {"version": "%s"}}\'\n'
 
 
-def archive(version: str, samples: Mapping[str, str] | None = None, *, inside: str | None = None) -> bytes:
-    """A release as Istio packs it, its istioctl a script that knows its version. inside: another name of its folder."""
+def archive(
+    version: str,
+    samples: Mapping[str, str] | None = None,
+    *,
+    inside: str | None = None,
+    extra: tarfile.TarInfo | None = None,
+) -> bytes:
+    """A release as Istio packs it, its istioctl a script that knows its version. inside: another name of its folder.
+    extra: one more entry, without content.
+    """
     root, packed = inside or f"istio-{version}", io.BytesIO()
     files = {
         "bin/istioctl": ISTIOCTL % version,
@@ -25,6 +33,8 @@ def archive(version: str, samples: Mapping[str, str] | None = None, *, inside: s
             entry = tarfile.TarInfo(f"{root}/{name}")
             entry.size, entry.mode = len(text.encode()), 0o755 if name.startswith("bin/") else 0o644
             sink.addfile(entry, io.BytesIO(text.encode()))
+        if extra is not None:
+            sink.addfile(extra)
     return packed.getvalue()
 
 

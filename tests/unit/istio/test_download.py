@@ -1,5 +1,6 @@
 import os
 import platform
+import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -131,6 +132,32 @@ def test_an_archive_that_is_none_or_holds_something_else(serve, machine: Machine
     with pytest.raises(IstioError, match="can't be unpacked"):
         fetch(serve(archive(VERSION, inside="../../outside")), machine)
     assert not (machine.cache / "outside").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "leads"),
+    [
+        (tarfile.SYMTYPE, "samples/link", "../../../outside"),
+        (tarfile.SYMTYPE, "samples/link", "/etc/passwd"),
+        (tarfile.LNKTYPE, "samples/link", "../outside"),
+        (tarfile.REGTYPE, "/tmp/absolute", ""),
+        (tarfile.FIFOTYPE, "samples/pipe", ""),
+    ],
+)
+def test_what_would_lead_outside_is_not_unpacked(
+    serve, machine: Machine, kind: bytes, name: str, leads: str
+) -> None:
+    entry = tarfile.TarInfo(name if name.startswith("/") else f"istio-{VERSION}/{name}")
+    entry.type, entry.linkname = kind, leads
+    with pytest.raises(IstioError, match=f"can't be unpacked: {entry.name} "):
+        fetch(serve(archive(VERSION, extra=entry)), machine)
+
+
+def test_a_link_inside_the_archive_is_unpacked(serve, machine: Machine) -> None:
+    entry = tarfile.TarInfo(f"istio-{VERSION}/samples/link")
+    entry.type, entry.linkname = tarfile.SYMTYPE, "../samples/readme"
+    folder = fetch(serve(archive(VERSION, extra=entry)), machine)
+    assert (folder / "samples" / "link").read_text() == "x"
 
 
 @pytest.mark.parametrize(
