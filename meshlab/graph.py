@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from meshlab.addons.query import PrometheusClient, Sample
-from meshlab.errors import WaitTimeout
 from meshlab.report.material import GraphEdge, GraphNode, ServiceGraph
-from meshlab.waiting import Clock, wait
+from meshlab.waiting import Clock, wait, wait_or_last
 
 Key = tuple[str, str]  # (namespace, workload), as GraphNode.key
 SeriesKey = tuple[tuple[str, str], ...]  # a series' labels, sorted
@@ -193,33 +192,25 @@ def wait_for_edges(
     Prometheus did not answer then.
     """
     wanted = set(expected)
-    last: list[MetricGraph] = []
 
     def look() -> MetricGraph:
-        last.clear()  # so that a Prometheus that stops answering is not judged by what it said before
-        last.append(read_graph(client, baseline))
-        return last[0]
+        return read_graph(client, baseline)
 
     def missing(graph: MetricGraph) -> int:
         seen = graph.reporters()
         return sum(seen.get(edge, set()) != set(REPORTERS) for edge in wanted)
 
-    try:
-        return wait(
-            f"{len(wanted)} edges of the service graph",
-            look,
-            ready=lambda graph: not missing(graph),
-            describe=lambda graph: f"{len(wanted) - missing(graph)} of {len(wanted)} counted on both sides",
-            timeout=timeout,
-            delay=1.0,
-            explain=explain,
-            clock=clock,
-            remedy="look at Prometheus's pod and its log",
-        )
-    except WaitTimeout:
-        if not last:
-            raise
-        return last[0]
+    return wait_or_last(
+        f"{len(wanted)} edges of the service graph",
+        look,
+        ready=lambda graph: not missing(graph),
+        describe=lambda graph: f"{len(wanted) - missing(graph)} of {len(wanted)} counted on both sides",
+        timeout=timeout,
+        delay=1.0,
+        explain=explain,
+        clock=clock,
+        remedy="look at Prometheus's pod and its log",
+    )
 
 
 def increases(now: Sequence[Sample], before: Mapping[SeriesKey, float]) -> list[Sample]:

@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 
 from meshlab.addons.jaeger_client import Dependency, JaegerClient
 from meshlab.app import WORKLOADS
-from meshlab.errors import WaitTimeout
 from meshlab.graph import NO_VERSION, Key
 from meshlab.report.material import GraphEdge, GraphNode, ServiceGraph, Span, Trace
 from meshlab.traffic.stats import percentile
-from meshlab.waiting import Clock, wait
+from meshlab.waiting import Clock, wait_or_last
 
 # Tags that Istio gives every span of a proxy (pilot/pkg/networking/core/tracing.go).
 SERVICE_TAG, REVISION_TAG, NAMESPACE_TAG = (
@@ -86,28 +85,20 @@ def wait_for_traced_edges(
     was there at the end, to be judged. Raises WaitTimeout when Jaeger did not answer then.
     """
     edges = set(wanted)
-    last: list[TraceGraph] = []
 
     def look() -> TraceGraph:
-        last.clear()  # so that a Jaeger that stops answering is not judged by what it said before
-        last.append(read_graph(client, namespace, since=since, names=names))
-        return last[0]
+        return read_graph(client, namespace, since=since, names=names)
 
-    try:
-        return wait(
-            f"{len(edges)} edges in Jaeger's traces",
-            look,
-            ready=lambda graph: edges <= graph.calls.keys() and _depend(graph, edges),
-            describe=lambda graph: f"{len(edges & graph.calls.keys())} of {len(edges)}",
-            timeout=timeout,
-            delay=1.0,
-            clock=clock,
-            remedy="look at Jaeger's pod and its log",
-        )
-    except WaitTimeout:
-        if not last:
-            raise
-        return last[0]
+    return wait_or_last(
+        f"{len(edges)} edges in Jaeger's traces",
+        look,
+        ready=lambda graph: edges <= graph.calls.keys() and _depend(graph, edges),
+        describe=lambda graph: f"{len(edges & graph.calls.keys())} of {len(edges)}",
+        timeout=timeout,
+        delay=1.0,
+        clock=clock,
+        remedy="look at Jaeger's pod and its log",
+    )
 
 
 def read_graph(

@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from meshlab.ending import REMEDY, stopping
 from meshlab.errors import MeshlabError, WaitTimeout
@@ -104,6 +104,27 @@ def wait(
             last = f"{seen}; {cause}" if cause else seen
             raise WaitTimeout(what, last=last, seconds=waited, remedy=remedy or hint)
         clock.sleep(min(delay, max(timeout - waited, 0.0)))
+
+
+def wait_or_last(what: str, probe: Callable[[], State], **options: Any) -> State:
+    """As `wait`, but what the last probe saw is returned after the deadline, too: it is to be judged.
+
+    options: those of `wait`. Raises WaitTimeout only when the last probe raised: what answered before and does not
+    now is not judged by what it said then.
+    """
+    last: list[State] = []
+
+    def look() -> State:
+        last.clear()
+        last.append(probe())
+        return last[0]
+
+    try:
+        return wait(what, look, **options)
+    except WaitTimeout:
+        if not last:
+            raise
+        return last[0]
 
 
 def _cause(explain: Callable[[], str]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from meshlab.addons import shipped
 from meshlab.addons.kiali_client import TIMEOUT, KialiClient
-from meshlab.errors import IstioError, WaitTimeout
+from meshlab.errors import IstioError
 from meshlab.graph import Key
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.operator_file import SYSTEM_NAMESPACE
@@ -18,7 +18,7 @@ from meshlab.kube.portforward import PortForward
 from meshlab.progress import Progress, silent
 from meshlab.report.material import ServiceGraph
 from meshlab.settings import LabConfig
-from meshlab.waiting import Clock, wait
+from meshlab.waiting import Clock, wait, wait_or_last
 
 __all__ = [
     "KialiClient",
@@ -111,28 +111,20 @@ def wait_for_edges(
     Returns what was there at the end, to be judged. Raises WaitTimeout when Kiali did not answer then.
     """
     wanted = set(expected)
-    last: list[ServiceGraph] = []
 
     def look() -> ServiceGraph:
-        last.clear()
-        last.append(asked.graph(namespace, seconds=seconds))
-        return last[0]
+        return asked.graph(namespace, seconds=seconds)
 
     def missing(graph: ServiceGraph) -> int:
         return len(wanted - {(edge.source, edge.target) for edge in graph.edges})
 
-    try:
-        return wait(
-            f"{len(wanted)} edges of Kiali's graph",
-            look,
-            ready=lambda graph: not missing(graph),
-            describe=lambda graph: f"{missing(graph)} of {len(wanted)} edges are missing",
-            timeout=timeout,
-            delay=2.0,
-            clock=clock,
-            remedy="look at the log of Kiali's pod",
-        )
-    except WaitTimeout:
-        if not last:
-            raise
-        return last[0]
+    return wait_or_last(
+        f"{len(wanted)} edges of Kiali's graph",
+        look,
+        ready=lambda graph: not missing(graph),
+        describe=lambda graph: f"{missing(graph)} of {len(wanted)} edges are missing",
+        timeout=timeout,
+        delay=2.0,
+        clock=clock,
+        remedy="look at the log of Kiali's pod",
+    )

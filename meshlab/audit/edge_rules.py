@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from meshlab.audit.inventory import CERTIFICATE, Inventory
+from meshlab.audit.istio_objects import again
 from meshlab.audit.model import Examined, Finding, Object, Severity, as_yaml, named
 from meshlab.wording import count_of
 
@@ -78,7 +79,7 @@ def destination_rule_tls(inventory: Inventory) -> Examined:
                 why = f"{where} takes any certificate from {spec.get('host')} (insecureSkipVerify)"
             else:
                 continue
-            fix = _with_spec(rule, {"host": spec.get("host"), "trafficPolicy": {"tls": _mended(tls)}})
+            fix = again(rule, {"host": spec.get("host"), "trafficPolicy": {"tls": _mended(tls)}})
             about = {
                 "namespace": rule["metadata"]["namespace"],
                 "host": str(spec.get("host", "")),
@@ -142,7 +143,7 @@ def _port(server: Mapping[str, Any]) -> str:
 
 def _gateway(gateway: Object, server: Mapping[str, Any]) -> str:
     spec = gateway.get("spec") or {}
-    return _with_spec(gateway, {"selector": dict(spec.get("selector") or {}), "servers": [dict(server)]})
+    return again(gateway, {"selector": dict(spec.get("selector") or {}), "servers": [dict(server)]})
 
 
 def _about(gateway: Object, server: Mapping[str, Any], inventory: Inventory) -> dict[str, str]:
@@ -192,15 +193,3 @@ def _mended(tls: Mapping[str, Any]) -> dict[str, Any]:
     if tls.get("mode") == "DISABLE":
         return {"mode": "ISTIO_MUTUAL"}
     return {k: v for k, v in tls.items() if k != "insecureSkipVerify"}
-
-
-def _with_spec(document: Object, spec: Mapping[str, Any]) -> str:
-    meta = document["metadata"]
-    return as_yaml(
-        {
-            "apiVersion": document["apiVersion"],
-            "kind": document["kind"],
-            "metadata": {"name": meta["name"], "namespace": meta["namespace"]},
-            "spec": dict(spec),
-        }
-    )

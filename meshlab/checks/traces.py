@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 from meshlab.addons.jaeger_client import JaegerClient
 from meshlab.app import DETAILS, PRODUCTPAGE, RATINGS, REVIEWS_V1
 from meshlab.checks.base import Table, judged
-from meshlab.errors import WaitTimeout
 from meshlab.report.material import Span, Trace
 from meshlab.results import CheckResult
-from meshlab.waiting import Clock, wait
+from meshlab.waiting import Clock, wait_or_last
 from meshlab.wording import count_of
 
 # Who must be found below whom, as chains of services from the product page on.
@@ -71,33 +70,25 @@ def search_traces(
     the end, to be judged. Raises WaitTimeout when Jaeger did not answer then.
     """
     service = f"{PRODUCTPAGE.app}.{namespace}"
-    last: list[TraceSearch] = []
 
     def look() -> TraceSearch:
-        last.clear()  # so that a Jaeger that stops answering is not judged by what it said before
         traces = client.traces(service, start=start, limit=LIMIT)
         # Newer traces are still coming together: `max` keeps the first, newest one of the fullest.
         best = max(traces, key=lambda trace: (len(branches(trace, namespace)), is_whole(trace)), default=None)
         held = [branches(trace, namespace) for trace in traces]
         reached = {branch: sum(branch in each for each in held) for branch in BRANCHES}
-        last.append(TraceSearch(service, namespace, traces, reached, client.services(), best))
-        return last[0]
+        return TraceSearch(service, namespace, traces, reached, client.services(), best)
 
-    try:
-        return wait(
-            f"a trace of {service} that reaches every service behind it",
-            look,
-            ready=lambda found: found.best is not None and not found.missing and is_whole(found.best),
-            describe=_told,
-            timeout=timeout,
-            delay=1.0,
-            clock=clock,
-            remedy="look at Jaeger's pod and its log",
-        )
-    except WaitTimeout:
-        if not last:
-            raise
-        return last[0]
+    return wait_or_last(
+        f"a trace of {service} that reaches every service behind it",
+        look,
+        ready=lambda found: found.best is not None and not found.missing and is_whole(found.best),
+        describe=_told,
+        timeout=timeout,
+        delay=1.0,
+        clock=clock,
+        remedy="look at Jaeger's pod and its log",
+    )
 
 
 def productpage_traces(search: TraceSearch) -> CheckResult:

@@ -148,7 +148,7 @@ def delete(
     if wait_gone and existed:
         wait(
             f"{len(existed)} objects to be gone",
-            lambda: [(ref, left) for ref in existed if (left := _present(kube, ref)) is not None],
+            lambda: [(ref, left) for ref in existed if (left := present(kube, ref)) is not None],
             ready=lambda left: not left,
             describe=lambda left: (
                 ", ".join(_why_present(ref, found) for ref, found in left[:5]) or "all gone"
@@ -296,7 +296,8 @@ def _kind_rank(api_version: str, kind: str) -> int:
     return next((rank for rank, kinds in enumerate(ORDER) if kind in kinds), len(ORDER))
 
 
-def _present(kube: Kube, ref: ObjectRef) -> dict[str, Any] | None:
+def present(kube: Kube, ref: ObjectRef) -> dict[str, Any] | None:
+    """The object, None where it or its kind is not there. Raises KubeError."""
     try:
         return kube.get(ref.api_version, ref.kind, ref.name, ref.namespace)
     except KubeError as problem:

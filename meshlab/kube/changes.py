@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from meshlab.errors import KubeError, MeshlabError
-from meshlab.kube.apply import SERVER_SET, ObjectRef, apply, delete
+from meshlab.kube.apply import SERVER_SET, ObjectRef, apply, delete, present
 from meshlab.kube.client import Kube
 from meshlab.ledger import Entry, Ledger
 from meshlab.runs import RunRef
@@ -51,12 +51,12 @@ class Changes:
         """
         for each in objects:
             ref = self._ref(each)
-            self._intend(ref, {"before": _kept(_present(self._kube, ref))})
+            self._intend(ref, {"before": _kept(present(self._kube, ref))})
         return apply(self._kube, objects, labels=labels_of(self._run), clock=self._clock)
 
     def delete(self, ref: ObjectRef) -> bool:
         """Delete an object and wait until it is gone; its content comes back. False when it was not there."""
-        found = _present(self._kube, ref)
+        found = present(self._kube, ref)
         if found is None:
             return False
         self._intend(ref, {"before": _kept(found)})
@@ -67,7 +67,7 @@ class Changes:
 
         Raises KubeError with status 404 where the object is not there.
         """
-        found = _present(self._kube, ref)
+        found = present(self._kube, ref)
         if found is None:
             raise KubeError(f"can't change {ref}: it is not there", status=404, remedy="make it first")
         self._intend(ref, {"undo": undo_of(patch, found)})
@@ -166,7 +166,7 @@ def _rewrite(kube: Kube, entry: Entry, clock: Clock | None) -> Iterator[ObjectRe
     ref, content = _ref_of(entry), json.loads(entry.content)
 
     def attempt() -> None:
-        found = _present(kube, ref)
+        found = present(kube, ref)
         if "undo" in content:
             if found is not None:  # else somebody has removed it: there is nothing to be put back
                 kube.patch(ref.api_version, ref.kind, ref.name, content["undo"], ref.namespace)
@@ -212,12 +212,3 @@ def _kept(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
         return None
     meta = {key: value for key, value in found["metadata"].items() if key not in SERVER_SET}
     return {**found, "metadata": meta}
-
-
-def _present(kube: Kube, ref: ObjectRef) -> dict[str, Any] | None:
-    try:
-        return kube.get(ref.api_version, ref.kind, ref.name, ref.namespace)
-    except KubeError as problem:
-        if problem.status == 404:  # its kind is not there
-            return None
-        raise

@@ -3,7 +3,7 @@ import threading
 import pytest
 
 from meshlab.errors import ClusterError, QueryError, WaitTimeout
-from meshlab.waiting import SystemClock, wait
+from meshlab.waiting import SystemClock, wait, wait_or_last
 from tests.fakes.clock import FakeClock
 
 
@@ -77,6 +77,17 @@ def test_a_timeout_tells_what_to_do_about_what_was_seen_last(answers: tuple, own
     with pytest.raises(WaitTimeout) as caught:
         wait("pods", Answers(*answers), ready=pods, timeout=5, delay=2, remedy=own, clock=FakeClock())
     assert caught.value.remedy == remedy
+
+
+def test_what_is_judged_after_the_deadline_is_what_was_seen_last() -> None:
+    assert wait_or_last("pods", Answers(3), ready=pods, timeout=5, clock=FakeClock()) == 3
+    assert wait_or_last("pods", Answers(0, 1, 2), ready=pods, timeout=5, delay=2, clock=FakeClock()) == 2
+
+
+def test_what_stopped_answering_is_not_judged_by_what_it_said_before() -> None:
+    answers = Answers(2, QueryError("no pod is Ready"))
+    with pytest.raises(WaitTimeout, match="no pod is Ready"):
+        wait_or_last("pods", answers, ready=pods, timeout=5, delay=2, clock=FakeClock())
 
 
 def test_the_last_look_is_at_the_deadline() -> None:
