@@ -56,7 +56,7 @@ def test_missing_permissions_are_named_and_nothing_is_touched(
     finally:
         delete(kube, [binding, account], timeout=30)
     assert ran.code == 2 and ran.directory is None, ran.output[-3000:]
-    assert "may not create, patch, delete deployments.apps in namespace guest" in ran.output
+    assert "may not create, update, patch, delete deployments.apps in namespace guest" in ran.output
     assert "may not get, list nodes in the whole cluster" in ran.output
     assert answer.status.token not in ran.output
     assert kube.get("v1", "Namespace", GUEST) is None
