@@ -14,7 +14,7 @@ from meshlab.kube.client import Kube
 from meshlab.kube.exec import run_in_pod
 from meshlab.kube.pods import PodSummary
 from meshlab.progress import Progress, Update, silent
-from meshlab.waiting import Clock, wait
+from meshlab.waiting import Clock, wait, wait_or_last
 
 # Envoy's own counters: updates of clusters, listeners, routes and endpoints that it took or rejected.
 COUNTER = re.compile(
@@ -24,6 +24,7 @@ COUNTER = re.compile(
 )
 NAMES = {"cluster_manager.cds": "CDS", "listener_manager.lds": "LDS"}
 EXEC_TIMEOUT = 20.0  # seconds
+ACKNOWLEDGED = 15.0  # seconds from the sending of a configuration until a proxy that works has taken it
 AT_ONCE = 8  # proxies that are asked side by side
 
 
@@ -36,14 +37,24 @@ class ProxyUpdates:
     rejected: Mapping[str, int]
 
 
-def proxy_statuses(kube: Kube, istioctl: Istioctl, *, within: str | None = None) -> tuple[ProxyStatus, ...]:
+def proxy_statuses(
+    kube: Kube, istioctl: Istioctl, *, within: str | None = None, clock: Clock | None = None
+) -> tuple[ProxyStatus, ...]:
     """Every proxy's state: istiod's view, with an error for each type of which the proxy counted a rejection.
 
-    istiod forgets a rejection once a later update is accepted; the proxy's counter does not. within: the namespace
-    whose proxies are asked for it, as a command in other people's pods is not ours to run; None asks all. Raises
-    IstioError, ExecError, KubeError.
+    What istiod is just sending has ACKNOWLEDGED seconds to be acknowledged: after a restart of the API server or of
+    istiod itself everything is sent anew. istiod forgets a rejection once a later update is accepted; the proxy's
+    counter does not. within: the namespace whose proxies are asked for it, as a command in other people's pods is not
+    ours to run; None asks all. Raises IstioError, ExecError, KubeError, WaitTimeout when istiod did not answer.
     """
-    statuses = istioctl.proxy_status()
+    statuses = wait_or_last(
+        "every proxy to acknowledge what istiod is sending",
+        istioctl.proxy_status,
+        ready=lambda found: not any(_unsettled(each) for each in found),
+        describe=lambda found: f"{sum(bool(_unsettled(each)) for each in found)} of {len(found)} lag",
+        timeout=ACKNOWLEDGED,
+        clock=clock,
+    )
     counted = {each.name: each for each in read_updates(kube, kube.pods(within))}
     return tuple(_with_rejections(status, counted.get(status.name)) for status in statuses)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from meshlab.errors import ProcessError
@@ -21,13 +21,16 @@ class Said:
 
 
 class FakeIstioctl(FakePrograms):
-    """Stands in for meshlab.process.Runner. answers: first word after the program → what it says.
+    """Stands in for meshlab.process.Runner. answers: first word after the program → what it says; of several answers each
+    once, the last one from then on.
 
     commands: every command line, inputs: what each got on standard input.
     """
 
-    def __init__(self, answers: Mapping[str, Said]) -> None:
-        self.answers = dict(answers)
+    def __init__(self, answers: Mapping[str, Said | Sequence[Said]]) -> None:
+        self.answers = {
+            word: [said] if isinstance(said, Said) else list(said) for word, said in answers.items()
+        }
         super().__init__()
         self.inputs: list[str | None] = []
 
@@ -37,7 +40,8 @@ class FakeIstioctl(FakePrograms):
         self.inputs.append(call.input)
         if words[1] not in self.answers:
             raise AssertionError(f"FakeIstioctl does not know {words}")
-        said = self.answers[words[1]]
+        answers = self.answers[words[1]]
+        said = answers.pop(0) if len(answers) > 1 else answers[0]
         if said.until_stopped:
             assert call.stop is not None and call.stop.wait(30), f"nobody stopped {words}"
             raise ProcessError(f"{words[0]} was stopped", argv=words, output=said.stderr)

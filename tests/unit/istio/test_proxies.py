@@ -26,11 +26,22 @@ cluster.xds-grpc.update_success: 9
 TYPE = "type.googleapis.com/envoy.config.listener.v3.Listener"
 
 
-def istioctl(status: str, name: str = "sleep-1") -> Istioctl:
-    node = {"id": f"{name}.default", "metadata": {"NAMESPACE": "default", "ISTIO_VERSION": "1.31.0"}}
-    config = {"typeUrl": TYPE, "configStatus": status}
-    answer = {"resources": [{"node": node, "genericXdsConfigs": [config]}]}
-    return Istioctl(Path("istioctl"), runner=FakeIstioctl({"proxy-status": Said(json.dumps(answer))}))
+def istioctl(*statuses: str) -> Istioctl:
+    """One that knows one proxy, in one state after the other."""
+    node = {"id": "sleep-1.default", "metadata": {"NAMESPACE": "default", "ISTIO_VERSION": "1.31.0"}}
+    answers = [
+        Said(
+            json.dumps(
+                {
+                    "resources": [
+                        {"node": node, "genericXdsConfigs": [{"typeUrl": TYPE, "configStatus": status}]}
+                    ]
+                }
+            )
+        )
+        for status in statuses
+    ]
+    return Istioctl(Path("istioctl"), runner=FakeIstioctl({"proxy-status": answers}))
 
 
 def mesh(*stats: str) -> FakeMesh:
@@ -70,6 +81,13 @@ def test_only_the_proxies_of_one_namespace_are_asked_where_the_others_are_not_ou
     [status] = proxy_statuses(kube, istioctl("SYNCED"), within="shop")
     assert status.types == {"LDS": "SYNCED"} and not status.errors
     assert kube.opened == []
+
+
+def test_what_is_just_being_sent_is_waited_for_and_what_stays_so_is_told():
+    [status] = proxy_statuses(mesh(STATS), istioctl("STALE", "STALE", "SYNCED"), clock=FakeClock())
+    assert status.types == {"LDS": "SYNCED"}
+    [status] = proxy_statuses(mesh(STATS), istioctl("STALE"), clock=FakeClock())
+    assert status.types == {"LDS": "STALE"}
 
 
 def test_synced_proxies_end_the_wait():
