@@ -117,6 +117,15 @@ def test_an_optional_entry_allows_data_but_still_needs_its_proof():
     assert told(found)[0][0] == "unexpected-empty"
 
 
+def test_without_its_excuse_an_optional_query_is_waited_for_as_any_other():
+    """Prometheus has just been restarted: what would be counted is found a moment before the query itself has data."""
+    later = {"x": lambda now: ONE if now >= 4 else [], "y": ONE, "x_total": ONE, "up": ONE}
+    found, _ = run(PLAIN, later, expectations(entry(PLAIN, optional=True)))
+    assert told(found)[0] == ("data", "") and found.results[0].seconds == 4
+    never, source = run(PLAIN, {**later, "x": []}, expectations(entry(PLAIN, optional=True)), timeout=5)
+    assert told(never)[0] == ("unexpected-empty", "nothing is like x") and source.clock.now() == 5
+
+
 def test_an_entry_for_another_expression_is_stale_and_excuses_nothing():
     old = Expectation("A Dashboard", 1, "A", "000000000000", NO_X)
     found, _ = run(PLAIN, {"x": [], "y": ONE}, expectations(old), timeout=2)
