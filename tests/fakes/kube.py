@@ -32,6 +32,13 @@ CLUSTER_WIDE = (
 )
 CRD = "CustomResourceDefinition"
 
+# A control plane, as far as looking for one goes.
+ISTIOD: dict[str, Any] = {
+    "apiVersion": "apps/v1",
+    "kind": "Deployment",
+    "metadata": {"name": "istiod", "namespace": "istio-system", "labels": {"app": "istiod"}},
+}
+
 
 @dataclass(frozen=True)
 class FakeResource:

@@ -13,16 +13,11 @@ from meshlab.runs import RunRef, create
 from meshlab.settings import LabConfig, Machine
 from tasks import istio
 from tasks.teardown import istio_begun
-from tests.fakes.kube import FakeKube
+from tests.fakes.kube import ISTIOD, FakeKube
 
 CLUSTER = ClusterRef("existing", "prod", Path("kubeconfig"), "prod", adopted=True)
 DISTRIBUTION = Distribution("embedded", Path("istioctl"), "1.2.3", Path("samples"))
 CONFIG = LabConfig(cluster="existing", allow_changes=True)
-ISTIOD = {
-    "apiVersion": "apps/v1",
-    "kind": "Deployment",
-    "metadata": {"name": "istiod", "namespace": "istio-system", "labels": {"app": "istiod"}},
-}
 
 
 @pytest.fixture

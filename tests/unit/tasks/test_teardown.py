@@ -17,16 +17,11 @@ from tasks.addons import restore_tracing
 from tasks.bookinfo import list_objects, remove_objects
 from tasks.common import lab_task
 from tests.fakes.clock import FakeClock
-from tests.fakes.kube import FakeKube
+from tests.fakes.kube import ISTIOD, FakeKube
 
 CLUSTER = ClusterRef("existing", "prod", Path("kubeconfig"), "prod", adopted=True)
 CONFIG = LabConfig.model_validate({"cluster": "existing", "app": {"namespace": "shop"}})
 NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}
-ISTIOD = {
-    "apiVersion": "apps/v1",
-    "kind": "Deployment",
-    "metadata": {"name": "istiod", "namespace": "istio-system", "labels": {"app": "istiod"}},
-}
 
 
 @pytest.fixture
