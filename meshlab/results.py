@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+NOT_MADE = "not made"  # summary of a check that a failed step took along
+
 
 class Verdict(StrEnum):
     """What became of a check."""

@@ -21,6 +21,8 @@ from rich.text import Text
 
 from meshlab.progress import Update
 from meshlab.report.catches import lines
+from meshlab.report.tables import grouped
+from meshlab.results import NOT_MADE
 from meshlab.runs import Event, listening
 from meshlab.waiting import Clock, SystemClock
 
@@ -35,6 +37,7 @@ STYLES = {
 }
 MARKS = {"done": "✓", "failed": "✗", "skipped": "–"}
 LONGEST = 300  # characters of a reason that are shown while the run goes on
+LAST_LINES = 8  # of a failed step's reason, below its first: where a child died, the end of its log
 PLAIN_EVERY = 15.0  # seconds between plain progress lines of one piece of work
 
 
@@ -71,7 +74,7 @@ class View:
         """A journal event: steps and failing checks are shown as they come."""
         if event["event"] == "step":
             self._on_step(event)
-        elif event["event"] == "check" and event["verdict"] != "pass":
+        elif event["event"] == "check" and event["verdict"] != "pass" and event["summary"] != NOT_MADE:
             said = event.get("reason") or event["summary"]
             said = (
                 said if len(said) <= LONGEST else f"{said[:LONGEST]}…"
@@ -109,6 +112,9 @@ class View:
         if event.get("reason"):
             line.append(f"  {event['reason'].splitlines()[0]}", style="yellow")
         self._print(line)
+        if state == "failed" and event.get("reason"):
+            for more in event["reason"].splitlines()[1:][-LAST_LINES:]:
+                self._print(Text(f"      {more}", style="yellow"))
 
     def _print(self, line: RenderableType) -> None:
         with self._lock:
@@ -148,7 +154,7 @@ def checks_table(result: Mapping[str, Any]) -> Table:
     table.add_column("verdict", no_wrap=True)
     table.add_column("what was seen", overflow="fold")
     table.add_column("s", justify="right", style="dim", no_wrap=True)
-    for check in result["checks"]:
+    for check in grouped(result["checks"]):
         seen = Text(check["summary"])
         if check["verdict"] != "pass":
             if check["reason"] and check["reason"] not in check["summary"]:

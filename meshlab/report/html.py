@@ -25,6 +25,7 @@ from meshlab.report.material import ReportMaterial
 from meshlab.report.rendering import render, source
 from meshlab.report.sections import Drawn, Section, draw, sections_of
 from meshlab.report.svg import DARK, LIGHT, standalone, variables
+from meshlab.report.tables import grouped
 from meshlab.report.units import format_value
 
 MOST_BYTES = 3_000_000  # of the report; evidence is shown more briefly until it fits
@@ -166,7 +167,7 @@ def _page(
             duration=_duration(result),
             numbers=numbers(result),
             not_passed=sorted(
-                (check for check in result["checks"] if check["verdict"] != "pass"),
+                grouped(check for check in result["checks"] if check["verdict"] != "pass"),
                 key=lambda check: _ORDER.index(check["verdict"]),
             ),
             failed_steps=[step for step in result["steps"] if step["state"] == "failed"],

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from meshlab.report.tables import grouped
 from meshlab.wording import count_of
 
 
@@ -31,7 +32,7 @@ def summary_markdown(result: Mapping[str, Any]) -> str:
         f"Run `{result['run_id']}` of flow {result['flow']} {where}.",
         "",
     ]
-    not_passed = [check for check in result["checks"] if check["verdict"] != "pass"]
+    not_passed = grouped(check for check in result["checks"] if check["verdict"] != "pass")
     if not_passed:
         lines += ["| check | verdict | why | what to do |", "|---|---|---|---|"]
         for check in not_passed:

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from meshlab.kube.pods import PodSummary
+from meshlab.results import NOT_MADE
+from meshlab.wording import count_of
 
 Row = dict[str, Any]
 
@@ -54,6 +56,33 @@ def version_rows(versions: Mapping[str, Any], prefix: str = "") -> list[Row]:
         else:
             rows.append({"what": prefix + name, "version": "-" if value is None else str(value)})
     return rows
+
+
+def grouped(checks: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Put the checks that one failed step took along into one row.
+
+    Args:
+        checks: As in `result.json`.
+
+    Returns:
+        The checks in their order; those that were not made for the same reason stand where the first of them
+        stood, as one whose `id` is their number and whose `grouped` is true.
+    """
+    rows: list[Mapping[str, Any]] = []
+    alike: dict[str, list[Mapping[str, Any]]] = {}
+    for check in checks:
+        if check["summary"] != NOT_MADE:
+            rows.append(check)
+            continue
+        group = alike.setdefault(check["reason"] or "", [])
+        if not group:
+            rows.append(check)
+        group.append(check)
+    groups = {id(group[0]): group for group in alike.values() if len(group) > 1}
+    return [
+        {**row, "id": count_of(len(groups[id(row)]), "checks"), "grouped": True} if id(row) in groups else row
+        for row in rows
+    ]
 
 
 def check_rows(checks: Iterable[Mapping[str, Any]]) -> list[Row]:

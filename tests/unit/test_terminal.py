@@ -6,7 +6,7 @@ from rich.console import Console
 
 from meshlab.errors import MeshlabError
 from meshlab.progress import Update
-from meshlab.results import CheckResult, Verdict
+from meshlab.results import NOT_MADE, CheckResult, Verdict
 from meshlab.runs import RunRef, create, record_check, skip_step, step, tell
 from meshlab.terminal import View, checks_table, closing
 from tests.fakes.clock import FakeClock
@@ -51,6 +51,7 @@ def test_plain_output_tells_steps_and_what_is_no_pass(run: RunRef) -> None:
         "✓ cluster s at attempt",
         "… install-istio",
         "✗ install-istio s istiod is not Ready",
+        "remedy: look at its pod",
         "– uninstall s --keep",
     ]
     assert "\x1b" not in "".join(lines(console))
@@ -145,3 +146,28 @@ def test_a_run_without_checks_says_so() -> None:
     console = plain()
     closing(console, result(verdict="error"), 3, "/runs/x", [])
     assert "verdict: error  (no check was made; exit code 3)" in lines(console)
+
+
+def test_a_step_that_failed_shows_the_end_of_its_log(run: RunRef) -> None:
+    console = plain()
+    log = "\n".join(f"line {number}" for number in range(20))
+    with View(console).showing(), pytest.raises(MeshlabError), step(run, "start-cluster"):
+        raise MeshlabError(f"its process ended without a result. The end of its log:\n{log}")
+    shown = [line.strip() for line in lines(console)]
+    assert shown[-8:] == [f"line {number}" for number in range(12, 20)]
+
+
+def test_checks_that_one_failed_step_took_along_are_one_line() -> None:
+    console, why = plain(), "step start-cluster failed, see there"
+    lost = [check(f"a.{number}", "infra-error", summary=NOT_MADE, reason=why) for number in range(57)]
+    other = check("b.c", "infra-error", reason="Prometheus does not answer")
+    closing(console, result(*lost, other, verdict="error"), 3, "runs/x", [])
+    text = "\n".join(lines(console))
+    assert text.count(why) == 1 and "57 checks" in text and "a.3" not in text and "b.c" in text
+
+
+def test_checks_that_were_not_made_are_not_told_one_by_one(run: RunRef) -> None:
+    console = plain()
+    with View(console).showing():
+        record_check(run, check("a.b", "infra-error", summary=NOT_MADE, reason="step x failed, see there"))
+    assert lines(console) == []

@@ -91,7 +91,7 @@ def follow(child: UpChild, *, progress: Progress, stop: threading.Event | None =
             return {"error": "stopped before it was up", "remedy": ""}
         if dead:
             return {
-                "error": f"it ended without a word; the end of its log:\n{_tail(child.log)}",
+                "error": f"its process ended without a result. The end of its log:\n{_tail(child.log)}",
                 "remedy": "",
             }
         return None

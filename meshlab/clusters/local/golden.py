@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import shutil
 import tempfile
 import threading
@@ -82,17 +83,28 @@ def clone(golden: Golden, dest: Path, *, runner: Runner) -> None:
     if dest.exists():
         raise ClusterError(f"{dest} exists already", remedy="remove the cluster first: `make down`")
     dest.parent.mkdir(parents=True, exist_ok=True)
-    same = dest.parent.stat().st_dev == golden.path.stat().st_dev
     part = dest.with_name(f"{dest.name}.part")
     with locked(_lock(golden.path.parent), shared=True):
         if part.exists():
             shutil.rmtree(part)
-        runner.run(("cp", "-al" if same else "-a", golden.path, part), timeout=300)
+        how = ("-al",) if _links(golden.path / DATABASES[0], dest.parent) else ("-a", "--reflink=auto")
+        runner.run(("cp", *how, golden.path, part), timeout=300)
         for name in DATABASES:
             copy = part / f"{name}.copy"
             shutil.copy2(golden.path / name, copy)
             copy.replace(part / name)
         part.rename(dest)
+
+
+def _links(file: Path, folder: Path) -> bool:
+    """Whether a hard link to a file can be made in a folder: tried, for two mounts of one file system look alike."""
+    trial = folder / f".link-{os.getpid()}"
+    try:
+        os.link(file, trial)
+    except OSError:
+        return False
+    trial.unlink()
+    return True
 
 
 def import_into(

@@ -286,11 +286,12 @@ def _add_layer(archive: tarfile.TarFile, file: IO[bytes], layer: Layer) -> None:
     """Stream a layer into the archive as a member, without a copy of it on disk."""
     header = Entry(_blob_path(layer.digest)).info()
     header.size = layer.size
-    archive.addfile(header)  # the header alone; the content follows by hand
+    head = header.tobuf(tarfile.PAX_FORMAT)  # since Python 3.13 `addfile` wants the content with its header
+    file.write(head)
     layer.write_to(file)
     padding = -layer.size % tarfile.BLOCKSIZE
     file.write(b"\0" * padding)
-    archive.offset += layer.size + padding
+    archive.offset += len(head) + layer.size + padding
 
 
 def _blob_path(digest: str) -> str:

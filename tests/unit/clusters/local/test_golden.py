@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -160,3 +162,19 @@ def test_importing_into_a_running_node(tmp_path: Path, ensure: Ensure) -> None:
     later = image("later")
     golden.import_into(Path(runner.config["grpc"]["address"]), [later], runner=runner)
     assert runner.imports[-1] == [later.reference]
+
+
+def test_a_clone_on_another_file_system_is_a_copy(
+    ensure: Ensure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = FakeContainerd()
+    made = ensure(runner, image("one"))
+
+    def other_device(source: Path, target: Path) -> None:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    monkeypatch.setattr(os, "link", other_device)
+    golden.clone(made, tmp_path / "node", runner=runner)
+    whole = {path.relative_to(made.path) for path in made.path.rglob("*")}
+    assert {path.relative_to(tmp_path / "node") for path in (tmp_path / "node").rglob("*")} == whole and whole
+    assert all(path.stat().st_nlink == 1 for path in (tmp_path / "node").rglob("*") if path.is_file())

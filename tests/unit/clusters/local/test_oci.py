@@ -145,3 +145,20 @@ def test_a_tag_follows_layers_and_configuration() -> None:
         content_tag([one, two], RunConfig()),
     }
     assert len(tags) == 4 and "latest" not in tags
+
+
+def test_a_header_never_goes_without_its_content_through_tarfile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Since Python 3.13 `addfile` refuses that; on an older Python the same rule holds here."""
+    add = tarfile.TarFile.addfile
+
+    def strict(self: tarfile.TarFile, member: tarfile.TarInfo, content: io.IOBase | None = None) -> None:
+        if content is None and member.isreg() and member.size:
+            raise ValueError("fileobj not provided for non zero-size regular file")
+        add(self, member, content)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(tarfile.TarFile, "addfile", strict)
+    layer = Layer.of([Entry("etc/x", data=b"x" * 1000)])
+    write_archive([spec("one", layer)], tmp_path / "a.tar")
+    assert sum(name.startswith("blobs/") for name in blobs_of(tmp_path / "a.tar")) == 3
