@@ -17,7 +17,7 @@ sabotage: setup ## break one thing at a time: the checks that must see it have t
 	$(PY) -m flows.sabotage $(ARGS)
 
 sabotage-page: $(VENV)/.installed ## write docs/sabotage.md from a run of `make sabotage`   (RUN=runs/RUN-ID)
-	$(PY) -m meshlab.sabotage.page $(RUN)/result.json docs/sabotage.md
+	$(PY) -m meshlab.faults.page $(RUN)/result.json docs/sabotage.md
 
 up: setup ## bring up the local cluster only
 	$(PY) -m meshlab.clusters.local up $(ARGS)

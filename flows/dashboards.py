@@ -6,7 +6,7 @@ pages show something. Held until Ctrl-C; the lab stays as it is. Needs no Prefec
 
 import sys
 
-from meshlab.lookout_command import main
+from meshlab.cli.dashboards import main
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:], program="python -m flows.dashboards", about=__doc__))

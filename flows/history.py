@@ -5,7 +5,7 @@ No flow, and no Prefect: the history is a file (setting `history.path`) that eve
 
 import sys
 
-from meshlab.history.cli import main
+from meshlab.cli.history import main
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:], program="python -m flows.history", about=__doc__))

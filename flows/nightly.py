@@ -10,7 +10,7 @@ from importlib import import_module
 
 if __name__ == "__main__":
     # Prefect is slow to import: the input is judged and the run written down before that.
-    from meshlab.launch import main
+    from meshlab.cli.main import main
 
     sys.exit(
         main(
@@ -29,9 +29,9 @@ from typing import Any
 from prefect import flow
 from prefect.states import State
 
-from meshlab.launch import signals_wait
-from meshlab.runs import RunRef
-from meshlab.settings import LabConfig
+from meshlab.cli.main import signals_wait
+from meshlab.config.settings import LabConfig
+from meshlab.run.journal import RunRef
 from tasks.addons import (
     announce_tracing,
     deploy_grafana,

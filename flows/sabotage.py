@@ -11,9 +11,9 @@ from importlib import import_module
 
 if __name__ == "__main__":
     # Prefect is slow to import: the input is judged, the run written down and the cluster started before that.
-    from meshlab.cli import Choice
-    from meshlab.launch import main
-    from meshlab.sabotage.faults import NAMES
+    from meshlab.cli.flags import Choice
+    from meshlab.cli.main import main
+    from meshlab.faults.faults import NAMES
 
     ONLY = Choice("--only", "only", "fault", NAMES, "Plant this fault alone; may be given several times.")
     sys.exit(
@@ -32,8 +32,8 @@ from typing import Any
 from prefect import flow
 from prefect.states import State
 
-from meshlab.launch import signals_wait
-from meshlab.settings import LabConfig
+from meshlab.cli.main import signals_wait
+from meshlab.config.settings import LabConfig
 from tasks.addons import announce_tracing, deploy_jaeger, deploy_parties, deploy_prometheus
 from tasks.bookinfo import deploy_bookinfo
 from tasks.cluster import start_cluster

@@ -10,7 +10,7 @@ import sys
 from importlib import import_module
 
 if __name__ == "__main__":
-    from meshlab.launch_teardown import main
+    from meshlab.cli.teardown import main
 
     sys.exit(main(sys.argv[1:], about=__doc__, load=lambda: import_module("flows.teardown").teardown))
 
@@ -19,8 +19,8 @@ from typing import Any
 from prefect import flow
 from prefect.states import State
 
-from meshlab.launch import signals_wait
-from meshlab.settings import LabConfig
+from meshlab.cli.main import signals_wait
+from meshlab.config.settings import LabConfig
 from tasks.reaper import check_gone, put_back, remove, search
 from tasks.run import begin_run, end_run, note_failure, signal_of
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from meshlab.addons import grafana, jaeger, kiali, prometheus
+from meshlab.app import traffic_clients
 from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local import build, materials
 from meshlab.clusters.local.cluster import LocalCluster
+from meshlab.config.settings import LabConfig, Machine
+from meshlab.core.process import SystemRunner
+from meshlab.core.progress import Progress
 from meshlab.istio import tracing
 from meshlab.istio.distribution import Distribution
 from meshlab.kube.apply import ObjectRef
 from meshlab.kube.client import Kube
-from meshlab.ledger import Entry, Ledger
-from meshlab.process import SystemRunner
-from meshlab.progress import Progress
-from meshlab.runs import RunRef, tell
-from meshlab.settings import LabConfig, Machine
-from meshlab.traffic import parties
+from meshlab.observability.addons import grafana, jaeger, kiali, prometheus
+from meshlab.run.journal import RunRef, tell
+from meshlab.run.ledger import Entry, Ledger
 from tasks.common import kube_of, lab_task, say
 from tasks.report import progress_artifact
 from tasks.resume import objects_ready, tracing_announced
@@ -140,4 +140,6 @@ def deploy_parties(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> tuple[ObjectRef, ...]:
     """A TCP echo, a caller without a sidecar and a route through the ingress gateway: the traffic that dashboards tell apart."""
-    return parties.deploy(config, distribution, kube_of(cluster), images=distribution.images, progress=tell)
+    return traffic_clients.deploy(
+        config, distribution, kube_of(cluster), images=distribution.images, progress=tell
+    )

@@ -7,26 +7,26 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from meshlab.app import SLEEPER
-from meshlab.audit.acceptance import acceptances, judge
-from meshlab.audit.inventory import ANALYSIS, VERSIONS, Inventory, read_inventory
-from meshlab.audit.model import Examined, Finding, Rule
-from meshlab.audit.proofs import Prover
-from meshlab.audit.rules import RULES
+from meshlab.app.bookinfo import SLEEPER
+from meshlab.app.source import Source, find_source
+from meshlab.app.traffic_clients import CALLER
 from meshlab.checks.audit import audit, rows
 from meshlab.checks.base import run_check
 from meshlab.clusters.base import ClusterRef
-from meshlab.errors import KubeError, MeshlabError, SecretsWithheldError
+from meshlab.config.settings import LabConfig
+from meshlab.core.errors import KubeError, MeshlabError, SecretsWithheldError
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.istioctl import Finding as Analyzed
 from meshlab.istio.istioctl import MeshVersions
 from meshlab.istio.operator_file import SYSTEM_NAMESPACE
 from meshlab.kube.client import Kube
-from meshlab.results import CheckResult
-from meshlab.runs import RunRef, record_check
-from meshlab.settings import LabConfig
-from meshlab.traffic.parties import CALLER
-from meshlab.traffic.source import Source, find_source
+from meshlab.run.journal import RunRef, record_check
+from meshlab.run.results import CheckResult
+from meshlab.security.audit.acceptance import acceptances, judge
+from meshlab.security.audit.inventory import ANALYSIS, VERSIONS, Inventory, read_inventory
+from meshlab.security.audit.model import Examined, Finding, Rule
+from meshlab.security.audit.proofs import Prover
+from meshlab.security.audit.rules import RULES
 from tasks.common import kube_of, lab_task
 from tasks.istio import istioctl_of
 from tasks.report import publish_table

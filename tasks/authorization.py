@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 
-from meshlab.authz.prove import Proof, prove
 from meshlab.checks.authz import CHECK, truth_table
 from meshlab.checks.base import run_check
 from meshlab.clusters.base import ClusterRef
+from meshlab.config.settings import LabConfig, Machine
 from meshlab.istio.acknowledge import wait_acknowledged
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.drained import wait_drained
 from meshlab.kube.changes import Changes
-from meshlab.ledger import Ledger
 from meshlab.report.authz import matrix_rows
-from meshlab.results import CheckResult, Measure
-from meshlab.runs import RunRef, record_check, record_measures
-from meshlab.settings import LabConfig, Machine
+from meshlab.run.journal import RunRef, record_check, record_measures
+from meshlab.run.ledger import Ledger
+from meshlab.run.results import CheckResult, Measure
+from meshlab.security.authorization.prove import Proof, prove
 from tasks.common import kube_of, lab_task, say
 from tasks.istio import istioctl_of
 from tasks.report import publish_table

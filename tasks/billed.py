@@ -5,10 +5,10 @@ Google's libraries take a second to import, so they are imported where a GKE clu
 
 from __future__ import annotations
 
+from meshlab.config.settings import LabConfig, Machine
+from meshlab.core.text import count_of
 from meshlab.kube.client import Kube
-from meshlab.runs import RunRef, record_facts
-from meshlab.settings import LabConfig, Machine
-from meshlab.wording import count_of
+from meshlab.run.journal import RunRef, record_facts
 from tasks.common import say
 from tasks.report import publish_table
 

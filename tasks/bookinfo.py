@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from meshlab import app
+from meshlab.app import bookinfo
 from meshlab.checks.base import run_check, skipped
 from meshlab.checks.leftovers import teardown_nothing_left
 from meshlab.clusters.base import ClusterRef
-from meshlab.clusters.footprint import unchanged
+from meshlab.config.settings import LabConfig, Machine
 from meshlab.istio.control_plane import unlabel_namespace
 from meshlab.istio.distribution import Distribution
 from meshlab.kube.applied import KIND as OBJECT
 from meshlab.kube.applied import applied
 from meshlab.kube.apply import ObjectRef, delete
 from meshlab.kube.client import Kube
-from meshlab.ledger import Entry, Ledger
-from meshlab.results import CheckResult, Verdict
-from meshlab.runs import RunRef, record_check, tell
-from meshlab.settings import LabConfig, Machine
+from meshlab.run.journal import RunRef, record_check, tell
+from meshlab.run.ledger import Entry, Ledger
+from meshlab.run.results import CheckResult, Verdict
+from meshlab.shared_cluster.footprint import unchanged
 from tasks.common import kube_of, lab_task, say
 from tasks.report import progress_artifact
 from tasks.resume import objects_ready
@@ -31,8 +31,8 @@ def deploy_bookinfo(
     """Apply Bookinfo and sleep and wait until all of it is Ready."""
     Ledger.open(Machine.here(), run).intend(Entry("app", config.namespace, cluster.endpoint))
     with progress_artifact("progress-bookinfo", "Bookinfo and sleep"):
-        refs = app.deploy(config, distribution, kube_of(cluster), progress=tell)
-    say(f"{len(refs)} objects applied, {len(app.WORKLOADS)} workloads Ready in {config.namespace}")
+        refs = bookinfo.deploy(config, distribution, kube_of(cluster), progress=tell)
+    say(f"{len(refs)} objects applied, {len(bookinfo.WORKLOADS)} workloads Ready in {config.namespace}")
     return refs
 
 

@@ -8,22 +8,22 @@ from dataclasses import asdict
 
 from meshlab.checks.base import run_check
 from meshlab.checks.leftovers import teardown_nothing_left
+from meshlab.cli.main import addons_of, note_cluster
 from meshlab.clusters.base import ClusterRef, Leftovers
-from meshlab.clusters.footprint import footprint_before, keep_footprint
-from meshlab.clusters.left import left_here, take_out
 from meshlab.clusters.local import child as local_child
 from meshlab.clusters.local.cluster import LocalCluster
 from meshlab.clusters.provider import provider_of
+from meshlab.config.settings import LabConfig, Machine
+from meshlab.core.process import SystemRunner
+from meshlab.core.text import count_of
+from meshlab.faults.planting import CHANGES, firewall_of, put_back
 from meshlab.istio.acknowledge import remove_sentinels
-from meshlab.launch import addons_of, note_cluster
-from meshlab.ledger import Entry, Ledger
-from meshlab.orphans import forget_gke, forget_local, orphans
-from meshlab.process import SystemRunner
-from meshlab.results import CheckResult
-from meshlab.runs import RunRef, record_check, record_facts, tell
-from meshlab.sabotage.planting import CHANGES, firewall_of, put_back
-from meshlab.settings import LabConfig, Machine
-from meshlab.wording import count_of
+from meshlab.run.journal import RunRef, record_check, record_facts, tell
+from meshlab.run.ledger import Entry, Ledger
+from meshlab.run.orphans import forget_gke, forget_local, orphans
+from meshlab.run.results import CheckResult
+from meshlab.shared_cluster.cleanup import left_here, take_out
+from meshlab.shared_cluster.footprint import footprint_before, keep_footprint
 from tasks.billed import show_status
 from tasks.common import kube_of, lab_task, say
 from tasks.report import progress_artifact

@@ -15,15 +15,15 @@ from prefect.runtime import task_run
 
 from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local.child import UpChild
-from meshlab.ending import going
-from meshlab.errors import MeshlabError
+from meshlab.config.settings import LabConfig, Machine
+from meshlab.core.cancellation import going
+from meshlab.core.errors import MeshlabError
+from meshlab.core.redaction import redact_exception
 from meshlab.kube.applied import applying
 from meshlab.kube.client import Kube
-from meshlab.ledger import Ledger
-from meshlab.redaction import redact_exception
-from meshlab.resume import Verify
-from meshlab.runs import RunRef, step
-from meshlab.settings import LabConfig, Machine
+from meshlab.lifecycle.resume import Verify
+from meshlab.run.journal import RunRef, step
+from meshlab.run.ledger import Ledger
 from tasks.resume import Keeping, Missing, any_value, keep, trusted
 from tasks.server import LabTask
 
@@ -52,7 +52,7 @@ def lab_task(
 
     A keyword `child` (a process that was started earlier and does the work) sets the step's real begin.
 
-    holds: verifies a result that a run which was cut off has kept (see `meshlab.resume`); None where the step is
+    holds: verifies a result that a run which was cut off has kept (see `meshlab.lifecycle.resume`); None where the step is
     always run. pods: the result is of use only while the pods that it looked at are the same. live: the result
     belongs to this process; a run that goes on has None instead. leaves: a step of the teardown, whose result is of
     use to a run that was cut off while it removed what it had made. applies: it applies manifests, given (run,

@@ -11,18 +11,18 @@ from meshlab.checks import egress as egress_checks
 from meshlab.checks import ingress as ingress_checks
 from meshlab.checks.base import run_check, skipped
 from meshlab.clusters.base import ClusterRef
-from meshlab.edge import egress, ingress
-from meshlab.edge.entry import Entry, gateway_pods, missing, opened
-from meshlab.edge.exit import Exit
-from meshlab.edge.pki import LIFETIME, make_keys
-from meshlab.errors import MeshlabError
+from meshlab.config.settings import LabConfig, Machine
+from meshlab.core.errors import MeshlabError
 from meshlab.istio.distribution import Distribution
 from meshlab.kube.changes import Changes
 from meshlab.kube.client import Kube
-from meshlab.ledger import Ledger
-from meshlab.results import CheckResult
-from meshlab.runs import RunRef, record_check
-from meshlab.settings import LabConfig, Machine
+from meshlab.run.journal import RunRef, record_check
+from meshlab.run.ledger import Ledger
+from meshlab.run.results import CheckResult
+from meshlab.security.gateways import egress, ingress
+from meshlab.security.gateways.entry import Entry, gateway_pods, missing, opened
+from meshlab.security.gateways.exit import Exit
+from meshlab.security.gateways.pki import LIFETIME, make_keys
 from tasks.common import kube_of, lab_task
 from tasks.istio import istioctl_of
 from tasks.resume import checks_passed

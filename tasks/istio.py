@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from meshlab.checks.base import run_check
 from meshlab.checks.leftovers import uninstall_nothing_left
 from meshlab.clusters.base import ClusterRef
+from meshlab.config.settings import LabConfig, Machine
 from meshlab.istio.control_plane import control_planes, injection_label, label_namespace
 from meshlab.istio.distribution import Distribution, locate
 from meshlab.istio.install import InstallResult, install, theirs
@@ -17,10 +18,9 @@ from meshlab.istio.uninstall import UninstallResult, uninstall
 from meshlab.kube.applied import note
 from meshlab.kube.apply import ObjectRef
 from meshlab.kube.changes import RUN_LABEL
-from meshlab.ledger import Entry, Ledger
-from meshlab.results import CheckResult
-from meshlab.runs import RunRef, record_check, tell
-from meshlab.settings import LabConfig, Machine
+from meshlab.run.journal import RunRef, record_check, tell
+from meshlab.run.ledger import Entry, Ledger
+from meshlab.run.results import CheckResult
 from tasks.billed import note_balancers
 from tasks.common import kube_of, lab_task, say
 from tasks.report import progress_artifact

@@ -6,10 +6,10 @@ import json
 from dataclasses import asdict
 
 from meshlab.clusters.base import ClusterRef
-from meshlab.lookout import Link, Lookout, attended, hand_over
+from meshlab.config.settings import LabConfig
+from meshlab.lifecycle.kept_lab import Link, Lookout, attended, hand_over
 from meshlab.report.tables import link_rows
-from meshlab.runs import RunRef
-from meshlab.settings import LabConfig
+from meshlab.run.journal import RunRef
 from tasks.common import kube_of, lab_task
 from tasks.report import publish_table
 

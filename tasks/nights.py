@@ -5,20 +5,20 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
-from meshlab.addons import prometheus
-from meshlab.addons.proxy_usage import read_usage
+from meshlab.app import paths
 from meshlab.checks.base import CATALOG, run_check
-from meshlab.cli import wrong_provider
+from meshlab.cli.flags import wrong_provider
 from meshlab.clusters.base import ClusterRef
-from meshlab.errors import InputError
+from meshlab.config.settings import LabConfig, Machine, Provider
+from meshlab.core.errors import InputError
 from meshlab.history.nights import tell_tonight
 from meshlab.istio.distribution import Distribution
 from meshlab.kube.apply import ObjectRef
-from meshlab.ledger import Entry, Ledger
-from meshlab.results import SCOPES, CheckResult
-from meshlab.runs import RunRef, record_check, record_measures, tell
-from meshlab.settings import LabConfig, Machine, Provider
-from meshlab.traffic import paths
+from meshlab.observability.addons import prometheus
+from meshlab.observability.addons.proxy_usage import read_usage
+from meshlab.run.journal import RunRef, record_check, record_measures, tell
+from meshlab.run.ledger import Entry, Ledger
+from meshlab.run.results import SCOPES, CheckResult
 from tasks.common import kube_of, lab_task, say
 from tasks.resume import any_value, objects_ready
 from tasks.secrets import alert_way

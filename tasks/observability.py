@@ -9,9 +9,10 @@ from dataclasses import replace
 
 import kubernetes
 
-from meshlab import app
-from meshlab.addons import prometheus
-from meshlab.addons.query import PrometheusClient
+from meshlab.app import bookinfo as app
+from meshlab.app.loop import TrafficResult
+from meshlab.app.once import RoundResult, n_requests
+from meshlab.app.source import find_source
 from meshlab.checks import app as app_checks
 from meshlab.checks import cluster as cluster_checks
 from meshlab.checks import envoy as envoy_checks
@@ -25,24 +26,23 @@ from meshlab.checks.envoy_admin import read_dashboard
 from meshlab.checks.prometheus import Sending
 from meshlab.checks.rates import rate_5m
 from meshlab.checks.reconcile import once_more, reconcile
-from meshlab.checks.scrape import SidecarReader
 from meshlab.checks.snapshot import Snapshot, take_scraped, take_snapshot
 from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local import build
-from meshlab.errors import IstioError, KubeError, MeshlabError, SecretsWithheldError, WaitTimeout
+from meshlab.config.settings import LabConfig, Machine
+from meshlab.core.errors import IstioError, KubeError, MeshlabError, SecretsWithheldError, WaitTimeout
+from meshlab.envoy.stats import SidecarReader
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.proxies import proxy_statuses, wait_synced
 from meshlab.kube.client import Kube
 from meshlab.kube.kubectl import client_version
 from meshlab.kube.pods import PodSummary
 from meshlab.kube.portforward import PortForward
+from meshlab.observability.addons import prometheus
+from meshlab.observability.addons.query import PrometheusClient
 from meshlab.report.tables import pod_rows
-from meshlab.results import CheckResult
-from meshlab.runs import RunRef, record_check, record_facts, tell
-from meshlab.settings import LabConfig, Machine
-from meshlab.traffic.loop import TrafficResult
-from meshlab.traffic.once import RoundResult, n_requests
-from meshlab.traffic.source import find_source
+from meshlab.run.journal import RunRef, record_check, record_facts, tell
+from meshlab.run.results import CheckResult
 from tasks.common import kube_of, lab_task, say
 from tasks.istio import istioctl_of
 from tasks.report import publish_table

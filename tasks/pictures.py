@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from meshlab.report.sections import Drawn, draw
 from meshlab.report.svg import standalone
-from meshlab.runs import RunRef
+from meshlab.run.journal import RunRef
 from tasks.report import publish_image
 from tasks.views import material_of
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from meshlab import reaping
 from meshlab.checks.base import run_check
-from meshlab.errors import InputError, MeshlabError
-from meshlab.reaping import Plan, Target
-from meshlab.results import CheckResult
-from meshlab.runs import RunRef, record_check, tell
-from meshlab.settings import LabConfig, Machine
+from meshlab.config.settings import LabConfig, Machine
+from meshlab.core.errors import InputError, MeshlabError
+from meshlab.lifecycle import teardown as reaping
+from meshlab.lifecycle.teardown import Plan, Target
+from meshlab.run.journal import RunRef, record_check, tell
+from meshlab.run.results import CheckResult
 from tasks.common import lab_task, say
 from tasks.report import publish_table
 

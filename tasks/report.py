@@ -23,11 +23,11 @@ from prefect.artifacts import (
 )
 from prefect.context import FlowRunContext, TaskRunContext
 
-from meshlab.progress import Update
-from meshlab.redaction import redact, redact_value
+from meshlab.core.progress import Update
+from meshlab.core.redaction import redact, redact_value
 from meshlab.report.markdown import summary_markdown
 from meshlab.report.tables import Row, check_rows, query_rows, version_rows
-from meshlab.runs import listening
+from meshlab.run.journal import listening
 from tasks.server import server_gone
 
 log = logging.getLogger(__name__)

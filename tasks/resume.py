@@ -10,17 +10,17 @@ from typing import Any, get_type_hints
 
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 
-from meshlab import resume
 from meshlab.clusters.base import ClusterRef
-from meshlab.errors import MeshlabError
+from meshlab.config.settings import LabConfig
+from meshlab.core.errors import MeshlabError
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.install import InstallResult
 from meshlab.istio.operator_file import SYSTEM_NAMESPACE
 from meshlab.kube.apply import ObjectRef
 from meshlab.kube.client import Kube
-from meshlab.results import CheckResult, Verdict
-from meshlab.runs import RunRef, record
-from meshlab.settings import LabConfig
+from meshlab.lifecycle import resume
+from meshlab.run.journal import RunRef, record
+from meshlab.run.results import CheckResult, Verdict
 
 log = logging.getLogger(__name__)
 # What only others need, while it goes on: it is taken from before only where all of these were done, and well.

@@ -17,26 +17,26 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Crashed, Failed, State
 
 from meshlab.checks.base import CATALOG
+from meshlab.cli.main import prepared
 from meshlab.clusters.base import ClusterRef
-from meshlab.clusters.hold import let_go, take_hold
 from meshlab.clusters.local.child import UpChild
 from meshlab.clusters.provider import provider_of
-from meshlab.errors import Interrupted, KubeError, WaitTimeout
+from meshlab.config.settings import LabConfig, Machine
+from meshlab.core.errors import Interrupted, KubeError, WaitTimeout
+from meshlab.core.redaction import guard_logging, redact, redact_exception
+from meshlab.core.text import count_of
 from meshlab.history.keep import keep_run, runs_until
 from meshlab.history.trend import changed_since_green, trend_section
 from meshlab.kube.apply import ObjectRef
 from meshlab.kube.evidence import dump_evidence
-from meshlab.launch import prepared
-from meshlab.ledger import Ledger
-from meshlab.orphans import end_servers, orphans
-from meshlab.redaction import guard_logging, redact, redact_exception
+from meshlab.lifecycle.resume import keep_config
 from meshlab.report.html import write_report
-from meshlab.result_file import WRITE_STEP, finish, summarise
-from meshlab.results import NOT_MADE, CheckResult, Verdict
-from meshlab.resume import keep_config
-from meshlab.runs import RunRef, create, fail_step, note_end, record, record_check
-from meshlab.settings import LabConfig, Machine
-from meshlab.wording import count_of
+from meshlab.run.journal import RunRef, create, fail_step, note_end, record, record_check
+from meshlab.run.ledger import Ledger
+from meshlab.run.orphans import end_servers, orphans
+from meshlab.run.result_file import WRITE_STEP, finish, summarise
+from meshlab.run.results import NOT_MADE, CheckResult, Verdict
+from meshlab.shared_cluster.lock import let_go, take_hold
 from tasks.common import kube_of, lab_task
 from tasks.pictures import drawn_of, publish_pictures
 from tasks.report import publish_result

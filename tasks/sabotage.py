@@ -8,23 +8,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from meshlab.cli.main import signals_wait
 from meshlab.clusters.base import ClusterRef
-from meshlab.errors import MeshlabError
+from meshlab.config.settings import LabConfig, Machine
+from meshlab.core.errors import MeshlabError
+from meshlab.core.process import SystemRunner
+from meshlab.faults import faults as catalogue
+from meshlab.faults.fault import GROUPS, NO_FAULT, STRICT, Edge, Fault
+from meshlab.faults.planting import firewall_of, plant, remove
+from meshlab.faults.settle import wait_settled
+from meshlab.faults.verdict import catch_of, control, crashed, judge, unproven
 from meshlab.istio.distribution import Distribution
+from meshlab.kube import fingerprint
 from meshlab.kube.changes import restore_left
-from meshlab.launch import signals_wait
-from meshlab.ledger import Entry, Ledger
-from meshlab.process import SystemRunner
 from meshlab.report.catches import rows
-from meshlab.result_file import summarise
-from meshlab.runs import RunRef, now, record, record_check, skip_step, step
-from meshlab.sabotage import faults as catalogue
-from meshlab.sabotage import inventory
-from meshlab.sabotage.fault import GROUPS, NO_FAULT, STRICT, Edge, Fault
-from meshlab.sabotage.planting import firewall_of, plant, remove
-from meshlab.sabotage.settle import wait_settled
-from meshlab.sabotage.verdict import catch_of, control, crashed, judge, unproven
-from meshlab.settings import LabConfig, Machine
+from meshlab.run.journal import RunRef, now, record, record_check, skip_step, step
+from meshlab.run.ledger import Entry, Ledger
+from meshlab.run.result_file import summarise
 from tasks.audit import check_audit
 from tasks.authorization import check_authz
 from tasks.common import kube_of, lab_task, say
@@ -181,7 +181,7 @@ def take_out(round_: RunRef, run: RunRef, lab: Lab, before: Mapping[str, str]) -
         problem = removed.result(raise_on_failure=False)
         return (f"taking it out failed: {getattr(problem, 'message', problem)}",)
     try:
-        return inventory.difference(before, inventory_of(run, lab))
+        return fingerprint.difference(before, inventory_of(run, lab))
     except MeshlabError as problem:
         return (f"the inventory can't be taken: {problem.message}",)
 
@@ -191,7 +191,7 @@ def inventory_of(run: RunRef, lab: Lab) -> dict[str, str]:
     machine = Machine.here()
     firewall = firewall_of(lab.config, machine, SystemRunner(), Ledger.open(machine, run))
     rules = firewall.rules() if firewall else ()
-    return {**inventory.take(kube_of(lab.cluster)), **{rule: "rule" for rule in rules}}
+    return {**fingerprint.take(kube_of(lab.cluster)), **{rule: "rule" for rule in rules}}
 
 
 # ── rounds: each has a journal of its own below the run's evidence, so that its red checks are not the run's

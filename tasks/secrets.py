@@ -7,9 +7,9 @@ from prefect.blocks.system import Secret
 from prefect.exceptions import PrefectException
 from pydantic import SecretStr
 
-from meshlab.errors import AlertError
+from meshlab.config.settings import ALERT_WEBHOOK, Machine
+from meshlab.core.errors import AlertError
 from meshlab.history.alerts import Message, Send, Webhook
-from meshlab.settings import ALERT_WEBHOOK, Machine
 
 ALERT_BLOCK = "mesh-lab-alert-webhook"
 

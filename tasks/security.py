@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from meshlab.audit.inventory import mesh_config
 from meshlab.checks import mtls
 from meshlab.checks.base import run_check
 from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local.images import replacement
-from meshlab.errors import KubeError, MeshlabError
+from meshlab.config.settings import LabConfig, Machine
+from meshlab.core.errors import KubeError, MeshlabError
+from meshlab.core.text import count_of
 from meshlab.istio.acknowledge import wait_acknowledged
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.drained import wait_drained
@@ -18,14 +19,13 @@ from meshlab.istio.images import in_cluster
 from meshlab.kube.apply import ObjectRef
 from meshlab.kube.changes import Changes, restore_left
 from meshlab.kube.client import Kube
-from meshlab.ledger import Ledger
-from meshlab.results import CheckResult
-from meshlab.resume import active
-from meshlab.runs import RunRef, record_check
-from meshlab.security import capture, stage
-from meshlab.security.stage import Evidence, Strict, Window
-from meshlab.settings import LabConfig, Machine
-from meshlab.wording import count_of
+from meshlab.lifecycle.resume import active
+from meshlab.run.journal import RunRef, record_check
+from meshlab.run.ledger import Ledger
+from meshlab.run.results import CheckResult
+from meshlab.security.audit.inventory import mesh_config
+from meshlab.security.mtls import capture, stage
+from meshlab.security.mtls.stage import Evidence, Strict, Window
 from tasks.common import kube_of, lab_task, say
 from tasks.istio import istioctl_of
 from tasks.resume import any_value, checks_passed, done_before

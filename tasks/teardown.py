@@ -8,21 +8,21 @@ from typing import ParamSpec, TypeVar
 
 from prefect import Task
 
-from meshlab import resume
 from meshlab.checks.base import CATALOG, skipped
 from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local.child import UpChild
-from meshlab.ending import end
-from meshlab.errors import MeshlabError
+from meshlab.config.settings import LabConfig, Machine
+from meshlab.core.cancellation import end
+from meshlab.core.errors import MeshlabError
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.install import InstallResult
 from meshlab.istio.tracing import Restore
 from meshlab.kube.apply import ObjectRef
 from meshlab.kube.changes import KIND as CHANGE
-from meshlab.ledger import Ledger
-from meshlab.result_file import summarise
-from meshlab.runs import RunRef, record_check, skip_step
-from meshlab.settings import LabConfig, Machine
+from meshlab.lifecycle import resume
+from meshlab.run.journal import RunRef, record_check, skip_step
+from meshlab.run.ledger import Ledger
+from meshlab.run.result_file import summarise
 from tasks.addons import restore_tracing
 from tasks.bookinfo import list_objects, remove_objects
 from tasks.cluster import check_teardown, release_cluster, remove_cluster, take_inventory

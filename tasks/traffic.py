@@ -10,15 +10,15 @@ from typing import Literal
 
 from prefect.futures import PrefectFuture
 
+from meshlab.app.background_traffic import MixedResult, MixedTraffic, streams
+from meshlab.app.loop import RequestLoop, TrafficResult
+from meshlab.app.source import find_source
+from meshlab.app.traffic_clients import wait_ingress
 from meshlab.clusters.base import ClusterRef
-from meshlab.progress import Update
-from meshlab.results import Measure
-from meshlab.runs import RunRef, record_measures, tell
-from meshlab.settings import LabConfig
-from meshlab.traffic.loop import RequestLoop, TrafficResult
-from meshlab.traffic.mixed import MixedResult, MixedTraffic, streams
-from meshlab.traffic.parties import wait_ingress
-from meshlab.traffic.source import find_source
+from meshlab.config.settings import LabConfig
+from meshlab.core.progress import Update
+from meshlab.run.journal import RunRef, record_measures, tell
+from meshlab.run.results import Measure
 from tasks.common import kube_of, lab_task, say
 from tasks.resume import any_value
 

@@ -10,27 +10,27 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
-from meshlab import app
-from meshlab.addons import jaeger, kiali, prometheus
+from meshlab.app import bookinfo
+from meshlab.app.traffic_clients import INGRESS, TCP_ECHO
 from meshlab.checks import grafana as grafana_checks
 from meshlab.checks import graph as graph_checks
 from meshlab.checks.base import run_check, skipped
 from meshlab.checks.traces import productpage_traces, search_traces
 from meshlab.clusters.base import ClusterRef
-from meshlab.dashboards.drawing import drawings
-from meshlab.dashboards.examine import Examination, drawn_again, examine
-from meshlab.dashboards.expected import read_expectations
-from meshlab.dashboards.read import read_dashboards, scrape_interval
-from meshlab.dashboards.sources import source_of
-from meshlab.errors import MeshlabError
-from meshlab.graph import Baseline, MetricGraph, take_baseline, wait_for_edges
-from meshlab.graph_traces import wait_for_traced_edges
+from meshlab.config.settings import LabConfig
+from meshlab.core.errors import MeshlabError
 from meshlab.istio.distribution import Distribution
+from meshlab.observability.addons import jaeger, kiali, prometheus
+from meshlab.observability.dashboards.drawing import drawings
+from meshlab.observability.dashboards.examine import Examination, drawn_again, examine
+from meshlab.observability.dashboards.expected import read_expectations
+from meshlab.observability.dashboards.read import read_dashboards, scrape_interval
+from meshlab.observability.dashboards.sources import source_of
+from meshlab.observability.graph.metrics import Baseline, MetricGraph, take_baseline, wait_for_edges
+from meshlab.observability.graph.traces import wait_for_traced_edges
 from meshlab.report.material import ReportMaterial, ServiceGraph
-from meshlab.results import CheckResult
-from meshlab.runs import RunRef, record_check
-from meshlab.settings import LabConfig
-from meshlab.traffic.parties import INGRESS, TCP_ECHO
+from meshlab.run.journal import RunRef, record_check
+from meshlab.run.results import CheckResult
 from tasks.common import kube_of, lab_task, say
 from tasks.resume import checks_passed, prometheus_told
 
@@ -39,11 +39,17 @@ BESIDE = frozenset(
     [
         *(
             ("unknown", w.name)
-            for w in (app.PRODUCTPAGE, app.REVIEWS_V1, app.REVIEWS_V2, app.REVIEWS_V3, TCP_ECHO)
+            for w in (
+                bookinfo.PRODUCTPAGE,
+                bookinfo.REVIEWS_V1,
+                bookinfo.REVIEWS_V2,
+                bookinfo.REVIEWS_V3,
+                TCP_ECHO,
+            )
         ),
-        (INGRESS, app.PRODUCTPAGE.name),
-        (app.SLEEPER.name, TCP_ECHO.name),
-        (app.SLEEPER.name, "prometheus"),
+        (INGRESS, bookinfo.PRODUCTPAGE.name),
+        (bookinfo.SLEEPER.name, TCP_ECHO.name),
+        (bookinfo.SLEEPER.name, "prometheus"),
     ]
 )
 KIALI_SECONDS = 60.0  # least time that its graph covers: its rates need a few scrapes
@@ -143,7 +149,7 @@ def check_graph(
 ) -> list[CheckResult]:
     """graph.edges, graph.agreement, kiali.graph: the edges of Bookinfo, and the same from every source."""
     kube, timeout = kube_of(cluster), config.prometheus.answer_timeout
-    expected = graph_checks.expected_edges(app.EDGES, config.namespace)
+    expected = graph_checks.expected_edges(bookinfo.EDGES, config.namespace)
     why_no_kiali = kiali.why_not(config, distribution, kube, cluster.images)
     read: list[MetricGraph] = []
     seen: list[ServiceGraph] = []  # Kiali's graph, where it was read

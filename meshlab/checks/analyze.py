@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from meshlab.checks.base import judged
 from meshlab.istio.istioctl import Finding
-from meshlab.results import CheckResult
+from meshlab.run.results import CheckResult
 
 SEVERITIES = ("Error", "Warning", "Info")
 FAILING = "Error"  # what istioctl itself fails for, by default

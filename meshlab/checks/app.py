@@ -6,12 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from meshlab.app import PAGE_TITLE
+from meshlab.app.bookinfo import PAGE_TITLE
+from meshlab.app.once import RoundResult
 from meshlab.checks.base import Table, infra_error, judged
 from meshlab.kube.pods import PodSummary, condition
 from meshlab.report.tables import pod_rows
-from meshlab.results import CheckResult
-from meshlab.traffic.once import RoundResult
+from meshlab.run.results import CheckResult
 
 
 def bookinfo(

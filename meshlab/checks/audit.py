@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from meshlab.audit.inventory import Inventory
-from meshlab.audit.model import Examined, Finding, Rule
 from meshlab.checks.base import Table, infra_error, judged, skipped
-from meshlab.errors import SecretsWithheldError
-from meshlab.results import CheckResult
-from meshlab.wording import count_of
+from meshlab.core.errors import SecretsWithheldError
+from meshlab.core.text import count_of
+from meshlab.run.results import CheckResult
+from meshlab.security.audit.inventory import Inventory
+from meshlab.security.audit.model import Examined, Finding, Rule
 
 REMEDY = "each finding has the YAML that mends it; a risk that stays goes into audit.accepted, with a reason and a last day"
 

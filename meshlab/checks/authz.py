@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from meshlab.authz.table import Row, TruthTable
 from meshlab.checks.base import Table, broken, failed, infra_error, passed
-from meshlab.results import CheckResult
+from meshlab.run.results import CheckResult
+from meshlab.security.authorization.table import Row, TruthTable
 
 CHECK = "authz.truth-table"
 IN_WORDS = {

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from meshlab.errors import MeshlabError
-from meshlab.results import SCOPES, CheckResult, Verdict
-from meshlab.waiting import Clock, SystemClock
+from meshlab.core.errors import MeshlabError
+from meshlab.core.waiting import Clock, SystemClock
+from meshlab.run.results import SCOPES, CheckResult, Verdict
 
 Table = list[dict[str, Any]]  # rows of a table in the evidence: flat records that all have the same keys
 

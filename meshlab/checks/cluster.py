@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from meshlab.checks.base import Table, judged
+from meshlab.core.text import count_of
 from meshlab.kube.pods import condition
-from meshlab.results import CheckResult
-from meshlab.wording import count_of
+from meshlab.run.results import CheckResult
 
 UNSTAMPED = ("", "unknown", "v0.0.0", "0.0.0")
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from meshlab.checks.base import broken, judged
-from meshlab.edge.exit import Exit, Passed
-from meshlab.edge.trials import ROUNDS, Tried, in_turn, problems, rows
-from meshlab.results import CheckResult
+from meshlab.run.results import CheckResult
+from meshlab.security.gateways.exit import Exit, Passed
+from meshlab.security.gateways.trials import ROUNDS, Tried, in_turn, problems, rows
 
 DECLARED_REQUESTS = 5
 BYPASS = (

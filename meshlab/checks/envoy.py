@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from meshlab.checks.base import Table, failed, judged
 from meshlab.checks.istio import has_sidecar
-from meshlab.checks.scrape import (
+from meshlab.core.text import count_of
+from meshlab.envoy.stats import (
     EMBEDDED_PREFIX,
     REQUESTS,
     STATS_PATH,
@@ -17,8 +18,7 @@ from meshlab.checks.scrape import (
     parse_stats,
 )
 from meshlab.kube.pods import PodSummary
-from meshlab.results import CheckResult
-from meshlab.wording import count_of
+from meshlab.run.results import CheckResult
 
 
 def scrape_pod(reader: SidecarReader, pod: PodSummary) -> CheckResult:

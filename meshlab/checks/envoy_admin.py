@@ -13,11 +13,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from meshlab.checks.base import judged
-from meshlab.checks.scrape import ADMIN_PORT, fetch
-from meshlab.errors import QueryError
+from meshlab.core.errors import QueryError
+from meshlab.envoy.stats import ADMIN_PORT, fetch
 from meshlab.kube.client import Kube
 from meshlab.kube.portforward import PortForward
-from meshlab.results import CheckResult
+from meshlab.run.results import CheckResult
 
 # Page of the dashboard → file that keeps it.
 PAGES: Mapping[str, str] = {

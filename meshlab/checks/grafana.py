@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from meshlab.checks.base import Table, infra_error, judged
-from meshlab.dashboards.results import Examination, Result
+from meshlab.observability.dashboards.results import Examination, Result
 from meshlab.report.material import Classification
-from meshlab.results import CheckResult
+from meshlab.run.results import CheckResult
 
 TITLES = {
     "grafana.mesh": "Istio Mesh Dashboard",

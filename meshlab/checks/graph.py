@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from meshlab.checks.base import Table, judged
-from meshlab.graph import REPORTERS, Key, MetricGraph
-from meshlab.graph_traces import TraceGraph, service_edges
+from meshlab.core.text import count_of
+from meshlab.observability.graph.metrics import REPORTERS, Key, MetricGraph
+from meshlab.observability.graph.traces import TraceGraph, service_edges
 from meshlab.report.material import GraphNode, ServiceGraph
-from meshlab.results import CheckResult
-from meshlab.wording import count_of
+from meshlab.run.results import CheckResult
 
 Edge = tuple[Key, Key]
 METRICS, TRACES, DEPENDENCIES, KIALI = "Prometheus", "Jaeger", "Jaeger's dependencies", "Kiali"
 
 
 def expected_edges(pairs: Sequence[tuple[str, str]], namespace: str) -> tuple[Edge, ...]:
-    """Pairs of workloads (meshlab.app.EDGES) as edges within a namespace."""
+    """Pairs of workloads (meshlab.app.bookinfo.EDGES) as edges within a namespace."""
     return tuple(((namespace, source), (namespace, target)) for source, target in pairs)
 
 

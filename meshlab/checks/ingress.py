@@ -10,14 +10,14 @@ import re
 import ssl
 from collections.abc import Sequence
 
-from meshlab.app import PAGE_PATH, PAGE_TITLE
+from meshlab.app.bookinfo import PAGE_PATH, PAGE_TITLE
 from meshlab.checks.base import broken, judged
-from meshlab.edge.client import CLOSED, OLD, TLS_ALERT, Reply, can_speak, trusting
-from meshlab.edge.entry import Entry
-from meshlab.edge.ingress import MUTUAL, SECURE, TOKEN
-from meshlab.edge.tokens import TokenCase
-from meshlab.edge.trials import Answer, Trial, Tried, in_turn, problems, rows
-from meshlab.results import CheckResult
+from meshlab.run.results import CheckResult
+from meshlab.security.gateways.client import CLOSED, OLD, TLS_ALERT, Reply, can_speak, trusting
+from meshlab.security.gateways.entry import Entry
+from meshlab.security.gateways.ingress import MUTUAL, SECURE, TOKEN
+from meshlab.security.gateways.tokens import TokenCase
+from meshlab.security.gateways.trials import Answer, Trial, Tried, in_turn, problems, rows
 
 STRANGE = "strange.meshlab.test"  # a name that no gateway of ours serves
 TITLE = re.compile(r"<title>\s*(.*?)\s*</title>", re.DOTALL)

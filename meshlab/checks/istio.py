@@ -8,12 +8,12 @@ from pathlib import Path
 
 from meshlab.checks.base import Table, judged
 from meshlab.checks.cluster import is_unstamped, minor
+from meshlab.core.text import count_of
 from meshlab.istio.control_plane import INJECTION_LABEL, REVISION_LABEL, SIDECAR
 from meshlab.istio.istioctl import MeshVersions, ProxyStatus
 from meshlab.kube.pods import PodSummary
 from meshlab.report.tables import pod_rows
-from meshlab.results import CheckResult
-from meshlab.wording import count_of
+from meshlab.run.results import CheckResult
 
 NO_INJECTION = "sidecar.istio.io/inject"  # a pod label with the value "false" opts out
 PROXY = SIDECAR  # the name of the container that is the sidecar or the gateway

@@ -12,14 +12,14 @@ from typing import Any
 from cryptography import x509
 
 from meshlab.checks.base import Table, broken, failed, judged, passed, skipped
-from meshlab.results import CheckResult
-from meshlab.security.capture import Captured, Seen
-from meshlab.security.certificates import Held, chain_problem, fingerprint, identities, row
-from meshlab.security.counters import MUTUAL, Counted
-from meshlab.security.edges import Edge, servers
-from meshlab.security.outside import Asked, Round
-from meshlab.security.stage import Window
-from meshlab.wording import count_of
+from meshlab.core.text import count_of
+from meshlab.run.results import CheckResult
+from meshlab.security.mtls.capture import Captured, Seen
+from meshlab.security.mtls.certificates import Held, chain_problem, fingerprint, identities, row
+from meshlab.security.mtls.counters import MUTUAL, Counted
+from meshlab.security.mtls.edges import Edge, servers
+from meshlab.security.mtls.outside import Asked, Round
+from meshlab.security.mtls.stage import Window
 
 REFUSAL, PACKETS, IDENTITY, COUNTER = "mtls.refusal", "mtls.packets", "mtls.identity", "mtls.counter"
 FORBIDDEN = 403

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
-from meshlab.addons.explain import explain_miss
-from meshlab.addons.query import PrometheusClient, RangeSamples, Sample
 from meshlab.checks.base import judged
-from meshlab.checks.scrape import REQUESTS
-from meshlab.errors import WaitTimeout
-from meshlab.results import CheckResult
-from meshlab.waiting import Clock, wait
+from meshlab.core.errors import WaitTimeout
+from meshlab.core.waiting import Clock, wait
+from meshlab.envoy.stats import REQUESTS
+from meshlab.observability.addons.explain import explain_miss
+from meshlab.observability.addons.query import PrometheusClient, RangeSamples, Sample
+from meshlab.run.results import CheckResult
 
 Edge = tuple[str, str]  # the workloads that call and are called
 REPORTERS = ("source", "destination")

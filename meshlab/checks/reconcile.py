@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from meshlab.app.loop import TrafficResult
+from meshlab.app.once import RoundResult
 from meshlab.checks.base import Table, infra_error, judged
-from meshlab.checks.scrape import Attempts
 from meshlab.checks.snapshot import Count, Scraped, Snapshot
-from meshlab.results import CheckResult, Verdict
-from meshlab.traffic.loop import TrafficResult
-from meshlab.traffic.once import RoundResult
+from meshlab.envoy.stats import Attempts
+from meshlab.run.results import CheckResult, Verdict
 
 CHECK = "prometheus.reconcile"
 NO_RESPONSE = "000"  # what curl reports when no response came

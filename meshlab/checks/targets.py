@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from meshlab.addons.query import PrometheusClient, Target
 from meshlab.checks.base import judged
 from meshlab.checks.istio import has_sidecar
-from meshlab.errors import WaitTimeout
+from meshlab.core.errors import WaitTimeout
+from meshlab.core.text import count_of
+from meshlab.core.waiting import Clock, wait
 from meshlab.kube.pods import PodSummary
-from meshlab.results import CheckResult
-from meshlab.waiting import Clock, wait
-from meshlab.wording import count_of
+from meshlab.observability.addons.query import PrometheusClient, Target
+from meshlab.run.results import CheckResult
 
 NODE_JOBS = ("kubernetes-nodes", "kubernetes-nodes-cadvisor")
 SINGLE_JOBS = ("kubernetes-api-servers", "prometheus")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from meshlab.addons.jaeger_client import JaegerClient
-from meshlab.app import DETAILS, PRODUCTPAGE, RATINGS, REVIEWS_V1
+from meshlab.app.bookinfo import DETAILS, PRODUCTPAGE, RATINGS, REVIEWS_V1
 from meshlab.checks.base import Table, judged
+from meshlab.core.text import count_of
+from meshlab.core.waiting import Clock, wait_or_last
+from meshlab.observability.addons.jaeger_client import JaegerClient
 from meshlab.report.material import Span, Trace
-from meshlab.results import CheckResult
-from meshlab.waiting import Clock, wait_or_last
-from meshlab.wording import count_of
+from meshlab.run.results import CheckResult
 
 # Who must be found below whom, as chains of services from the product page on.
 BRANCHES: tuple[tuple[str, ...], ...] = (

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from meshlab.progress import Progress
+from meshlab.core.progress import Progress
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ from pathlib import Path
 import yaml
 
 from meshlab.clusters.base import ClusterRef, Leftovers
-from meshlab.errors import Problem
+from meshlab.config.settings import ExistingSettings, Machine
+from meshlab.core.errors import Problem
+from meshlab.core.progress import Progress, Update
+from meshlab.core.redaction import register
 from meshlab.kube.api_errors import api_errors
 from meshlab.kube.client import Kube
-from meshlab.progress import Progress, Update
-from meshlab.redaction import register
-from meshlab.settings import ExistingSettings, Machine
 
 SECRETS = ("token", "password", "client-key-data")  # of a kubeconfig's user
 PROVIDER_SECRETS = ("access-token", "id-token", "refresh-token", "client-secret")

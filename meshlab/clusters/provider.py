@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from meshlab.clusters.base import ClusterProvider
-from meshlab.settings import LabConfig, Machine
+from meshlab.config.settings import LabConfig, Machine
 
 
 def provider_of(config: LabConfig, machine: Machine, run_id: str) -> ClusterProvider:

@@ -16,11 +16,11 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
-from meshlab.errors import AlertError
+from meshlab.core.errors import AlertError
 from meshlab.history.records import Alert
 from meshlab.history.series import MISSED, Trouble
 from meshlab.history.store import History
-from meshlab.runs import stamp
+from meshlab.run.journal import stamp
 
 TIMEOUT = 10.0  # seconds to connect, and to wait for more of the answer's head
 DEAD = timedelta(seconds=60)  # after which a process that began to send is taken for killed

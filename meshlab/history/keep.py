@@ -9,11 +9,11 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from meshlab.errors import MeshlabError
+from meshlab.config.settings import LabConfig, Machine
+from meshlab.core.errors import MeshlabError
 from meshlab.history.records import RunRecord, from_result
 from meshlab.history.store import History, cluster_key
-from meshlab.runs import RunRef, record
-from meshlab.settings import LabConfig, Machine
+from meshlab.run.journal import RunRef, record
 
 log = logging.getLogger(__name__)
 

@@ -6,13 +6,13 @@ import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from meshlab.errors import AlertError
+from meshlab.config.settings import LabConfig, Machine
+from meshlab.core.errors import AlertError
 from meshlab.history.alerts import Send, tell
 from meshlab.history.records import RunRecord, moment
 from meshlab.history.series import Trouble, missed, reds, regressions, series_name
 from meshlab.history.store import History, cluster_key
-from meshlab.runs import RunRef, record
-from meshlab.settings import LabConfig, Machine
+from meshlab.run.journal import RunRef, record
 
 log = logging.getLogger(__name__)
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from meshlab.core.text import count_of
 from meshlab.history.records import MeasureRow, RunRecord, moment
 from meshlab.history.regression import Incident, Night, Rule, incidents, judged_as
 from meshlab.report.units import format_value
-from meshlab.wording import count_of
 
 RUN_RED, MISSED = "run-red", "night-missed"  # incidents that are no measure's
 SOUND = ("pass", "fail")  # verdicts of runs whose measures count: they came to their end

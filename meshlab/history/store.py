@@ -24,7 +24,8 @@ from sqlalchemy import (
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DatabaseError, SQLAlchemyError
 
-from meshlab.errors import HistoryError
+from meshlab.config.settings import LabConfig, Machine
+from meshlab.core.errors import HistoryError
 from meshlab.history import tables
 from meshlab.history.records import (
     Alert,
@@ -35,7 +36,6 @@ from meshlab.history.records import (
     RunRecord,
     StepRow,
 )
-from meshlab.settings import LabConfig, Machine
 
 BUSY_SECONDS = 20  # how long a writer waits for another one
 _PARTS: tuple[tuple[str, Table, Any], ...] = (

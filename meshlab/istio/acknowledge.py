@@ -28,8 +28,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from meshlab.errors import IstioError, KubeError
-from meshlab.istio.admin import ISTIOD_PORT, PROXY_PORT, Pages, PodPages
+from meshlab.core.errors import IstioError, KubeError
+from meshlab.core.waiting import Clock, SystemClock, wait
+from meshlab.envoy.admin import ISTIOD_PORT, PROXY_PORT, Pages, PodPages
 from meshlab.istio.control_plane import REVISION_LABEL, SIDECAR
 from meshlab.istio.istioctl import Istioctl
 from meshlab.istio.operator_file import SYSTEM_NAMESPACE
@@ -37,7 +38,6 @@ from meshlab.istio.proxies import wait_synced
 from meshlab.kube.changes import MANAGED_BY, MANAGER
 from meshlab.kube.client import Kube
 from meshlab.kube.pods import PodSummary
-from meshlab.waiting import Clock, SystemClock, wait
 
 FILTER_API, FILTER = "networking.istio.io/v1alpha3", "EnvoyFilter"
 SENTINEL_LABEL = "meshlab/sentinel"

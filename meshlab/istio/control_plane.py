@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from meshlab.errors import IstioError
+from meshlab.core.errors import IstioError
 from meshlab.istio.operator_file import SYSTEM_NAMESPACE
 from meshlab.kube.api_errors import api_errors
 from meshlab.kube.apply import apply

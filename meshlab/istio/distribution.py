@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from meshlab.clusters.local import build, pins
-from meshlab.errors import InputError, IstioError, Problem
+from meshlab.config.settings import Distribution as Kind
+from meshlab.config.settings import LabConfig, Machine
+from meshlab.core.errors import InputError, IstioError, Problem
+from meshlab.core.process import Runner, SystemRunner
+from meshlab.core.progress import Progress, silent
 from meshlab.istio import download, operator_file, profiles, support
 from meshlab.istio.istioctl import Istioctl
-from meshlab.process import Runner, SystemRunner
-from meshlab.progress import Progress, silent
-from meshlab.settings import Distribution as Kind
-from meshlab.settings import LabConfig, Machine
 
 # What the lab reads of a release's samples.
 NEEDED_SAMPLES = (

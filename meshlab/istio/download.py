@@ -21,10 +21,10 @@ from urllib.parse import urlsplit
 
 import requests
 
-from meshlab.errors import IstioError, Problem
-from meshlab.progress import Progress, Update, silent
-from meshlab.settings import IstioSettings, Machine
-from meshlab.waiting import Clock, SystemClock
+from meshlab.config.settings import IstioSettings, Machine
+from meshlab.core.errors import IstioError, Problem
+from meshlab.core.progress import Progress, Update, silent
+from meshlab.core.waiting import Clock, SystemClock
 
 CONNECT, READ = 10.0, 30.0  # seconds: to connect, and that a server may stay silent
 TRIES = 4  # of a transfer that breaks off, each going on where the last one ended

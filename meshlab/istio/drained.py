@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
-from meshlab.istio.admin import PROXY_PORT, Pages, PodPages
+from meshlab.core.waiting import Clock, wait
+from meshlab.envoy.admin import PROXY_PORT, Pages, PodPages
 from meshlab.istio.control_plane import SIDECAR
 from meshlab.kube.client import Kube
 from meshlab.kube.pods import PodSummary
-from meshlab.waiting import Clock, wait
 
 GAUGES = "total_(filter_chains|listeners)_draining"  # of Envoy's listener_manager
 TIMEOUT = 120.0  # seconds: Istio's own drainDuration is 45 s

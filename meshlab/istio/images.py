@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from meshlab.clusters.local import images as ours
-from meshlab.errors import IstioError
+from meshlab.core.errors import IstioError
+from meshlab.core.waiting import Clock, wait
 from meshlab.kube.client import Kube
-from meshlab.waiting import Clock, wait
 
 Answer = TypeVar("Answer")
 REPORTED_WITHIN = 60.0  # seconds; a kubelet lists its images every 30 s, and reports news every 10 s

@@ -15,7 +15,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from meshlab import manifests
-from meshlab.errors import IstioError, MeshlabError
+from meshlab.config.settings import LabConfig
+from meshlab.core.errors import IstioError, MeshlabError
+from meshlab.core.progress import Progress, Update, silent
+from meshlab.core.waiting import Clock, SystemClock, wait
 from meshlab.istio import operator_file, overlay, profiles
 from meshlab.istio.control_plane import control_planes, deployments
 from meshlab.istio.distribution import Distribution
@@ -26,9 +29,6 @@ from meshlab.kube.apply import apply
 from meshlab.kube.client import Kube
 from meshlab.kube.diagnosis import explain
 from meshlab.kube.rollout import CauseWatch, wait_deployments
-from meshlab.progress import Progress, Update, silent
-from meshlab.settings import LabConfig
-from meshlab.waiting import Clock, SystemClock, wait
 
 log = logging.getLogger(__name__)
 GRACE = 60.0  # seconds that istioctl gets to end by itself, past the timeout that it was given

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from meshlab.errors import KubeError
+from meshlab.core.errors import KubeError
 from meshlab.istio.control_plane import INJECTION_LABEL, REVISION_LABEL, SIDECAR
 from meshlab.istio.operator_file import SYSTEM_NAMESPACE
 from meshlab.kube.client import Kube

@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
-from meshlab.errors import IstioError, ProcessError, SecretsWithheldError
-from meshlab.process import Completed, Runner, SystemRunner
+from meshlab.core.errors import IstioError, ProcessError, SecretsWithheldError
+from meshlab.core.process import Completed, Runner, SystemRunner
 
 QUERY_TIMEOUT = 60.0  # seconds, for commands that only ask
 GRACE = 30.0  # seconds that istioctl gets beyond the readiness timeout it was given

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from meshlab.errors import InputError, Problem
+from meshlab.core.errors import InputError, Problem
 
 KIND = "IstioOperator"
 API_VERSION = "install.istio.io/v1alpha1"

@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 
-from meshlab.errors import Problem
+from meshlab.config.settings import LabConfig
+from meshlab.core.errors import Problem
 from meshlab.istio.operator_file import at
-from meshlab.settings import LabConfig
 
 # The profiles of the Istio that the pins name (manifests/profiles of its module). Kept here because input is
 # judged before the module is there to be read; tests/live compares the two.

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from meshlab.errors import ExecError
+from meshlab.core.errors import ExecError
+from meshlab.core.progress import Progress, Update, silent
+from meshlab.core.waiting import Clock, wait, wait_or_last
 from meshlab.istio.control_plane import SIDECAR
 from meshlab.istio.istioctl import Istioctl, ProxyStatus
 from meshlab.kube.client import Kube
 from meshlab.kube.exec import run_in_pod
 from meshlab.kube.pods import PodSummary
-from meshlab.progress import Progress, Update, silent
-from meshlab.waiting import Clock, wait, wait_or_last
 
 # Envoy's own counters: updates of clusters, listeners, routes and endpoints that it took or rejected.
 COUNTER = re.compile(

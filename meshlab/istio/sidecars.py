@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from meshlab.errors import KubeError
+from meshlab.core.errors import KubeError
 from meshlab.istio.control_plane import INJECTION_LABEL, REVISION_LABEL, SIDECAR
 from meshlab.kube.api_errors import api_errors
 from meshlab.kube.apply import ObjectRef, delete

@@ -9,7 +9,7 @@ import yaml
 from packaging.version import InvalidVersion, Version
 from pydantic import BaseModel, ConfigDict
 
-from meshlab.errors import Problem
+from meshlab.core.errors import Problem
 
 Minor = tuple[int, int]
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import yaml
 
-from meshlab.errors import IstioError
+from meshlab.config.settings import LabConfig
+from meshlab.core.errors import IstioError
 from meshlab.istio.operator_file import SYSTEM_NAMESPACE
 from meshlab.kube.client import Kube
-from meshlab.ledger import Entry, Ledger
-from meshlab.settings import LabConfig
+from meshlab.run.ledger import Entry, Ledger
 
 API_VERSION, KIND = "telemetry.istio.io/v1", "Telemetry"
 NOTED = "tracing"  # kind of the ledger's entries that are written here

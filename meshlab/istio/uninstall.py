@@ -9,6 +9,7 @@ import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from meshlab.core.progress import Progress, Update, silent
 from meshlab.istio.control_plane import unlabel_namespace
 from meshlab.istio.inventory import (
     CLUSTER_KINDS,
@@ -24,7 +25,6 @@ from meshlab.istio.istioctl import Istioctl
 from meshlab.istio.sidecars import ask_to_go
 from meshlab.kube.apply import ObjectRef, delete
 from meshlab.kube.client import Kube
-from meshlab.progress import Progress, Update, silent
 
 log = logging.getLogger(__name__)
 Inventory = Mapping[str, tuple[str, ...]]

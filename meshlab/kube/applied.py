@@ -12,7 +12,7 @@ from dataclasses import asdict
 
 from meshlab.kube.apply import ObjectRef, noting
 from meshlab.kube.client import Kube
-from meshlab.ledger import Entry, Ledger
+from meshlab.run.ledger import Entry, Ledger
 
 KIND = "object"  # of the ledger's entries that are written here
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import yaml
 
-from meshlab.errors import InputError, KubeError, MeshlabError, Problem
+from meshlab.core.errors import InputError, KubeError, MeshlabError, Problem
+from meshlab.core.waiting import Clock, wait
 from meshlab.kube.client import Kube
 from meshlab.kube.pods import condition
-from meshlab.waiting import Clock, wait
 
 log = logging.getLogger(__name__)
 ORDER = (

@@ -14,12 +14,12 @@ from itertools import groupby
 from types import TracebackType
 from typing import Any
 
-from meshlab.errors import KubeError, MeshlabError
+from meshlab.core.errors import KubeError, MeshlabError
+from meshlab.core.waiting import Clock, wait
 from meshlab.kube.apply import SERVER_SET, ObjectRef, apply, delete, present
 from meshlab.kube.client import Kube
-from meshlab.ledger import Entry, Ledger
-from meshlab.runs import RunRef
-from meshlab.waiting import Clock, wait
+from meshlab.run.journal import RunRef
+from meshlab.run.ledger import Entry, Ledger
 
 KIND = "change"  # of the ledger's entries that are written here
 MANAGED_BY, MANAGER = "app.kubernetes.io/managed-by", "meshlab"

@@ -20,11 +20,11 @@ from kubernetes.dynamic.resource import Resource
 from kubernetes.stream import stream
 from kubernetes.stream.ws_client import WSClient
 
-from meshlab.errors import KubeError
+from meshlab.core.errors import KubeError
+from meshlab.core.redaction import register
 from meshlab.kube.api_errors import api_errors
 from meshlab.kube.pods import PodSummary, summarise
 from meshlab.kube.timed import READ_TIMEOUT, TimedClient
-from meshlab.redaction import register
 
 __all__ = ["Kube", "PodSummary", "api_errors"]
 

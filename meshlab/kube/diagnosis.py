@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from meshlab.errors import KubeError
+from meshlab.core.errors import KubeError
 from meshlab.kube.causes import Diagnosis, diagnose_owner, diagnose_pod
 from meshlab.kube.client import Kube
 from meshlab.kube.evidence import dump_evidence

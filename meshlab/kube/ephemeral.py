@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from meshlab.errors import KubeError, MeshlabError
+from meshlab.core.errors import KubeError, MeshlabError
+from meshlab.core.waiting import Clock, wait
 from meshlab.kube.api_errors import api_errors
 from meshlab.kube.client import Kube
-from meshlab.waiting import Clock, wait
 
 CANT_PULL = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import yaml
 
-from meshlab.errors import KubeError
+from meshlab.core.errors import KubeError
+from meshlab.core.redaction import redact
 from meshlab.kube.client import Kube
 from meshlab.kube.pods import PodSummary
-from meshlab.redaction import redact
 
 KINDS = (
     ("v1", "Pod"),

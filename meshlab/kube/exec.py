@@ -23,7 +23,7 @@ from kubernetes.stream.ws_client import (
     WSClient,
 )
 
-from meshlab.errors import ExecError
+from meshlab.core.errors import ExecError
 from meshlab.kube.client import Kube, close_quietly
 
 POLL = 0.2  # seconds between looks at the stop event and the deadline

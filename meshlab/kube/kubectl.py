@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 
-from meshlab.errors import ProcessError
-from meshlab.process import Runner, SystemRunner
+from meshlab.core.errors import ProcessError
+from meshlab.core.process import Runner, SystemRunner
 
 
 def client_version(runner: Runner | None = None) -> str | None:

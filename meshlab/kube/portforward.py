@@ -22,7 +22,7 @@ from typing import Any
 import websocket
 from kubernetes.stream.ws_client import WSClient
 
-from meshlab.errors import KubeError, MeshlabError
+from meshlab.core.errors import KubeError, MeshlabError
 from meshlab.kube.client import Kube, close_quietly
 from meshlab.kube.pods import condition
 

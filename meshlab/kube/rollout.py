@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from meshlab.errors import KubeError, RolloutError
+from meshlab.core.errors import KubeError, RolloutError
+from meshlab.core.progress import Progress, Update, silent
+from meshlab.core.text import count_of
+from meshlab.core.waiting import Clock, SystemClock, wait
 from meshlab.kube.client import Kube
 from meshlab.kube.diagnosis import Cause, belongs, explain, find_causes
 from meshlab.kube.pods import condition, summarise
-from meshlab.progress import Progress, Update, silent
-from meshlab.waiting import Clock, SystemClock, wait
-from meshlab.wording import count_of
 
 API = {"Deployment": "apps/v1", "StatefulSet": "apps/v1", "DaemonSet": "apps/v1"}
 DELAY = 0.3  # seconds between looks at the workloads

@@ -8,8 +8,8 @@ from typing import Any
 import urllib3
 from kubernetes import client
 
-from meshlab.errors import WaitTimeout
-from meshlab.waiting import wait
+from meshlab.core.errors import WaitTimeout
+from meshlab.core.waiting import wait
 
 CONNECT_TIMEOUT, READ_TIMEOUT = 5.0, 30.0  # seconds, for calls that name no deadline of their own
 RESTART_TIMEOUT = 30.0  # seconds, for an API server that has answered before

@@ -7,9 +7,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from meshlab.authz.model import Outcome
-from meshlab.authz.table import Row, TruthTable
 from meshlab.report.rendering import FAIL, NOTE, PASS, WARN, Cell, matrix, render, table
+from meshlab.security.authorization.model import Outcome
+from meshlab.security.authorization.table import Row, TruthTable
 
 TITLE = "Who may do what"
 

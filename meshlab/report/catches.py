@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from meshlab.core.text import count_of
 from meshlab.report.tables import Row
-from meshlab.wording import count_of
 
 CAUGHT, TOO, MISSED, EXTRA = "caught", "red too", "missed", "red, unexpected"
 MARKS = {CAUGHT: "●", TOO: "○", MISSED: "✗ missed", EXTRA: "✗ unexpected", "": ""}
@@ -76,7 +76,7 @@ def page(result: Mapping[str, Any]) -> str:
         "so does a red check that was not declared. Each fault is in the ledger before it is planted and is taken out",
         "again, even when the run was killed. What a fault may change is compared before and after: every object of the kinds",
         "of Istio's configuration, Deployments, Services, service accounts, ConfigMaps, Secrets, namespaces and network",
-        "policies, and the pods' labels and annotations (`meshlab/sabotage/inventory.py` has the list).",
+        "policies, and the pods' labels and annotations (`meshlab/kube/fingerprint.py` has the list).",
         "",
         f"This page is made from a run (`make sabotage-page`): {result['started'][:10]}, {cluster['provider']} cluster of "
         f"{count_of(cluster['nodes'], 'nodes')}, distribution {result['distribution']}: "
@@ -106,7 +106,7 @@ def page(result: Mapping[str, Any]) -> str:
     text += [
         "",
         '`make sabotage ARGS="--only FAULT"` plants one alone (several times for several); a lab that is up',
-        "(`make lab ARGS=--keep`) is used and left as it was. A new fault is one entry in `meshlab/sabotage/faults.py`, with the",
+        "(`make lab ARGS=--keep`) is used and left as it was. A new fault is one entry in `meshlab/faults/faults.py`, with the",
         "checks that must and that may turn red; why it is done so is in",
         "[docs/decisions](decisions/2026-11-23-faults-by-way-of-the-ledger.md).",
     ]

@@ -10,11 +10,11 @@ import math
 from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
+from meshlab.core.text import count_of
 from meshlab.report.graph_layout import HEADER, XY, Box, Route, lay_out
 from meshlab.report.material import GraphEdge, Row, ServiceGraph
 from meshlab.report.svg import Picture, picture
 from meshlab.report.units import format_value
-from meshlab.wording import count_of
 
 CROWDED = 24  # edges: with more, only what is not as it should be is marked
 DEGRADED, FAILING = 0.1, 5.0  # percent of errors from which an edge is drawn so

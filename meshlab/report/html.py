@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from meshlab.redaction import redact
+from meshlab.core.redaction import redact
 from meshlab.report.audit import PREFIX as AUDIT_PREFIX
 from meshlab.report.evidence import Limits
 from meshlab.report.material import ReportMaterial

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from meshlab.core.text import count_of
 from meshlab.report.tables import grouped
-from meshlab.wording import count_of
 
 
 def summary_markdown(result: Mapping[str, Any]) -> str:

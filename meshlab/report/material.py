@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from meshlab.authz.table import TruthTable
+from meshlab.security.authorization.table import TruthTable
 
 Point = tuple[float, float | None]  # (seconds since the epoch, value); None is a gap
 Row = Mapping[str, Any]

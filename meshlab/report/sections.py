@@ -12,6 +12,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from meshlab.core.text import count_of
 from meshlab.report import catches
 from meshlab.report.audit import audit_html
 from meshlab.report.authz import TITLE as AUTHORIZATION_TITLE
@@ -28,7 +29,6 @@ from meshlab.report.rendering import FAIL, NOTE, PASS, Cell, figure, matrix, ren
 from meshlab.report.svg import Picture
 from meshlab.report.tables import Row, step_rows, version_rows
 from meshlab.report.waterfall import NARROW, draw_waterfall, span_rows
-from meshlab.wording import count_of
 
 Result = Mapping[str, Any]
 

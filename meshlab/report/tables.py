@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from meshlab.core.text import count_of
 from meshlab.kube.pods import PodSummary
-from meshlab.results import NOT_MADE
-from meshlab.wording import count_of
+from meshlab.run.results import NOT_MADE
 
 Row = dict[str, Any]
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
+from meshlab.core.text import count_of
 from meshlab.report.material import Row, Span, Trace
 from meshlab.report.svg import COLOURS, Picture, picture
 from meshlab.report.units import format_value, scale_for
-from meshlab.wording import count_of
 
 MOST_SPANS = 80  # rows of one picture; the table has all
 _TOP, _INDENT, _RIGHT = 26, 14, 76  # pixels: the axis, a level of the tree, room for a duration

@@ -1,1 +1,1 @@
-"""Proofs of the mesh's security: what is measured by packets, requests, certificates and counters."""
+"""What proves that a mesh is secure: mutual TLS, authorization, gateways, and the audit of best practices."""

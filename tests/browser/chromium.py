@@ -16,7 +16,7 @@ from typing import Any
 
 import websocket
 
-from meshlab.waiting import wait
+from meshlab.core.waiting import wait
 
 START = 60.0  # seconds, on a busy machine
 FLAGS = (

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from meshlab import reaping
-from meshlab.ledger import ledgers
-from meshlab.progress import silent
-from meshlab.settings import LabConfig, Machine
+from meshlab.config.settings import LabConfig, Machine
+from meshlab.core.progress import silent
+from meshlab.lifecycle import teardown as reaping
+from meshlab.run.ledger import ledgers
 from tests.fakes.gke import lifecycle
 from tests.fakes.gke.books import Books
 from tests.fakes.gke.emulator import Emulator, running

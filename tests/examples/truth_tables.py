@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from meshlab.authz.cases import Case
-from meshlab.authz.model import Decision, Outcome
-from meshlab.authz.observe import Kind, Observation
-from meshlab.authz.table import Row, TruthTable
+from meshlab.security.authorization.cases import Case
+from meshlab.security.authorization.model import Decision, Outcome
+from meshlab.security.authorization.observe import Kind, Observation
+from meshlab.security.authorization.table import Row, TruthTable
 
 OK = Observation(Kind.ANSWERED, 200)
 GONE = Observation(Kind.NOT_FOUND, 404)

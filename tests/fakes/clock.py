@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 class FakeClock:
-    """Stands in for meshlab.waiting.Clock. on_sleep is called with the new time after each sleep."""
+    """Stands in for meshlab.core.waiting.Clock. on_sleep is called with the new time after each sleep."""
 
     def __init__(self, start: float = 0.0, on_sleep: Callable[[float], None] | None = None) -> None:
         self.time = start

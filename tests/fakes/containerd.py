@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from meshlab.errors import ProcessError
-from meshlab.process import Completed, SystemRunner
+from meshlab.core.errors import ProcessError
+from meshlab.core.process import Completed, SystemRunner
 from tests.fakes.programs import Call, FakePrograms
 
 DATABASES = (
@@ -21,7 +21,7 @@ DATABASES = (
 
 
 class FakeContainerd(FakePrograms):
-    """Stands in for meshlab.process.Runner; `cp` alone is the machine's own.
+    """Stands in for meshlab.core.process.Runner; `cp` alone is the machine's own.
 
     fail_import: what `ctr images import` says before it ends with 1. lost: references that an import drops.
     exits: the spawned containerd ends at once, after writing this to its log. Images live in the root's

@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from meshlab.dashboards.sources import Line, Query
-from meshlab.errors import QueryError
+from meshlab.core.errors import QueryError
+from meshlab.observability.dashboards.sources import Line, Query
 from tests.fakes.clock import FakeClock
 
 Found = Sequence[tuple[Mapping[str, str], float]]

@@ -11,12 +11,12 @@ from types import TracebackType
 
 import jwt
 
-from meshlab.edge.client import speaking
-from meshlab.edge.ingress import HOSTS, MUTUAL, TOKEN
-from meshlab.edge.pki import EdgeKeys, load
-from meshlab.edge.tokens import AUDIENCE, Issuer
-from meshlab.errors import MeshlabError
-from meshlab.tokens import ALGORITHM
+from meshlab.core.errors import MeshlabError
+from meshlab.core.jwt import ALGORITHM
+from meshlab.security.gateways.client import speaking
+from meshlab.security.gateways.ingress import HOSTS, MUTUAL, TOKEN
+from meshlab.security.gateways.pki import EdgeKeys, load
+from meshlab.security.gateways.tokens import AUDIENCE, Issuer
 
 PAGE = b"<html><head><title>Simple Bookstore App</title></head></html>"
 

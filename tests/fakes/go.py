@@ -6,15 +6,15 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from meshlab.errors import ProcessError
-from meshlab.process import Completed
+from meshlab.core.errors import ProcessError
+from meshlab.core.process import Completed
 from tests.fakes.programs import Call, FakePrograms
 
 WRAPPER = ("setpriv", "--pdeathsig", "TERM")
 
 
 class FakeGo(FakePrograms):
-    """Stands in for meshlab.process.Runner.
+    """Stands in for meshlab.core.process.Runner.
 
     version: what `go version` says. stale: how many packages are not in the cache. fail: command (`list`,
     `build` or `mod`) → what it says on stderr before it ends with 1. source: what `go mod download` names.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from meshlab.errors import ProcessError
-from meshlab.process import Completed
+from meshlab.core.errors import ProcessError
+from meshlab.core.process import Completed
 from tests.fakes.programs import Call, FakePrograms
 
 
@@ -21,7 +21,7 @@ class Said:
 
 
 class FakeIstioctl(FakePrograms):
-    """Stands in for meshlab.process.Runner. answers: first word after the program → what it says; of several answers each
+    """Stands in for meshlab.core.process.Runner. answers: first word after the program → what it says; of several answers each
     once, the last one from then on.
 
     commands: every command line, inputs: what each got on standard input.

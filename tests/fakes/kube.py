@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from meshlab.errors import KubeError
+from meshlab.core.errors import KubeError
 from meshlab.kube.pods import PodSummary, summarise
 
 NAMESPACED = (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from meshlab.errors import ProcessError
-from meshlab.process import Completed
+from meshlab.core.errors import ProcessError
+from meshlab.core.process import Completed
 from tests.fakes.programs import Call, FakePrograms
 
 FILES = (
@@ -29,7 +29,7 @@ CERTIFICATES = {"b.crt": "-----B-----\n", "a.crt": "-----A-----"}
 
 
 class FakeMmdebstrap(FakePrograms):
-    """Stands in for meshlab.process.Runner. fail: what mmdebstrap says before it fails half-way."""
+    """Stands in for meshlab.core.process.Runner. fail: what mmdebstrap says before it fails half-way."""
 
     def __init__(self, *, fail: str = "", apt: str = "") -> None:
         self.fail, self.apt = fail, apt

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from meshlab.process import Completed
+from meshlab.core.process import Completed
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Call:
 
 
 class FakePrograms:
-    """Stands in for meshlab.process.Runner. Subclasses say what a command answers; nothing is known by itself.
+    """Stands in for meshlab.core.process.Runner. Subclasses say what a command answers; nothing is known by itself.
 
     commands: every command line that was run, in order.
     """

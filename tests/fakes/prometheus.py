@@ -7,9 +7,9 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from meshlab.addons.explain import first_selector
-from meshlab.addons.query import PrometheusClient, RangeSamples, Sample, Target
 from meshlab.checks.rates import extrapolated_rate
+from meshlab.observability.addons.explain import first_selector
+from meshlab.observability.addons.query import PrometheusClient, RangeSamples, Sample, Target
 from tests.fakes.clock import FakeClock
 
 LOOKBACK = 300.0

@@ -12,7 +12,7 @@ ISTIO = ("networking.istio.io/", "security.istio.io/", "telemetry.istio.io/")
 
 
 class FakePages:
-    """Stands in for meshlab.istio.admin.Pages.
+    """Stands in for meshlab.envoy.admin.Pages.
 
     lag: how many looks at a page it takes until it shows a change. frozen: pods whose page never changes.
     warming: pod → listeners that warm, one look less each time. asked: every (pod, path).

@@ -5,15 +5,15 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable, Mapping
 
-from meshlab.errors import ProcessError
-from meshlab.process import Completed, SystemRunner
+from meshlab.core.errors import ProcessError
+from meshlab.core.process import Completed, SystemRunner
 from tests.fakes.programs import Call, FakePrograms
 
 Answer = str | int | Callable[[tuple[str, ...]], str]
 
 
 class FakeRunner(FakePrograms):
-    """Stands in for meshlab.process.Runner.
+    """Stands in for meshlab.core.process.Runner.
 
     answers: the first words of a command → what it prints (text), the code that it ends with (number), or a
     function of the words that gives the text; the longest match counts. script: what spawned programs do

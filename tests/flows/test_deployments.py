@@ -12,8 +12,8 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ParameterTypeError
 from prefect.flows import load_flow_from_entrypoint
 
-from meshlab.config import keys
-from meshlab.settings import LabConfig
+from meshlab.config.loader import keys
+from meshlab.config.settings import LabConfig
 
 ROOT = Path(__file__).parents[2]
 DEPLOYMENTS: list[dict[str, Any]] = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]

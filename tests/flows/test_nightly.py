@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from flows.nightly import nightly
-from meshlab.errors import InputError
-from meshlab.settings import LabConfig
+from meshlab.config.settings import LabConfig
+from meshlab.core.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 LAB, NIGHT = ROOT / "flows" / "full_lab.py", ROOT / "flows" / "nightly.py"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from meshlab.waiting import wait
+from meshlab.core.waiting import wait
 from tests.live.prefect_side import Side, serving
 
 ROOT = Path(__file__).parents[2]
@@ -23,7 +23,7 @@ import os, signal, sys
 from pathlib import Path
 from prefect import flow
 from prefect.runtime import flow_run
-from meshlab.runs import RunRef, create
+from meshlab.run.journal import RunRef, create
 from tasks.common import lab_task
 from tasks.report import publish_table
 

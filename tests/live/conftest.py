@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from meshlab.settings import Machine
+from meshlab.config.settings import Machine
 from tests.live import host
 
 ROOT = Path(__file__).parents[2]

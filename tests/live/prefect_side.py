@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import psutil
 
-from meshlab.waiting import wait
+from meshlab.core.waiting import wait
 from tests.live.conftest import ROOT
 
 POOL = "mesh-lab"  # as prefect.yaml calls it

@@ -15,8 +15,8 @@ from pathlib import Path
 from meshlab.clusters.local import build, pins, rootfs
 from meshlab.clusters.local.images import PATH, LayerCache
 from meshlab.clusters.local.oci import Entry, ImageSpec, Layer, RunConfig
-from meshlab.process import SystemRunner
-from meshlab.settings import Machine
+from meshlab.config.settings import Machine
+from meshlab.core.process import SystemRunner
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "deployments" / "kubernetes" / "Dockerfile"

@@ -12,11 +12,11 @@ from meshlab.clusters.local.cluster import LocalCluster
 from meshlab.clusters.local.images import tcp_echo_image
 from meshlab.clusters.local.materials import layer_cache
 from meshlab.clusters.local.oci import ImageSpec
+from meshlab.config.settings import LocalSettings, Machine
+from meshlab.core.process import SystemRunner
 from meshlab.kube.apply import apply, delete
 from meshlab.kube.client import Kube
 from meshlab.kube.rollout import wait_deployments
-from meshlab.process import SystemRunner
-from meshlab.settings import LocalSettings, Machine
 from tests.examples.archives import docker_save, oci_layout
 from tests.live.conftest import NAME, NETWORK, Ran
 

@@ -7,18 +7,18 @@ from dataclasses import replace
 
 import pytest
 
-from meshlab import app
-from meshlab.audit.model import Finding
-from meshlab.audit.rules import RULES
+from meshlab.app import bookinfo
 from meshlab.checks.audit import audit
 from meshlab.clusters.base import ClusterRef
+from meshlab.config.settings import AuditSettings, LabConfig, Machine
+from meshlab.core.waiting import wait
 from meshlab.istio.acknowledge import wait_acknowledged
 from meshlab.istio.distribution import Distribution, locate
 from meshlab.kube.apply import ObjectRef, apply, delete
 from meshlab.kube.client import Kube
-from meshlab.results import Verdict
-from meshlab.settings import AuditSettings, LabConfig, Machine
-from meshlab.waiting import wait
+from meshlab.run.results import Verdict
+from meshlab.security.audit.model import Finding
+from meshlab.security.audit.rules import RULES
 from tasks.audit import prove, take_inventory
 from tasks.istio import istioctl_of
 from tests.examples import bad_namespace
@@ -69,11 +69,11 @@ def found(cluster: ClusterRef, distribution: Distribution) -> Iterator[dict[str,
 def put_up(kube: Kube, cluster: ClusterRef, distribution: Distribution) -> None:
     """Apply the bad namespaces and wait until their pods are Ready and their proxies have the policies."""
 
-    def image(workload: app.Workload) -> str:
+    def image(workload: bookinfo.Workload) -> str:
         pod = kube.pods("default", workload.selector)[0]
         return next(image for name, image in pod.images.items() if not name.startswith("istio-"))
 
-    apply(kube, bad_namespace.documents(curl=image(app.SLEEPER), web=image(app.DETAILS)))
+    apply(kube, bad_namespace.documents(curl=image(bookinfo.SLEEPER), web=image(bookinfo.DETAILS)))
     for namespace in NAMESPACES:
         wait(
             f"the pods of {namespace}",

@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-from meshlab.authz.lab import policy_documents
-from meshlab.authz.prove import Stage, enforce, make_table, meant_by, set_stage, take_control
 from meshlab.checks.authz import truth_table
+from meshlab.config.settings import LabConfig, Machine
 from meshlab.istio.istioctl import Istioctl
 from meshlab.kube.changes import Changes
 from meshlab.kube.client import Kube
-from meshlab.ledger import Ledger
-from meshlab.results import Verdict
-from meshlab.runs import create
-from meshlab.settings import LabConfig, Machine
+from meshlab.run.journal import create
+from meshlab.run.ledger import Ledger
+from meshlab.run.results import Verdict
+from meshlab.security.authorization.lab import policy_documents
+from meshlab.security.authorization.prove import Stage, enforce, make_table, meant_by, set_stage, take_control
 from tests.live.conftest import NAME, Ran
 from tests.live.policies import random_policies
 

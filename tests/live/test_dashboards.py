@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import pytest
 
 from meshlab.checks.grafana import LEAST_WITH_DATA, TITLES
-from meshlab.dashboards.expected import read_expectations
-from meshlab.dashboards.model import Dashboard
-from meshlab.dashboards.read import read_dashboards, scrape_interval
+from meshlab.config.settings import LabConfig, Machine
 from meshlab.istio.distribution import locate
-from meshlab.settings import LabConfig, Machine
+from meshlab.observability.dashboards.expected import read_expectations
+from meshlab.observability.dashboards.model import Dashboard
+from meshlab.observability.dashboards.read import read_dashboards, scrape_interval
 from tests.live.conftest import Ran
 
 pytestmark = pytest.mark.live

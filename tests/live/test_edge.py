@@ -10,19 +10,19 @@ import pytest
 
 from meshlab.checks import egress as egress_checks
 from meshlab.checks import ingress as ingress_checks
-from meshlab.edge import egress
-from meshlab.edge.entry import gateway_pods, opened
-from meshlab.edge.exit import Exit
-from meshlab.edge.ingress import HOSTS, Document
-from meshlab.edge.pki import EXPIRED, make_keys
+from meshlab.config.settings import LabConfig, Machine
 from meshlab.istio.distribution import locate
 from meshlab.istio.istioctl import Istioctl
 from meshlab.kube.changes import Changes
 from meshlab.kube.client import Kube
-from meshlab.ledger import Ledger
-from meshlab.results import CheckResult, Verdict
-from meshlab.runs import create
-from meshlab.settings import LabConfig, Machine
+from meshlab.run.journal import create
+from meshlab.run.ledger import Ledger
+from meshlab.run.results import CheckResult, Verdict
+from meshlab.security.gateways import egress
+from meshlab.security.gateways.entry import gateway_pods, opened
+from meshlab.security.gateways.exit import Exit
+from meshlab.security.gateways.ingress import HOSTS, Document
+from meshlab.security.gateways.pki import EXPIRED, make_keys
 from tests.live.conftest import NAME, Ran
 
 pytestmark = pytest.mark.live

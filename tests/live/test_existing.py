@@ -8,11 +8,11 @@ import pytest
 import yaml
 from kubernetes import client
 
-from meshlab.clusters.lease import ClusterHold
+from meshlab.config.settings import Machine
+from meshlab.core.waiting import wait
 from meshlab.kube.apply import ObjectRef, apply, delete
 from meshlab.kube.client import Kube
-from meshlab.settings import Machine
-from meshlab.waiting import wait
+from meshlab.shared_cluster.lease import ClusterHold
 from tests.live.conftest import NAME, Ran, run_lab
 
 pytestmark = pytest.mark.live

@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 
 from meshlab.checks.base import CATALOG
-from meshlab.result_file import schema
+from meshlab.run.result_file import schema
 from tests.live.conftest import NAME, Ran
 
 pytestmark = pytest.mark.live

@@ -7,26 +7,28 @@ from contextlib import contextmanager
 
 import pytest
 
-from meshlab import app, graph, graph_traces
-from meshlab.addons import jaeger, prometheus
-from meshlab.addons.jaeger_client import JaegerClient
-from meshlab.addons.query import PrometheusClient
+from meshlab.app import bookinfo
+from meshlab.app.loop import RequestLoop
+from meshlab.app.source import find_source
 from meshlab.checks import graph as graph_checks
 from meshlab.checks import traces as trace_checks
 from meshlab.checks.base import run_check
+from meshlab.config.settings import Machine
+from meshlab.core.waiting import wait
 from meshlab.kube.client import Kube
 from meshlab.kube.rollout import wait_deployments
-from meshlab.results import CheckResult, Verdict
-from meshlab.settings import Machine
-from meshlab.traffic.loop import RequestLoop
-from meshlab.traffic.source import find_source
-from meshlab.waiting import wait
+from meshlab.observability.addons import jaeger, prometheus
+from meshlab.observability.addons.jaeger_client import JaegerClient
+from meshlab.observability.addons.query import PrometheusClient
+from meshlab.observability.graph import metrics as graph
+from meshlab.observability.graph import traces as graph_traces
+from meshlab.run.results import CheckResult, Verdict
 from tests.live.conftest import NAME, Ran
 
 pytestmark = pytest.mark.live
 NAMESPACE, SYSTEM = "default", "istio-system"
-PAGE = f"{app.PRODUCTPAGE.app}:{app.PORT}{app.PAGE_PATH}"
-EXPECTED = graph_checks.expected_edges(app.EDGES, NAMESPACE)
+PAGE = f"{bookinfo.PRODUCTPAGE.app}:{bookinfo.PORT}{bookinfo.PAGE_PATH}"
+EXPECTED = graph_checks.expected_edges(bookinfo.EDGES, NAMESPACE)
 DEADLINE = 25.0  # seconds for a check that can't pass
 
 
@@ -66,7 +68,7 @@ def without(kube: Kube, namespace: str, *names: str) -> Iterator[None]:
 def test_the_lost_edges_of_a_deleted_workload_are_named(kube: Kube) -> None:
     """Its old counters are still there, in its caller's proxy and in Prometheus; they must not count."""
     with (
-        without(kube, NAMESPACE, app.REVIEWS_V2.name),
+        without(kube, NAMESPACE, bookinfo.REVIEWS_V2.name),
         prometheus.port_forward(kube, SYSTEM) as forward,
     ):
         client = PrometheusClient(forward.url)

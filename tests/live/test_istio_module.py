@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from meshlab import app
-from meshlab.addons import prometheus
+from meshlab.app import bookinfo
+from meshlab.config.settings import LabConfig, Machine
 from meshlab.istio import profiles
 from meshlab.istio.distribution import NEEDED_SAMPLES, Distribution, locate
 from meshlab.istio.install import operator_document
 from meshlab.istio.istioctl import Istioctl
 from meshlab.kube.apply import read_manifests
-from meshlab.settings import LabConfig, Machine
+from meshlab.observability.addons import prometheus
 from tests.live.conftest import Ran
 
 pytestmark = pytest.mark.live
@@ -48,14 +48,14 @@ def test_each_profile_renders_with_our_images_only(distribution: Distribution, p
 
 
 def test_the_workloads_are_those_of_bookinfo_and_sleep(distribution: Distribution) -> None:
-    documents = app.manifests(distribution, LabConfig(images="official"))
+    documents = bookinfo.manifests(distribution, LabConfig(images="official"))
     found = {
         each["metadata"]["name"]: each["spec"]["template"]
         for each in documents
         if each["kind"] == "Deployment"
     }
-    assert set(found) == {workload.name for workload in app.WORKLOADS}
-    for workload in app.WORKLOADS:
+    assert set(found) == {workload.name for workload in bookinfo.WORKLOADS}
+    for workload in bookinfo.WORKLOADS:
         template = found[workload.name]
         labels = template["metadata"]["labels"]
         assert (labels["app"], labels.get("version", "")) == (workload.app, workload.version)

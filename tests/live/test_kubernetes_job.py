@@ -15,10 +15,10 @@ import yaml
 
 from meshlab.clusters.local import archives
 from meshlab.clusters.local.cluster import LocalCluster
+from meshlab.config.settings import LocalSettings, Machine
 from meshlab.kube.apply import apply, delete
 from meshlab.kube.client import Kube
 from meshlab.kube.rollout import wait_deployments
-from meshlab.settings import LocalSettings, Machine
 from tests.examples.archives import oci_layout
 from tests.live.conftest import NAME, NETWORK, ROOT, Ran
 from tests.live.prefect_side import Side, serving

@@ -10,16 +10,16 @@ import pytest
 
 from meshlab.checks import mtls
 from meshlab.clusters.local.images import replacement
+from meshlab.config.settings import LabConfig, Machine
 from meshlab.istio.distribution import locate
 from meshlab.istio.images import in_cluster
 from meshlab.istio.istioctl import Istioctl
 from meshlab.kube.changes import Changes
 from meshlab.kube.client import Kube
-from meshlab.ledger import Ledger
-from meshlab.results import Verdict
-from meshlab.runs import RunRef, create
-from meshlab.security import stage
-from meshlab.settings import LabConfig, Machine
+from meshlab.run.journal import RunRef, create
+from meshlab.run.ledger import Ledger
+from meshlab.run.results import Verdict
+from meshlab.security.mtls import stage
 from tests.live.conftest import NAME, Ran
 
 pytestmark = pytest.mark.live

@@ -15,8 +15,8 @@ from typing import Any
 import psutil
 import pytest
 
+from meshlab.core.waiting import wait
 from meshlab.kube.client import Kube
-from meshlab.waiting import wait
 from tests.live.conftest import NAME, ROOT, Ran, command
 from tests.live.test_interrupted import started_steps
 from tests.live.test_nightly import LONGEST, accepting, evict, kubeconfig_of

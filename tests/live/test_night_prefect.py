@@ -16,10 +16,10 @@ from typing import Any
 import psutil
 import pytest
 
+from meshlab.config.settings import Machine
+from meshlab.core.waiting import wait
 from meshlab.kube.client import Kube
-from meshlab.ledger import Ledger
-from meshlab.settings import Machine
-from meshlab.waiting import wait
+from meshlab.run.ledger import Ledger
 from tests.live.conftest import ROOT, Ran, command
 from tests.live.prefect_side import POOL, Side, family, serving
 from tests.live.test_interrupted import started_steps

@@ -12,10 +12,10 @@ from typing import Any
 import httpx
 import pytest
 
+from meshlab.core.waiting import wait
 from meshlab.history.store import History
 from meshlab.kube.client import Kube
 from meshlab.kube.portforward import PortForward
-from meshlab.waiting import wait
 from tests.live.conftest import ROOT, Ran, command
 from tests.live.test_interrupted import follow, started_steps
 

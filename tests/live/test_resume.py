@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
+from meshlab.core.waiting import wait
 from meshlab.kube.client import Kube
-from meshlab.waiting import wait
 from tests.live.conftest import ROOT, command
 
 pytestmark = [pytest.mark.live, pytest.mark.long]

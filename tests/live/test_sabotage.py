@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from meshlab.config.settings import Machine
+from meshlab.faults.faults import FAULTS
+from meshlab.kube import fingerprint
 from meshlab.kube.client import Kube
-from meshlab.sabotage import inventory
-from meshlab.sabotage.faults import FAULTS
-from meshlab.settings import Machine
 from tests.live.conftest import LAB, NAME, ROOT, Ran, command, run_lab
 
 pytestmark = pytest.mark.live
@@ -38,27 +38,27 @@ def caught(ran: Ran, names: tuple[str, ...]) -> None:
 
 
 def test_three_faults_are_caught_and_leave_nothing(kube: Kube, tmp_path: Path) -> None:
-    before = inventory.take(kube)
+    before = fingerprint.take(kube)
     words = [word for name in QUICK for word in ("--only", name)]
     ran = run_lab(tmp_path / "runs", *words, module=MODULE)
     caught(ran, QUICK)
     assert "the lab was up before the run" in ran.check("teardown.nothing-left")["reason"]
-    assert inventory.difference(before, inventory.take(kube)) == ()
+    assert fingerprint.difference(before, fingerprint.take(kube)) == ()
     assert len(before) > 50
 
 
 @pytest.mark.long
 def test_every_fault_is_caught(kube: Kube, tmp_path: Path) -> None:
-    before = inventory.take(kube)
+    before = fingerprint.take(kube)
     ran = run_lab(tmp_path / "runs", module=MODULE)
     caught(ran, tuple(fault.name for fault in FAULTS))
     assert len(ran.result["catches"]) >= 16
-    assert inventory.difference(before, inventory.take(kube)) == ()
+    assert fingerprint.difference(before, fingerprint.take(kube)) == ()
 
 
 @pytest.mark.long
 def test_what_a_killed_run_has_planted_is_put_back_by_the_next(kube: Kube, tmp_path: Path) -> None:
-    before = inventory.take(kube)
+    before = fingerprint.take(kube)
     runs = tmp_path / "killed"
     runs.mkdir()
     killed = subprocess.Popen(
@@ -72,10 +72,10 @@ def test_what_a_killed_run_has_planted_is_put_back_by_the_next(kube: Kube, tmp_p
         time.sleep(0.05)
     killed.kill()
     killed.wait()
-    assert inventory.difference(before, inventory.take(kube)) != (), "the control: the fault is there"
+    assert fingerprint.difference(before, fingerprint.take(kube)) != (), "the control: the fault is there"
     ran = run_lab(tmp_path / "runs", "--only", QUICK[0], module=MODULE)
     caught(ran, QUICK[:1])
-    assert inventory.difference(before, inventory.take(kube)) == ()
+    assert fingerprint.difference(before, fingerprint.take(kube)) == ()
 
 
 def planted(runs: Path) -> bool:

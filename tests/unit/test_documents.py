@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from meshlab.checks.base import CATALOG
-from meshlab.config import keys
-from meshlab.settings import LabConfig
-from meshlab.settings import Section as SettingsSection
+from meshlab.config.loader import keys
+from meshlab.config.settings import LabConfig
+from meshlab.config.settings import Section as SettingsSection
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(

@@ -19,7 +19,7 @@ MAY_NOT_IMPORT = {
 STARTS_PROCESSES = {"os": {"system", "popen", "fork", "forkpty", "posix_spawn", "posix_spawnp"}}
 READS_ENVIRONMENT = {"environ", "environb", "getenv", "getenvb"}
 SLEEPS = {
-    "meshlab/waiting.py",  # the one wait loop's clock
+    "meshlab/core/waiting.py",  # the one wait loop's clock
     "meshlab/clusters/local/child.py",  # a thread that watches its parent for as long as both live
 }
 
@@ -71,7 +71,7 @@ def test_layers_only_reach_downwards(layer: str) -> None:
 def test_processes_start_in_one_place() -> None:
     wrong = []
     for path in MODULES:
-        if name_of(path) == "meshlab/process.py" or name_of(path).startswith(WORKLOADS):
+        if name_of(path) == "meshlab/core/process.py" or name_of(path).startswith(WORKLOADS):
             continue
         calls: set[ast.AST] = {node.func for node in ast.walk(tree(path)) if isinstance(node, ast.Call)}
         # Types and exceptions of subprocess may be named elsewhere; nothing of it may be called.
@@ -95,7 +95,7 @@ def test_processes_start_in_one_place() -> None:
 
 def test_the_environment_is_read_in_one_place() -> None:
     # process.py hands it on to children, as it is.
-    may = {"meshlab/settings.py", "meshlab/process.py", "meshlab/environment.py"}
+    may = {"meshlab/config/settings.py", "meshlab/core/process.py", "meshlab/core/environment.py"}
     wrong = [
         f"{name_of(path)}: os.{name}"
         for path in MODULES
@@ -121,7 +121,7 @@ def test_errors_are_defined_in_one_place() -> None:
     wrong = [
         f"{name_of(path)}: {node.name}"
         for path in MODULES
-        if name_of(path) != "meshlab/errors.py"
+        if name_of(path) != "meshlab/core/errors.py"
         for node in ast.walk(tree(path))
         if isinstance(node, ast.ClassDef)
         and any(

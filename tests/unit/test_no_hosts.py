@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from meshlab.process import SystemRunner
+from meshlab.core.process import SystemRunner
 
 ROOT = Path(__file__).resolve().parents[2]
 # Machine-made lists of modules and packages, whose names are hosts of source code by the language's design.

@@ -12,8 +12,8 @@ from google.cloud.container_v1 import ClusterManagerClient
 from google.cloud.container_v1.services.cluster_manager.transports import ClusterManagerGrpcTransport
 
 from meshlab.clusters.gke.credential import credentials_of
-from meshlab.errors import Problem
-from meshlab.settings import GkeSettings
+from meshlab.config.settings import GkeSettings
+from meshlab.core.errors import Problem
 
 
 def endpoint_problems(settings: GkeSettings) -> list[Problem]:

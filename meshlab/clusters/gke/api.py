@@ -25,7 +25,7 @@ from google.cloud.container_v1.types import (
 
 from meshlab.clusters.gke.api_errors import cloud_errors, is_passing
 from meshlab.clusters.gke.names import Place
-from meshlab.errors import CloudError
+from meshlab.core.errors import CloudError
 
 log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from google.api_core import exceptions as google
 
 from meshlab.clusters.gke.credential import NO_CREDENTIALS, auth_errors
-from meshlab.errors import CloudError
+from meshlab.core.errors import CloudError
 
 QUOTA = re.compile(
     r"resource \"?(?P<metric>\w+)\"?: request requires '?(?P<needed>[\d.]+)'? and is short '?(?P<short>[\d.]+)'?"

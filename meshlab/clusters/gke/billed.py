@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from meshlab.errors import WaitTimeout
+from meshlab.core.errors import WaitTimeout
+from meshlab.core.progress import Progress, Update
+from meshlab.core.waiting import Clock, wait
 from meshlab.kube.client import Kube
-from meshlab.progress import Progress, Update
-from meshlab.waiting import Clock, wait
 
 GONE_WITHIN = 180.0  # seconds; GKE takes about a minute for a load balancer
 

@@ -10,8 +10,8 @@ from google.cloud.container_v1.types import Cluster
 
 from meshlab.clusters.gke.billed import Balancer
 from meshlab.clusters.gke.names import EXPIRES, OWNER, RUN, Place
-from meshlab.ledger import Entry, Ledger
-from meshlab.settings import GkeSettings, Machine
+from meshlab.config.settings import GkeSettings, Machine
+from meshlab.run.ledger import Entry, Ledger
 
 KEY = "gke"  # of the ledger's notes
 WHERE = "gke:"  # how the place of an entry begins

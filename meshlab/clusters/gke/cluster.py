@@ -26,11 +26,11 @@ from meshlab.clusters.gke.make import adoptable, make
 from meshlab.clusters.gke.operations import Follower, deleted
 from meshlab.clusters.gke.request import node_count
 from meshlab.clusters.gke.table import as_text, status_row
-from meshlab.errors import CloudError, KubeError, MeshlabError
+from meshlab.config.settings import GkeSettings, Machine
+from meshlab.core.errors import CloudError, KubeError, MeshlabError
+from meshlab.core.progress import Progress, Update, silent
+from meshlab.core.waiting import Clock, SystemClock, wait
 from meshlab.kube.client import Kube
-from meshlab.progress import Progress, Update, silent
-from meshlab.settings import GkeSettings, Machine
-from meshlab.waiting import Clock, SystemClock, wait
 
 log = logging.getLogger(__name__)
 ANSWER_TIMEOUT = 300.0  # seconds until the API server of a running cluster must answer

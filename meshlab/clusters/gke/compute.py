@@ -11,7 +11,7 @@ from google.api_core.retry import Retry
 
 from meshlab.clusters.gke.api import Backoff
 from meshlab.clusters.gke.api_errors import cloud_errors, is_passing, unavailable
-from meshlab.errors import CloudError
+from meshlab.core.errors import CloudError
 
 TIMEOUT = 30.0  # seconds for one try
 PAGE = 500

@@ -20,7 +20,7 @@ from google.auth.exceptions import GoogleAuthError
 from google.auth.transport.requests import Request
 from google.oauth2.credentials import Credentials as RefreshedCredentials
 
-from meshlab.errors import CloudError
+from meshlab.core.errors import CloudError
 
 # Little is imported: every istioctl and kubectl starts this module.
 SCOPE = f"https://www.{DEFAULT_UNIVERSE_DOMAIN}/auth/cloud-platform"

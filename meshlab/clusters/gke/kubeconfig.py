@@ -11,9 +11,9 @@ from google.cloud.container_v1.types import Cluster
 
 from meshlab.clusters.gke.access import token_uri
 from meshlab.clusters.gke.credential import API_VERSION
-from meshlab.errors import CloudError
-from meshlab.result_file import write_whole
-from meshlab.settings import GkeSettings
+from meshlab.config.settings import GkeSettings
+from meshlab.core.errors import CloudError
+from meshlab.run.result_file import write_whole
 
 ROOT = Path(__file__).parents[3]  # where the package lies, for the plugin, which may be started from anywhere
 

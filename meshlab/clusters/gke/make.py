@@ -13,9 +13,9 @@ from meshlab.clusters.gke.names import RUN, is_ours
 from meshlab.clusters.gke.operations import Follower, deleted
 from meshlab.clusters.gke.request import cluster_of, differences
 from meshlab.clusters.gke.versions import Version, resolve
-from meshlab.errors import CloudError, ClusterBusyError, InputError, MeshlabError, WaitTimeout
-from meshlab.progress import Progress, Update
-from meshlab.settings import GkeSettings
+from meshlab.config.settings import GkeSettings
+from meshlab.core.errors import CloudError, ClusterBusyError, InputError, MeshlabError, WaitTimeout
+from meshlab.core.progress import Progress, Update
 
 log = logging.getLogger(__name__)
 WELL = (Cluster.Status.RUNNING, Cluster.Status.RECONCILING)

@@ -10,9 +10,9 @@ from google.cloud.container_v1.types import Cluster, Operation
 
 from meshlab.clusters.gke.api import GkeApi
 from meshlab.clusters.gke.api_errors import of_operation
-from meshlab.errors import CloudError, ClusterError, MeshlabError
-from meshlab.progress import Progress, Update
-from meshlab.waiting import Clock, SystemClock, wait
+from meshlab.core.errors import CloudError, ClusterError, MeshlabError
+from meshlab.core.progress import Progress, Update
+from meshlab.core.waiting import Clock, SystemClock, wait
 
 Answer = TypeVar("Answer")
 DONE = Operation.Status.DONE

@@ -17,8 +17,8 @@ from meshlab.clusters.gke.make import WELL
 from meshlab.clusters.gke.names import RUN, is_ours
 from meshlab.clusters.gke.request import differences
 from meshlab.clusters.gke.versions import Version, resolve
-from meshlab.errors import CloudError, Problem
-from meshlab.settings import GkeSettings, Machine
+from meshlab.config.settings import GkeSettings, Machine
+from meshlab.core.errors import CloudError, Problem
 
 log = logging.getLogger(__name__)
 # What a run does, by the permission that it needs; the role in docs/gke.md has exactly these.

@@ -9,8 +9,8 @@ from importlib import resources
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from meshlab.errors import Problem
-from meshlab.settings import GkeSettings
+from meshlab.config.settings import GkeSettings
+from meshlab.core.errors import Problem
 
 HOURS_A_MONTH = 730
 

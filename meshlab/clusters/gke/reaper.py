@@ -9,7 +9,7 @@ from google.cloud.container_v1.types import Cluster
 
 from meshlab.clusters.gke.cluster import seams_of
 from meshlab.clusters.gke.names import OWNER, RUN, Place, expiry, is_ours
-from meshlab.settings import GkeSettings
+from meshlab.config.settings import GkeSettings
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from google.cloud.container_v1.types import Cluster, NodeConfig, NodePool, Relea
 
 from meshlab.clusters.gke.names import POOL
 from meshlab.clusters.gke.versions import CHANNELS, Version
-from meshlab.settings import GkeSettings
+from meshlab.config.settings import GkeSettings
 
 # A cluster in no channel is what gcloud makes of an explicit version; the API's own default is a channel.
 NO_CHANNEL = ReleaseChannel.Channel.UNSPECIFIED

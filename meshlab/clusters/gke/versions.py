@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from google.cloud.container_v1.types import ReleaseChannel, ServerConfig
 
-from meshlab.errors import Problem
+from meshlab.core.errors import Problem
 
 CHANNELS = {
     "rapid": ReleaseChannel.Channel.RAPID,

@@ -16,11 +16,11 @@ from pydantic import ValidationError
 
 from meshlab.clusters.local.cluster import LocalCluster
 from meshlab.clusters.local.preflight import problems
-from meshlab.errors import InputError, MeshlabError
-from meshlab.orphans import end_servers, forget_local
-from meshlab.progress import Update
-from meshlab.settings import LocalSettings, Machine
-from meshlab.wording import count_of
+from meshlab.config.settings import LocalSettings, Machine
+from meshlab.core.errors import InputError, MeshlabError
+from meshlab.core.progress import Update
+from meshlab.core.text import count_of
+from meshlab.run.orphans import end_servers, forget_local
 
 
 class Lines:

@@ -15,8 +15,8 @@ from functools import partial
 from typing import Any
 
 from meshlab.clusters.local.layout import API_PORT, Layout
-from meshlab.errors import ClusterError, KubeError
-from meshlab.waiting import wait
+from meshlab.core.errors import ClusterError, KubeError
+from meshlab.core.waiting import wait
 
 TIMEOUT = 5.0  # seconds per call
 PATHS = {

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from meshlab.clusters.local.oci import NAME_ANNOTATION
-from meshlab.errors import InputError, Problem
+from meshlab.core.errors import InputError, Problem
 
 REF_ANNOTATION = "org.opencontainers.image.ref.name"  # a whole name in some layouts, a mere tag in others
 COMPRESSED = {b"\x1f\x8b": "gzip -d", b"BZ": "bzip2 -d", b"\xfd7": "xz -d", b"\x28\xb5": "zstd -d"}

@@ -22,11 +22,11 @@ from typing import Any
 from meshlab.clusters.local import compiler_output, pins
 from meshlab.clusters.local.compiler import COMPILE_SECONDS, LOOKUP_SECONDS, Compiler
 from meshlab.clusters.local.pins import STAGES
-from meshlab.errors import BuildError
-from meshlab.process import Runner
-from meshlab.progress import Progress, silent
-from meshlab.settings import Machine
-from meshlab.waiting import Clock, SystemClock, wait
+from meshlab.config.settings import Machine
+from meshlab.core.errors import BuildError
+from meshlab.core.process import Runner
+from meshlab.core.progress import Progress, silent
+from meshlab.core.waiting import Clock, SystemClock, wait
 
 MANIFEST = "manifest.json"
 SOURCES = {"cluster": (pins.ISTIO,)}  # modules whose source folders later steps read

@@ -19,8 +19,8 @@ import sys
 from pathlib import Path
 
 from meshlab.clusters.local.layout import NETNS_DIR, Layout
-from meshlab.errors import ProcessError
-from meshlab.process import Runner
+from meshlab.core.errors import ProcessError
+from meshlab.core.process import Runner
 
 STEP = 20.0  # seconds; each of these commands takes milliseconds
 COVERED = (Path("/run"), Path("/var/lib"), Path("/var/log"))

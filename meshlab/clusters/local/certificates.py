@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from meshlab.clusters.local.files import write_atomically
 from meshlab.clusters.local.layout import CLUSTER_DOMAIN, Layout
+from meshlab.core.files import write_atomically
 
 VALID = datetime.timedelta(days=365)
 SKEW = datetime.timedelta(hours=1)  # a clock that is set back a little must not make them invalid

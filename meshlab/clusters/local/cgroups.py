@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from meshlab.errors import ClusterError
-from meshlab.waiting import wait
+from meshlab.core.errors import ClusterError
+from meshlab.core.waiting import wait
 
 log = logging.getLogger(__name__)
 SYSTEM = "system"  # the child that holds our own processes; pods are beside it

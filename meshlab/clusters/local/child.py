@@ -21,11 +21,11 @@ from typing import Any
 import psutil
 
 from meshlab.clusters.base import ClusterRef
-from meshlab.errors import ClusterError, Interrupted, MeshlabError
-from meshlab.process import Runner, SystemRunner, end_process, lives
-from meshlab.progress import Progress, Update
-from meshlab.settings import LocalSettings, Machine
-from meshlab.waiting import SystemClock, wait
+from meshlab.config.settings import LocalSettings, Machine
+from meshlab.core.errors import ClusterError, Interrupted, MeshlabError
+from meshlab.core.process import Runner, SystemRunner, end_process, lives
+from meshlab.core.progress import Progress, Update
+from meshlab.core.waiting import SystemClock, wait
 
 FOLLOW_TIMEOUT = 3600.0  # seconds; a cold build on two cores takes a quarter of that
 

@@ -35,12 +35,12 @@ from meshlab.clusters.local.oci import ImageSpec
 from meshlab.clusters.local.remove import remove
 from meshlab.clusters.local.state import Record, State
 from meshlab.clusters.local.supervisor import Status, tail
-from meshlab.errors import ClusterError, MeshlabError
-from meshlab.process import Runner, SystemRunner
-from meshlab.progress import Progress, Update, silent
-from meshlab.settings import LocalSettings, Machine
-from meshlab.waiting import SystemClock, wait
-from meshlab.wording import count_of
+from meshlab.config.settings import LocalSettings, Machine
+from meshlab.core.errors import ClusterError, MeshlabError
+from meshlab.core.process import Runner, SystemRunner
+from meshlab.core.progress import Progress, Update, silent
+from meshlab.core.text import count_of
+from meshlab.core.waiting import SystemClock, wait
 
 log = logging.getLogger(__name__)
 LOCK_TIMEOUT = 90.0  # seconds: another start or removal takes a few

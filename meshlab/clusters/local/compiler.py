@@ -10,9 +10,9 @@ from pathlib import Path
 
 from meshlab.clusters.local import compiler_output, pins, toolchain
 from meshlab.clusters.local.pins import Stage
-from meshlab.errors import BuildError, ProcessError
-from meshlab.process import Completed, Runner
-from meshlab.progress import Progress, Update
+from meshlab.core.errors import BuildError, ProcessError
+from meshlab.core.process import Completed, Runner
+from meshlab.core.progress import Progress, Update
 
 LOOKUP_SECONDS = 1800.0  # includes the first download of every module
 COMPILE_SECONDS = 3600.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from meshlab.errors import BuildError
+from meshlab.core.errors import BuildError
 
 SHOWN_LINES = 12
 

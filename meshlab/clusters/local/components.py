@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from meshlab.clusters.local.files import write_atomically
+from meshlab.core.files import write_atomically
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from meshlab.errors import ClusterError, MeshlabError
-from meshlab.process import Runner
-from meshlab.waiting import Clock, SystemClock, wait
+from meshlab.core.errors import ClusterError, MeshlabError
+from meshlab.core.process import Runner
+from meshlab.core.waiting import Clock, SystemClock, wait
 
 log = logging.getLogger(__name__)
 NAMESPACE = "k8s.io"  # containerd's namespace for what Kubernetes sees

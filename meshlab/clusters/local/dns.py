@@ -11,7 +11,7 @@ import yaml
 
 from meshlab.clusters.local.api import Api
 from meshlab.clusters.local.layout import Layout
-from meshlab.waiting import Clock, wait
+from meshlab.core.waiting import Clock, wait
 
 MANIFEST = Path(__file__).parents[2] / "manifests" / "coredns.yaml"
 DEPLOYMENT = "/apis/apps/v1/namespaces/kube-system/deployments/coredns"

@@ -22,9 +22,9 @@ from meshlab.clusters.local import containerd
 from meshlab.clusters.local.containerd import ContainerdConfig
 from meshlab.clusters.local.oci import ImageSpec, write_archive
 from meshlab.clusters.local.rootfs import locked
-from meshlab.errors import BuildError, ClusterError
-from meshlab.process import Runner, end_group
-from meshlab.progress import Progress, Update, silent
+from meshlab.core.errors import BuildError, ClusterError
+from meshlab.core.process import Runner, end_group
+from meshlab.core.progress import Progress, Update, silent
 
 log = logging.getLogger(__name__)
 FORMAT = 1  # raise it when the layout under <cache>/golden/<key>/ changes

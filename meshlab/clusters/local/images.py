@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from meshlab.clusters.local.oci import Entry, ImageSpec, Layer, RunConfig, content_tag
-from meshlab.errors import BuildError
+from meshlab.core.errors import BuildError
 
 HUB = "localhost/meshlab"  # no registry answers there: a missing image fails at once instead of being pulled
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import yaml
 
-from meshlab.clusters.local.files import write_atomically
 from meshlab.clusters.local.layout import Layout
+from meshlab.core.files import write_atomically
 
 
 def write(layout: Layout, path: Path, user: str) -> Path:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from meshlab.settings import LocalSettings, Machine
+from meshlab.config.settings import LocalSettings, Machine
 
 NETNS_DIR = Path("/run/netns")  # where iproute2 looks for names of network namespaces
 API_PORT = 6443

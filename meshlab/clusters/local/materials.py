@@ -17,9 +17,9 @@ from meshlab.clusters.local import build, dns, golden, images, pins, rootfs
 from meshlab.clusters.local.golden import Golden
 from meshlab.clusters.local.layout import Layout
 from meshlab.clusters.local.oci import ImageSpec
-from meshlab.process import Runner
-from meshlab.progress import Progress
-from meshlab.settings import Machine
+from meshlab.config.settings import Machine
+from meshlab.core.process import Runner
+from meshlab.core.progress import Progress
 
 BOOTSTRAP_TEMPLATE = Path("tools/packaging/common/envoy_bootstrap.json")  # inside the Istio module
 HERE = Path(__file__).parent

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from meshlab.clusters.local.components import inside
 from meshlab.clusters.local.layout import NETNS_DIR, Layout, NodeLayout
-from meshlab.process import Runner
+from meshlab.core.process import Runner
 
 STEP = 20.0  # seconds; each of these commands takes milliseconds
 

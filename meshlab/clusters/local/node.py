@@ -13,8 +13,8 @@ from pathlib import Path
 from meshlab.clusters.local import containerd, controlplane, kubeconfig, network
 from meshlab.clusters.local.components import Component, Gate, inside
 from meshlab.clusters.local.containerd import ContainerdConfig
-from meshlab.clusters.local.files import write_atomically
 from meshlab.clusters.local.layout import CLUSTER_DOMAIN, Layout, NodeLayout
+from meshlab.core.files import write_atomically
 
 
 def prepare(layout: Layout, node: NodeLayout, *, sandbox_image: str) -> None:

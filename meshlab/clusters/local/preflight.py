@@ -15,9 +15,9 @@ from meshlab.clusters.local import archives, build, containerd, network, pins
 from meshlab.clusters.local.cgroups import Hierarchies
 from meshlab.clusters.local.layout import Layout
 from meshlab.clusters.local.state import State
-from meshlab.errors import MeshlabError, Problem
-from meshlab.process import Runner, SystemRunner
-from meshlab.settings import LocalSettings, Machine
+from meshlab.config.settings import LocalSettings, Machine
+from meshlab.core.errors import MeshlabError, Problem
+from meshlab.core.process import Runner, SystemRunner
 
 PROGRAMS = {
     "containerd": "containerd",

@@ -16,10 +16,10 @@ from meshlab.clusters.local import cell, inventory, network
 from meshlab.clusters.local.cgroups import Hierarchies
 from meshlab.clusters.local.layout import NETNS_DIR, Layout
 from meshlab.clusters.local.state import Record
-from meshlab.errors import ClusterError, WaitTimeout
-from meshlab.process import Runner
-from meshlab.progress import Progress, Update
-from meshlab.waiting import Clock, wait
+from meshlab.core.errors import ClusterError, WaitTimeout
+from meshlab.core.process import Runner
+from meshlab.core.progress import Progress, Update
+from meshlab.core.waiting import Clock, wait
 
 log = logging.getLogger(__name__)
 ORDERLY = 10.0  # seconds that the supervisor gets

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from meshlab.clusters.local.oci import Layer, write_tree
-from meshlab.errors import BuildError
-from meshlab.process import Runner
-from meshlab.progress import Progress, Update, silent
+from meshlab.core.errors import BuildError
+from meshlab.core.process import Runner
+from meshlab.core.progress import Progress, Update, silent
 
 log = logging.getLogger(__name__)
 SUITE = "bookworm"

@@ -16,11 +16,11 @@ from dataclasses import asdict, dataclass, replace
 
 import psutil
 
-from meshlab.clusters.local.files import write_atomically
 from meshlab.clusters.local.layout import Layout
-from meshlab.errors import ClusterBusyError, MeshlabError
-from meshlab.process import lives
-from meshlab.waiting import wait
+from meshlab.core.errors import ClusterBusyError, MeshlabError
+from meshlab.core.files import write_atomically
+from meshlab.core.process import lives
+from meshlab.core.waiting import wait
 
 
 @dataclass(frozen=True)

@@ -30,9 +30,9 @@ from pathlib import Path
 from meshlab.clusters.local import cell
 from meshlab.clusters.local.cgroups import SYSTEM, Hierarchies
 from meshlab.clusters.local.components import Component, Gate, Plan
-from meshlab.clusters.local.files import write_atomically
-from meshlab.errors import ProcessError
-from meshlab.process import Runner, SystemRunner
+from meshlab.core.errors import ProcessError
+from meshlab.core.files import write_atomically
+from meshlab.core.process import Runner, SystemRunner
 
 log = logging.getLogger(__name__)
 TOO_MANY = 5  # exits …

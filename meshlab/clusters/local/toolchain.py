@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from meshlab.clusters.local import pins
-from meshlab.errors import BuildError, ProcessError
-from meshlab.process import Runner, SystemRunner
-from meshlab.settings import Machine
+from meshlab.config.settings import Machine
+from meshlab.core.errors import BuildError, ProcessError
+from meshlab.core.process import Runner, SystemRunner
 
 # GOTOOLCHAIN=local: never download another Go behind the user's back. GOFLAGS and GOWORK: the user's own
 # habits (-mod=vendor, a workspace around the clone) must not leak in. Where modules come from stays the

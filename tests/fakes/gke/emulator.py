@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from meshlab.settings import GkeSettings
+from meshlab.config.settings import GkeSettings
 from tests.fakes.gke import container, rest
 from tests.fakes.gke.books import Books
 

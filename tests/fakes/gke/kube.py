@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from meshlab.errors import KubeError
+from meshlab.core.errors import KubeError
 from tests.fakes.gke.books import Books
 
 

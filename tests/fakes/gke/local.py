@@ -11,12 +11,12 @@ from kubernetes import client
 
 from meshlab.clusters.local import pins
 from meshlab.clusters.local.cluster import LocalCluster
-from meshlab.errors import MeshlabError
+from meshlab.config.settings import LocalSettings, Machine
+from meshlab.core.errors import MeshlabError
+from meshlab.core.progress import silent
 from meshlab.kube.api_errors import api_errors
 from meshlab.kube.apply import apply
 from meshlab.kube.client import Kube
-from meshlab.progress import silent
-from meshlab.settings import LocalSettings, Machine
 from tests.fakes.gke.books import Books
 
 USER, SPACE = "emulated-cloud-user", "kube-system"

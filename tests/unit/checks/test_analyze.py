@@ -6,7 +6,7 @@ import pytest
 
 from meshlab.checks.analyze import analyze, concerns
 from meshlab.istio.istioctl import Finding
-from meshlab.results import Verdict
+from meshlab.run.results import Verdict
 
 NAMESPACES = ("istio-system", "default")
 FILTER = Finding("IST0133", "Warning", "EnvoyFilter istio-system/standard-metrics", "internals", "docs")

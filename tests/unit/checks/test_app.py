@@ -2,10 +2,10 @@ import json
 
 import pytest
 
+from meshlab.app.latency import latency
+from meshlab.app.once import RoundResult
 from meshlab.checks.app import bookinfo, productpage
-from meshlab.results import Verdict
-from meshlab.traffic.once import RoundResult
-from meshlab.traffic.stats import latency
+from meshlab.run.results import Verdict
 from tests.unit.checks.pods import pod
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import date
 
-from meshlab.audit.inventory import Inventory
-from meshlab.audit.model import Acceptance, Examined, Finding, Proof, Rule, Severity
 from meshlab.checks.audit import audit
-from meshlab.results import CheckResult, Verdict
+from meshlab.run.results import CheckResult, Verdict
+from meshlab.security.audit.inventory import Inventory
+from meshlab.security.audit.model import Acceptance, Examined, Finding, Proof, Rule, Severity
 
 RISK = Acceptance("limits", "*", "measured", date(2027, 1, 31))
 

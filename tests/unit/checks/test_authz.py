@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from meshlab.checks.authz import truth_table
-from meshlab.results import Verdict
+from meshlab.run.results import Verdict
 from tests.examples.truth_tables import ALLOWED, CUT, DENIED, GOOD, OK, RBAC, UNSURE, row, table
 
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from meshlab.checks import base
-from meshlab.errors import (
+from meshlab.core.errors import (
     ExecError,
     IstioError,
     KubeError,
@@ -12,7 +12,7 @@ from meshlab.errors import (
     QueryError,
     WaitTimeout,
 )
-from meshlab.results import Verdict
+from meshlab.run.results import Verdict
 from tests.fakes.clock import FakeClock
 
 ISSUE_1 = (

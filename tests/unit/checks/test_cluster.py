@@ -1,7 +1,7 @@
 import pytest
 
 from meshlab.checks.cluster import is_unstamped, nodes_ready, version
-from meshlab.results import Verdict
+from meshlab.run.results import Verdict
 
 
 def node(name: str, ready: str | None = "True", reason: str = "KubeletReady") -> dict:

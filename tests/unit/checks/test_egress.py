@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from meshlab.checks.egress import Closed, Declared, Open, blocked, gateway
-from meshlab.edge.exit import Passed
-from meshlab.edge.trials import Answer, Tried
-from meshlab.results import Verdict
+from meshlab.run.results import Verdict
+from meshlab.security.gateways.exit import Passed
+from meshlab.security.gateways.trials import Answer, Tried
 
 
 def tried(name: str, times: int, *, bad: int = 0) -> Tried:

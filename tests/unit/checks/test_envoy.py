@@ -1,6 +1,6 @@
 from meshlab.checks.envoy import scrape, scrape_pod
-from meshlab.checks.scrape import Sample
-from meshlab.results import Verdict
+from meshlab.envoy.stats import Sample
+from meshlab.run.results import Verdict
 from tests.unit.checks.pods import pod
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from meshlab.checks.envoy_admin import PAGES, dashboard, parse_dashboard
-from meshlab.errors import QueryError
-from meshlab.results import Verdict
+from meshlab.core.errors import QueryError
+from meshlab.run.results import Verdict
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 PRINCIPAL = "spiffe://cluster.local/ns/default/sa/bookinfo-productpage"

@@ -9,14 +9,14 @@ import pytest
 
 from meshlab.checks.base import CATALOG
 from meshlab.checks.grafana import TITLES, all_panels, classes, dashboard
-from meshlab.dashboards.expected import Choice, Expectation, Precondition
-from meshlab.dashboards.model import Variable
-from meshlab.dashboards.prove import Proof
-from meshlab.dashboards.read import dashboard as read
-from meshlab.dashboards.results import Examination, Result
-from meshlab.dashboards.sources import Line
-from meshlab.dashboards.templating import Value
-from meshlab.results import Verdict
+from meshlab.observability.dashboards.expected import Choice, Expectation, Precondition
+from meshlab.observability.dashboards.model import Variable
+from meshlab.observability.dashboards.prove import Proof
+from meshlab.observability.dashboards.read import dashboard as read
+from meshlab.observability.dashboards.results import Examination, Result
+from meshlab.observability.dashboards.sources import Line
+from meshlab.observability.dashboards.templating import Value
+from meshlab.run.results import Verdict
 from tests.fakes.dashboards import json_dashboard, json_panel
 
 SERVICE = read(json_dashboard(json_panel(1, "a", "b"), json_panel(2, "c"), title="Istio Service Dashboard"))

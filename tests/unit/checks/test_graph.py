@@ -6,13 +6,13 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from meshlab.addons.jaeger_client import Dependency
-from meshlab.app import EDGES
+from meshlab.app.bookinfo import EDGES
 from meshlab.checks.graph import Edge, agreement, edges, expected_edges, kiali_graph
-from meshlab.graph import EdgeCount, MetricGraph
-from meshlab.graph_traces import Calls, TraceGraph
+from meshlab.observability.addons.jaeger_client import Dependency
+from meshlab.observability.graph.metrics import EdgeCount, MetricGraph
+from meshlab.observability.graph.traces import Calls, TraceGraph
 from meshlab.report.material import GraphEdge, GraphNode, ServiceGraph
-from meshlab.results import Verdict
+from meshlab.run.results import Verdict
 
 EXPECTED = expected_edges(EDGES, "default")
 INGRESS: Edge = (("istio-system", "istio-ingressgateway"), ("default", "productpage-v1"))

@@ -6,12 +6,12 @@ import pytest
 
 from meshlab.checks import ingress
 from meshlab.checks.base import run_check
-from meshlab.edge.entry import Entry
-from meshlab.edge.ingress import HOSTS
-from meshlab.edge.pki import EXPIRED, EdgeKeys, make_keys
-from meshlab.edge.tokens import Issuer
-from meshlab.errors import KubeError
-from meshlab.results import CheckResult, Verdict
+from meshlab.core.errors import KubeError
+from meshlab.run.results import CheckResult, Verdict
+from meshlab.security.gateways.entry import Entry
+from meshlab.security.gateways.ingress import HOSTS
+from meshlab.security.gateways.pki import EXPIRED, EdgeKeys, make_keys
+from meshlab.security.gateways.tokens import Issuer
 from tests.fakes.gateway import FakeGateway
 
 CHECKS: dict[str, Callable[[Entry], CheckResult]] = {

@@ -5,7 +5,7 @@ import pytest
 
 from meshlab.checks import istio
 from meshlab.istio.istioctl import MeshVersions, ProxyStatus
-from meshlab.results import Verdict
+from meshlab.run.results import Verdict
 from tests.unit.checks.pods import pod
 
 SYSTEM = [

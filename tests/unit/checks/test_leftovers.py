@@ -1,7 +1,7 @@
 from meshlab.checks.base import run_check
 from meshlab.checks.leftovers import teardown_nothing_left, uninstall_nothing_left
-from meshlab.errors import KubeError
-from meshlab.results import Verdict
+from meshlab.core.errors import KubeError
+from meshlab.run.results import Verdict
 from tests.fakes.clock import FakeClock
 
 BEFORE = {"CRDs": ("a.istio.io", "b.istio.io"), "namespaces": ("istio-system",), "webhooks": ()}

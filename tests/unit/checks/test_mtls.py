@@ -9,13 +9,13 @@ import pytest
 from cryptography import x509
 
 from meshlab.checks import mtls
-from meshlab.errors import KubeError
-from meshlab.results import Verdict
-from meshlab.security.capture import Seen
-from meshlab.security.certificates import Held
-from meshlab.security.outside import Asked
-from tests.unit.security import fixtures as made
-from tests.unit.security.authority import Authority
+from meshlab.core.errors import KubeError
+from meshlab.run.results import Verdict
+from meshlab.security.mtls.capture import Seen
+from meshlab.security.mtls.certificates import Held
+from meshlab.security.mtls.outside import Asked
+from tests.unit.security.mtls import fixtures as made
+from tests.unit.security.mtls.authority import Authority
 
 INSIDE = (Asked("http://details", 1, {"200": 1}, {0: 1}),)
 PERMISSIVE = made.plain("200", 0, heard=3, handed=6)

@@ -3,8 +3,7 @@ from collections.abc import Callable
 
 import pytest
 
-from meshlab.addons.query import RangeSamples, Sample
-from meshlab.app import EDGES
+from meshlab.app.bookinfo import EDGES
 from meshlab.checks.base import run_check
 from meshlab.checks.prometheus import (
     Mark,
@@ -15,8 +14,9 @@ from meshlab.checks.prometheus import (
     requests_total,
     sleep_to_productpage,
 )
-from meshlab.errors import QueryError
-from meshlab.results import Verdict
+from meshlab.core.errors import QueryError
+from meshlab.observability.addons.query import RangeSamples, Sample
+from meshlab.run.results import Verdict
 from tests.fakes.clock import FakeClock
 from tests.fakes.prometheus import FakePrometheus
 

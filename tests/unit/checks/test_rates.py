@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshlab.addons.query import Sample
 from meshlab.checks.rates import RATE_OF, extrapolated_rate, increase, rate_5m
-from meshlab.results import Verdict
+from meshlab.observability.addons.query import Sample
+from meshlab.run.results import Verdict
 from tests.fakes.clock import FakeClock
 from tests.fakes.prometheus import FakePrometheus
 

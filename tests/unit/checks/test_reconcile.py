@@ -5,9 +5,9 @@ import pytest
 
 from meshlab.checks.reconcile import is_void, once_more, void_reasons
 from meshlab.checks.reconcile import reconcile as judge
-from meshlab.checks.scrape import Attempts
 from meshlab.checks.snapshot import Count, Scraped, Snapshot
-from meshlab.results import CheckResult, Verdict
+from meshlab.envoy.stats import Attempts
+from meshlab.run.results import CheckResult, Verdict
 from tests.unit.checks.traffic import traffic
 
 PODS = {"sleep-1": "uid-a, 0 restarts", "productpage-1": "uid-b, 0 restarts"}

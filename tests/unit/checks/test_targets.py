@@ -1,9 +1,9 @@
 import pytest
 
-from meshlab.addons.query import Target
 from meshlab.checks.targets import targets
-from meshlab.errors import QueryError, WaitTimeout
-from meshlab.results import Verdict
+from meshlab.core.errors import QueryError, WaitTimeout
+from meshlab.observability.addons.query import Target
+from meshlab.run.results import Verdict
 from tests.fakes.clock import FakeClock
 from tests.fakes.prometheus import FakePrometheus
 from tests.unit.checks.pods import pod

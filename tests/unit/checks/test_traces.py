@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from meshlab.addons.jaeger_client import JaegerClient
 from meshlab.checks.base import run_check
 from meshlab.checks.traces import TraceSearch, is_whole, productpage_traces, search_traces, tree_rows
+from meshlab.observability.addons.jaeger_client import JaegerClient
 from meshlab.report.material import Span, Trace
-from meshlab.results import Verdict
+from meshlab.run.results import Verdict
 from tests.fakes.clock import FakeClock
 from tests.fakes.jaeger import T0, FakeJaeger, json_span, json_trace, page_trace, refusal
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from meshlab.traffic.loop import TrafficResult
+from meshlab.app.loop import TrafficResult
 
 
 def traffic(

@@ -9,10 +9,10 @@ import yaml
 
 from meshlab.clusters.base import ClusterRef, Leftovers
 from meshlab.clusters.existing import ExistingCluster, kubeconfig_of, problems
-from meshlab.errors import KubeError
-from meshlab.progress import Update, silent
-from meshlab.redaction import HIDDEN, redact
-from meshlab.settings import ExistingSettings, Machine
+from meshlab.config.settings import ExistingSettings, Machine
+from meshlab.core.errors import KubeError
+from meshlab.core.progress import Update, silent
+from meshlab.core.redaction import HIDDEN, redact
 
 
 def kubeconfig(path: Path, server: str = "http://127.0.0.1:1", **changes) -> Path:

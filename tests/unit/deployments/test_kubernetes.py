@@ -11,8 +11,8 @@ import pytest
 import yaml
 from prefect_kubernetes.worker import KubernetesWorker, KubernetesWorkerJobConfiguration
 
-from meshlab.clusters.access import needs, wishes
-from meshlab.settings import LabConfig
+from meshlab.config.settings import LabConfig
+from meshlab.shared_cluster.permissions import needs, wishes
 
 FOLDER = Path(__file__).parents[3] / "deployments" / "kubernetes"
 OBJECTS: list[dict[str, Any]] = [d for d in yaml.safe_load_all((FOLDER / "rbac.yaml").read_text()) if d]

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from meshlab.errors import AlertError
+from meshlab.config.settings import ALERT_WEBHOOK, Machine
+from meshlab.core.errors import AlertError
 from meshlab.history.alerts import Message, Webhook, message_of, slack_payload, tell
 from meshlab.history.series import MISSED, Trouble
 from meshlab.history.store import History
-from meshlab.settings import ALERT_WEBHOOK, Machine
 from tests.fakes.http_server import FakeHttpServer, Reply
 
 OPEN = Trouble("p50:r1", "request-p50", "r1", "", "p50 is 13 ms", "")

@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
+from meshlab.config.settings import LabConfig, Machine
 from meshlab.history.keep import keep_run
 from meshlab.history.store import History
-from meshlab.runs import create, read_journal
-from meshlab.settings import LabConfig, Machine
+from meshlab.run.journal import create, read_journal
 from tests.examples.nights import night
 
 

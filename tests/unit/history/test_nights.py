@@ -4,11 +4,11 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from meshlab.config.settings import LabConfig, Machine
 from meshlab.history.alerts import Webhook
 from meshlab.history.keep import keep_run
 from meshlab.history.nights import tell_tonight
-from meshlab.runs import RunRef, read_journal
-from meshlab.settings import LabConfig, Machine
+from meshlab.run.journal import RunRef, read_journal
 from tests.bench.nights import pure, through_the_store
 from tests.examples.nights import night
 from tests.fakes.http_server import FakeHttpServer, Reply

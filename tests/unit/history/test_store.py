@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from jsonschema import validate
 
-from meshlab.errors import HistoryError
+from meshlab.config.settings import LabConfig, Machine
+from meshlab.core.errors import HistoryError
 from meshlab.history.records import Alert, from_result
 from meshlab.history.store import History, cluster_key, history_path
-from meshlab.result_file import schema
-from meshlab.settings import LabConfig, Machine
+from meshlab.run.result_file import schema
 from tests.examples.nights import night
 
 MEASURES = {

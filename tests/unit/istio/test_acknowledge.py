@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from meshlab.errors import IstioError, WaitTimeout
+from meshlab.core.errors import IstioError, WaitTimeout
 from meshlab.istio.acknowledge import STORED, remove_sentinels, sentinel_filter, wait_acknowledged
 from meshlab.istio.istioctl import Istioctl
 from meshlab.kube.pods import PodSummary

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from meshlab.errors import IstioError
+from meshlab.core.errors import IstioError
 from meshlab.istio.control_plane import (
     ControlPlane,
     control_planes,

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from meshlab.clusters.local import pins
-from meshlab.errors import InputError, IstioError
+from meshlab.config.settings import LabConfig, Machine
+from meshlab.core.errors import InputError, IstioError
 from meshlab.istio.distribution import NEEDED_SAMPLES, Distribution, locate, problems
-from meshlab.settings import LabConfig, Machine
 from tests.fakes.istioctl import FakeIstioctl, Said
 
 

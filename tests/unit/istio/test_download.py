@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from meshlab.errors import InputError, IstioError
+from meshlab.config.settings import IstioSettings, LabConfig, Machine
+from meshlab.core.errors import InputError, IstioError
+from meshlab.core.progress import Update
 from meshlab.istio import download
 from meshlab.istio.distribution import downloads, locate, problems
-from meshlab.progress import Update
-from meshlab.settings import IstioSettings, LabConfig, Machine
 from tests.fakes.clock import FakeClock
 from tests.fakes.release import Releases, archive
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from meshlab.errors import WaitTimeout
+from meshlab.core.errors import WaitTimeout
 from meshlab.istio.drained import wait_drained
 from meshlab.kube.pods import summarise
 from tests.fakes.clock import FakeClock

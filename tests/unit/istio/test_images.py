@@ -6,7 +6,7 @@ import copy
 
 import pytest
 
-from meshlab.errors import IstioError
+from meshlab.core.errors import IstioError
 from meshlab.istio.images import hub_and_tag, in_cluster, replace
 from tests.fakes.kube import make_pod
 from tests.fakes.mesh import FakeMesh

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from meshlab.errors import IstioError, RolloutError, WaitTimeout
+from meshlab.config.settings import LabConfig
+from meshlab.core.errors import IstioError, RolloutError, WaitTimeout
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.install import install, operator_document
 from meshlab.istio.istioctl import Istioctl
 from meshlab.istio.operator_file import at
 from meshlab.kube import rollout
-from meshlab.settings import LabConfig
 from tests.fakes.clock import FakeClock
 from tests.fakes.istioctl import FakeIstioctl, Said
 from tests.fakes.mesh import FakeMesh, make_object

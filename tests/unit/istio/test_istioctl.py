@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from meshlab.errors import IstioError, SecretsWithheldError
+from meshlab.core.errors import IstioError, SecretsWithheldError
 from meshlab.istio.istioctl import Finding, Istioctl, MeshVersions
 from tests.fakes.istioctl import FakeIstioctl, Said
 

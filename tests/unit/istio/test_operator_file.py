@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from meshlab.errors import InputError
+from meshlab.core.errors import InputError
 from meshlab.istio import operator_file
 
 GOOD = "apiVersion: install.istio.io/v1alpha1\nkind: IstioOperator\n"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from meshlab.config.settings import LabConfig
 from meshlab.istio import profiles
-from meshlab.settings import LabConfig
 
 
 def config(**istio: object) -> LabConfig:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from meshlab.errors import ExecError, WaitTimeout
+from meshlab.core.errors import ExecError, WaitTimeout
 from meshlab.istio.istioctl import Istioctl
 from meshlab.istio.proxies import ProxyUpdates, parse_updates, proxy_statuses, read_updates, wait_synced
 from tests.fakes.clock import FakeClock

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from meshlab.errors import IstioError
+from meshlab.config.settings import LabConfig
+from meshlab.core.errors import IstioError
 from meshlab.istio.tracing import NAME, Before, Restore, enable, find_provider, restore
-from meshlab.settings import LabConfig
 from tests.fakes.mesh import make_object
 from tests.fakes.telemetry import API_VERSION, JAEGER, OTHER, ZIPKIN, FakeTelemetryMesh, telemetry
 

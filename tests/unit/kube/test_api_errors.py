@@ -9,7 +9,7 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
 from kubernetes.dynamic.exceptions import ResourceNotFoundError
 
-from meshlab.errors import InputError, KubeError
+from meshlab.core.errors import InputError, KubeError
 from meshlab.kube.api_errors import api_errors, message_of
 
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from meshlab.errors import KubeError
+from meshlab.config.settings import Machine
+from meshlab.core.errors import KubeError
 from meshlab.kube.applied import KIND, applied, applying
 from meshlab.kube.apply import ObjectRef, apply
-from meshlab.ledger import Entry, Ledger
-from meshlab.runs import create
-from meshlab.settings import Machine
+from meshlab.run.journal import create
+from meshlab.run.ledger import Entry, Ledger
 from tests.fakes.clock import FakeClock
 from tests.fakes.kube import FakeKube
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from meshlab.errors import InputError, KubeError, WaitTimeout
+from meshlab.core.errors import InputError, KubeError, WaitTimeout
 from meshlab.kube.apply import ObjectRef, apply, delete, read_manifests
 from tests.fakes.clock import FakeClock
 from tests.fakes.kube import FakeKube

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from meshlab.errors import KubeError
+from meshlab.config.settings import Machine
+from meshlab.core.errors import KubeError
 from meshlab.kube.apply import ObjectRef
 from meshlab.kube.changes import KIND, Changes, restore_left, undo_of
-from meshlab.ledger import Entry, Ledger
-from meshlab.runs import RunRef, create
-from meshlab.settings import Machine
+from meshlab.run.journal import RunRef, create
+from meshlab.run.ledger import Entry, Ledger
 from tests.fakes.clock import FakeClock
 from tests.fakes.kube import FakeKube
 

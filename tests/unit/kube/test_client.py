@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from meshlab.errors import KubeError
+from meshlab.core.errors import KubeError
+from meshlab.core.redaction import redact
 from meshlab.kube.client import Kube
 from meshlab.kube.timed import CONNECT_TIMEOUT, READ_TIMEOUT
-from meshlab.redaction import redact
 from tests.fakes.api_server import FakeApiServer
 from tests.fakes.kube import make_pod
 

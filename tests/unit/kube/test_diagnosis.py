@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from meshlab.errors import KubeError
+from meshlab.core.errors import KubeError
 from meshlab.kube.diagnosis import explain, find_causes
 from tests.fakes.kube import FakeKube, make_pod
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from kubernetes.client.exceptions import ApiException
 
-from meshlab.errors import KubeError, WaitTimeout
+from meshlab.core.errors import KubeError, WaitTimeout
 from meshlab.kube.ephemeral import attach, security_context
 from tests.fakes.clock import FakeClock
 from tests.fakes.kube import FakeKube, make_pod

@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from meshlab.errors import KubeError
+from meshlab.core.errors import KubeError
 from meshlab.kube.diagnosis import dump_evidence
 from tests.fakes.kube import FakeKube, make_pod
 

@@ -5,7 +5,7 @@ import threading
 import pytest
 import websocket
 
-from meshlab.errors import ExecError, KubeError
+from meshlab.core.errors import ExecError, KubeError
 from meshlab.kube.exec import run_in_pod, stream_in_pod
 from tests.fakes.kube import FakeExecStream, FakeKube, exit_status
 

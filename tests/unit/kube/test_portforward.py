@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import websocket
 
-from meshlab.errors import KubeError
+from meshlab.core.errors import KubeError
 from meshlab.kube.portforward import PortForward
 from tests.fakes.kube import FakeKube, make_pod
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from meshlab.errors import KubeError, RolloutError, WaitTimeout
+from meshlab.core.errors import KubeError, RolloutError, WaitTimeout
+from meshlab.core.progress import Update
 from meshlab.kube.rollout import nodes, nodes_ready, wait_deployments, wait_rollout
-from meshlab.progress import Update
 from tests.fakes.clock import FakeClock
 from tests.fakes.kube import FakeKube, make_pod
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from meshlab.errors import KubeError
+from meshlab.core.errors import KubeError
 from meshlab.kube.client import Kube
 from tests.fakes.api_server import FakeApiServer
 from tests.fakes.kube import make_pod

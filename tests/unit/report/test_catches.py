@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from meshlab.faults.page import main
 from meshlab.report.catches import columns, lines, page, rows
-from meshlab.sabotage.page import main
 from tests.examples.results import FULL
 
 CATCHES = [

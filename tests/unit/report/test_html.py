@@ -13,7 +13,7 @@ from markupsafe import Markup
 from meshlab.report.html import MOST_BYTES, numbers, report_html, write_report
 from meshlab.report.rendering import FAIL, PASS, Cell, matrix
 from meshlab.report.sections import Drawn, Section, draw
-from meshlab.result_file import schema
+from meshlab.run.result_file import schema
 from tests.examples.material import material
 from tests.examples.results import CRASHED, FULL, check
 

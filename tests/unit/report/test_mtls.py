@@ -5,7 +5,7 @@ from __future__ import annotations
 from meshlab.checks import mtls
 from meshlab.checks.base import skipped
 from meshlab.report.mtls import mtls_body
-from tests.unit.security import fixtures as made
+from tests.unit.security.mtls import fixtures as made
 
 
 def refusal():

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from meshlab.audit.inventory import ANALYSIS, VERSIONS, Inventory
-from meshlab.audit.rules import BY_ID
 from meshlab.checks.audit import audit
-from meshlab.errors import IstioError, SecretsWithheldError
+from meshlab.core.errors import IstioError, SecretsWithheldError
 from meshlab.istio.istioctl import MeshVersions
-from meshlab.results import Verdict
+from meshlab.run.results import Verdict
+from meshlab.security.audit.inventory import ANALYSIS, VERSIONS, Inventory
+from meshlab.security.audit.rules import BY_ID
 from tasks.audit import with_istioctl
 
 TOLD = MeshVersions("1.31.1", "r", (("default", "1.31.1"),), (("sleep", "1.31.1"), ("web", "1.30.0")))

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from meshlab.ledger import Entry, Ledger
-from meshlab.runs import create
-from meshlab.settings import LabConfig, Machine
+from meshlab.config.settings import LabConfig, Machine
+from meshlab.run.journal import create
+from meshlab.run.ledger import Entry, Ledger
 from tasks.cluster import release_cluster
 
 MADE = Entry("cluster", "my-istio-cluster", "gke:projects/p/locations/us-central1-b")

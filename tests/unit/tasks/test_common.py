@@ -5,8 +5,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, Failed
 
 from meshlab.clusters.local.child import UpChild
-from meshlab.errors import ClusterError, InputError, QueryError
-from meshlab.runs import RunRef, create, read_journal
+from meshlab.core.errors import ClusterError, InputError, QueryError
+from meshlab.run.journal import RunRef, create, read_journal
 from tasks.common import lab_task, may_heal, say
 
 

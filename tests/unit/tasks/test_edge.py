@@ -4,11 +4,11 @@ from typing import Any
 import pytest
 
 from meshlab.clusters.base import ClusterRef
-from meshlab.errors import KubeError
+from meshlab.config.settings import LabConfig
+from meshlab.core.errors import KubeError
 from meshlab.istio.distribution import Distribution
-from meshlab.results import CheckResult, Verdict
-from meshlab.runs import create
-from meshlab.settings import LabConfig
+from meshlab.run.journal import create
+from meshlab.run.results import CheckResult, Verdict
 from tasks import edge
 from tests.fakes.kube import FakeKube
 

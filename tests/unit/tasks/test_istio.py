@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from meshlab.clusters.base import ClusterRef
-from meshlab.errors import Interrupted
+from meshlab.config.settings import LabConfig, Machine
+from meshlab.core.errors import Interrupted
 from meshlab.istio.distribution import Distribution
-from meshlab.ledger import Entry, Ledger
-from meshlab.runs import RunRef, create
-from meshlab.settings import LabConfig, Machine
+from meshlab.run.journal import RunRef, create
+from meshlab.run.ledger import Entry, Ledger
 from tasks import istio
 from tasks.teardown import istio_begun
 from tests.fakes.kube import ISTIOD, FakeKube

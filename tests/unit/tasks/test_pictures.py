@@ -9,7 +9,7 @@ import pytest
 
 from meshlab.report.sections import Drawn
 from meshlab.report.svg import Picture
-from meshlab.runs import create
+from meshlab.run.journal import create
 from tasks import pictures, report, views
 from tests.examples.material import material
 

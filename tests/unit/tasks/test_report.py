@@ -7,8 +7,8 @@ import pytest
 from prefect.context import SyncClientContext
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from meshlab.progress import Update
-from meshlab.runs import tell
+from meshlab.core.progress import Update
+from meshlab.run.journal import tell
 from tasks import report
 
 RESULT: dict[str, Any] = {

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from meshlab import resume
 from meshlab.clusters.base import ClusterRef
-from meshlab.results import CheckResult, Verdict
-from meshlab.runs import RunRef, create, read_journal, record
-from meshlab.settings import LabConfig
+from meshlab.config.settings import LabConfig
+from meshlab.lifecycle import resume
+from meshlab.run.journal import RunRef, create, read_journal, record
+from meshlab.run.results import CheckResult, Verdict
 from tasks import common
 from tasks.common import lab_task
 from tasks.resume import any_value, checks_passed, done_before, prometheus_told

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from meshlab.errors import Interrupted
-from meshlab.result_file import finish
-from meshlab.runs import RunRef, create
+from meshlab.core.errors import Interrupted
+from meshlab.run.journal import RunRef, create
+from meshlab.run.result_file import finish
 from tasks.run import stop_of
 
 

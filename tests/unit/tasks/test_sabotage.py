@@ -10,20 +10,20 @@ import pytest
 from prefect.states import Completed, Failed
 
 from meshlab.clusters.base import ClusterRef
-from meshlab.errors import KubeError
+from meshlab.config.settings import LabConfig, Machine
+from meshlab.core.errors import KubeError
+from meshlab.faults.fault import GROUPS, STRICT, Fault
+from meshlab.faults.verdict import unproven
 from meshlab.istio.distribution import Distribution
 from meshlab.kube.changes import Changes
-from meshlab.ledger import Ledger
-from meshlab.results import Verdict
-from meshlab.runs import RunRef, create, read_journal, record_check
-from meshlab.sabotage.fault import GROUPS, STRICT, Fault
-from meshlab.sabotage.verdict import unproven
-from meshlab.settings import LabConfig, Machine
+from meshlab.run.journal import RunRef, create, read_journal, record_check
+from meshlab.run.ledger import Ledger
+from meshlab.run.results import Verdict
 from tasks import sabotage
 from tasks.sabotage import Lab, hold_control, not_planted, plan, prove, rounds_config
 from tasks.teardown import Made
 from tests.fakes.kube import FakeKube
-from tests.unit.sabotage.test_verdict import MUST, checks
+from tests.unit.faults.test_verdict import MUST, checks
 
 CLUSTER = ClusterRef("existing", "c", Path("kubeconfig"))
 ISTIO = Distribution("embedded", Path("istioctl"), "1.2.3", Path("samples"))

@@ -4,9 +4,9 @@ import httpx
 import pytest
 from prefect.blocks.system import Secret
 
-from meshlab.errors import AlertError
+from meshlab.config.settings import ALERT_WEBHOOK
+from meshlab.core.errors import AlertError
 from meshlab.history.alerts import Message, Webhook
-from meshlab.settings import ALERT_WEBHOOK
 from tasks.secrets import ALERT_BLOCK, alert_way
 
 

@@ -6,8 +6,8 @@ from typing import Any, NoReturn
 
 import pytest
 
-from meshlab.errors import KubeError
-from meshlab.settings import LabConfig
+from meshlab.config.settings import LabConfig
+from meshlab.core.errors import KubeError
 from tasks.security import OFFICIAL_PYTHON, capture_image, trust_domain
 from tests.fakes.kube import FakeKube, make_pod
 

@@ -13,7 +13,7 @@ from prefect.futures import PrefectConcurrentFuture
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Completed, State
 
-from meshlab.runs import RunRef
+from meshlab.run.journal import RunRef
 from tasks import server
 from tasks.common import lab_task
 from tasks.server import LabTask, server_gone

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from meshlab.clusters.base import ClusterRef
+from meshlab.config.settings import LabConfig, Machine
 from meshlab.istio.tracing import API_VERSION, KIND, Before, note
 from meshlab.kube.apply import ObjectRef, apply
-from meshlab.ledger import Entry, Ledger
-from meshlab.results import Verdict
-from meshlab.runs import RunRef, create, read_journal
-from meshlab.settings import LabConfig, Machine
+from meshlab.run.journal import RunRef, create, read_journal
+from meshlab.run.ledger import Entry, Ledger
+from meshlab.run.results import Verdict
 from tasks import addons, bookinfo, common
 from tasks import istio as istio_tasks
 from tasks.addons import restore_tracing

@@ -8,9 +8,9 @@ from meshlab.clusters.gke.api import Backoff, GkeApi
 from meshlab.clusters.gke.cluster import GkeCluster, Seams
 from meshlab.clusters.gke.compute import Rest
 from meshlab.clusters.gke.names import Place
-from meshlab.ledger import Ledger
-from meshlab.runs import create
-from meshlab.settings import GkeSettings, Machine
+from meshlab.config.settings import GkeSettings, Machine
+from meshlab.run.journal import create
+from meshlab.run.ledger import Ledger
 from tests.fakes.gke.books import Books
 from tests.fakes.gke.emulator import Emulator, running
 from tests.fakes.gke.kube import FakeClusterKube

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from google.cloud.container_v1.types import Cluster, StatusCondition
 
+from meshlab.cli.main import prepare, prepared
 from meshlab.clusters.gke.cluster import GkeCluster
-from meshlab.errors import CloudError, MeshlabError
-from meshlab.launch import prepare, prepared
-from meshlab.result_file import finish
-from meshlab.runs import RunRef, create, step
+from meshlab.core.errors import CloudError, MeshlabError
+from meshlab.run.journal import RunRef, create, step
+from meshlab.run.result_file import finish
 from tests.fakes.gke.books import BadEnd, Fault, Status
 from tests.fakes.gke.emulator import Emulator
 

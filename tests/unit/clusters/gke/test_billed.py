@@ -1,8 +1,8 @@
 import pytest
 
 from meshlab.clusters.gke.billed import Balancer, balancers, remove_billed
-from meshlab.errors import KubeError
-from meshlab.progress import Update, silent
+from meshlab.core.errors import KubeError
+from meshlab.core.progress import Update, silent
 from tests.fakes.clock import FakeClock
 from tests.fakes.gke.books import Books
 from tests.fakes.gke.kube import FakeClusterKube

@@ -9,10 +9,10 @@ from google.cloud.container_v1.types import Cluster, StatusCondition
 from meshlab.clusters.gke.cluster import GkeCluster
 from meshlab.clusters.gke.names import expiry
 from meshlab.clusters.gke.table import COLUMNS, as_text
-from meshlab.errors import CloudError, ClusterBusyError, InputError, KubeError, WaitTimeout
-from meshlab.ledger import Entry, Ledger
-from meshlab.progress import Update
-from meshlab.settings import Machine
+from meshlab.config.settings import Machine
+from meshlab.core.errors import CloudError, ClusterBusyError, InputError, KubeError, WaitTimeout
+from meshlab.core.progress import Update
+from meshlab.run.ledger import Entry, Ledger
 from tests.fakes.gke.books import BadEnd, Fault, Status
 from tests.fakes.gke.emulator import Emulator
 from tests.fakes.gke.kube import FakeClusterKube

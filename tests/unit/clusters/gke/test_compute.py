@@ -3,8 +3,8 @@ import pytest
 from meshlab.clusters.gke import access
 from meshlab.clusters.gke.api import Backoff
 from meshlab.clusters.gke.compute import Rest, zones_of
-from meshlab.errors import CloudError
-from meshlab.settings import GkeSettings
+from meshlab.config.settings import GkeSettings
+from meshlab.core.errors import CloudError
 from tests.fakes.gke.books import Fault, Status
 from tests.fakes.gke.emulator import Emulator
 

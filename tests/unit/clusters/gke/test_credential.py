@@ -14,8 +14,8 @@ from meshlab.clusters.gke.access import is_emulated, is_loopback, rest_endpoint,
 from meshlab.clusters.gke.cluster import GkeCluster
 from meshlab.clusters.gke.credential import credentials_of, exec_credential, main, refreshed
 from meshlab.clusters.gke.kubeconfig import context_of, write
-from meshlab.errors import CloudError
-from meshlab.settings import GkeSettings
+from meshlab.config.settings import GkeSettings
+from meshlab.core.errors import CloudError
 from tests.fakes.gke.books import Fault, Status
 from tests.fakes.gke.emulator import Emulator
 

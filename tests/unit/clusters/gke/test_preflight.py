@@ -4,7 +4,7 @@ import pytest
 
 from meshlab.clusters.gke.cluster import GkeCluster
 from meshlab.clusters.gke.preflight import PERMISSIONS, examine
-from meshlab.settings import GkeSettings, Machine
+from meshlab.config.settings import GkeSettings, Machine
 from tests.fakes.gke.books import Fault, Status
 from tests.fakes.gke.emulator import Emulator
 

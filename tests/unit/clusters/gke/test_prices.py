@@ -1,7 +1,7 @@
 import pytest
 
 from meshlab.clusters.gke.prices import estimate, prices, problems
-from meshlab.settings import GkeSettings
+from meshlab.config.settings import GkeSettings
 
 
 def test_the_table_is_dated_and_has_a_source() -> None:

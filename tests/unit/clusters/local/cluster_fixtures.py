@@ -8,7 +8,7 @@ import pytest
 
 from meshlab.clusters.local import layout, network
 from meshlab.clusters.local.layout import Layout
-from meshlab.settings import LocalSettings, Machine
+from meshlab.config.settings import LocalSettings, Machine
 
 
 def machine_in(folder: Path) -> Machine:

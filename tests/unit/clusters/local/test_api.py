@@ -14,7 +14,7 @@ from meshlab.clusters.local import api as api_module
 from meshlab.clusters.local import certificates
 from meshlab.clusters.local.api import Api
 from meshlab.clusters.local.layout import Layout
-from meshlab.errors import ClusterError, KubeError
+from meshlab.core.errors import ClusterError, KubeError
 
 NODES: dict[str, Any] = {
     "items": [

@@ -11,7 +11,7 @@ import pytest
 
 from meshlab.clusters.local import archives
 from meshlab.clusters.local.oci import Entry, ImageSpec, Layer, RunConfig
-from meshlab.errors import InputError
+from meshlab.core.errors import InputError
 from tests.examples.archives import add, docker_save, oci_layout
 
 GRAFANA = "registry.test/grafana/grafana:12.0.1"

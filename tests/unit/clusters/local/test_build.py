@@ -14,10 +14,10 @@ import pytest
 
 from meshlab.clusters.local import build, compiler, pins
 from meshlab.clusters.local.pins import STAGES, Stage, Target
-from meshlab.errors import BuildError
-from meshlab.process import SystemRunner
-from meshlab.progress import Update
-from meshlab.settings import Machine
+from meshlab.config.settings import Machine
+from meshlab.core.errors import BuildError
+from meshlab.core.process import SystemRunner
+from meshlab.core.progress import Update
 from tests.fakes.clock import FakeClock
 from tests.fakes.go import FakeGo
 

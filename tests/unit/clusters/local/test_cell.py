@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from meshlab.clusters.local import cell
-from meshlab.errors import ProcessError
+from meshlab.core.errors import ProcessError
 from tests.fakes.runner import FakeRunner
 from tests.unit.clusters.local.cluster_fixtures import layout_in
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from meshlab.clusters.local.cgroups import Hierarchies
-from meshlab.errors import ClusterError, WaitTimeout
+from meshlab.core.errors import ClusterError, WaitTimeout
 
 LINE = "{id} 31 0:{id} / {point} rw,relatime - {kind} {kind} rw\n"
 

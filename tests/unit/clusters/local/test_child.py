@@ -11,9 +11,9 @@ import pytest
 
 from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local.child import UpChild, alive, end, follow, start
-from meshlab.errors import ClusterError
-from meshlab.progress import Update, silent
-from meshlab.settings import LocalSettings
+from meshlab.config.settings import LocalSettings
+from meshlab.core.errors import ClusterError
+from meshlab.core.progress import Update, silent
 from tests.fakes.runner import FakeRunner
 
 PROGRESS = json.dumps({"what": "compile", "done": 1, "total": 4, "detail": "etcd"})

@@ -10,8 +10,8 @@ from meshlab.clusters.local import containerd, golden, inventory, materials
 from meshlab.clusters.local.cluster import LocalCluster
 from meshlab.clusters.local.oci import Entry, ImageSpec, Layer
 from meshlab.clusters.local.state import Record
-from meshlab.errors import BuildError, ClusterBusyError, ClusterError
-from meshlab.settings import LocalSettings
+from meshlab.config.settings import LocalSettings
+from meshlab.core.errors import BuildError, ClusterBusyError, ClusterError
 from tests.fakes.runner import FakeRunner
 from tests.unit.clusters.local.cluster_fixtures import machine_in
 

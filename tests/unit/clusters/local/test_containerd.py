@@ -9,7 +9,7 @@ import pytest
 
 from meshlab.clusters.local import containerd
 from meshlab.clusters.local.containerd import ContainerdConfig
-from meshlab.errors import ClusterError, WaitTimeout
+from meshlab.core.errors import ClusterError, WaitTimeout
 from tests.fakes.clock import FakeClock
 from tests.fakes.containerd import FakeContainerd
 

@@ -7,7 +7,7 @@ import pytest
 from meshlab.clusters.local import dns
 from meshlab.clusters.local.api import PATHS, Api
 from meshlab.clusters.local.layout import Layout
-from meshlab.errors import WaitTimeout
+from meshlab.core.errors import WaitTimeout
 from tests.fakes.clock import FakeClock
 from tests.unit.clusters.local.cluster_fixtures import layout_in
 

@@ -13,8 +13,8 @@ import pytest
 from meshlab.clusters.local import golden
 from meshlab.clusters.local.golden import Golden
 from meshlab.clusters.local.oci import Entry, ImageSpec, Layer, content_tag
-from meshlab.errors import BuildError, ClusterError, ProcessError
-from meshlab.progress import Update, fan_out
+from meshlab.core.errors import BuildError, ClusterError, ProcessError
+from meshlab.core.progress import Update, fan_out
 from tests.fakes.containerd import DATABASES, FakeContainerd
 
 BASE = Layer.of([Entry("etc/base", data=b"base")])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from meshlab.clusters.local import images
 from meshlab.clusters.local.images import LayerCache
 from meshlab.clusters.local.oci import Entry, ImageSpec, Layer
-from meshlab.errors import BuildError
+from meshlab.core.errors import BuildError
 
 BASE = Layer.of([Entry("etc/base", data=b"base")])
 OURS = tuple(

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshlab.clusters.local.layout import Layout
-from meshlab.settings import LocalSettings, Machine
+from meshlab.config.settings import LocalSettings, Machine
 
 MACHINE = Machine(cache=Path("/c"), state=Path("/s"), home=Path("/h"))
 SETTINGS = st.builds(

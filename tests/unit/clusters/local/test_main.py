@@ -8,9 +8,9 @@ import pytest
 from meshlab.clusters.local import __main__ as command
 from meshlab.clusters.local import inventory
 from meshlab.clusters.local.state import State
-from meshlab.errors import Problem
-from meshlab.progress import Update
-from meshlab.settings import Machine
+from meshlab.config.settings import Machine
+from meshlab.core.errors import Problem
+from meshlab.core.progress import Update
 from tests.unit.clusters.local.cluster_fixtures import layout_in, machine_in
 
 NAMES = ("--name", "unit", "--network", "10.250")

@@ -9,8 +9,8 @@ from meshlab.clusters.local import build, golden, images, materials, rootfs
 from meshlab.clusters.local.golden import Golden
 from meshlab.clusters.local.oci import Entry, ImageSpec, Layer
 from meshlab.clusters.local.rootfs import BaseRoot
-from meshlab.errors import BuildError, ProcessError
-from meshlab.progress import silent
+from meshlab.core.errors import BuildError, ProcessError
+from meshlab.core.progress import silent
 from tests.fakes.runner import FakeRunner
 from tests.unit.clusters.local.cluster_fixtures import layout_in, machine_in
 

@@ -21,7 +21,7 @@ from meshlab.clusters.local.oci import (
     write_archive,
     write_tree,
 )
-from meshlab.errors import BuildError
+from meshlab.core.errors import BuildError
 
 
 def blobs_of(archive: Path) -> dict[str, bytes]:

@@ -6,8 +6,8 @@ import pytest
 
 from meshlab.clusters.local import network, preflight
 from meshlab.clusters.local.state import Record, State
-from meshlab.errors import Problem
-from meshlab.settings import LocalSettings, Machine
+from meshlab.config.settings import LocalSettings, Machine
+from meshlab.core.errors import Problem
 from tests.fakes.runner import FakeRunner
 from tests.unit.clusters.local.cluster_fixtures import layout_in, machine_in, netns_in
 

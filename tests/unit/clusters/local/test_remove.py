@@ -11,8 +11,8 @@ from meshlab.clusters.local.cgroups import Hierarchies
 from meshlab.clusters.local.layout import Layout
 from meshlab.clusters.local.remove import remove
 from meshlab.clusters.local.state import Record
-from meshlab.errors import ProcessError, WaitTimeout
-from meshlab.progress import silent
+from meshlab.core.errors import ProcessError, WaitTimeout
+from meshlab.core.progress import silent
 from tests.fakes.clock import FakeClock
 from tests.fakes.runner import FakeRunner
 from tests.unit.clusters.local.cluster_fixtures import layout_in, netns_in

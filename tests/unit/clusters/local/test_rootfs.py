@@ -9,8 +9,8 @@ import pytest
 
 from meshlab.clusters.local import rootfs
 from meshlab.clusters.local.rootfs import BaseRoot
-from meshlab.errors import BuildError, ProcessError
-from meshlab.progress import Update, fan_out
+from meshlab.core.errors import BuildError, ProcessError
+from meshlab.core.progress import Update, fan_out
 from tests.fakes.mmdebstrap import FakeMmdebstrap
 
 

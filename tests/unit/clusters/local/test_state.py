@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from meshlab.clusters.local.state import Record, State
-from meshlab.errors import ClusterBusyError
+from meshlab.core.errors import ClusterBusyError
 from tests.unit.clusters.local.cluster_fixtures import layout_in
 
 RECORD = Record("key", 3, "10.250", ("unit-hub", "unit-node1"), "unit-h0", "meshlab-unit")

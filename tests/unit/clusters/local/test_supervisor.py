@@ -15,8 +15,8 @@ import pytest
 from meshlab.clusters.local.certificates import Authority
 from meshlab.clusters.local.components import Component, Gate, Plan
 from meshlab.clusters.local.supervisor import TOO_MANY, WINDOW, Status, Supervisor, gate_is_open, tail
-from meshlab.process import SystemRunner
-from meshlab.waiting import wait
+from meshlab.core.process import SystemRunner
+from meshlab.core.waiting import wait
 
 GATE = Gate("unix", "/gate")
 

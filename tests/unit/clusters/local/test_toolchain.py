@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from meshlab.clusters.local import pins, toolchain
-from meshlab.errors import BuildError
+from meshlab.core.errors import BuildError
 from tests.fakes.go import FakeGo
 
 

@@ -1,0 +1,145 @@
+"""The traffic that Istio's dashboards need beside the loop from sleep to productpage.
+
+Their panels tell apart HTTP with and without mTLS, TCP with and without, and what comes through the
+ingress gateway. None of it is counted as sleep's calls of productpage, so it does not disturb their
+reconciliation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+
+from meshlab.app.bookinfo import PAGE_PATH, PORT, PRODUCTPAGE, REVIEWS_V3, SLEEPER
+from meshlab.app.loop import RequestLoop, TrafficResult
+from meshlab.app.script import ECHOED, TCP
+from meshlab.app.source import find_source
+from meshlab.app.traffic_clients import CALLER, INGRESS_URL, TCP_ECHO
+from meshlab.config.settings import LabConfig
+from meshlab.core.errors import MeshlabError
+from meshlab.kube.client import Kube
+
+INTERVAL = 1.0  # seconds between the requests of a stream: two in each scrape of ours is enough for a rate
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One of the loops. selector: labels of the pod that sends. url: as that pod asks for it.
+
+    interval: seconds between requests.
+    """
+
+    name: str
+    selector: str
+    url: str
+    interval: float = INTERVAL
+
+    @property
+    def wanted(self) -> str:
+        """The status of a request that went well."""
+        return ECHOED if self.url.startswith(TCP) else "200"
+
+
+@dataclass(frozen=True)
+class MixedResult:
+    """What the streams sent, by their names."""
+
+    streams: Mapping[str, TrafficResult]
+    wanted: Mapping[str, str]
+
+    @property
+    def sent(self) -> int:
+        """Requests and connections of all streams."""
+        return sum(result.sent for result in self.streams.values())
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Streams that sent nothing that went well, and those whose counts may be wrong."""
+        found = []
+        for name, result in self.streams.items():
+            if not result.by_status.get(self.wanted[name]):
+                found.append(f"{name}: none of {result.sent} went well, {dict(result.by_status)}")
+            found += [f"{name}: {error}" for error in result.errors]
+        return tuple(found)
+
+    def __str__(self) -> str:
+        return ", ".join(
+            f"{name} {result.by_status.get(self.wanted[name], 0)} of {result.sent}"
+            for name, result in self.streams.items()
+        )
+
+
+def streams(config: LabConfig) -> tuple[Stream, ...]:
+    """The streams of a run; the one through the ingress gateway only where its route could be made."""
+    namespace = config.namespace
+    page = f"http://{PRODUCTPAGE.app}.{namespace}.svc:{PORT}{PAGE_PATH}"
+    reviews = f"http://{REVIEWS_V3.app}.{namespace}.svc:{PORT}/reviews/0"  # one of its three versions answers
+    echo = f"{TCP}{TCP_ECHO.name}.{namespace}.svc:{TCP_ECHO.port}"
+    # Prometheus has no sidecar: the one HTTP server that is there in every lab and that a sidecar calls in
+    # plaintext.
+    outside = f"http://prometheus.{config.prometheus.namespace}.svc:9090/-/ready"
+    through = (Stream("http-ingress", CALLER.selector, INGRESS_URL),) if config.scope == "mesh" else ()
+    return (
+        Stream("http-plaintext-page", CALLER.selector, page),
+        Stream("http-plaintext-reviews", CALLER.selector, reviews, INTERVAL / 2),
+        Stream("http-plaintext-out", SLEEPER.selector, outside),
+        Stream("tcp-mtls", SLEEPER.selector, echo),
+        Stream("tcp-plaintext", CALLER.selector, echo),
+        *through,
+    )
+
+
+class MixedTraffic:
+    """All streams at once, each a `RequestLoop`. A context manager that starts and drains; used once.
+
+    Raises KubeError (retryable) when a pod that sends is not Ready.
+    """
+
+    def __init__(self, kube: Kube, namespace: str, wanted: Sequence[Stream]) -> None:
+        self._streams = {stream.name: stream for stream in wanted}
+        sources = {each.selector: find_source(kube, namespace, each.selector) for each in wanted}
+        self._loops = {
+            stream.name: RequestLoop(kube, sources[stream.selector], stream.url, interval=stream.interval)
+            for stream in wanted
+        }
+
+    def start(self) -> MixedTraffic:
+        """Start every stream; when one can't be started, those before it are ended. Raises KubeError,
+        ExecError."""
+        begun: list[RequestLoop] = []
+        try:
+            for loop in self._loops.values():
+                loop.start()
+                begun.append(loop)
+        except MeshlabError:
+            for loop in begun:
+                loop.stop_and_drain()
+            raise
+        return self
+
+    def stop_and_drain(self) -> MixedResult:
+        """End every stream after its request under way, and return what was sent. May be called twice."""
+        for loop in self._loops.values():
+            loop.ask_to_stop()
+        return self._result({name: loop.stop_and_drain() for name, loop in self._loops.items()})
+
+    def snapshot(self) -> MixedResult:
+        """What is known now."""
+        return self._result({name: loop.snapshot() for name, loop in self._loops.items()})
+
+    @property
+    def running(self) -> bool:
+        """Whether every stream still sends."""
+        return all(loop.running for loop in self._loops.values())
+
+    def _result(self, results: Mapping[str, TrafficResult]) -> MixedResult:
+        return MixedResult(dict(results), {name: stream.wanted for name, stream in self._streams.items()})
+
+    def __enter__(self) -> MixedTraffic:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop_and_drain()

@@ -1,0 +1,128 @@
+"""The application in the mesh: Bookinfo and sleep, from the official manifests of the Istio distribution in
+use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from meshlab.config.settings import LabConfig
+from meshlab.core.progress import Progress, silent
+from meshlab.core.waiting import Clock
+from meshlab.istio.distribution import Distribution
+from meshlab.istio.images import from_cluster, replace
+from meshlab.istio.sidecars import restart_unmeshed
+from meshlab.kube.apply import ObjectRef, apply, delete, read_manifests
+from meshlab.kube.client import Kube
+from meshlab.kube.rollout import wait_deployments
+
+BOOKINFO = "bookinfo/platform/kube/bookinfo.yaml"
+SLEEP = "sleep/sleep.yaml"
+PORT = 9080  # of every Bookinfo service
+PAGE_PATH = "/productpage"
+PAGE_TITLE = "Simple Bookstore App"  # in the page's <title>
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One Deployment. app, version: its pods' labels (version empty where it has none). port: 0 where it
+    serves nothing.
+    """
+
+    name: str
+    app: str
+    version: str
+    service_account: str
+    port: int = PORT
+
+    @property
+    def selector(self) -> str:
+        """Label selector of its pods."""
+        return f"app={self.app},version={self.version}" if self.version else f"app={self.app}"
+
+    def principal(self, namespace: str, trust_domain: str = "cluster.local") -> str:
+        """The SPIFFE identity in its certificate."""
+        return f"spiffe://{trust_domain}/ns/{namespace}/sa/{self.service_account}"
+
+
+PRODUCTPAGE = Workload("productpage-v1", "productpage", "v1", "bookinfo-productpage")
+DETAILS = Workload("details-v1", "details", "v1", "bookinfo-details")
+RATINGS = Workload("ratings-v1", "ratings", "v1", "bookinfo-ratings")
+REVIEWS_V1 = Workload("reviews-v1", "reviews", "v1", "bookinfo-reviews")
+REVIEWS_V2 = Workload("reviews-v2", "reviews", "v2", "bookinfo-reviews")
+REVIEWS_V3 = Workload("reviews-v3", "reviews", "v3", "bookinfo-reviews")
+SLEEPER = Workload("sleep", "sleep", "", "sleep", port=0)
+WORKLOADS = (PRODUCTPAGE, DETAILS, RATINGS, REVIEWS_V1, REVIEWS_V2, REVIEWS_V3, SLEEPER)
+
+# Workload that calls → workload that is called, when the sleep pod asks for the product page often enough
+# that every version of reviews has its turn.
+EDGES: tuple[tuple[str, str], ...] = (
+    (SLEEPER.name, PRODUCTPAGE.name),
+    (PRODUCTPAGE.name, DETAILS.name),
+    (PRODUCTPAGE.name, REVIEWS_V1.name),
+    (PRODUCTPAGE.name, REVIEWS_V2.name),
+    (PRODUCTPAGE.name, REVIEWS_V3.name),
+    (REVIEWS_V2.name, RATINGS.name),
+    (REVIEWS_V3.name, RATINGS.name),
+)
+
+
+def manifests(
+    distribution: Distribution, config: LabConfig, images: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """The official objects of Bookinfo and sleep; with embedded images, their images replaced and nothing
+    else.
+
+    images: references of ours, needed with embedded images only. Raises InputError for a manifest that can't
+    be read, IstioError for an image without a replacement.
+    """
+    documents = [
+        document for name in (BOOKINFO, SLEEP) for document in read_manifests(distribution.samples / name)
+    ]
+    return replace(documents, images) if config.image_source == "embedded" else documents
+
+
+def deploy(
+    config: LabConfig,
+    distribution: Distribution,
+    kube: Kube,
+    *,
+    images: Sequence[str] = (),
+    progress: Progress = silent,
+    clock: Clock | None = None,
+) -> tuple[ObjectRef, ...]:
+    """Apply Bookinfo and sleep in the app's namespace, and wait until all of it is Ready; returns what was
+    applied.
+
+    Label the namespace first: a pod gets its sidecar when it is born; pods of the app that were born before
+    that are restarted. images: references of ours; looked up
+    in the cluster when not given. Raises RolloutError with the cause, KubeError.
+    """
+    known = images or distribution.images
+    if config.image_source == "embedded" and not known:
+        documents = from_cluster(kube, lambda held: manifests(distribution, config, held), clock=clock)
+    else:
+        documents = manifests(distribution, config, known)
+    refs = apply(kube, documents, namespace=config.namespace)
+    restart_unmeshed(
+        kube,
+        config.namespace,
+        [workload.selector for workload in WORKLOADS],
+        timeout=config.app.rollout_timeout,
+    )
+    wait_deployments(
+        kube,
+        config.namespace,
+        [workload.name for workload in WORKLOADS],
+        timeout=config.app.rollout_timeout,
+        progress=progress,
+        clock=clock,
+    )
+    return refs
+
+
+def remove(kube: Kube, refs: Sequence[ObjectRef], *, timeout: float = 60) -> None:
+    """Delete what `deploy` applied. Running it twice is fine. Raises WaitTimeout, KubeError."""
+    delete(kube, refs, timeout=timeout)

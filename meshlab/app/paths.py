@@ -1,0 +1,147 @@
+"""One request, two ways: through two sidecars, and outside of the mesh. What the mesh costs is the difference.
+
+Both ways end at the same program (Bookinfo's details) and begin at the same one (curl). They are measured in turns, so
+that a machine that is busy for a moment is busy for both.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from meshlab import manifests
+from meshlab.app.bookinfo import BOOKINFO, DETAILS, PORT, SLEEPER, Workload
+from meshlab.app.latency import Latency, latency
+from meshlab.app.once import n_requests
+from meshlab.app.source import find_source
+from meshlab.app.traffic_clients import CALLER
+from meshlab.config.settings import LabConfig
+from meshlab.core.errors import IstioError
+from meshlab.core.progress import Progress, silent
+from meshlab.istio.distribution import Distribution
+from meshlab.istio.images import in_cluster, replace
+from meshlab.kube.apply import ObjectRef, apply, read_manifests
+from meshlab.kube.client import Kube
+from meshlab.kube.rollout import wait_deployments
+from meshlab.run.results import Measure
+
+OUTSIDE = Workload("details-outside", "details-outside", "", "default")
+REQUEST = "/details/0"
+BY_SIDECAR = "x-envoy-upstream-service-time"  # a header that the caller's sidecar adds to every answer
+ROUNDS, EACH = 5, 30  # rounds of each path, and requests of a round
+WARM = 5  # requests before the first round: connections and caches are made by them
+
+
+@dataclass(frozen=True)
+class Path:
+    """What one way measured. failed: requests without a 200. times: of those with one."""
+
+    name: str
+    sent: int
+    failed: int
+    times: Latency | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Both ways of one run."""
+
+    mesh: Path
+    outside: Path
+
+    @property
+    def overhead_ms(self) -> float | None:
+        """What two sidecars add to the median request, in milliseconds."""
+        if self.mesh.times is None or self.outside.times is None:
+            return None
+        return self.mesh.times.p50 - self.outside.times.p50
+
+    def measures(self) -> list[Measure]:
+        """`path-p50`, `-p90`, `-p99` and `path-error-rate` of both ways, and `mesh-overhead-p50`."""
+        found = []
+        for path in (self.mesh, self.outside):
+            labels = {"path": path.name}
+            if path.times is not None:
+                for name in ("p50", "p90", "p99"):
+                    found.append(Measure(f"path-{name}", round(getattr(path.times, name), 3), "ms", labels))
+            found.append(Measure("path-error-rate", 100.0 * path.failed / path.sent, "percent", labels))
+        if self.overhead_ms is not None:
+            found.append(Measure("mesh-overhead-p50", round(self.overhead_ms, 3), "ms"))
+        return found
+
+
+def documents(
+    distribution: Distribution, config: LabConfig, images: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """The service outside of the mesh: the sample's own details under another name, without a sidecar.
+
+    Raises IstioError where the sample has no such Deployment.
+    """
+    sample = read_manifests(distribution.samples / BOOKINFO)
+    found = [d for d in sample if d["kind"] == "Deployment" and d["metadata"]["name"] == DETAILS.name]
+    if not found:
+        raise IstioError(
+            f"{BOOKINFO} has no Deployment {DETAILS.name}",
+            remedy="use the samples of the release as they are",
+        )
+    twin = copy.deepcopy(found[0])
+    twin["metadata"] = {"name": OUTSIDE.name}
+    labels = {"app": OUTSIDE.app}
+    twin["spec"]["selector"] = {"matchLabels": labels}
+    twin["spec"]["template"]["metadata"] = {"labels": {**labels, "sidecar.istio.io/inject": "false"}}
+    twin["spec"]["template"]["spec"].pop("serviceAccountName", None)
+    twin["spec"]["template"]["spec"]["automountServiceAccountToken"] = False
+    all_of_it = [manifests.read("details-outside"), twin]
+    return replace(all_of_it, images) if config.image_source == "embedded" else all_of_it
+
+
+def deploy(
+    config: LabConfig, distribution: Distribution, kube: Kube, *, progress: Progress = silent
+) -> tuple[ObjectRef, ...]:
+    """Apply the service outside of the mesh and wait until it is Ready. Raises RolloutError, KubeError."""
+    known: tuple[str, ...] = ()
+    if config.image_source == "embedded":
+        known = tuple(distribution.images) or in_cluster(kube)
+    refs = apply(kube, documents(distribution, config, known), namespace=config.namespace)
+    wait_deployments(
+        kube, config.namespace, [OUTSIDE.name], timeout=config.app.rollout_timeout, progress=progress
+    )
+    return refs
+
+
+def compare(kube: Kube, namespace: str, *, rounds: int = ROUNDS, each: int = EACH) -> Comparison:
+    """Ask both ways in turns. Raises IstioError where a way is not what it is taken for, KubeError, ExecError.
+
+    Every answer of the first way must carry the header of a sidecar, none of the second's may.
+    """
+    ways = {
+        "mesh": (SLEEPER.selector, f"http://{DETAILS.app}.{namespace}.svc:{PORT}{REQUEST}"),
+        "outside": (CALLER.selector, f"http://{OUTSIDE.app}.{namespace}.svc:{PORT}{REQUEST}"),
+    }
+    sources = {name: find_source(kube, namespace, selector) for name, (selector, _) in ways.items()}
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    failed = dict.fromkeys(ways, 0)
+    by_sidecar = dict.fromkeys(ways, 0)
+    for turn in range(rounds + 1):
+        count = each if turn else WARM
+        for name, (_, url) in ways.items():
+            source = sources[name]
+            done = n_requests(
+                kube, namespace, source.pod, url, count, container=source.container, expect=BY_SIDECAR,
+                options=("-i",), request_timeout=5,
+            )  # fmt: skip
+            if turn:
+                by_sidecar[name] += done.matched
+                failed[name] += count - done.by_status.get("200", 0)
+                times[name] += done.ms if set(done.by_status) == {"200"} else ()
+    sent = rounds * each
+    if by_sidecar["mesh"] < sent - failed["mesh"] or by_sidecar["outside"]:
+        raise IstioError(
+            f"{by_sidecar['mesh']} of {sent} answers of the mesh's way and {by_sidecar['outside']} of the other's "
+            f"came through a sidecar",
+            remedy="look at the sidecars of sleep, and at the label of plaintext-caller that opts it out",
+        )
+    paths = {name: Path(name, sent, failed[name], latency(times[name])) for name in ways}
+    return Comparison(paths["mesh"], paths["outside"])

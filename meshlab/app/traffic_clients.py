@@ -1,0 +1,98 @@
+"""Who takes part in the mixed traffic beside Bookinfo and sleep: a TCP echo with a sidecar, a caller
+without one, and a route through the ingress gateway.
+
+The first and the last are Istio's own samples (samples/tcp-echo, samples/bookinfo/networking).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from meshlab import manifests
+from meshlab.app.bookinfo import PAGE_PATH, Workload
+from meshlab.app.once import RoundResult, n_requests
+from meshlab.app.source import find_source
+from meshlab.config.settings import LabConfig
+from meshlab.core.progress import Progress, silent
+from meshlab.core.waiting import Clock, wait
+from meshlab.istio.distribution import Distribution
+from meshlab.istio.images import in_cluster, replace
+from meshlab.istio.operator_file import SYSTEM_NAMESPACE
+from meshlab.kube.apply import ObjectRef, apply, read_manifests
+from meshlab.kube.client import Kube
+from meshlab.kube.rollout import wait_deployments
+
+TCP_ECHO_SAMPLE = "tcp-echo/tcp-echo.yaml"
+GATEWAY_SAMPLE = "bookinfo/networking/bookinfo-gateway.yaml"
+TCP_ECHO = Workload("tcp-echo", "tcp-echo", "v1", "default", port=9000)
+CALLER = Workload("plaintext-caller", "plaintext-caller", "", "default", port=0)
+INGRESS = "istio-ingressgateway"
+INGRESS_URL = f"http://{INGRESS}.{SYSTEM_NAMESPACE}.svc{PAGE_PATH}"
+
+
+def documents(
+    distribution: Distribution, config: LabConfig, images: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """The parties' objects: the samples as they are, with embedded images replaced, and the caller of ours.
+
+    The ingress route is among them only where the whole mesh may be changed: its hosts are "*", which
+    would meet the routes of others. Raises InputError for a sample that can't be read, IstioError for an
+    image without a replacement.
+    """
+    found = [*read_manifests(distribution.samples / TCP_ECHO_SAMPLE), manifests.read("plaintext-caller")]
+    if config.scope == "mesh":
+        found += read_manifests(distribution.samples / GATEWAY_SAMPLE)
+    return replace(found, images) if config.image_source == "embedded" else found
+
+
+def deploy(
+    config: LabConfig,
+    distribution: Distribution,
+    kube: Kube,
+    *,
+    images: Sequence[str] = (),
+    progress: Progress = silent,
+) -> tuple[ObjectRef, ...]:
+    """Apply the parties in the app's namespace and wait until they are Ready; returns what was applied.
+
+    Do this before anything is counted: the route changes the gateway's configuration. images: references of
+    ours; looked up in the cluster when not given. Raises RolloutError with the cause, KubeError.
+    """
+    known = images or distribution.images
+    if config.image_source == "embedded" and not known:
+        known = in_cluster(kube)
+    refs = apply(kube, documents(distribution, config, known), namespace=config.namespace)
+    wait_deployments(
+        kube,
+        config.namespace,
+        [TCP_ECHO.name, CALLER.name],
+        timeout=config.app.rollout_timeout,
+        progress=progress,
+    )
+    return refs
+
+
+def wait_ingress(
+    kube: Kube, namespace: str, *, timeout: float = 60, clock: Clock | None = None
+) -> RoundResult:
+    """Wait until the ingress gateway has taken the route: a request of the caller gets a 200.
+
+    Bookinfo must be Ready. Raises WaitTimeout with the last answer, KubeError, ExecError.
+    """
+    source = find_source(kube, namespace, CALLER.selector)
+
+    def ask() -> RoundResult:
+        return n_requests(
+            kube, namespace, source.pod, INGRESS_URL, 1, container=source.container, request_timeout=5
+        )
+
+    return wait(
+        f"{INGRESS} to route {PAGE_PATH} to {namespace}",
+        ask,
+        ready=lambda answer: answer.by_status.get("200") == 1,
+        describe=lambda answer: f"status {', '.join(answer.by_status)} {answer.odd[:100]}".strip(),
+        timeout=timeout,
+        clock=clock,
+        remedy=f"look at the Gateway and VirtualService in {namespace}, and at istioctl proxy-status",
+    )

@@ -1,0 +1,1 @@
+"""What people type: command lines, and what they see on the terminal."""

@@ -1,0 +1,79 @@
+"""The command that opens the pages of a lab that is up already: judged like the others, held until Ctrl-C."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.text import Text
+
+from meshlab.cli.flags import parse, parser
+from meshlab.cli.main import hold, signals_raise, signals_wait
+from meshlab.clusters.existing import current_context, kubeconfig_of
+from meshlab.clusters.existing import problems as existing_problems
+from meshlab.clusters.local.layout import Layout
+from meshlab.clusters.local.state import State
+from meshlab.config.loader import load
+from meshlab.config.settings import LabConfig, Machine
+from meshlab.core.errors import InputError, Interrupted, MeshlabError, Problem
+from meshlab.kube.api_errors import api_errors
+from meshlab.kube.client import Kube
+from meshlab.lifecycle.kept_lab import Lookout
+
+
+def main(arguments: list[str], *, program: str, about: str) -> int:
+    """Open the pages, say where they are, and hold them. Exit codes: 0 after Ctrl-C or SIGTERM, 2 bad input, 3 failed."""
+    machine, console = Machine.here(), Console()
+    words = parse(arguments, parser(program, about))
+    loaded = load(words.flags, words.sets, words.config)
+    found = [*words.problems, *loaded.problems, *problems(loaded.config, machine, spoiled=loaded.spoiled)]
+    if found:
+        Console(stderr=True).print(Text(f"{program}: {InputError(found).message}"), soft_wrap=True)
+        return 2
+    signals_raise()
+    lookout: Lookout | None = None
+    try:
+        kube = connect(loaded.config, machine)
+        lookout = Lookout(kube, loaded.config).open()
+        hold(lookout, console)
+    except Interrupted:
+        console.print(Text("interrupted before the pages were open"))
+    except MeshlabError as problem:
+        Console(stderr=True).print(Text(f"{program}: {problem}"), soft_wrap=True)
+        return 3
+    finally:
+        with signals_wait():
+            if lookout is not None:
+                lookout.close()
+    return 0
+
+
+def connect(config: LabConfig, machine: Machine) -> Kube:
+    """The cluster that is up, asked once whether it answers. Raises KubeError."""
+    if config.cluster == "local":
+        layout = Layout.of(config.local, machine)
+        kube = Kube.connect(layout.kubeconfig, layout.name)
+    else:
+        kubeconfig = kubeconfig_of(config.existing, machine)
+        kube = Kube.connect(kubeconfig, config.existing.context or current_context(kubeconfig))
+    with api_errors(f"ask {kube.host} for its version"):
+        kube.version.get_code()
+    return kube
+
+
+def problems(config: LabConfig, machine: Machine, *, spoiled: set[str]) -> list[Problem]:
+    """Why there is no lab to look at. Touches nothing; a lab that a run uses may be looked at, too."""
+    if "cluster" in spoiled or config.cluster in spoiled:
+        return []
+    if config.cluster == "existing":
+        return existing_problems(config.existing, machine)
+    if config.cluster == "gke":
+        remedy = f"--cluster existing --kubeconfig {machine.state}/gke/RUN_ID/kubeconfig"
+        return [Problem("--cluster gke", "is looked at by its kubeconfig", remedy)]
+    layout = Layout.of(config.local, machine)
+    try:
+        record = State(layout).record()
+    except PermissionError:
+        return [Problem("--cluster local", "can't be looked at by this user", "run as root")]
+    if record is None or not layout.kubeconfig.exists():
+        remedy = "bring a lab up with `make lab ARGS=--keep`, or name another (--set local.name=…)"
+        return [Problem("local.name", f"there is no cluster {layout.name} on this machine", remedy)]
+    return []

@@ -1,0 +1,198 @@
+"""The flows' command line: flags as text, judged by the settings model together with the machine's."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn, get_args
+
+from meshlab.cli.preflight import preflight
+from meshlab.config.loader import FLAGS, closest, keys, load
+from meshlab.config.settings import LabConfig, Machine, Provider
+from meshlab.core.errors import InputError, Problem
+
+PROVIDERS = get_args(Provider)
+SWITCHES = ("keep", "serve", "keep_on_failure", "allow_changes")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A flag that one flow has beside the shared ones, and that may be given several times.
+
+    name: the flow's parameter. what: one of the values, in a word. values: those that exist.
+    """
+
+    flag: str
+    name: str
+    what: str
+    values: Sequence[str]
+    help: str
+
+
+@dataclass
+class Words:
+    """A command line, taken apart, not judged: dotted settings as text, --set words, what made no sense.
+
+    chosen: a flow's own parameter → the values that were given, in their order, each once.
+    """
+
+    flags: dict[str, Any] = field(default_factory=dict)
+    sets: list[str] = field(default_factory=list)
+    config: Path | None = None
+    problems: list[Problem] = field(default_factory=list)
+    chosen: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse prints the first problem and exits; this one raises it, to be named with the others."""
+
+    def error(self, message: str) -> NoReturn:
+        raise argparse.ArgumentError(None, message)
+
+
+def parser(program: str, description: str, choices: Sequence[Choice] = ()) -> _Parser:
+    """The flags that all flows share, and a flow's own. Values stay text: their types and choices are the
+    settings model's."""
+    shown = _Parser(
+        prog=program, description=description, formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=_settings_help(), allow_abbrev=False, exit_on_error=False,
+    )  # fmt: skip
+    described = keys()
+    for key, flag in FLAGS.items():
+        if key in SWITCHES:
+            shown.add_argument(flag, dest=key, action="store_const", const="true", help=described[key])
+        else:
+            shown.add_argument(flag, dest=key, metavar=_metavar(key), help=described[key])
+    shown.add_argument("--config", metavar="FILE", help="YAML file of settings, sections nested.")
+    shown.add_argument(
+        "--set", metavar="KEY=VALUE", action="append", default=[], help="Any setting of the list below."
+    )
+    for choice in choices:
+        shown.add_argument(
+            choice.flag, dest=choice.name, metavar=choice.what.upper(), action="append", default=[],
+            help=f"{choice.help} One of: {', '.join(choice.values)}.",
+        )  # fmt: skip
+    return shown
+
+
+def parse(arguments: Sequence[str], shown: _Parser, choices: Sequence[Choice] = ()) -> Words:
+    """Take the command line apart.
+
+    Unknown flags, missing values and choices that don't exist become problems; `--help` prints and exits 0.
+    """
+    words = Words()
+    rest = list(arguments)
+    while True:
+        try:
+            known, unknown = shown.parse_known_args(rest)
+            break
+        except argparse.ArgumentError as wrong:
+            # A flag without its value, or a switch with one: leave it out, and look for the other problems.
+            flag = wrong.argument_name or ""
+            at = _misused(rest, flag)
+            what = wrong.message if at is None else "takes no value" if "=" in rest[at] else "needs a value"
+            words.problems.append(Problem(flag or "command line", what, "see --help"))
+            if at is None:
+                return words
+            del rest[at]
+    for word in unknown:
+        is_flag = word.startswith("-")
+        near = closest(word.partition("=")[0], FLAGS.values()) if is_flag else "see --help"
+        words.problems.append(Problem(word, "is no flag" if is_flag else "belongs to no flag", near))
+    values = vars(known)
+    words.sets = values.pop("set")
+    config = values.pop("config")
+    words.config = Path(config) if config else None
+    words.flags = {key: value for key, value in values.items() if key in FLAGS and value is not None}
+    for choice in choices:
+        words.chosen[choice.name] = tuple(dict.fromkeys(values[choice.name]))
+        words.problems += [
+            Problem(f"{choice.flag} {value}", f"is no {choice.what}", f"one of: {', '.join(choice.values)}")
+            for value in words.chosen[choice.name]
+            if value not in choice.values
+        ]
+    return words
+
+
+def _misused(arguments: Sequence[str], flag: str) -> int | None:
+    """Where `flag` stands with a value that it does not take, or without one that it needs."""
+    for at, word in enumerate(arguments):
+        following = arguments[at + 1] if at + 1 < len(arguments) else "--"
+        if word.startswith(f"{flag}=") or (word == flag and following.startswith("-")):
+            return at
+    return None
+
+
+def judge(
+    words: Words,
+    machine: Machine,
+    *,
+    need_cluster: bool = True,
+    providers: Sequence[Provider] = (),
+    kept: Mapping[str, Any] | None = None,
+) -> LabConfig:
+    """The configuration, or InputError with every problem of flags, files, variables and machine.
+
+    Touches nothing. providers: those that a flow can run on, its own default first; empty for all. kept: what a
+    run that goes on was asked for; what is given now wins.
+    """
+    defaults = {**({"cluster": providers[0]} if providers else {}), **(kept or {})}
+    loaded = load(words.flags, words.sets, words.config, defaults=defaults)
+    problems = [*words.problems, *loaded.problems]
+    if providers and loaded.config.cluster not in providers:
+        problems.append(wrong_provider(loaded.config, providers))
+    if need_cluster and "cluster" not in loaded.spoiled:
+        problems += flags_elsewhere(words.flags, loaded.config.cluster)
+    problems += preflight(loaded.config, machine, spoiled=loaded.spoiled, need_cluster=need_cluster)
+    if problems:
+        raise InputError(problems)
+    return loaded.config
+
+
+def wrong_provider(config: LabConfig, providers: Sequence[Provider]) -> Problem:
+    """What to say about a provider that a flow can't run on."""
+    return Problem(
+        f"--cluster {config.cluster}",
+        "this flow makes no cluster: it looks at one that exists",
+        f"use --cluster {' or '.join(providers)}, with --context or --kubeconfig",
+    )
+
+
+def flags_elsewhere(flags: Iterable[str], cluster: Provider) -> list[Problem]:
+    """Flags that say something of another provider's clusters: taken without a word, they would promise what nobody does."""
+    found = []
+    for key in flags:
+        section, _, name = key.partition(".")
+        if key in FLAGS and section in PROVIDERS and section != cluster:
+            here = f"{cluster}.{name}"
+            remedy = f"--set {here}=…" if here in keys() else f"leave it out, or add --cluster {section}"
+            found.append(Problem(FLAGS[key], f"goes with --cluster {section}, this is {cluster}", remedy))
+    return found
+
+
+def _metavar(key: str) -> str:
+    known = {
+        "cluster": "local|existing|gke",
+        "runs_dir": "DIR",
+        "existing.context": "NAME",
+        "gke.project": "ID",
+    }
+    return known.get(key) or key.rsplit(".", 1)[-1].upper()
+
+
+def _settings_help() -> str:
+    return "\n".join(
+        [
+            "every setting, as --set KEY=VALUE, as a key of the --config file (nested), or as a variable",
+            "",
+            *(f"  {key:28} {text}" for key, text in keys().items()),
+            "",
+            "a variable is MESHLAB_ and the key in capitals, dots as two underscores: MESHLAB_LOCAL__NODES=1",
+            "flags win over --set, --set over variables, variables over the file, the file over the defaults",
+            "",
+            "exit codes: 0 all checks passed, 1 a check failed, 2 bad input, 3 a check or step could not be",
+            "            made, 4 a check's own control did not trip, 130 and 143 after SIGINT and SIGTERM",
+        ]
+    )

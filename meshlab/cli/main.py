@@ -1,0 +1,360 @@
+"""From the command line to the moment before the flow: judge, write down, start the cluster, then Prefect.
+
+Prefect takes seconds to import and to start its server; the cluster comes up meanwhile in a process of its
+own. A flow that a worker starts finds nothing prepared and does the same things itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+import httpx
+import psutil
+from rich.console import Console
+from rich.text import Text
+
+from meshlab.cli.flags import Choice, judge, parse, parser
+from meshlab.cli.flags import resume as launch_resume
+from meshlab.cli.terminal import View, closing
+from meshlab.clusters.local import child as local_child
+from meshlab.clusters.local.layout import Layout
+from meshlab.clusters.provider import name_of, provider_of
+from meshlab.config.settings import LabConfig, LocalSettings, Machine, Provider
+from meshlab.core.environment import mark_children, quieten_prefect
+from meshlab.core.errors import (
+    ClusterBusyError,
+    InputError,
+    Interrupted,
+    KubeError,
+    MeshlabError,
+    WaitTimeout,
+)
+from meshlab.core.redaction import guard_logging
+from meshlab.core.safe_output import Steady, settle
+from meshlab.history.keep import keep_run
+from meshlab.lifecycle.kept_lab import Lookout, attend, handed_over, lines
+from meshlab.lifecycle.resume import keep_config
+from meshlab.run.journal import RunRef, create, ended, fail_step, new_run_id, record, record_facts, step, tell
+from meshlab.run.ledger import Entry, Ledger
+from meshlab.run.result_file import finish
+from meshlab.shared_cluster.lock import let_go, take_hold
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What is prepared before the flow: the judged configuration, the run, and the cluster's `up`, if any.
+
+    chosen: the flow's own parameters.
+    """
+
+    config: LabConfig
+    run: RunRef
+    child: local_child.UpChild | None
+    chosen: Mapping[str, Any] = field(default_factory=dict)
+
+
+# Reads a command line: the configuration, and the flow's own parameters. Raises InputError.
+Decide = Callable[[list[str], Machine], tuple[LabConfig, Mapping[str, Any]]]
+
+_prepared: Launch | None = None
+_noted: list[int] = []  # signals that came while nobody could be interrupted
+
+
+def prepared() -> Launch | None:
+    """What the command line has prepared for the flow of this process, once; later calls give None."""
+    global _prepared
+    launch, _prepared = _prepared, None
+    return launch
+
+
+def main(
+    arguments: list[str],
+    *,
+    program: str,
+    about: str,
+    load: Callable[[], Callable[..., Any]],
+    flow: str = "full-lab",
+    choices: Sequence[Choice] = (),
+    providers: Sequence[Provider] = (),
+    decide: Decide | None = None,
+    resumable: bool = False,
+) -> int:
+    """The whole command line of a flow; returns the exit code.
+
+    load: imports the flow (and Prefect with it) and returns it; called while the cluster comes up already.
+    flow: its name. choices: flags of its own; it gets them as parameters. providers: those that it runs on, its
+    default first; empty for all. decide: reads the command line of a flow that needs no cluster, and gives its
+    parameters. resumable: it takes --resume and --from.
+    """
+    launch = prepare(
+        program,
+        about,
+        arguments,
+        flow=flow,
+        choices=choices,
+        providers=providers,
+        decide=decide,
+        resumable=resumable,
+    )
+    console, signum, deaf = Console(file=Steady(sys.stdout)), None, False  # type: ignore[arg-type]
+    attend(launch.config.serve or (sys.stdin.isatty() and sys.stdout.isatty()))
+    try:
+        with View(console).showing():
+            signals_raise()
+            console.print(Text(f"run {launch.run.run_id}  →  {launch.run.directory}"), soft_wrap=True)
+            state = load()(launch.config, **launch.chosen, return_state=True)
+            if getattr(state, "message", None) and not ended(launch.run):
+                fail_step(launch.run, "flow", state.message)  # it failed before it could say so itself
+    except KeyboardInterrupt as problem:
+        signum = problem.signum if isinstance(problem, Interrupted) else signal.SIGINT
+    except Exception as problem:  # noqa: BLE001 - the flow ends itself; this is Prefect failing before or after it
+        told = str(problem) or type(problem).__name__
+        deaf = isinstance(problem, httpx.ConnectError)
+        if ended(launch.run):
+            text = f"Prefect was not told how the run ended{', its server is gone' if deaf else ''}: {told}"
+            record(launch.run, {"event": "warning", "text": text})
+            console.print(Text(f"  ! {text}", style="bold yellow"), soft_wrap=True)
+        else:
+            fail_step(launch.run, "flow", f"Prefect's server does not answer: {told}" if deaf else told)
+    with signals_wait():
+        if prepared() is not None and launch.child is not None:
+            _abandon(launch)
+        let_go(launch.run.run_id)
+        if not deaf:  # else the next run still has to tell Prefect how this one ended
+            forget(launch.run)
+        code, result = finish(launch.run, optional=launch.config.checks.optional, signum=signum)
+        keep_run(launch.run, launch.config, Machine.here(), result, console)
+    commands = next_commands(launch.config, code, flow, owing=owing(launch.run))
+    closing(console, result, code, str(launch.run.directory), commands)
+    lookout = handed_over()
+    if lookout is not None and signum is None:
+        hold(lookout, console)
+    elif lookout is not None:
+        lookout.close()
+    settle(sys.stdout, sys.stderr)
+    if deaf:
+        leave(code)
+    return code
+
+
+def prepare(
+    program: str,
+    about: str,
+    arguments: list[str],
+    *,
+    flow: str = "full-lab",
+    choices: Sequence[Choice] = (),
+    providers: Sequence[Provider] = (),
+    decide: Decide | None = None,
+    resumable: bool = False,
+) -> Launch:
+    """Judge the command line, then make run directory and ledger, then start the cluster.
+
+    Exits with 2, every problem named, before anything is touched, when the input is bad. Once the cluster is held,
+    signals are noted only, for `signals_raise` to raise them where what was begun is ended, too.
+    """
+    global _prepared
+    machine = Machine.here()
+    guard_logging()
+    quieten_prefect()
+    me = psutil.Process()
+    mark_children(me.pid, me.create_time())
+    run, again, cluster = None, None, None
+    try:
+        if decide is not None:
+            config, chosen = decide(arguments, machine)
+        else:
+            shown = parser(program, about, choices)
+            if resumable:
+                launch_resume.add_flags(shown)
+                arguments, again = launch_resume.take(arguments)
+            words = parse(arguments, shown, choices)
+            config, chosen = judge(words, machine, providers=providers), words.chosen
+            if again is not None:
+                run, kept = launch_resume.kept_settings(config, again, flow)
+                launch_resume.judge_state(run, again, machine)
+                config = judge(words, machine, providers=providers, kept=kept)
+                cluster = launch_resume.judge_cluster(run)
+    except InputError as problem:
+        Console(stderr=True).print(Text(f"{program}: {problem.message}"), soft_wrap=True)
+        sys.exit(2)
+    signals_raise()
+    run_id = run.run_id if run is not None else new_run_id()
+    try:
+        if decide is None:
+            take_hold(config, machine, run_id)
+        signals_note()
+    except Interrupted as problem:
+        with signals_wait():
+            let_go(run_id)
+        Console(stderr=True).print(Text(f"{program}: {problem}; nothing was started"), soft_wrap=True)
+        sys.exit(128 + problem.signum)
+    except ClusterBusyError as problem:
+        Console(stderr=True).print(Text(f"{program}: {problem}"), soft_wrap=True)
+        sys.exit(2)
+    except (KubeError, WaitTimeout) as problem:
+        log.debug("the cluster can't be held, which its start will say: %s", problem.message)
+        signals_note()
+    try:
+        run = run or create(config.runs_dir, flow, run_id=run_id)
+        ledger = Ledger.open(machine, run)
+        if again is not None:
+            launch_resume.take_up(run, again, config, machine, cluster)
+        keep_config(run, config)
+        if decide is None:
+            note_cluster(run, config)
+        child = None
+        if config.cluster == "local" and decide is None and cluster is None:
+            ledger.intend(Entry("cluster", config.local.name, "local"))
+            child = local_child.start(config.local, run.run_id, run.evidence, addons=addons_of(config))
+    except MeshlabError as problem:
+        Console(stderr=True).print(Text(f"{program}: {problem}"), soft_wrap=True)
+        if run is not None:
+            fail_step(run, "prepare", str(problem))
+            finish(run)
+        let_go(run_id)
+        sys.exit(3)
+    _prepared = Launch(config, run, child, chosen)
+    return _prepared
+
+
+def note_cluster(run: RunRef, config: LabConfig) -> None:
+    """Write down which cluster the run is on, before it is asked: one that does not answer is the worst of nights."""
+    record_facts(run, cluster={"provider": config.cluster, "name": name_of(config, Machine.here())})
+
+
+def leave(code: int) -> None:
+    """End the process at once. Prefect would first try for minutes to tell a server that is gone of each event."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def hold(lookout: Lookout, console: Console) -> None:
+    """Say where the pages are and keep them up until Ctrl-C or SIGTERM, then end them. The lab stays up."""
+    try:
+        for line in lines(lookout.links, lookout.loop_note):
+            console.print(Text(f"  {line}"), soft_wrap=True)
+        console.print(Text("open until Ctrl-C; the lab stays up after it"))
+        lookout.hold()
+    except (Interrupted, KeyboardInterrupt):
+        console.print(Text("port-forwards and traffic ended"))
+    finally:
+        with signals_wait():
+            lookout.close()
+
+
+def _abandon(launch: Launch) -> None:
+    """The flow never began: end the `up` that was started for it, and remove what it made."""
+    assert launch.child is not None
+    local_child.end(launch.child)
+    machine = Machine.here()
+    with step(launch.run, "remove-cluster"):
+        provider_of(launch.config, machine, launch.run.run_id).down(progress=tell)
+    ledger = Ledger.open(machine, launch.run)
+    ledger.gone(Entry("cluster", launch.config.local.name, "local"))
+    ledger.close()
+
+
+def owing(run: RunRef) -> str:
+    """The run's id where its ledger still names what it made, kept or not removed; else empty."""
+    ledger = Ledger.of(Machine.here(), run.run_id)
+    return run.run_id if ledger is not None and ledger.entries() else ""
+
+
+def forget(run: RunRef) -> None:
+    """Close the run's ledger where nothing is left in it; the flow does so itself if it comes to its end."""
+    ledger = Ledger.of(Machine.here(), run.run_id)
+    if ledger is not None:
+        ledger.close()
+
+
+def next_commands(config: LabConfig, code: int, flow: str = "full-lab", *, owing: str = "") -> list[str]:
+    """What a reader may want to type next. owing: the run's id where it left something (see `owing`)."""
+    if flow == "teardown":
+        return []  # its check says it
+    if config.cluster == "gke" and owing:
+        until = f"after {config.gke.hours_to_live:g} h the reaper may take it"
+        return [f"python -m flows.teardown --run {owing}   (removes the cluster, which is paid for; {until})"]
+    if config.keep or (config.keep_on_failure and code):
+        if config.cluster != "local":
+            return ["the lab was kept; its objects are in the namespace " + config.namespace]
+        layout = Layout.of(config.local, Machine.here())
+        other = LocalSettings()
+        named = (config.local.name, config.local.network) != (other.name, other.network)
+        words = f' ARGS="--name {config.local.name} --network {config.local.network}"' if named else ""
+        return [
+            f"make down{words}   (removes the lab that was kept)",
+            f"export KUBECONFIG={layout.kubeconfig}   (then kubectl, istioctl and curl on the node addresses reach it)",
+        ]
+    if flow == "nightly-validation":
+        return [f"python -m flows.history diff --flow {flow}   (what changed since the night before)"]
+    goal = {"full-lab": "lab"}.get(flow, flow)
+    flag, why = ("--keep-on-failure", "when something failed") if code else ("--keep", "to look around")
+    words = flag if config.cluster == "local" else f'"--cluster {config.cluster} … {flag}"'
+    return [f"make {goal} ARGS={words}   (leaves the lab up {why})"]
+
+
+def addons_of(config: LabConfig) -> tuple[str, ...]:
+    """The addons whose images the local cluster must hold for this run."""
+    return ("prometheus", "jaeger")
+
+
+def signals_raise() -> None:
+    """Turn SIGINT and SIGTERM into Interrupted in the main thread, so that every `finally` runs."""
+
+    def on_signal(signum: int, frame: FrameType | None) -> None:
+        raise Interrupted(signum)
+
+    # A background job of a non-interactive shell inherits SIGINT ignored; we want it all the same.
+    signal.signal(signal.SIGINT, on_signal)
+    signal.signal(signal.SIGTERM, on_signal)
+    if _noted:
+        signum = _noted[0]
+        _noted.clear()
+        raise Interrupted(signum)
+
+
+def signals_note() -> None:
+    """From here until `signals_raise` a signal is only noted: no place where it is raised would undo what is done."""
+
+    def on_signal(signum: int, frame: FrameType | None) -> None:
+        _noted.append(signum)
+
+    signal.signal(signal.SIGINT, on_signal)
+    signal.signal(signal.SIGTERM, on_signal)
+
+
+@contextmanager
+def signals_wait(say: Callable[[str], None] = log.warning) -> Iterator[None]:
+    """Let a teardown finish: signals are only answered with a word while the block runs.
+
+    No effect off the main thread.
+    """
+
+    def on_signal(signum: int, frame: FrameType | None) -> None:
+        say(
+            f"signal {signum}: the teardown goes on; its rest: `make down`, in a cloud `python -m flows.teardown`"
+        )
+
+    before = {}
+    try:
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            before[signum] = signal.signal(signum, on_signal)
+    except ValueError:
+        pass  # not the main thread: signals don't come here
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)

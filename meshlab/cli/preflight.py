@@ -1,0 +1,135 @@
+"""What can be known to be wrong before anything is touched. Every problem is returned, none is raised."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from meshlab.checks.base import CATALOG
+from meshlab.config.settings import LabConfig, Machine
+from meshlab.core.errors import KubeError, Problem
+from meshlab.core.redaction import redact_value
+
+
+def preflight(
+    config: LabConfig, machine: Machine, *, spoiled: set[str], need_cluster: bool = True
+) -> list[Problem]:
+    """All problems of this configuration on this machine.
+
+    spoiled: top-level settings that are known to be wrong; what depends on them is not looked at.
+    need_cluster: whether the flow works on one: then the provider is asked, and an Istio must be there to be used.
+    """
+    problems: list[Problem] = []
+    if "runs_dir" not in spoiled:
+        problems += runs_dir_problems(config.runs_dir)
+    if config.serve and not (config.keep or config.keep_on_failure):
+        problems.append(Problem("--serve", "has nothing to hold up: the lab is removed", "add --keep"))
+    if need_cluster and "istio" not in spoiled and "cluster" not in spoiled:
+        from meshlab.istio.distribution import problems as istio_problems
+
+        problems += istio_problems(config, machine)
+    problems += secret_problems(config)
+    if "audit" not in spoiled:
+        problems += audit_problems(config)
+    if need_cluster and "cluster" not in spoiled and config.cluster not in spoiled:
+        problems += provider_problems(config, machine)
+    elif need_cluster and config.cluster == "gke" and "cluster" not in spoiled and config.gke.project is None:
+        from meshlab.clusters.gke.preflight import NO_PROJECT
+
+        problems.append(
+            NO_PROJECT
+        )  # Google can't be asked about wrong settings, but this is known without it
+    return problems
+
+
+def runs_dir_problems(folder: Path) -> list[Problem]:
+    """Whether the runs directory can be written, tried where it or its nearest existing parent is."""
+    where = f"--runs-dir {folder}"
+    place = folder.absolute()
+    try:
+        while not place.exists() and place != place.parent:
+            place = place.parent
+        if not place.is_dir():
+            return [Problem(where, f"{place} is no directory", "name another folder")]
+        with tempfile.TemporaryDirectory(prefix=".meshlab-", dir=place):
+            return []
+    except OSError as wrong:
+        return [Problem(where, f"can't be written: {wrong.strerror}", "name a folder that you may write to")]
+
+
+def secret_problems(config: LabConfig) -> list[Problem]:
+    """Settings that hold a secret: they are the flow's parameters, which Prefect's server stores and its UI shows."""
+    content = config.model_dump(mode="json")
+    remedy = "name a file that holds it (a kubeconfig, say), and take it out of the settings"
+    return [
+        Problem(name, "holds a secret, and settings are shown in the Prefect UI", remedy)
+        for name, value in content.items()
+        if redact_value({name: value}) != {name: value}
+    ]
+
+
+def existing_problems(config: LabConfig, machine: Machine) -> list[Problem]:
+    """What is wrong with the kubeconfig; where nothing is, what the cluster does not permit."""
+    from meshlab.clusters import existing
+    from meshlab.kube.client import Kube
+    from meshlab.shared_cluster import permissions
+
+    found = existing.problems(config.existing, machine)
+    if found:
+        return found
+    path = existing.kubeconfig_of(config.existing, machine)
+    try:
+        kube = Kube.connect(path, config.existing.context or existing.current_context(path))
+    except KubeError as problem:
+        return [Problem("--context", problem.message, problem.remedy)]
+    return permissions.problems(kube, config) + existing_release_problems(config, machine)
+
+
+def audit_problems(config: LabConfig) -> list[Problem]:
+    """Accepted risks of rules that don't exist."""
+    rules = [name.removeprefix("audit.") for name in CATALOG if name.startswith("audit.")]
+    return [
+        Problem(
+            f"audit.accepted.{index}.rule", f"there is no rule {each.rule!r}", f"one of: {', '.join(rules)}"
+        )
+        for index, each in enumerate(config.audit.accepted)
+        if each.rule.removeprefix("audit.") not in rules
+    ]
+
+
+def provider_problems(config: LabConfig, machine: Machine) -> list[Problem]:
+    """What the chosen provider says about this machine and its settings."""
+    if config.cluster == "local":
+        from meshlab.clusters.local.preflight import problems as local_problems
+
+        return local_problems(config.local, machine)
+    if config.cluster == "existing":
+        return existing_problems(config, machine)
+    from meshlab.clusters.gke.preflight import examine
+
+    found = examine(config.gke, machine)
+    return found.problems + (release_problems(config, machine, found.version) if found.version else [])
+
+
+def release_problems(config: LabConfig, machine: Machine, kubernetes: str) -> list[Problem]:
+    """Whether the release of Istio that would be downloaded supports the cluster's Kubernetes."""
+    from meshlab.istio.distribution import downloads
+    from meshlab.istio.support import problems as support_problems
+
+    return support_problems(config.istio.version, kubernetes) if downloads(config, machine) else []
+
+
+def existing_release_problems(config: LabConfig, machine: Machine) -> list[Problem]:
+    """The same for a cluster that runs already; one that does not answer is told by the step that needs it."""
+    from meshlab.clusters.existing import current_context, kubeconfig_of
+    from meshlab.istio.distribution import downloads
+    from meshlab.kube.client import Kube
+
+    if not downloads(config, machine):
+        return []
+    path = kubeconfig_of(config.existing, machine)
+    try:
+        version = Kube.connect(path, config.existing.context or current_context(path)).server_version()
+    except KubeError:
+        return []
+    return release_problems(config, machine, version)

@@ -1,0 +1,303 @@
+"""What is wanted (`LabConfig`, the flow's parameter) and what this machine offers (`Machine`).
+
+Nothing else reads the environment.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, field_validator
+
+from meshlab.config.base import Section as Section
+from meshlab.config.settings_gke import GkeSettings as GkeSettings
+
+Provider = Literal["local", "existing", "gke"]
+Distribution = Literal["embedded", "release"]
+Images = Literal["embedded", "official"]
+ENV_PREFIX = "MESHLAB_"
+# Where alerts go. An address of this kind is a password: never a setting, which Prefect and result files show.
+ALERT_WEBHOOK = "MESH_LAB_ALERT_WEBHOOK"
+
+
+def variables() -> dict[str, str]:
+    """This process's environment. Children inherit it (see `meshlab.core.process`); nothing else looks at it."""
+    return dict(os.environ)
+
+
+class LocalSettings(Section):
+    """The cluster that is made on this machine."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,10}[a-z0-9])?$")] = Field(
+        "meshlab", description="Name of the cluster; also of its network namespaces, links and cgroups."
+    )
+    nodes: int = Field(3, ge=1, le=5, description="Number of nodes, each in a network namespace of its own.")
+    kubernetes_version: str | None = Field(
+        None, description="Refused unless it is the version that the embedded distribution compiles."
+    )
+    network: Annotated[str, Field(pattern=r"^10\.\d{1,3}$")] = Field(
+        "10.177", description="First two octets of the /16 that nodes, pods and services share."
+    )
+    start_timeout: float = Field(120, gt=0, le=1800, description="Seconds until every node must be Ready.")
+    image_archives: tuple[Path, ...] = Field(
+        (),
+        description="Files of images (docker save, or OCI layout) that every node gets; addons use them.",
+    )
+
+
+class ExistingSettings(Section):
+    """A cluster that somebody else runs."""
+
+    context: str | None = Field(None, description="The kubeconfig's context; its current one when not given.")
+    kubeconfig: Path | None = Field(
+        None, description="The kubeconfig file; KUBECONFIG or ~/.kube/config when not given."
+    )
+
+
+class IstioSettings(Section):
+    """The mesh."""
+
+    distribution: Distribution | None = Field(
+        None,
+        description="embedded (compiled by this project; local's default) or release (the others').",
+    )
+    # Part of an address and of a folder's name; whether it exists and fits is judged with the cluster.
+    version: Annotated[str, Field(pattern=r"^v?\d+\.\d+[0-9A-Za-z.-]*$")] | None = Field(
+        None, description="Istio version; the distribution's own when not given."
+    )
+    profile: str = Field("demo", description="Installation profile.")
+    operator_file: Path | None = Field(
+        None, description="IstioOperator file that is merged over the profile."
+    )
+    istioctl: Path | None = Field(
+        None, description="istioctl of a release, with its samples/ folder beside it or above it."
+    )
+    download_url: str = Field(
+        "https://github.com/istio/istio/releases/download",
+        description="Where releases of Istio lie, as VERSION/istio-VERSION-OS-CPU.tar.gz and its .sha256; or a mirror.",
+    )
+    download_timeout: float = Field(600, gt=0, le=7200, description="Seconds that a download may take.")
+    install_timeout: float = Field(
+        300, gt=0, le=3600, description="Seconds until the control plane must be Ready."
+    )
+    drain_seconds: int = Field(
+        5,
+        ge=1,
+        le=300,
+        description="drainDuration of the proxies, on clusters of ours with the embedded distribution only.",
+    )
+
+
+class AppSettings(Section):
+    """Bookinfo and sleep."""
+
+    namespace: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")] | None = Field(
+        None, description="Namespace; `default` on clusters that are ours, `meshlab` elsewhere."
+    )
+    rollout_timeout: float = Field(
+        300, gt=0, le=3600, description="Seconds until every workload must be Ready."
+    )
+    page_requests: int = Field(5, ge=3, le=1000, description="Requests of the check app.productpage.")
+    page_p50_ms: float = Field(
+        400,
+        gt=0,
+        le=60000,
+        description="Milliseconds that the median request of app.productpage may take; 20 to 100 are usual.",
+    )
+
+
+Pause = Annotated[float, Field(ge=0.05, le=60)]  # seconds between two requests
+
+
+class TrafficSettings(Section):
+    """The document's two loops."""
+
+    fast_interval: float = Field(
+        0.3, ge=0.05, le=60, description="Seconds between requests of the fast loop."
+    )
+    fast_seconds: float = Field(20, ge=5, le=3600, description="Least seconds that the fast loop runs.")
+    gentle_interval: tuple[Pause, Pause] = Field(
+        (1.0, 2.0), description="Least and most seconds between requests of the gentle loop."
+    )
+    gentle_seconds: float = Field(8, ge=4, le=3600, description="Least seconds that the gentle loop runs.")
+
+    @field_validator("gentle_interval")
+    @classmethod
+    def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if value[0] > value[1]:
+            raise ValueError("needs two numbers between 0.05 and 60, the smaller first")
+        return value
+
+
+class PrometheusSettings(Section):
+    """The metrics addon."""
+
+    scrape_seconds: int = Field(
+        5,
+        ge=1,
+        le=60,
+        description="Scrape interval, on clusters of ours with the embedded distribution only.",
+    )
+    namespace: str = Field("istio-system", description="Where Prometheus runs, or is put.")
+    answer_timeout: float = Field(
+        60, gt=0, le=600, description="Seconds until an expected series must be there."
+    )
+
+
+class SecuritySettings(Section):
+    """The proofs of mutual TLS."""
+
+    plain_requests: int = Field(3, ge=3, le=100, description="Plaintext requests per way to each server.")
+    requests: int = Field(30, ge=5, le=1000, description="Page requests while packets are captured.")
+    capture_image: str | None = Field(None, description="Image with Python 3; ours, or the official one.")
+
+
+class CheckSettings(Section):
+    """Which checks must be made."""
+
+    optional: tuple[str, ...] = Field(
+        ("kiali.graph", "mtls.packets"), description="Checks that may be skipped where they can't be made."
+    )
+
+
+class HistorySettings(Section):
+    """What is kept of earlier runs."""
+
+    path: Path | None = Field(
+        None, description="SQLite file; history.sqlite in the XDG state folder when not given."
+    )
+    every_hours: float = Field(
+        24,
+        gt=0,
+        le=24 * 31,
+        description="Hours between two nights; one and a half times as many is a missed one.",
+    )
+
+
+class AcceptedRisk(Section):
+    """A finding of the audit that the owner of the cluster lives with until a day."""
+
+    rule: Annotated[str, Field(pattern=r"^(audit\.)?[a-z][a-z-]+$")] = Field(
+        description="The rule's id: default-deny, or audit.default-deny."
+    )
+    resource: str = Field(
+        min_length=1, description="Kind namespace/name of the finding; * and ? stand for anything."
+    )
+    reason: str = Field(min_length=10, description="Why it is accepted, for whoever reads the report.")
+    expires: date = Field(description="The last day on which it counts, as YYYY-MM-DD.")
+
+
+class AuditSettings(Section):
+    """The audit of best practices."""
+
+    accepted: tuple[AcceptedRisk, ...] = Field(
+        (), description="Accepted risks: a list of {rule, resource, reason, expires}."
+    )
+    accept_lab: bool = Field(True, description="Accept the known findings of what the lab itself applies.")
+    namespaces: tuple[str, ...] | None = Field(
+        None,
+        description="What is audited; all namespaces on clusters that are ours, the app's and Istio's elsewhere.",
+    )
+    certificate_days: int = Field(
+        30, ge=1, le=365, description="Days before its end from which on a certificate is a finding."
+    )
+
+
+class LabConfig(Section):
+    """Everything that a run can be asked for.
+
+    Each field is a flag or a `--set` key, a config-file key, and a variable.
+    """
+
+    cluster: Provider = Field("local", description="Where the mesh runs: local, existing or gke.")
+    runs_dir: Path = Field(Path("runs"), description="Folder that gets one folder per run.")
+    keep: bool = Field(False, description="Leave the lab up and print how to reach it.")
+    serve: bool = Field(
+        False,
+        description="Hold a kept lab's pages and gentle traffic up until Ctrl-C without a terminal, too.",
+    )
+    keep_on_failure: bool = Field(False, description="Leave the lab up when something failed.")
+    allow_changes: bool = Field(
+        False, description="Allow changes outside our own namespace on a cluster that is not ours."
+    )
+    images: Images | None = Field(
+        None, description="embedded or official; the default follows the distribution."
+    )
+    local: LocalSettings = LocalSettings()
+    existing: ExistingSettings = ExistingSettings()
+    gke: GkeSettings = GkeSettings()
+    istio: IstioSettings = IstioSettings()
+    app: AppSettings = AppSettings()
+    traffic: TrafficSettings = TrafficSettings()
+    prometheus: PrometheusSettings = PrometheusSettings()
+    security: SecuritySettings = SecuritySettings()
+    checks: CheckSettings = CheckSettings()
+    history: HistorySettings = HistorySettings()
+    audit: AuditSettings = AuditSettings()
+
+    @property
+    def ours(self) -> bool:
+        """Whether the run makes the cluster, and so may change all of it."""
+        return self.cluster in ("local", "gke")
+
+    @property
+    def distribution(self) -> Distribution:
+        """Which build of the mesh runs, the provider's default applied."""
+        return self.istio.distribution or ("embedded" if self.cluster == "local" else "release")
+
+    @property
+    def image_source(self) -> Images:
+        """Which build of the apps runs, the provider's default applied."""
+        return self.images or ("embedded" if self.cluster == "local" else "official")
+
+    @property
+    def namespace(self) -> str:
+        """The app's namespace, the provider's default applied."""
+        return self.app.namespace or ("default" if self.ours else "meshlab")
+
+    @property
+    def scope(self) -> Literal["namespace", "mesh"]:
+        """How far the run may write: `mesh` where the cluster is ours or --allow-changes was given."""
+        return "mesh" if self.ours or self.allow_changes else "namespace"
+
+    @property
+    def tuned(self) -> bool:
+        """Whether scrape interval and drain duration are shortened: cluster and distribution are ours."""
+        return self.ours and self.distribution == "embedded"
+
+
+class Machine(Section):
+    """This machine, read once: the XDG folders and the few variables that matter to us."""
+
+    cache: Path
+    state: Path
+    home: Path
+    path: str = ""
+    kubeconfig: str = ""
+    alert_webhook: SecretStr | None = None
+
+    @classmethod
+    def here(cls, environ: dict[str, str] | None = None) -> Machine:
+        """Read the environment.
+
+        XDG Base Directory specification: unset or relative values fall back to the defaults.
+        """
+        env = variables() if environ is None else environ
+        home = Path(env.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir)
+
+        def folder(variable: str, default: str) -> Path:
+            given = Path(env.get(variable) or "")
+            return (given if given.is_absolute() else home / default) / "meshlab"
+
+        return cls(
+            cache=folder("XDG_CACHE_HOME", ".cache"),
+            state=folder("XDG_STATE_HOME", ".local/state"),
+            home=home,
+            path=env.get("PATH", os.defpath),
+            kubeconfig=env.get("KUBECONFIG", ""),
+            alert_webhook=SecretStr(env[ALERT_WEBHOOK]) if env.get(ALERT_WEBHOOK) else None,
+        )

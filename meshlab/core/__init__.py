@@ -1,0 +1,1 @@
+"""What everything else stands on: errors, processes, waits, HTTP, files, text. Knows nothing of Kubernetes."""

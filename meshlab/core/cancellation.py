@@ -1,0 +1,86 @@
+"""How a run ends what goes on beside it: steps in other threads are told to stop, and waited for.
+
+Every step runs within `going`. After `end` the waits and commands of those under way are cut short (`meshlab.core.waiting`,
+`meshlab.core.process`), and no further one begins, except in the context that called `end`: that is the teardown.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from meshlab.core.errors import MeshlabError
+
+log = logging.getLogger(__name__)
+STOPPED_WITHIN = 60.0  # seconds: a request to the API server has a deadline of its own below this
+REMEDY = "look at what ended the run"
+_stop: ContextVar[threading.Event | None] = ContextVar("stop", default=None)
+_leaving: ContextVar[str] = ContextVar("leaving", default="")
+
+
+class _Steps:
+    """The steps of one run that are under way."""
+
+    def __init__(self) -> None:
+        self.over = threading.Event()
+        self.changed = threading.Condition()
+        self.names: list[str] = []
+
+
+_runs: defaultdict[str, _Steps] = defaultdict(_Steps)
+
+
+def stopping() -> threading.Event | None:
+    """What is set when the step that runs here is to stop; None outside of steps, and in a teardown."""
+    return _stop.get()
+
+
+@contextmanager
+def cleaning() -> Iterator[None]:
+    """In this block nothing is cut short: what a step that is stopped has to end itself."""
+    token = _stop.set(None)
+    try:
+        yield
+    finally:
+        _stop.reset(token)
+
+
+@contextmanager
+def going(run_id: str, name: str) -> Iterator[None]:
+    """A step goes on while the block runs. Raises MeshlabError where the run ends already."""
+    if _leaving.get() == run_id:
+        yield
+        return
+    steps = _runs[run_id]
+    with steps.changed:
+        if steps.over.is_set():
+            raise MeshlabError(f"{name} was not begun, because the run ends", remedy=REMEDY)
+        steps.names.append(name)
+    token = _stop.set(steps.over)
+    try:
+        yield
+    finally:
+        _stop.reset(token)
+        with steps.changed:
+            steps.names.remove(name)
+            steps.changed.notify_all()
+
+
+def end(run_id: str, *, timeout: float = STOPPED_WITHIN) -> tuple[str, ...]:
+    """Stop the run's steps and wait for them, up to `timeout` seconds; returns the names of those that go on.
+
+    Call it outside of any step. Steps that begin afterwards in the caller's context are the teardown's, and go on.
+    """
+    _leaving.set(run_id)
+    steps = _runs[run_id]
+    with steps.changed:
+        steps.over.set()
+        steps.changed.wait_for(lambda: not steps.names, timeout=timeout)
+        left = tuple(steps.names)
+    if left:
+        log.warning("the teardown begins while steps still go on: %s", ", ".join(left))
+    return left

@@ -1,0 +1,122 @@
+"""One request with one deadline: how the addons that speak JSON (Jaeger, Kiali, Grafana) are asked."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+import urllib3
+
+from meshlab.core.errors import QueryError
+
+CHUNK = 64 * 1024
+LARGEST = 64 * 1024 * 1024  # bytes of an answer; more is no answer to any question of ours
+TAIL = 200  # characters of a refusal that an error repeats
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back. status: HTTP status; text: the whole body."""
+
+    status: int
+    text: str
+
+
+class Getter:
+    """Sends GETs, and questions that need a body, to one server. Safe for several threads: each has its own
+    connection.
+
+    url: of the server. timeout: seconds for a whole answer, first byte to last: the library's own timeout
+    starts anew with every byte, so a server that drips would never be given up. name, remedy: for errors.
+    why: asked when there is no connection; what stands between us and the server may know the cause. Every
+    method raises QueryError.
+    """
+
+    def __init__(
+        self, url: str, *, timeout: float, name: str, remedy: str, why: Callable[[], str] | None = None
+    ) -> None:
+        self.url = url.rstrip("/")
+        self.name, self.remedy, self._why = name, remedy, why or (lambda: "")
+        self._timeout = timeout
+        self._local = threading.local()
+
+    def json(self, path: str, params: Mapping[str, str | int] | None = None) -> Any:
+        """The JSON of a 200. A 4xx can't heal; everything else may."""
+        answer = self.get(path, params)
+        if answer.status != 200:
+            bad = 400 <= answer.status < 500
+            raise QueryError(
+                f"{self.name} at {self.url} answered {path} with {answer.status}: {_said(answer.text)}",
+                remedy="correct the question" if bad else self.remedy,
+                retryable=not bad,
+            )
+        try:
+            return json.loads(answer.text)
+        except ValueError as problem:
+            raise QueryError(
+                f"{self.url} answered {path} with no JSON: {answer.text[:60]!r}",
+                remedy=f"check that it is {self.name} that listens there, and its base path",
+            ) from problem
+
+    def get(self, path: str, params: Mapping[str, str | int] | None = None) -> Answer:
+        """The answer to a GET, whatever its status."""
+        return self._send("GET", path, params=dict(params or {}))
+
+    def post(self, path: str, document: Mapping[str, Any]) -> Answer:
+        """The answer to a POST of a JSON document, whatever its status."""
+        return self._send("POST", path, json=dict(document))
+
+    def _send(self, method: str, path: str, **what: Any) -> Answer:
+        deadline = time.monotonic() + self._timeout
+        try:
+            with self._session().request(
+                method, self.url + path, timeout=self._timeout, stream=True, **what
+            ) as response:
+                return Answer(response.status_code, self._body(response, deadline, path))
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as problem:
+            cause = self._why() or str(problem)
+            raise QueryError(
+                f"{self.name} at {self.url} can't be asked for {path}: {cause}", remedy=self.remedy
+            ) from problem
+
+    def _body(self, response: requests.Response, deadline: float, path: str) -> str:
+        parts = bytearray()
+        while part := response.raw.read1(CHUNK, decode_content=True):
+            parts += part
+            if time.monotonic() > deadline:
+                raise QueryError(
+                    f"{self.name} at {self.url} did not end its answer to {path} within {self._timeout:g} s",
+                    remedy=self.remedy,
+                )
+            if len(parts) > LARGEST:
+                raise QueryError(
+                    f"{self.name}'s answer to {path} is larger than {LARGEST} bytes",
+                    remedy="ask for less: a shorter time, or fewer traces",
+                    retryable=False,
+                )
+        return parts.decode("utf-8", errors="replace")
+
+    def _session(self) -> requests.Session:
+        if not hasattr(self._local, "session"):
+            self._local.session = requests.Session()
+            self._local.session.trust_env = False  # a proxy of the environment can't reach a port-forward
+        return self._local.session
+
+
+def _said(text: str) -> str:
+    """The message in an error's body: Jaeger's `errors[].msg`, Kiali's `error`, else its beginning."""
+    try:
+        document = json.loads(text)
+    except ValueError:
+        return text[:TAIL].strip() or "nothing"
+    if isinstance(document, dict):
+        if isinstance(document.get("errors"), list):
+            return "; ".join(str(each.get("msg", each)) for each in document["errors"])[:TAIL]
+        if document.get("error"):
+            return str(document["error"])[:TAIL]
+    return text[:TAIL].strip()

@@ -1,0 +1,134 @@
+"""The one wait loop.
+
+Model: jubilant's `wait(ready, error, delay, timeout, successes)`, with a clock that tests replace.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+from meshlab.core.cancellation import REMEDY, stopping
+from meshlab.core.errors import MeshlabError, WaitTimeout
+
+log = logging.getLogger(__name__)
+State = TypeVar("State")
+
+
+class Clock(Protocol):
+    """Where time comes from. Both methods use seconds; `now` is monotonic."""
+
+    def now(self) -> float: ...
+
+    def sleep(self, seconds: float) -> None: ...
+
+
+class SystemClock:
+    """The machine's monotonic clock. With a stop event, a sleep ends as soon as the event is set."""
+
+    def __init__(self, stop: threading.Event | None = None) -> None:
+        self._stop = stop
+
+    def now(self) -> float:
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        if self._stop is None:
+            time.sleep(seconds)
+        else:
+            self._stop.wait(seconds)
+
+
+def wait(
+    what: str,
+    probe: Callable[[], State],
+    *,
+    ready: Callable[[State], bool],
+    timeout: float,
+    error: Callable[[State], MeshlabError | None] | None = None,
+    describe: Callable[[State], str] = str,
+    explain: Callable[[], str] | None = None,
+    delay: float = 0.5,
+    successes: int = 1,
+    remedy: str = "",
+    clock: Clock | None = None,
+    on_change: Callable[[str], None] | None = None,
+) -> State:
+    """Call `probe` until `ready` holds `successes` times in a row, and return the state that satisfied it.
+
+    what: the thing awaited, for messages. timeout, delay: seconds. error: returns an exception for a state
+    that can't heal, which ends the wait at once. describe: one line about a state; it is logged, and handed
+    to on_change, only when it changes. explain: asked once after the deadline for the cause (pod events,
+    image, quota), joined to the message. A probe that raises a retryable MeshlabError counts as "not yet"
+    with that error as its state text; any other exception passes through. remedy: of the timeout; without it
+    that of the error which the last probe raised.
+
+    Raises WaitTimeout after the deadline (the probe is asked at least once), or what `error` returned.
+    """
+    stop = stopping()
+    clock = clock or SystemClock(stop)
+    start = clock.now()
+    seen = ""
+    in_a_row = 0
+    while True:
+        try:
+            state = probe()
+        except MeshlabError as problem:
+            if not problem.retryable:
+                raise
+            text, hint, in_a_row = problem.message, problem.remedy, 0
+        else:
+            text, hint = describe(state), ""
+            fatal = error(state) if error else None
+            if fatal is not None:
+                raise fatal
+            in_a_row = in_a_row + 1 if ready(state) else 0
+            if in_a_row >= successes:
+                log.debug("%s: ready after %.1f s", what, clock.now() - start)
+                return state
+        if text != seen:
+            log.debug("%s: %s", what, text)
+            if on_change:
+                on_change(text)
+            seen = text
+        if stop is not None and stop.is_set():
+            raise MeshlabError(
+                f"the wait for {what} was ended, because the run ends; last seen: {seen}", remedy=REMEDY
+            )
+        waited = clock.now() - start
+        if waited >= timeout:
+            cause = _cause(explain) if explain else ""
+            last = f"{seen}; {cause}" if cause else seen
+            raise WaitTimeout(what, last=last, seconds=waited, remedy=remedy or hint)
+        clock.sleep(min(delay, max(timeout - waited, 0.0)))
+
+
+def wait_or_last(what: str, probe: Callable[[], State], **options: Any) -> State:
+    """As `wait`, but what the last probe saw is returned after the deadline, too: it is to be judged.
+
+    options: those of `wait`. Raises WaitTimeout only when the last probe raised: what answered before and does not
+    now is not judged by what it said then.
+    """
+    last: list[State] = []
+
+    def look() -> State:
+        last.clear()
+        last.append(probe())
+        return last[0]
+
+    try:
+        return wait(what, look, **options)
+    except WaitTimeout:
+        if not last:
+            raise
+        return last[0]
+
+
+def _cause(explain: Callable[[], str]) -> str:
+    try:
+        return explain()
+    except MeshlabError as problem:  # the timeout is the news, not that its cause stays unknown
+        return f"its cause is not known: {problem.message}"

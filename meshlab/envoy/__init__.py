@@ -1,0 +1,1 @@
+"""Reading a proxy: its admin pages and its statistics."""

@@ -1,0 +1,127 @@
+"""What a fault is: data that is declared before it is planted, and the one function that plants it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cached_property
+
+from meshlab.config.settings import LabConfig
+from meshlab.faults.firewall import Firewall
+from meshlab.istio.istioctl import Istioctl
+from meshlab.kube.changes import Changes
+from meshlab.kube.client import Kube
+from meshlab.security.gateways.ingress import Alter, unchanged
+from meshlab.security.gateways.pki import LIFETIME
+
+# Families of checks that are made together → the checks that they make.
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "app": ("app.bookinfo", "app.productpage", "envoy.scrape", "envoy.dashboard"),
+    "istio": (
+        "istio.cli",
+        "istio.control-plane",
+        "istio.injection",
+        "istio.versions",
+        "istio.proxies-synced",
+        "istio.analyze",
+    ),
+    "load": (
+        "prometheus.targets",
+        "prometheus.requests-total",
+        "prometheus.code-200",
+        "prometheus.sleep-to-productpage",
+        "prometheus.reconcile",
+        "graph.edges",
+        "graph.agreement",
+        "jaeger.productpage-traces",
+    ),
+    "mtls": ("mtls.refusal", "mtls.packets", "mtls.identity", "mtls.counter"),
+    "authz": ("authz.truth-table",),
+    "ingress": ("ingress.https", "ingress.mtls", "ingress.jwt"),
+    "egress": ("egress.blocked", "egress.gateway"),
+    "audit": (
+        "audit.strict-mtls",
+        "audit.default-deny",
+        "audit.allow-all",
+        "audit.deny-by-path",
+        "audit.gateway-hosts",
+        "audit.gateway-tls",
+        "audit.destination-rule-tls",
+        "audit.egress-policy",
+        "audit.sidecars",
+        "audit.analyze",
+    ),
+}
+
+STRICT = ("mtls", "audit")  # groups whose checks hold only where mutual TLS is demanded
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a fault is planted. changes: what undoes itself. firewall: None where no node can be entered."""
+
+    kube: Kube
+    istioctl: Istioctl
+    config: LabConfig
+    changes: Changes
+    firewall: Firewall | None = None
+
+    @property
+    def namespace(self) -> str:
+        """The app's namespace."""
+        return self.config.namespace
+
+
+@dataclass(frozen=True)
+class Edge:
+    """What is wrong with the objects that the stages of the mesh's edge apply and take away themselves.
+
+    ingress, egress: what becomes of them. lifetime: of the gateway's certificates.
+    """
+
+    ingress: Alter = unchanged
+    egress: Alter = unchanged
+    lifetime: timedelta = LIFETIME
+
+
+NO_FAULT = Edge()
+
+
+def nothing(site: Site) -> None:
+    """Nothing is planted beforehand: the fault is in what a stage applies."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is broken on purpose.
+
+    must: checks that have to turn red. may: checks that can turn red with it; any other red one is as bad as
+    a miss. groups: families of checks that are made while it is planted; all others of them must stay green.
+    scope: the write scope that planting needs. local: needs a node of the local cluster. heal: selectors of
+    pods (of the app's namespace) whose proxies don't forget it: they are restarted once it is gone. pages:
+    requests of app.productpage while it is planted; a fault of some requests only needs many to be seen. edge:
+    for a fault in what the stages of the edge apply.
+    """
+
+    name: str
+    title: str
+    must: tuple[str, ...]
+    plant: Callable[[Site], None] = field(default=nothing, repr=False)
+    groups: tuple[str, ...] = ("app", "istio")
+    may: tuple[str, ...] = ()
+    scope: str = "namespace"
+    local: bool = False
+    heal: tuple[str, ...] = ()
+    pages: int = 20
+    edge: Edge = field(default=NO_FAULT, repr=False)
+
+    @cached_property
+    def checks(self) -> tuple[str, ...]:
+        """Every check that is made while the fault is planted."""
+        return tuple(check for group in self.groups for check in GROUPS[group])
+
+    @property
+    def check_id(self) -> str:
+        """The id of its own check in `result.json`: whether it was caught."""
+        return f"sabotage.{self.name}"

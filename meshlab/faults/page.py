@@ -1,0 +1,34 @@
+"""`python -m meshlab.faults.page RESULT.JSON PAGE.MD`: writes docs/sabotage.md from a run."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from meshlab.core.text import count_of
+from meshlab.report.catches import page
+
+
+def main(arguments: list[str]) -> int:
+    """Returns the exit code: 2 for a file that is no result of such a run."""
+    if len(arguments) != 2:
+        print(__doc__, file=sys.stderr)
+        return 2
+    source, target = map(Path, arguments)
+    try:
+        result = json.loads(source.read_text(encoding="utf-8"))
+        text = page(result)
+    except (OSError, ValueError, KeyError, TypeError) as problem:
+        print(f"{source} is no result.json of a run of the flow sabotage: {problem!r}", file=sys.stderr)
+        return 2
+    if not result["catches"]:
+        print(f"{source} has no catches: name a run of the flow sabotage", file=sys.stderr)
+        return 2
+    target.write_text(text, encoding="utf-8")
+    print(f"{target}: {count_of(len(result['catches']), 'faults')}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

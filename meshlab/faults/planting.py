@@ -1,0 +1,87 @@
+"""Planting a fault and taking it out again, both by way of the ledger.
+
+Taking out reads nothing but the ledger, so it is the same for a run that goes on and for one that was killed.
+"""
+
+from __future__ import annotations
+
+from meshlab.clusters.local.layout import Layout
+from meshlab.config.settings import LabConfig, Machine
+from meshlab.core.process import Runner
+from meshlab.faults.fault import Fault, Site
+from meshlab.faults.firewall import KIND as FIREWALL
+from meshlab.faults.firewall import Firewall
+from meshlab.faults.settle import wait_settled
+from meshlab.istio.istioctl import Istioctl
+from meshlab.istio.sidecars import ask_to_go
+from meshlab.kube.apply import delete
+from meshlab.kube.changes import KIND as CHANGE
+from meshlab.kube.changes import Changes, restore_left
+from meshlab.kube.client import Kube
+from meshlab.run.journal import RunRef
+from meshlab.run.ledger import Entry, Ledger
+
+HEAL = "restart"  # of the ledger's entries: pods (namespace/selector) whose proxies remember a fault
+CHANGES = (CHANGE, FIREWALL, HEAL)  # kinds of entries that `put_back` acts on
+HEAL_TIMEOUT = 60.0  # seconds
+
+
+def plant(
+    fault: Fault,
+    config: LabConfig,
+    kube: Kube,
+    istioctl: Istioctl,
+    ledger: Ledger,
+    run: RunRef,
+    firewall: Firewall | None,
+) -> None:
+    """Plant a fault and return when it is in force. Everything is in the ledger before it is changed.
+
+    What was planted stays when this fails; `remove` takes it out. Raises MeshlabError.
+    """
+    for selector in fault.heal:
+        ledger.intend(Entry(HEAL, f"{config.namespace}/{selector}", kube.host))
+    fault.plant(Site(kube, istioctl, config, Changes(kube, ledger, run), firewall))
+    wait_settled(kube, istioctl, config.namespace, rejecting=fault.heal)
+
+
+def remove(
+    kube: Kube, istioctl: Istioctl, ledger: Ledger, namespace: str, firewall: Firewall | None
+) -> tuple[str, ...]:
+    """Take out all that the ledger names, and return when the lab has come to rest; returns what was put back.
+
+    May be called twice. Raises MeshlabError.
+    """
+    done = put_back(kube, ledger, firewall)
+    wait_settled(kube, istioctl, namespace)
+    return done
+
+
+def put_back(kube: Kube, ledger: Ledger, firewall: Firewall | None) -> tuple[str, ...]:
+    """Take out all that a ledger names in this cluster, of a killed run, too; returns what was put back.
+
+    Changes of objects, firewall rules of ours (by their mark), pods whose proxies remember what is gone.
+    """
+    done = list(firewall.restore()) if firewall else []
+    done += [str(ref) for ref in restore_left(kube, ledger)]
+    return (*done, *heal(kube, ledger))
+
+
+def heal(kube: Kube, ledger: Ledger) -> list[str]:
+    """Restart the pods that the ledger names, whose proxies remember what is gone; returns their names."""
+    done: list[str] = []
+    for entry in ledger.entries():
+        if entry.kind == HEAL and entry.where == kube.host:
+            namespace, _, selector = entry.name.partition("/")
+            pods = [pod for pod in kube.pods(namespace, selector) if not pod.deleting]
+            delete(kube, [ask_to_go(kube, pod) for pod in pods], timeout=HEAL_TIMEOUT)
+            ledger.gone(entry)
+            done += [f"restarted {pod.name}" for pod in pods]
+    return done
+
+
+def firewall_of(config: LabConfig, machine: Machine, runner: Runner, ledger: Ledger) -> Firewall | None:
+    """The firewall of the cluster's nodes, None where they are not on this machine."""
+    if config.cluster != "local":
+        return None
+    return Firewall(Layout.of(config.local, machine), runner, ledger)

@@ -1,0 +1,75 @@
+"""When the lab has come to rest after a change: roll-outs done, proxies with the new configuration, none draining."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from meshlab.core.waiting import Clock, wait
+from meshlab.istio.acknowledge import wait_acknowledged
+from meshlab.istio.control_plane import SIDECAR
+from meshlab.istio.drained import wait_drained
+from meshlab.istio.istioctl import Istioctl
+from meshlab.istio.operator_file import SYSTEM_NAMESPACE
+from meshlab.kube.client import Kube
+from meshlab.kube.pods import PodSummary
+from meshlab.kube.rollout import wait_deployments
+
+TIMEOUT = 90.0  # seconds for each of the steps
+
+
+def wait_settled(
+    kube: Kube,
+    istioctl: Istioctl,
+    namespace: str,
+    *,
+    rejecting: Sequence[str] = (),
+    clock: Clock | None = None,
+) -> None:
+    """Return when what was changed is in force in istio-system and `namespace`.
+
+    rejecting: selectors of pods whose proxies can't take the configuration; they are not waited for. Also
+    waits until no proxy serves a listener that it has replaced: its connections follow the earlier policies, and
+    its counters go with it. Without an istiod nothing can be acknowledged, and nothing has changed in the proxies.
+    Raises WaitTimeout naming the laggards, RolloutError, KubeError, IstioError.
+    """
+    for each in dict.fromkeys((SYSTEM_NAMESPACE, namespace)):
+        _wait_rollouts(kube, each, clock)
+    pods = proxies_of(kube, namespace, rejecting)
+    if any(pod.is_ready for pod in kube.pods(SYSTEM_NAMESPACE, "app=istiod")):
+        wait_acknowledged(kube, istioctl, pods, timeout=TIMEOUT, clock=clock)
+    wait_drained(kube, pods, timeout=TIMEOUT, clock=clock)
+
+
+def proxies_of(kube: Kube, namespace: str, rejecting: Sequence[str] = ()) -> list[PodSummary]:
+    """The pods with a proxy, gateways included, without those that match one of the selectors."""
+    left_out = {pod.uid for selector in rejecting for pod in kube.pods(namespace, selector)}
+    return [
+        pod
+        for each in dict.fromkeys((SYSTEM_NAMESPACE, namespace))
+        for pod in kube.pods(each)
+        if SIDECAR in pod.containers and not pod.deleting and pod.uid not in left_out
+    ]
+
+
+def _wait_rollouts(kube: Kube, namespace: str, clock: Clock | None) -> None:
+    found = kube.objects("apps/v1", "Deployment", namespace)
+    wanted = [each["metadata"]["name"] for each in found if each["spec"].get("replicas", 1)]
+    stopped = [each for each in found if not each["spec"].get("replicas", 1)]
+    if wanted:
+        wait_deployments(kube, namespace, wanted, timeout=TIMEOUT, clock=clock)
+
+    def going() -> list[str]:
+        names = [pod.name for pod in kube.pods(namespace) if pod.deleting]
+        for each in stopped:
+            labels = ",".join(f"{k}={v}" for k, v in each["spec"]["selector"]["matchLabels"].items())
+            names += [pod.name for pod in kube.pods(namespace, labels)]
+        return sorted(set(names))
+
+    wait(
+        f"the pods of {namespace} that go to be gone",
+        going,
+        ready=lambda names: not names,
+        describe=lambda names: ", ".join(names) or "none",
+        timeout=TIMEOUT,
+        clock=clock,
+    )

@@ -1,0 +1,169 @@
+"""A lab that stays up, to be looked at: its pages through port-forwards, and gentle traffic so that they show something.
+
+Held by the command line until Ctrl-C (`hold`); docs/decisions tells when it is.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from meshlab.app.loop import RequestLoop
+from meshlab.app.source import find_source
+from meshlab.config.settings import LabConfig
+from meshlab.core.errors import MeshlabError, QueryError
+from meshlab.core.http import Getter
+from meshlab.istio.operator_file import SYSTEM_NAMESPACE
+from meshlab.kube.client import Kube
+from meshlab.kube.portforward import PortForward
+from meshlab.observability.addons import grafana, jaeger, kiali, prometheus
+
+log = logging.getLogger(__name__)
+PAGE_TIMEOUT = 15.0  # seconds that a page gets to answer
+WATCH_EVERY = 5.0  # seconds between looks at the gentle loop
+SHOP = "productpage:9080/productpage"
+INSTEAD = "API only; its part of the run's report.html shows what it knows"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a page may be. stand_in: words of a page that is shown where the real one was not compiled in."""
+
+    name: str
+    namespace: str
+    service: str
+    port: int
+    path: str = "/"
+    stand_in: str = ""
+
+
+@dataclass(frozen=True)
+class Link:
+    """One of the lab's pages. url: "" where there is none to open; note says then what is there instead."""
+
+    name: str
+    url: str = ""
+    note: str = ""
+
+
+def places(config: LabConfig) -> tuple[Place, ...]:
+    """The pages that the document opens, in its order."""
+    return (
+        Place("productpage", config.namespace, "productpage", 9080, "/productpage"),
+        Place("Prometheus", config.prometheus.namespace, prometheus.NAME, prometheus.PORT),
+        Place("Grafana", SYSTEM_NAMESPACE, grafana.NAME, grafana.PORT),
+        Place("Jaeger", SYSTEM_NAMESPACE, jaeger.SERVICE, jaeger.PORT, "/jaeger/", "not the Jaeger UI"),
+        Place("Kiali", SYSTEM_NAMESPACE, kiali.NAME, kiali.PORT, "/kiali/"),
+    )
+
+
+class Lookout:
+    """Port-forwards to every page that is there, and the gentle loop. `close` ends both; the lab stays as it is.
+
+    links: one for each place, known once it is open. loop_note: why there is no traffic, "" where there is.
+    """
+
+    def __init__(self, kube: Kube, config: LabConfig) -> None:
+        self._kube, self._config = kube, config
+        self._stack = ExitStack()
+        self._loop: RequestLoop | None = None
+        self.links: tuple[Link, ...] = ()
+        self.loop_note = ""
+
+    def open(self) -> Lookout:
+        """Open what is there. A place that does not answer becomes a link without an address, never an error."""
+        try:
+            self._send()
+            self.links = tuple(self._link(place) for place in places(self._config))
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def close(self) -> None:
+        """End the loop and the port-forwards. May be called twice."""
+        if self._loop is not None:
+            self._loop.stop_and_drain()
+            self._loop = None
+        self._stack.close()
+
+    def hold(self, *, stop: threading.Event | None = None, every: float = WATCH_EVERY) -> None:
+        """Keep it all up until `stop` is set, or a signal's exception ends the wait; a loop that ended begins anew."""
+        stop = stop or threading.Event()
+        while not stop.wait(every):
+            if self._loop is None or not self._loop.running:
+                self._send()
+
+    def _send(self) -> None:
+        """Start the gentle loop. That it can't run is said, and tried again: pods come and go."""
+        self._loop = None
+        try:
+            source = find_source(self._kube, self._config.namespace)
+            loop = RequestLoop(self._kube, source, SHOP, interval=self._config.traffic.gentle_interval)
+            self._loop = loop.start()
+            self.loop_note = ""
+        except MeshlabError as problem:
+            self.loop_note = problem.message
+            log.warning("no gentle traffic: %s", problem.message)
+
+    def _link(self, place: Place) -> Link:
+        try:
+            if self._kube.get("v1", "Service", place.service, place.namespace) is None:
+                return Link(place.name, note="does not run here; see the run's report.html")
+            forward = self._stack.enter_context(
+                PortForward(self._kube, namespace=place.namespace, port=place.port, service=place.service)
+            )
+        except MeshlabError as problem:
+            return Link(place.name, note=f"can't be reached: {problem.message}")
+        return probe(place, forward.url, why=lambda: forward.last_error.message if forward.last_error else "")
+
+
+def probe(place: Place, url: str, *, why: Callable[[], str] | None = None) -> Link:
+    """The link to a place behind `url`: only where a page answers, with 200 and HTML that is the page's own."""
+    asked = Getter(url, timeout=PAGE_TIMEOUT, name=place.name, remedy="look at its pod", why=why)
+    try:
+        answer = asked.get(place.path)
+    except QueryError as problem:
+        return Link(place.name, note=f"does not answer: {problem.message}")
+    page = answer.status == 200 and "<html" in answer.text[:2000].lower()
+    if not page or (place.stand_in and place.stand_in in answer.text):
+        return Link(place.name, note=f"{INSTEAD} ({url})")
+    return Link(place.name, f"{url}{place.path}")
+
+
+_attended = False
+_held: Lookout | None = None
+
+
+def attend(wanted: bool) -> None:
+    """The command line says whether it will hold a lookout once the flow of this process has ended."""
+    global _attended
+    _attended = wanted
+
+
+def attended() -> bool:
+    """Whether somebody will hold a lookout of this process. Not where a worker runs the flow."""
+    return _attended
+
+
+def hand_over(lookout: Lookout) -> None:
+    """Give an open lookout to the command line, which closes it."""
+    global _held
+    _held = lookout
+
+
+def handed_over() -> Lookout | None:
+    """The lookout that the flow has opened, once; later calls give None."""
+    global _held
+    lookout, _held = _held, None
+    return lookout
+
+
+def lines(links: Sequence[Link], loop_note: str = "") -> list[str]:
+    """What the terminal says about them."""
+    said = [f"{link.name:<12} {link.url or link.note}" for link in links]
+    traffic = f"none: {loop_note}" if loop_note else "a request to productpage every 1 to 2 s"
+    return [*said, f"{'traffic':<12} {traffic}"]

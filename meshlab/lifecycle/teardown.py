@@ -1,0 +1,221 @@
+"""What a run left, or what has expired, as targets of a teardown; from ledgers on this machine and labels in the cloud."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from meshlab.checks.base import failed, passed
+from meshlab.clusters.base import ClusterProvider
+from meshlab.clusters.existing import current_context, kubeconfig_of
+from meshlab.clusters.local.cluster import LocalCluster
+from meshlab.clusters.local.layout import Layout
+from meshlab.clusters.local.state import State
+from meshlab.config.settings import GkeSettings, LabConfig, LocalSettings, Machine
+from meshlab.core.errors import CloudError, Problem
+from meshlab.core.progress import Progress
+from meshlab.core.text import count_of
+from meshlab.kube.client import Kube
+from meshlab.run.ledger import Entry, Ledger
+from meshlab.run.orphans import forget_gke, forget_local
+from meshlab.run.results import CheckResult
+from meshlab.shared_cluster.cleanup import take_out
+
+CHECK = "teardown.nothing-left"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A cluster that is to go. said: one line about it, for people. settings: how its provider reaches it."""
+
+    run_id: str
+    said: str
+    settings: GkeSettings | LocalSettings
+
+    def provider(self, machine: Machine) -> ClusterProvider:
+        """Its provider."""
+        if isinstance(self.settings, LocalSettings):
+            return LocalCluster(self.settings, machine, run_id=self.run_id)
+        from meshlab.clusters.gke.cluster import GkeCluster
+
+        return GkeCluster(self.settings, machine, run_id=self.run_id)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a teardown would do. stay: clusters of ours that it leaves, one line each. seen: what the search has looked at."""
+
+    targets: tuple[Target, ...]
+    stay: tuple[str, ...] = ()
+    seen: str = ""
+
+
+def problems(config: LabConfig, machine: Machine, runs: Sequence[str], *, expired: bool) -> list[Problem]:
+    """What is wrong with what was asked for; the cloud is not asked."""
+    found = []
+    if not runs and not expired:
+        found.append(Problem("command line", "names nothing to take down", "give --run RUN_ID or --expired"))
+    if runs and expired:
+        what = "is one thing, --expired another: these runs would not be looked at"
+        found.append(Problem("--run", what, "give one of them, then run it again with the other"))
+    if expired and config.gke.project is None:
+        found.append(Problem("--project", "is needed with --expired", "name the project to look through"))
+    for run_id in runs:
+        ledger = Ledger.of(machine, run_id)
+        if ledger is None and config.gke.project is None:
+            what = "has no ledger on this machine: all it made is gone, or another machine made it"
+            found.append(
+                Problem(f"--run {run_id}", what, "name its --project, where it is found by its label")
+            )
+        elif ledger is not None and ledger.owner_lives():
+            found.append(
+                Problem(f"--run {run_id}", "goes on", "stop it first (Ctrl-C); it then takes itself down")
+            )
+    return found
+
+
+def of_runs(config: LabConfig, machine: Machine, runs: Sequence[str]) -> Plan:
+    """What these runs left: by their ledgers, and by label where a project is named. Raises CloudError."""
+    targets = [target for run_id in runs for target in _of_ledger(machine, run_id)]
+    seen = f"{count_of(len(targets), 'clusters')} in ledgers of this machine"
+    if config.gke.project is not None:
+        from meshlab.clusters.gke.reaper import survey
+
+        found = survey(config.gke)
+        known = {_place(target.settings) for target in targets if isinstance(target.settings, GkeSettings)}
+        targets += [
+            _of_owned(each, config.gke)
+            for each in found.ours
+            if each.run_id in runs and (each.place.location, each.place.name) not in known
+        ]
+        ours, others = count_of(len(found.ours), "clusters"), count_of(found.foreign, "others")
+        seen += f", {ours} of ours and {others} in {config.gke.project}"
+    return Plan(tuple(targets), seen=seen)
+
+
+def expired(config: LabConfig, machine: Machine, *, now: datetime | None = None) -> Plan:
+    """Every cluster of ours in the project that is past its time. One that a living run here holds stays. Raises CloudError."""
+    from meshlab.clusters.gke.reaper import survey
+
+    moment, found = now or datetime.now(UTC), survey(config.gke)
+    targets, stay = [], []
+    for each in found.ours:
+        ledger = Ledger.of(machine, each.run_id)
+        if not each.expired(moment):
+            stay.append(str(each))
+        elif ledger is not None and ledger.owner_lives():
+            stay.append(f"{each}: its run still goes on")
+        else:
+            targets.append(_of_owned(each, config.gke))
+    ours, others = count_of(len(found.ours), "clusters"), count_of(found.foreign, "others")
+    seen = f"{ours} of ours and {others} in {config.gke.project}, all zones"
+    return Plan(tuple(targets), tuple(stay), seen)
+
+
+def remove(target: Target, machine: Machine, progress: Progress) -> None:
+    """Take a target down and strike it out of dead runs' ledgers. Raises ClusterError, CloudError.
+
+    A cluster that another run has adopted stays, and is an error that names that run: nobody may think that it is gone.
+    """
+    provider = target.provider(machine)
+    provider.down(progress=progress)
+    if isinstance(target.settings, LocalSettings):
+        forget_local(machine, target.settings.name)
+        return
+    from meshlab.clusters.gke.books import disown
+    from meshlab.clusters.gke.cluster import GkeCluster
+
+    assert isinstance(provider, GkeCluster)
+    heir = provider.heir()
+    if heir is None:
+        forget_gke(machine, target.settings)
+        return
+    if (ledger := Ledger.of(machine, target.run_id)) is not None:
+        disown(provider.place, ledger)
+    raise CloudError(
+        f"{provider.place.path} stays: run {heir} has adopted it, and answers for it",
+        kind="exists",
+        remedy=f"remove it: python -m flows.teardown --run {heir} --project {provider.place.project}",
+    )
+
+
+def put_back(config: LabConfig, machine: Machine, run_id: str) -> list[Entry]:
+    """What a killed run changed on a cluster that is not ours is put back, and what it applied there is removed; returns
+    what its ledger still names.
+
+    The cluster is the one that `--cluster existing --context` names: a ledger holds no credentials. Raises KubeError,
+    WaitTimeout.
+    """
+    ledger = Ledger.of(machine, run_id)
+    if ledger is None:
+        return []
+    if config.cluster == "existing":
+        path = kubeconfig_of(config.existing, machine)
+        kube = Kube.connect(path, config.existing.context or current_context(path))
+        take_out(kube, ledger, config.namespace)
+    if not ledger.entries():
+        ledger.close()
+        return []
+    return list(ledger.entries())
+
+
+def nothing_left(plan: Plan, again: Callable[[], Plan], *, acted: bool) -> CheckResult:
+    """teardown.nothing-left of a teardown flow: the search that found the targets finds none now.
+
+    Without `acted` (a dry run) each target is a finding. The control of an empty answer is that the search saw the
+    project's other clusters, or says that there is none; every zone must have answered.
+    """
+    evidence = {
+        "targets": [target.said for target in plan.targets],
+        "stay": list(plan.stay),
+        "seen": plan.seen,
+    }
+    if not acted and plan.targets:
+        found = [f"to be removed: {target.said}" for target in plan.targets]
+        return failed(CHECK, found, evidence, remedy="look them through, then run again with --yes")
+    after = again() if plan.targets else plan
+    evidence["after"] = [target.said for target in after.targets]
+    if after.targets:
+        return failed(
+            CHECK,
+            [f"still there: {target.said}" for target in after.targets],
+            evidence,
+            remedy="run it again",
+        )
+    return passed(CHECK, f"{len(plan.targets)} found and removed, 0 left; {after.seen}", evidence)
+
+
+def _of_ledger(machine: Machine, run_id: str) -> list[Target]:
+    ledger, found = Ledger.of(machine, run_id), []
+    for entry in ledger.entries() if ledger is not None else ():
+        if entry.kind != "cluster":
+            continue
+        if entry.where == "local":
+            found.append(
+                Target(run_id, f"local cluster {entry.name} of run {run_id}", _local(machine, entry.name))
+            )
+        elif ledger is not None and entry.where.startswith("gke:"):
+            from meshlab.clusters.gke.books import settings_of
+
+            said = f"{entry.where.removeprefix('gke:')}/clusters/{entry.name} of run {run_id}"
+            found.append(Target(run_id, said, settings_of(ledger)))
+    return found
+
+
+def _local(machine: Machine, name: str) -> LocalSettings:
+    """Settings of a local cluster by its name; its own record knows the network."""
+    record = State(Layout.of(LocalSettings(name=name), machine)).record()
+    return LocalSettings(name=name, network=record.network) if record else LocalSettings(name=name)
+
+
+def _of_owned(owned: object, settings: GkeSettings) -> Target:
+    from meshlab.clusters.gke.reaper import Owned
+
+    assert isinstance(owned, Owned)
+    there = {"zone": owned.place.location, "name": owned.place.name}
+    return Target(owned.run_id, str(owned), settings.model_copy(update=there))
+
+
+def _place(settings: GkeSettings) -> tuple[str, str]:
+    return settings.zone, settings.name

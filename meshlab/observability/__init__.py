@@ -1,0 +1,1 @@
+"""What a mesh shows of itself: addons, dashboards, and the service graph."""

@@ -1,0 +1,182 @@
+"""Asking Grafana by its HTTP API: https://grafana.com/docs/grafana/latest/developers/http_api/data_source/
+
+Not by grafana-client: docs/decisions tells why. Every failure is a QueryError.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from meshlab.core.errors import QueryError
+from meshlab.core.http import Answer, Getter
+
+TIMEOUT = 20.0  # seconds for each request: Grafana waits for Prometheus before it answers
+REMEDY = "check that Grafana is Ready, that its port-forward is up, and that Prometheus answers"
+REF = "A"
+ODD = (("NaN", math.nan), ("Inf", math.inf), ("NegInf", -math.inf))  # what JSON has no numbers for
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One series. points: (seconds since the epoch, value), oldest first; a null becomes NaN."""
+
+    labels: Mapping[str, str]
+    points: tuple[tuple[float, float], ...]
+
+
+class GrafanaClient:
+    """Asks one Grafana and through it one of its Prometheus datasources. Safe for several threads.
+
+    url: without a path, for example of a port-forward. datasource: its name. timeout: seconds for each
+    request. why: as for `Getter`. Anonymous access must be allowed to read, as Istio's addon does it. Every
+    method raises QueryError (retryable where trying again may help).
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        datasource: str = "Prometheus",
+        timeout: float = TIMEOUT,
+        why: Callable[[], str] | None = None,
+    ) -> None:
+        self.datasource = datasource
+        self._http = Getter(url, timeout=timeout, name="Grafana", remedy=REMEDY, why=why)
+        self.url = self._http.url
+        self._uid = ""
+
+    def version(self) -> str:
+        """Grafana's version; also tells that it and its database answer."""
+        with self._understood("/api/health"):
+            health = self._get("/api/health")
+            if health.get("database") != "ok":
+                raise QueryError(f"{self.url} is not healthy: {health}", remedy=REMEDY)
+            return str(health["version"])
+
+    def now(self) -> float:
+        """Seconds since the epoch. Grafana has no clock to ask: its pages use the reader's."""
+        return time.time()
+
+    def uid(self) -> str:
+        """The datasource's uid. Not retryable when there is no such datasource."""
+        if not self._uid:
+            with self._understood(self.datasource):
+                self._uid = str(self._get(f"/api/datasources/name/{self.datasource}")["uid"])
+        return self._uid
+
+    def query(
+        self,
+        promql: str,
+        *,
+        start: float,
+        end: float,
+        instant: bool,
+        interval_ms: int = 15_000,
+        points: int = 1000,
+        interval: str = "",
+        factor: int = 1,
+    ) -> list[Frame]:
+        """Execute a query as a panel does (POST /api/ds/query). start, end: seconds since the epoch.
+
+        interval_ms: `$__interval` as the page computes it. points: the panel's width. interval: the query's
+        own least step. Grafana computes step and rate interval of them.
+        """
+        asked = {
+            "refId": REF,
+            "datasource": {"type": "prometheus", "uid": self.uid()},
+            "expr": promql,
+            "instant": instant,
+            "range": not instant,
+            "format": "time_series",
+            "intervalMs": interval_ms,
+            "maxDataPoints": points,
+            "interval": interval,
+            "intervalFactor": factor,
+        }
+        body = {"queries": [asked], "from": str(round(start * 1000)), "to": str(round(end * 1000))}
+        answer = self._http.post("/api/ds/query", body)
+        with self._understood(promql):
+            result = (self._document(answer, promql, may_fail=True).get("results") or {})[REF]
+            if result.get("error"):
+                told = str(result["error"])
+                # Before version 10 every failed query was a 400, and only Prometheus's own word tells whose
+                # fault it was.
+                blame = 400 if "bad_data" in told else 502
+                raise _refused(promql, int(result.get("status") or blame), told)
+            return [frame for each in result.get("frames") or [] for frame in frames(each)]
+
+    def label_values(self, label: str, selector: str | None = None) -> list[str]:
+        """A label's values in the series that match, through the datasource's resources."""
+        path = f"/api/datasources/uid/{self.uid()}/resources/api/v1/label/{label}/values"
+        with self._understood(label):
+            return sorted(self._get(path, {"match[]": selector} if selector else None)["data"])
+
+    def _get(self, path: str, params: Mapping[str, str] | None = None) -> dict[str, Any]:
+        return self._document(self._http.get(path, params), path)
+
+    def _document(self, answer: Answer, what: str, *, may_fail: bool = False) -> dict[str, Any]:
+        """The JSON object of an answer. may_fail: an error status with results in it passes."""
+        try:
+            document = json.loads(answer.text)
+        except ValueError:
+            document = None
+        found = document if isinstance(document, dict) else {}
+        if answer.status >= 400 and not (may_fail and found.get("results")):
+            raise _refused(
+                what, answer.status, str(found.get("message") or found.get("error") or answer.text[:200])
+            )
+        if not isinstance(document, dict):
+            raise QueryError(
+                f"{self.url} answered {what} with no JSON object: {answer.text[:80]!r}",
+                remedy="check what listens there, and that Grafana needs no login: allow anonymous access",
+            )
+        return document
+
+    @contextmanager
+    def _understood(self, what: str) -> Iterator[None]:
+        """An answer of another form than Grafana's becomes a QueryError."""
+        try:
+            yield
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as problem:
+            message = f"{self.url} answered {what} in a form that is none of Grafana's: {problem!r}"
+            raise QueryError(message, remedy=REMEDY) from problem
+
+
+def frames(document: Mapping[str, Any]) -> Iterator[Frame]:
+    """The series of one data frame: each of its number fields against its time field.
+
+    Source: https://grafana.com/developers/dataplane (time series wide and multi). Raises KeyError, TypeError,
+    IndexError or ValueError for what is no such frame.
+    """
+    fields, columns = document["schema"]["fields"], document["data"]["values"]
+    if not fields:
+        return  # a query that found nothing
+    if len(fields) != len(columns):
+        raise ValueError(f"{len(fields)} fields, {len(columns)} columns")
+    odd = document["data"].get("entities") or [None] * len(fields)
+    at = [field["type"] for field in fields].index("time")
+    times = [moment / 1000 for moment in columns[at]]
+    for index, field in enumerate(fields):
+        if field["type"] == "number":
+            values = [math.nan if value is None else float(value) for value in columns[index]]
+            for name, value in ODD:
+                for position in (odd[index] or {}).get(name) or []:
+                    values[position] = value
+            yield Frame(field.get("labels") or {}, tuple(zip(times, values, strict=True)))
+
+
+def _refused(what: str, status: int, told: str) -> QueryError:
+    """What an error status means: the question is wrong (4xx), or somebody behind it does not answer."""
+    if status in (401, 403):
+        return QueryError(
+            f"Grafana refused {what}: {status} {told}", remedy="allow anonymous access", retryable=False
+        )
+    wrong = 400 <= status < 500 and status not in (408, 429)
+    remedy = "correct the query or the datasource's name" if wrong else REMEDY
+    return QueryError(f"Grafana refused {what}: {status} {told}", remedy=remedy, retryable=not wrong)

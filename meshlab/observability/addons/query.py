@@ -1,0 +1,224 @@
+"""Asking Prometheus, by prometheus-api-client: answers as values, every failure as a QueryError."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import requests
+from prometheus_api_client import PrometheusApiClientException, PrometheusConnect
+from urllib3.util.retry import Retry
+
+from meshlab.core.errors import QueryError
+
+TIMEOUT = 15  # seconds for each request; the library sets none
+REMEDY = "check that Prometheus is Ready and that its port-forward is up"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One series of an instant vector. value: NaN and infinities as floats. time: seconds since the epoch."""
+
+    labels: Mapping[str, str]
+    value: float
+    time: float
+
+
+@dataclass(frozen=True)
+class RangeSamples:
+    """Samples of one series over time. points: (time in seconds since the epoch, value), oldest first."""
+
+    labels: Mapping[str, str]
+    points: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What Prometheus scrapes. health: up, down or unknown. last_scrape: seconds since the epoch, 0 where
+    never.
+    """
+
+    job: str
+    instance: str
+    pod: str
+    namespace: str
+    health: str
+    last_error: str
+    last_scrape: float
+    url: str
+
+
+class PrometheusClient:
+    """Asks one Prometheus. Safe for several threads: the library's connection is not, so each thread gets its
+    own.
+
+    url: without a path, for example of a port-forward. timeout: seconds for each request. why: asked when
+    there is no connection; what stands between us and Prometheus may know the cause. Every method raises
+    QueryError (retryable where trying again may help).
+    """
+
+    def __init__(self, url: str, *, timeout: int = TIMEOUT, why: Callable[[], str] | None = None) -> None:
+        self.url = url.rstrip("/")
+        self._why = why or (lambda: "")
+        self._timeout = timeout
+        self._local = threading.local()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What Prometheus warned about in this thread's last answer; the library drops it."""
+        return tuple(getattr(self._local, "warnings", ()))
+
+    def ready(self) -> None:
+        """Return when Prometheus answers queries. Raises QueryError when it does not."""
+        answer = self.query("vector(1)")
+        if [sample.value for sample in answer] != [1.0]:
+            raise QueryError(f"{self.url} answers vector(1) with {answer}", remedy=REMEDY)
+
+    def query(self, promql: str, at: float | None = None) -> list[Sample]:
+        """An instant vector. at: seconds since the epoch, None for now. A scalar becomes one sample without
+        labels.
+        """
+        return self._ask(promql, lambda api: _samples(promql, api.custom_query(promql, params=_at(at))))
+
+    def range_samples(
+        self, selector: str, window_seconds: float, at: float | None = None
+    ) -> list[RangeSamples]:
+        """The samples that `selector[window]` has at a time: as they were scraped, nothing computed.
+
+        selector: metric name and label matchers. The window is open on its left, as in every range selector.
+        """
+        promql = f"{selector}[{round(window_seconds * 1000)}ms]"
+        return self._ask(
+            promql, lambda api: [_range(each) for each in api.custom_query(promql, params=_at(at))]
+        )
+
+    def query_range(self, promql: str, start: float, end: float, step: float) -> list[RangeSamples]:
+        """A query's value at start, start + step, … up to end: what a chart shows. All in seconds; start and
+        end since the epoch.
+        """
+        first, last = (datetime.fromtimestamp(moment, UTC) for moment in (start, end))
+        result = self._ask(promql, lambda api: api.custom_query_range(promql, first, last, f"{step:g}"))
+        return [
+            RangeSamples(
+                each["metric"], tuple((float(when), float(value)) for when, value in each.get("values", ()))
+            )
+            for each in result
+        ]
+
+    def targets(self) -> list[Target]:
+        """Every active target, sorted by job and instance."""
+        found = self._ask(
+            "targets",
+            lambda api: [_target(each) for each in api.get_targets(state="active")["activeTargets"]],
+        )
+        return sorted(found, key=lambda each: (each.job, each.instance))
+
+    def series(self, selector: str, *, since_seconds: float = 3600) -> list[dict[str, str]]:
+        """Label sets of the series that match a selector and had samples within the last `since_seconds`."""
+        end = datetime.now(UTC)
+        start = end - timedelta(seconds=since_seconds)
+        return list(self._ask(selector, lambda api: api.get_series(start, end, params={"match[]": selector})))
+
+    def label_values(self, label: str, selector: str | None = None) -> list[str]:
+        """Values of a label, sorted; selector: only of series that match it. `__name__` gives the metrics'
+        names.
+        """
+        params = {"match[]": selector} if selector else None
+        return sorted(self._ask(label, lambda api: api.get_label_values(label, params=params)))
+
+    def _ask(self, what: str, call: Callable[[PrometheusConnect], Any]) -> Any:
+        with _query_errors(what, self.url, self._why):
+            return call(self._connection())
+
+    def _connection(self) -> PrometheusConnect:
+        if not hasattr(self._local, "api"):
+            session = requests.Session()
+            session.trust_env = False  # a proxy of the environment can't reach a port-forward
+            session.hooks["response"].append(self._keep_warnings)
+            # Waiting is done where it is seen (meshlab.core.waiting), not by hidden retries.
+            self._local.api = PrometheusConnect(
+                self.url, session=session, timeout=self._timeout, retry=Retry(total=0)
+            )
+        return self._local.api
+
+    def _keep_warnings(self, response: requests.Response, *args: Any, **kwargs: Any) -> None:
+        try:
+            answer = response.json()
+        except ValueError:
+            answer = {}
+        kept = answer.get("warnings", []) + answer.get("infos", []) if isinstance(answer, dict) else []
+        self._local.warnings = tuple(kept)
+
+
+@contextmanager
+def _query_errors(what: str, url: str, why: Callable[[], str]) -> Iterator[None]:
+    """What the library and requests raise becomes a QueryError; a refused query can't heal, everything else
+    may.
+    """
+    try:
+        yield
+    except PrometheusApiClientException as problem:
+        refused = any(f"Status Code {code} " in str(problem) for code in (400, 422))
+        raise QueryError(
+            f"Prometheus refused {what}: {problem}",
+            remedy="correct the query" if refused else REMEDY,
+            retryable=not refused,
+        ) from problem
+    except requests.JSONDecodeError as problem:
+        remedy = "check what listens there"
+        raise QueryError(f"{url} answered {what} with no JSON", remedy=remedy) from problem
+    except requests.RequestException as problem:
+        cause = why() or str(problem)
+        raise QueryError(
+            f"Prometheus at {url} can't be asked for {what}: {cause}", remedy=REMEDY
+        ) from problem
+    except (KeyError, TypeError, ValueError, IndexError) as problem:
+        message = f"{url} answered {what} in a form that is none of Prometheus's: {problem!r}"
+        raise QueryError(message, remedy=REMEDY) from problem
+
+
+def _at(at: float | None) -> dict[str, float]:
+    return {} if at is None else {"time": at}
+
+
+def _samples(promql: str, result: list[Any]) -> list[Sample]:
+    if len(result) == 2 and not isinstance(result[0], dict):  # a scalar: [time, "value"]
+        return [Sample({}, float(result[1]), float(result[0]))]
+    if any("values" in each for each in result):
+        raise QueryError(
+            f"{promql} gives ranges, not an instant vector",
+            remedy="ask range_samples, or wrap it in a function",
+            retryable=False,
+        )
+    return [Sample(each["metric"], float(each["value"][1]), float(each["value"][0])) for each in result]
+
+
+def _range(found: Mapping[str, Any]) -> RangeSamples:
+    points = tuple((float(when), float(value)) for when, value in found.get("values", ()))
+    return RangeSamples(found["metric"], points)
+
+
+def _target(found: Mapping[str, Any]) -> Target:
+    labels = found.get("labels") or {}
+    discovered = found.get("discoveredLabels") or {}
+    return Target(
+        job=labels.get("job", ""),
+        instance=labels.get("instance", ""),
+        pod=labels.get("pod") or discovered.get("__meta_kubernetes_pod_name", ""),
+        namespace=labels.get("namespace") or discovered.get("__meta_kubernetes_namespace", ""),
+        health=found.get("health", "unknown"),
+        last_error=found.get("lastError", ""),
+        last_scrape=_seconds(found.get("lastScrape", "")),
+        url=found.get("scrapeUrl", ""),
+    )
+
+
+def _seconds(text: str) -> float:
+    """RFC 3339 with nanoseconds → seconds since the epoch; Go's zero time, year 1, means never."""
+    if not text or text.startswith("0001-"):
+        return 0.0
+    return datetime.fromisoformat(text).timestamp()

@@ -1,0 +1,162 @@
+"""Who executes a dashboard's queries: Prometheus itself, or a Grafana in front of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from meshlab.config.settings import LabConfig
+from meshlab.kube.client import Kube
+from meshlab.observability.addons import grafana, prometheus
+from meshlab.observability.addons.explain import explain_miss
+from meshlab.observability.addons.grafana_client import GrafanaClient
+from meshlab.observability.addons.query import PrometheusClient
+from meshlab.observability.dashboards.intervals import Intervals
+from meshlab.observability.dashboards.model import Target
+
+Point = tuple[float, float]  # seconds since the epoch, value
+
+
+@dataclass(frozen=True)
+class Line:
+    """One series of an answer. points: oldest first; NaN as it came."""
+
+    labels: Mapping[str, str]
+    points: tuple[Point, ...]
+
+    @property
+    def has_value(self) -> bool:
+        """Whether there is a number in it; NaN is none (0 of 0 requests), infinity is one."""
+        return any(not math.isnan(value) for _, value in self.points)
+
+
+@dataclass(frozen=True)
+class Query:
+    """One query to execute. expr: template variables resolved, interval variables left. end: seconds since
+    the epoch."""
+
+    target: Target
+    expr: str
+    intervals: Intervals
+    end: float
+
+    @property
+    def promql(self) -> str:
+        """The query with its interval variables resolved, too: what Prometheus is asked in the end."""
+        text = self.expr
+        # The longest names first: $__interval is the beginning of $__interval_ms.
+        for name, value in sorted(self.intervals.values().items(), key=lambda each: -len(each[0])):
+            text = text.replace(f"${{{name}}}", value).replace(f"${name}", value)
+        return text
+
+
+class Source(Protocol):
+    """Executes queries. Every method may be called by several threads and raises QueryError."""
+
+    @property
+    def name(self) -> str:
+        """For the evidence."""
+
+    def now(self) -> float:
+        """Seconds since the epoch, by the source's clock; also tells that it answers."""
+
+    def ask(self, query: Query) -> tuple[Line, ...]:
+        """The series that a query finds; none is an answer, too."""
+
+    def vector(self, promql: str) -> Sequence[tuple[Mapping[str, str], float]]:
+        """An instant query's series with their values."""
+
+    def label_values(self, label: str, selector: str | None) -> list[str]:
+        """A label's values in the series that match."""
+
+    def explain(self, promql: str) -> str:
+        """Why a query finds nothing, as far as can be told."""
+
+
+@contextmanager
+def source_of(kube: Kube, config: LabConfig) -> Iterator[Source]:
+    """Whom to ask: Grafana where it runs (awaited until it answers), else Prometheus itself.
+
+    Raises WaitTimeout where Grafana runs and does not answer, KubeError without a way to either.
+    """
+    if not grafana.runs(kube):
+        with prometheus.port_forward(kube, config.prometheus.namespace) as forward:
+            yield PrometheusSource(prometheus.client(forward))
+        return
+    with grafana.port_forward(kube) as forward:
+        client = grafana.client(forward)
+        grafana.wait_answering(client, timeout=config.prometheus.answer_timeout)
+        yield GrafanaSource(client)
+
+
+class PrometheusSource:
+    """Asks Prometheus what Grafana would ask it."""
+
+    name = "Prometheus"
+
+    def __init__(self, client: PrometheusClient) -> None:
+        self._client = client
+
+    def now(self) -> float:
+        return self._client.query("time()")[0].value
+
+    def ask(self, query: Query) -> tuple[Line, ...]:
+        if query.target.instant:
+            return tuple(
+                Line(sample.labels, ((sample.time, sample.value),))
+                for sample in self._client.query(query.promql, at=query.end)
+            )
+        # Grafana puts the points on multiples of the step. Here the last one is now: on a mesh that is a
+        # minute old, what was just counted would be left out for up to a step (a minute, in the heatmaps).
+        step, end = query.intervals.step, int(query.end)
+        start = end - query.intervals.range_seconds // step * step
+        found = self._client.query_range(query.promql, start, end, step)
+        return tuple(Line(series.labels, series.points) for series in found)
+
+    def vector(self, promql: str) -> Sequence[tuple[Mapping[str, str], float]]:
+        return [(sample.labels, sample.value) for sample in self._client.query(promql)]
+
+    def label_values(self, label: str, selector: str | None) -> list[str]:
+        return self._client.label_values(label, selector)
+
+    def explain(self, promql: str) -> str:
+        return str(explain_miss(self._client, promql))
+
+
+class GrafanaSource:
+    """Asks through Grafana's API, which computes intervals itself and reaches Prometheus as its panels do."""
+
+    def __init__(self, client: GrafanaClient) -> None:
+        self._client = client
+        self.name = f"Grafana {client.version()}"
+
+    def now(self) -> float:
+        return self.vector("time()")[0][1]
+
+    def ask(self, query: Query) -> tuple[Line, ...]:
+        target, intervals = query.target, query.intervals
+        frames = self._client.query(
+            query.expr,
+            start=query.end - intervals.range_seconds,
+            end=query.end,
+            instant=target.instant,
+            interval_ms=round(intervals.interval * 1000),
+            points=intervals.points,
+            interval=target.interval,
+            factor=target.factor,
+        )
+        return tuple(Line(frame.labels, frame.points) for frame in frames)
+
+    def vector(self, promql: str) -> Sequence[tuple[Mapping[str, str], float]]:
+        end = self._client.now()
+        frames = self._client.query(promql, start=end - 60, end=end, instant=True)
+        return [(frame.labels, frame.points[-1][1]) for frame in frames if frame.points]
+
+    def label_values(self, label: str, selector: str | None) -> list[str]:
+        return self._client.label_values(label, selector)
+
+    def explain(self, promql: str) -> str:
+        return ""

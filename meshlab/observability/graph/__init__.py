@@ -1,0 +1,1 @@
+"""The service graph: who called whom."""

@@ -1,0 +1,159 @@
+"""The ledger: what a run makes is written down before it is made, outside the run directory, and struck out
+when gone.
+
+One JSON file per run in the XDG state folder. A file that still has entries names what a killed run may have
+left.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from meshlab.config.settings import Machine
+from meshlab.core.errors import MeshlabError
+from meshlab.core.process import lives
+from meshlab.run.journal import RunRef, now
+from meshlab.run.result_file import write_whole
+
+_lock = threading.Lock()  # steps side by side write to the same ledger
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing that a run makes or changes: kind (cluster, istio, namespace, objects), name, and where it is.
+
+    content: what is needed to undo it, where removing it is not enough (see `meshlab.kube.changes`).
+    """
+
+    kind: str
+    name: str
+    where: str = ""
+    content: str = ""
+
+
+class Ledger:
+    """A run's own ledger. Every change is on disk when the call returns."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def open(cls, machine: Machine, run: RunRef) -> Ledger:
+        """The ledger of `run`, made when there is none."""
+        path = machine.state / "ledger" / f"{run.run_id}.json"
+        me = psutil.Process()
+        owner = {"pid": me.pid, "process_started": me.create_time()}
+        head = {"run_id": run.run_id, "directory": str(run.directory), "opened": now(), **owner}
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with _lock:
+                if not path.exists():
+                    _write(path, {**head, "entries": []})
+        except OSError as problem:
+            raise MeshlabError(
+                f"the ledger {path} can't be written: {problem.strerror}",
+                remedy="make that folder writable, or name another with XDG_STATE_HOME",
+            ) from problem
+        return cls(path)
+
+    @classmethod
+    def of(cls, machine: Machine, run_id: str) -> Ledger | None:
+        """The ledger of a run that has one."""
+        path = machine.state / "ledger" / f"{run_id}.json"
+        return cls(path) if run_id and path.is_file() else None
+
+    def take_over(self) -> None:
+        """Make this process the owner: it goes on where a killed one was cut off."""
+        me = psutil.Process()
+        with _lock:
+            _write(self.path, {**self._read(), "pid": me.pid, "process_started": me.create_time()})
+
+    def intend(self, entry: Entry) -> None:
+        """Write down that `entry` is about to be made. An entry that is there already stays once."""
+        row = _row(entry)
+        with _lock:
+            content = self._read()
+            if row not in content["entries"]:
+                content["entries"].append(row)
+                _write(self.path, content)
+
+    def gone(self, entry: Entry) -> None:
+        """Strike `entry` out: it was seen to be gone."""
+        with _lock:
+            content = self._read()
+            content["entries"] = [row for row in content["entries"] if row != _row(entry)]
+            _write(self.path, content)
+
+    def note_flow_run(self, flow_run: str) -> None:
+        """Write down the id of the Prefect flow run that works for this run."""
+        with _lock:
+            _write(self.path, {**self._read(), "flow_run": flow_run})
+
+    def note(self, key: str, facts: Mapping[str, Any]) -> None:
+        """Write down what is known about the things made; merged with what was noted under `key` before."""
+        with _lock:
+            content = self._read()
+            notes = content.setdefault("notes", {})
+            notes[key] = {**notes.get(key, {}), **facts}
+            _write(self.path, content)
+
+    def noted(self, key: str) -> dict[str, Any]:
+        """What was noted under `key`; it stays until the ledger is closed."""
+        return dict(self._read().get("notes", {}).get(key, {}))
+
+    @property
+    def flow_run(self) -> str | None:
+        """The id of the Prefect flow run, None when there is none."""
+        return self._read().get("flow_run")
+
+    @property
+    def run_id(self) -> str:
+        """The run that the ledger belongs to."""
+        return self.path.stem
+
+    def entries(self) -> tuple[Entry, ...]:
+        """What the run has made and not yet removed."""
+        return tuple(Entry(**row) for row in self._read()["entries"])
+
+    def close(self) -> bool:
+        """Remove the file when nothing is left in it; returns whether that was so. Closing twice is fine."""
+        with _lock:
+            if self.path.exists() and self._read()["entries"]:
+                return False
+            self.path.unlink(missing_ok=True)
+            return True
+
+    def owner_lives(self) -> bool:
+        """Whether the process that opened the ledger still runs (its pid not taken by another since)."""
+        content = self._read()
+        return lives(content["pid"], content["process_started"])
+
+    def _read(self) -> dict[str, Any]:
+        return json.loads(self.path.read_text(encoding="utf-8"))
+
+
+def ledgers(machine: Machine) -> Iterator[Ledger]:
+    """Every ledger on this machine, oldest first."""
+    for path in sorted((machine.state / "ledger").glob("*.json")):
+        yield Ledger(path)
+
+
+def _row(entry: Entry) -> dict[str, str]:
+    return {key: value for key, value in vars(entry).items() if key != "content" or value}
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    write_whole(path, json.dumps(content, indent=1) + "\n", mode=0o600)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

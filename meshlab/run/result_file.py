@@ -1,0 +1,142 @@
+"""`result.json` and `junit.xml`, made from a run's journal.
+
+The JSON Schema beside this module is the contract.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from meshlab.core.redaction import scrub
+from meshlab.run.journal import RunRef, fail_step, now, read_journal
+from meshlab.run.junit import junit_xml
+from meshlab.run.results import CheckResult, StepRecord, Verdict, exit_code, settle_skips, verdict_of
+
+WRITE_STEP = "write-result"
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of `result.json`."""
+    return json.loads(resources.files("meshlab").joinpath("result.schema.json").read_text(encoding="utf-8"))
+
+
+def finish(
+    run: RunRef, *, optional: Iterable[str] = (), signum: int | None = None
+) -> tuple[int, dict[str, Any]]:
+    """Write `result.json` and `junit.xml`; returns the exit code and what was written. Can run twice.
+
+    optional: checks that may be skipped where they can't be made. signum: the signal that ended the run, if
+    one did. A directory that can't be written is a failed step of what is returned, never an exception: what
+    comes after the result still has to be done.
+    """
+    try:
+        scrub(run.directory)
+        result, code = summarise(run, optional=optional, signum=signum)
+        write_whole(run.directory / "result.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
+        write_whole(run.directory / "junit.xml", junit_xml(result))
+    except OSError as problem:
+        fail_step(run, WRITE_STEP, f"{run.directory} can't be written: {problem.strerror or problem}")
+        result, code = summarise(run, optional=optional, signum=signum)
+    return code, result
+
+
+def summarise(run: RunRef, *, optional: Iterable[str], signum: int | None) -> tuple[dict[str, Any], int]:
+    """`result.json`'s content and the exit code, from the journal."""
+    events = read_journal(run)
+    steps = _steps(events)
+    checks = settle_skips(_checks(events), optional)
+    facts: dict[str, Any] = {}
+    for event in events:
+        if event["event"] == "facts":
+            _merge(facts, event["facts"])
+    code = exit_code(checks, steps, signum)
+    return {
+        "schema": 1,
+        "run_id": run.run_id,
+        "flow": run.flow,
+        "verdict": verdict_of(code),
+        "started": run.started,
+        "finished": now(),
+        "cluster": {"provider": None, "name": None, "nodes": 0, **facts.get("cluster", {})},
+        "distribution": facts.get("distribution"),
+        "images": facts.get("images", {}),
+        "versions": facts.get("versions", {}),
+        "steps": [vars(step) for step in steps],
+        "checks": [check.as_json() for check in checks],
+        "measures": _measures(events),
+        "catches": [_without(event, "at", "event") for event in events if event["event"] == "catch"],
+    }, code
+
+
+def _steps(events: list[dict[str, Any]]) -> list[StepRecord]:
+    """The last state of each step, in the order of their beginnings.
+
+    What never ended was cut off, which is a failure. A run that goes on is judged by what it made of what was not
+    done before: that counts only where it comes to it again.
+    """
+    last: dict[str, dict[str, Any]] = {}
+    for event in events:
+        if event["event"] == "step":
+            last[event["name"]] = {**last.get(event["name"], {}), **event}
+        elif event["event"] == "resumed":
+            last = {name: each if each.get("state") == "done" else {} for name, each in last.items()}
+    found = []
+    for name, event in last.items():
+        if not event:
+            continue
+        state, reason = event["state"], event.get("reason")
+        if state == "started":
+            state, reason = "failed", "the run ended while this step was under way"
+        found.append(
+            StepRecord(name, state, float(event.get("seconds", 0.0)), int(event["attempts"]), reason)
+        )
+    return found
+
+
+def _checks(events: list[dict[str, Any]]) -> list[CheckResult]:
+    last: dict[str, CheckResult] = {}
+    for event in events:
+        if event["event"] == "check":
+            fields = {name: event[name] for name in CheckResult.__dataclass_fields__ if name in event}
+            last[event["id"]] = CheckResult(**{**fields, "verdict": Verdict(event["verdict"])})
+    return list(last.values())
+
+
+def _measures(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each measure once: what a step that was run again has measured counts."""
+    last: dict[str, dict[str, Any]] = {}
+    for event in events:
+        if event["event"] == "measure":
+            measure = _without(event, "at", "event")
+            last[json.dumps([measure["name"], measure["labels"]], sort_keys=True)] = measure
+    return list(last.values())
+
+
+def _merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
+    for key, value in more.items():
+        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = dict(value) if isinstance(value, Mapping) else value
+
+
+def _without(event: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {key: value for key, value in event.items() if key not in names}
+
+
+def write_whole(path: Path, text: str, *, mode: int = 0o644) -> None:
+    """Write a file so that a reader, or a crash, sees all of it or the old one."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
+    draft.touch(mode=mode)
+    draft.chmod(mode)
+    with draft.open("w", encoding="utf-8") as sink:
+        sink.write(text)
+        sink.flush()
+        os.fsync(sink.fileno())
+    draft.replace(path)

@@ -1,0 +1,54 @@
+"""Accepted risks: those of this project's own objects (`accepted.yaml`), and those of the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import date
+from fnmatch import fnmatchcase
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+from meshlab.config.settings import LabConfig
+from meshlab.security.audit.model import Acceptance, Finding
+
+
+def acceptances(config: LabConfig) -> tuple[Acceptance, ...]:
+    """What this run accepts: the lab's own known findings where they apply, then the configuration's."""
+    configured = tuple(
+        Acceptance(each.rule.removeprefix("audit."), each.resource, each.reason, each.expires)
+        for each in config.audit.accepted
+    )
+    return (*lab_made(config), *configured) if config.audit.accept_lab else configured
+
+
+def lab_made(config: LabConfig) -> tuple[Acceptance, ...]:
+    """The known findings of what the lab itself applies."""
+    content: Any = yaml.safe_load((files(__package__) / "accepted.yaml").read_text(encoding="utf-8"))
+    embedded = config.distribution == "embedded"
+    holds = {None: True, "lab": config.ours or embedded, "embedded": embedded}
+    return tuple(
+        Acceptance(row["rule"], resource.replace("{namespace}", config.namespace), row["reason"])
+        for row in content
+        if holds[row.get("only")]
+        for resource in row["resources"]
+    )
+
+
+def judge(findings: Iterable[Finding], accepted: Sequence[Acceptance], today: date) -> tuple[Finding, ...]:
+    """The findings, each with the acceptance that covers it; one past its day counts no longer and is named."""
+    return tuple(_judged(finding, accepted, today) for finding in findings)
+
+
+def _judged(finding: Finding, accepted: Sequence[Acceptance], today: date) -> Finding:
+    covers = [
+        each
+        for each in accepted
+        if each.rule == finding.rule and fnmatchcase(finding.resource, each.resource)
+    ]
+    valid = next((each for each in covers if each.expires is None or today <= each.expires), None)
+    if valid is not None:
+        return replace(finding, accepted=valid, expired=None)
+    return replace(finding, accepted=None, expired=covers[0] if covers else None)

@@ -1,0 +1,134 @@
+"""audit.istio-version: which releases of Istio are supported, and which of their versions have known advisories.
+
+The data is `releases.yaml`, with its date and sources.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from importlib.resources import files
+from typing import Any
+
+import yaml
+from packaging.version import InvalidVersion, Version
+
+from meshlab.security.audit.inventory import Inventory
+from meshlab.security.audit.model import Examined, Finding, Severity, as_yaml
+
+RULE = "istio-version"
+STALE_DAYS = 90
+
+
+@dataclass(frozen=True)
+class Release:
+    """A minor release. end: last day of support; expected: that day is a forecast. latest: newest patch release."""
+
+    version: str
+    end: date
+    expected: bool
+    latest: str = ""
+
+
+@dataclass(frozen=True)
+class Advisory:
+    """A security bulletin. affected: (first, last) of each range of versions, both included."""
+
+    id: str
+    score: float
+    about: str
+    affected: tuple[tuple[Version, Version], ...]
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of Istio's releases, and since when. sources: names of the pages."""
+
+    as_of: date
+    sources: tuple[str, ...]
+    releases: tuple[Release, ...]
+    advisories: tuple[Advisory, ...]
+
+
+def known() -> Known:
+    """The project's data."""
+    content: Any = yaml.safe_load((files(__package__) / "releases.yaml").read_text(encoding="utf-8"))
+    return Known(
+        content["as_of"],
+        tuple(content["sources"]),
+        tuple(
+            Release(row["version"], row["end"], row.get("expected", False), row.get("latest", ""))
+            for row in content["releases"]
+        ),
+        tuple(
+            Advisory(
+                row["id"],
+                row["score"],
+                row["about"],
+                tuple((Version(first), Version(last)) for first, last in row["affected"]),
+            )
+            for row in content["advisories"]
+        ),
+    )
+
+
+def istio_version(inventory: Inventory, data: Known | None = None) -> Examined:
+    """Each version of control plane and proxies that runs: supported, and without a known advisory."""
+    data = data or known()
+    findings = [finding for text in inventory.versions for finding in _judge(text, inventory.today, data)]
+    age = (inventory.today - data.as_of).days
+    notes = [f"known as of {data.as_of}: {'; '.join(data.sources)}"]
+    if age > STALE_DAYS:
+        notes.insert(
+            0, f"WARNING: the data on releases and advisories is {age} days old, renew releases.yaml"
+        )
+    return Examined(len(inventory.versions), "versions that run", tuple(findings), tuple(notes))
+
+
+def _judge(text: str, today: date, data: Known) -> Iterable[Finding]:
+    best = max(data.releases, key=lambda each: Version(each.version))
+    newest = best.version
+    fix = as_yaml(
+        {
+            "apiVersion": "install.istio.io/v1alpha1",
+            "kind": "IstioOperator",
+            "spec": {"tag": best.latest or newest},
+        }
+    )
+
+    def finding(severity: Severity, why: str) -> Finding:
+        return Finding(RULE, severity, f"Istio {text}", why, fix)
+
+    version = parsed(text)
+    if version is None:
+        yield finding(Severity.WARNING, f"{text!r} is no release, so nothing is known of its support")
+        return
+    if version.is_prerelease or version.is_devrelease or version.local:
+        yield finding(Severity.WARNING, "a development build gets no security fixes")
+    minor = f"{version.major}.{version.minor}"
+    release = next((each for each in data.releases if each.version == minor), None)
+    if release is None:
+        newer = version > Version(newest)
+        yield finding(
+            Severity.INFO if newer else Severity.ERROR,
+            f"{minor} is newer than what is known here" if newer else f"{minor} is not supported any more",
+        )
+    elif today > release.end:
+        how = "was expected to end" if release.expected else "ended"
+        severity = Severity.WARNING if release.expected else Severity.ERROR
+        yield finding(severity, f"support of {minor} {how} on {release.end}")
+    for each in data.advisories:
+        if any(first <= version <= last for first, last in each.affected):
+            severity = Severity.ERROR if each.score >= 7 else Severity.WARNING
+            yield finding(severity, f"{each.id} (CVSS {each.score}): {each.about}")
+
+
+def parsed(text: str) -> Version | None:
+    """A version as Istio prints it (1.30.4, 1.31.0-dev, 1.29.2-distroless); None for anything else."""
+    base, _, suffix = text.partition("-")
+    released = suffix in ("", "distroless", "debug")
+    try:
+        return Version(base if released else f"{base}.dev0")
+    except InvalidVersion:
+        return None

@@ -1,0 +1,108 @@
+"""What the evaluator needs, read from the cluster: policies, the mesh's configuration, workloads, callers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from meshlab.core.errors import KubeError
+from meshlab.istio.control_plane import SIDECAR
+from meshlab.istio.operator_file import SYSTEM_NAMESPACE
+from meshlab.kube.client import Kube
+from meshlab.kube.pods import PodSummary
+from meshlab.security.authorization import parse
+from meshlab.security.authorization.cases import Case, Client, Service
+from meshlab.security.authorization.model import Identity, Mesh, Request, Token, Workload
+
+APIS = ("security.istio.io/v1", "security.istio.io/v1beta1")  # the newer first: Istio 1.21 has the other only
+MESH_CONFIG = "istio"  # istiod's ConfigMap; its key `mesh` is the configuration
+
+
+@dataclass(frozen=True)
+class Target:
+    """A service that is asked: the pods behind it, and the different sets of labels among them."""
+
+    service: Service
+    namespace: str
+    pods: tuple[PodSummary, ...]
+
+    @property
+    def workloads(self) -> tuple[Workload, ...]:
+        """One for each set of labels: a policy that tells them apart makes the answer depend on the pod."""
+        found = {tuple(sorted(pod.labels.items())): pod for pod in self.pods}
+        return tuple(Workload(self.namespace, dict(labels)) for labels in found)
+
+
+def served_api(kube: Kube) -> str:
+    """The version in which the cluster serves Istio's security objects. Raises KubeError without any."""
+    try:
+        kube.resource(APIS[0], "AuthorizationPolicy")
+    except KubeError as problem:
+        if problem.status != 404:
+            raise
+        kube.resource(APIS[1], "AuthorizationPolicy")
+        return APIS[1]
+    return APIS[0]
+
+
+def read_mesh(kube: Kube, api_version: str) -> Mesh:
+    """Every policy of the cluster, and what of the mesh's configuration decides. Raises KubeError."""
+    config = kube.get("v1", "ConfigMap", MESH_CONFIG, SYSTEM_NAMESPACE) or {}
+    kinds = ("AuthorizationPolicy", "RequestAuthentication", "PeerAuthentication")
+    found = [kube.objects(api_version, kind) for kind in kinds]
+    return parse.mesh(*found, mesh_config=(config.get("data") or {}).get("mesh", ""))
+
+
+def find_targets(kube: Kube, namespace: str, services: Sequence[Service]) -> tuple[Target, ...]:
+    """The services with their Ready pods. Raises KubeError for a service that has none."""
+    found = []
+    for service in services:
+        spec = (kube.get("v1", "Service", service.name, namespace) or {}).get("spec", {})
+        labels = ",".join(f"{key}={value}" for key, value in (spec.get("selector") or {}).items())
+        pods = (
+            [pod for pod in kube.pods(namespace, labels) if pod.is_ready and not pod.deleting]
+            if labels
+            else []
+        )
+        if not pods:
+            raise KubeError(
+                f"no Ready pod stands behind the service {namespace}/{service.name}",
+                remedy=f"look at it: kubectl -n {namespace} get service,endpoints {service.name}",
+            )
+        found.append(Target(service, namespace, tuple(pods)))
+    return tuple(found)
+
+
+def client_of(name: str, selector: str, pod: PodSummary, mesh: Mesh) -> Client:
+    """A pod as a caller: its identity when it has a sidecar, else one outside the mesh."""
+    return Client(
+        name, selector, identity_of(pod, mesh) if SIDECAR in pod.containers else None, pod.ip or None
+    )
+
+
+def identity_of(pod: PodSummary, mesh: Mesh) -> Identity:
+    """The SPIFFE identity in the certificate of a pod's proxy."""
+    return Identity(mesh.trust_domain, pod.namespace, pod.service_account)
+
+
+def request_of(case: Case, client: Client, target: Target, tokens: Mapping[str, Token]) -> Request:
+    """The request of a cell, as the called pod's proxy sees it."""
+    service, meshed = target.service, client.identity is not None
+    name = f"{service.name}.{target.namespace}.svc"
+    facts: dict[str, Any] = {
+        "host": client.through or f"{name}:{service.port}",
+        "source_ip": client.ip,
+        # A gateway tells the called proxy of its own caller, in a header; how far that is trusted is a setting.
+        "remote_ip": None if client.through else client.ip,
+        "sni": f"outbound_.{service.port}_._.{name}.cluster.local" if meshed else "",
+        "destination_ip": target.pods[0].ip if len(target.pods) == 1 else None,
+    }
+    return Request(
+        case.method,
+        case.path,
+        port=service.port,
+        peer=client.identity,
+        token=tokens.get(case.token),
+        **facts,
+    )

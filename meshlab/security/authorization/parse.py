@@ -1,0 +1,207 @@
+"""Objects of the cluster (the API's JSON) as the evaluator's values.
+
+Whatever is not understood is named in the value's `unknown`, with the place where it stands.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from meshlab.security.authorization.model import (
+    Action,
+    Authentication,
+    Condition,
+    JwtRule,
+    Mesh,
+    Operation,
+    PeerMode,
+    Policy,
+    Rule,
+    Source,
+    Target,
+    Values,
+)
+from meshlab.security.authorization.values import bad_values
+
+DRY_RUN = "istio.io/dry-run"
+TRUE_WORDS = ("1", "t", "T", "TRUE", "true", "True")  # strconv.ParseBool's
+# Field → its negation. The page "Authorization Policy" lists them under Source and Operation.
+SOURCE_FIELDS = {
+    "principals": "notPrincipals",
+    "requestPrincipals": "notRequestPrincipals",
+    "namespaces": "notNamespaces",
+    "serviceAccounts": "notServiceAccounts",
+    "trustDomains": "notTrustDomains",
+    "ipBlocks": "notIpBlocks",
+    "remoteIpBlocks": "notRemoteIpBlocks",
+}
+OPERATION_FIELDS = {
+    "hosts": "notHosts",
+    "ports": "notPorts",
+    "methods": "notMethods",
+    "paths": "notPaths",
+}
+# The page "Authorization Policy Conditions"; the last two are followed by a name in brackets.
+PLAIN_KEYS = {
+    "source.ip": "ipBlocks",
+    "remote.ip": "remoteIpBlocks",
+    "source.namespace": "namespaces",
+    "source.serviceAccount": "serviceAccounts",
+    "source.trustDomain": "trustDomains",
+    "source.principal": "principals",
+    "request.auth.principal": "requestPrincipals",
+    "request.auth.audiences": "",
+    "request.auth.presenter": "",
+    "destination.ip": "ipBlocks",
+    "destination.port": "ports",
+    "connection.sni": "",
+}
+NAMED_KEYS = ("request.headers[", "request.auth.claims[")
+# Fields of a jwtRule that do not change whether a token in the Authorization header is good.
+HARMLESS_JWT = {"issuer", "audiences", "jwks", "jwksUri", "jwks_uri", "forwardOriginalToken", "timeout",
+                "outputPayloadToHeader", "outputClaimToHeaders", "spaceDelimitedClaims"}  # fmt: skip
+
+
+def mesh(
+    policies: Iterable[Mapping[str, Any]],
+    authentications: Iterable[Mapping[str, Any]] = (),
+    peers: Iterable[Mapping[str, Any]] = (),
+    *,
+    mesh_config: str = "",
+) -> Mesh:
+    """Everything that decides. mesh_config: the text `mesh` of istiod's ConfigMap."""
+    config = yaml.safe_load(mesh_config) or {}
+    return Mesh(
+        tuple(policy(one) for one in policies),
+        tuple(authentication(one) for one in authentications),
+        tuple(peer_mode(one) for one in peers),
+        root_namespace=config.get("rootNamespace") or "istio-system",
+        trust_domain=config.get("trustDomain") or "cluster.local",
+        normalization=(config.get("pathNormalization") or {}).get("normalization") or "DEFAULT",
+    )
+
+
+def policy(found: Mapping[str, Any]) -> Policy:
+    """An AuthorizationPolicy."""
+    meta, spec = found["metadata"], found.get("spec") or {}
+    word = str(spec.get("action") or "ALLOW")
+    action = Action(word) if word in Action.__members__ else None
+    unknown = _others("spec", spec, ("selector", "targetRef", "targetRefs", "action", "rules", "provider"))
+    if action is None:
+        unknown += (f"spec.action {word}",)
+    return Policy(
+        meta["name"],
+        _target(meta, spec),
+        action,
+        tuple(_rule(f"spec.rules[{index}]", one or {}) for index, one in enumerate(spec.get("rules") or ())),
+        dry_run=str((meta.get("annotations") or {}).get(DRY_RUN)) in TRUE_WORDS,
+        unknown=unknown,
+    )
+
+
+def authentication(found: Mapping[str, Any]) -> Authentication:
+    """A RequestAuthentication."""
+    meta, spec = found["metadata"], found.get("spec") or {}
+    known = ("selector", "targetRef", "targetRefs", "jwtRules")
+    rules = tuple(_jwt(f"spec.jwtRules[{i}]", one) for i, one in enumerate(spec.get("jwtRules") or ()))
+    return Authentication(meta["name"], _target(meta, spec), rules, _others("spec", spec, known))
+
+
+def peer_mode(found: Mapping[str, Any]) -> PeerMode:
+    """A PeerAuthentication."""
+    meta, spec = found["metadata"], found.get("spec") or {}
+    ports = {
+        int(port): (value or {}).get("mode") or "UNSET"
+        for port, value in (spec.get("portLevelMtls") or {}).items()
+    }
+    return PeerMode(meta["name"], _target(meta, spec), (spec.get("mtls") or {}).get("mode") or "UNSET", ports)
+
+
+def _target(meta: Mapping[str, Any], spec: Mapping[str, Any]) -> Target:
+    selector = spec.get("selector") or {}
+    unknown = _others("spec.selector", selector, ("matchLabels",))
+    unknown += tuple(f"spec.{name}" for name in ("targetRef", "targetRefs") if spec.get(name))
+    labels = selector.get("matchLabels") or {}
+    unknown += tuple(
+        f"spec.selector.matchLabels[{key}] {value}" for key, value in labels.items() if "*" in str(value)
+    )
+    return Target(meta["namespace"], labels, unknown)
+
+
+def _rule(where: str, found: Mapping[str, Any]) -> Rule:
+    return Rule(
+        tuple(
+            Source(*_fields(f"{where}.from[{i}].source", (one or {}).get("source"), SOURCE_FIELDS))
+            for i, one in enumerate(found.get("from") or ())
+        ),
+        tuple(
+            Operation(*_fields(f"{where}.to[{i}].operation", (one or {}).get("operation"), OPERATION_FIELDS))
+            for i, one in enumerate(found.get("to") or ())
+        ),
+        tuple(_condition(f"{where}.when[{i}]", one or {}) for i, one in enumerate(found.get("when") or ())),
+        _others(where, found, ("from", "to", "when"))
+        + _entries(where, found, "from", "source")
+        + _entries(where, found, "to", "operation"),
+    )
+
+
+def _entries(where: str, found: Mapping[str, Any], name: str, only: str) -> tuple[str, ...]:
+    return tuple(
+        other
+        for index, one in enumerate(found.get(name) or ())
+        for other in _others(f"{where}.{name}[{index}]", one or {}, (only,))
+    )
+
+
+def _fields(
+    where: str, found: Mapping[str, Any] | None, known: Mapping[str, str]
+) -> tuple[dict[str, Values], tuple[str, ...]]:
+    spec = found or {}
+    fields: dict[str, Values] = {}
+    unknown = _others(where, spec, (*known, *known.values()))
+    for name, negated in known.items():
+        values = Values(_texts(spec.get(name)), _texts(spec.get(negated)))
+        flaws = bad_values(name, values)
+        unknown += tuple(f"{where}.{name} {flaw}" for flaw in flaws)
+        if values and not flaws:  # a field that is not understood is no condition, its unknown entry is
+            fields[name] = values
+    return fields, unknown
+
+
+def _condition(where: str, found: Mapping[str, Any]) -> Condition:
+    key = str(found.get("key") or "")
+    values = Values(_texts(found.get("values")), _texts(found.get("notValues")))
+    unknown = _others(where, found, ("key", "values", "notValues"))
+    if key in PLAIN_KEYS:
+        unknown += tuple(f"{where} {key} {flaw}" for flaw in bad_values(PLAIN_KEYS[key], values))
+    elif key.startswith(NAMED_KEYS) and key.endswith("]") and not key.endswith("[]"):
+        unknown += tuple(f"{where} {key} {flaw}" for flaw in bad_values("", values))
+    else:
+        unknown += (f"{where}.key {key or '(none)'}",)
+    return Condition(key, values, unknown)
+
+
+def _jwt(where: str, found: Mapping[str, Any]) -> JwtRule:
+    unknown = _others(where, found, tuple(HARMLESS_JWT))
+    ids: tuple[str, ...] | None = None
+    if found.get("jwks"):
+        try:
+            keys = json.loads(found["jwks"])["keys"]
+            ids = tuple(str(key.get("kid", "")) for key in keys)
+        except (ValueError, KeyError, TypeError):
+            unknown += (f"{where}.jwks",)
+    spaced = ("scope", "permission", *_texts(found.get("spaceDelimitedClaims")))
+    return JwtRule(str(found.get("issuer") or ""), _texts(found.get("audiences")), ids, spaced, unknown)
+
+
+def _others(where: str, found: Mapping[str, Any], known: Sequence[str]) -> tuple[str, ...]:
+    """Names that are set and not known."""
+    return tuple(f"{where}.{name}" for name in found if name not in known)
+
+
+def _texts(found: Any) -> tuple[str, ...]:
+    return tuple(str(one) for one in found or ())

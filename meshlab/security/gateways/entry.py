@@ -1,0 +1,124 @@
+"""The way in, opened for the ingress checks and closed after them."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from meshlab.core.errors import KubeError
+from meshlab.istio.acknowledge import wait_acknowledged
+from meshlab.istio.istioctl import Istioctl
+from meshlab.istio.operator_file import SYSTEM_NAMESPACE
+from meshlab.kube.changes import Changes
+from meshlab.kube.client import Kube
+from meshlab.kube.pods import PodSummary
+from meshlab.kube.portforward import PortForward
+from meshlab.kube.rollout import wait_deployments
+from meshlab.security.gateways import answering, ingress
+from meshlab.security.gateways.client import Reply, ask
+from meshlab.security.gateways.ingress import HOSTS, Alter, unchanged
+from meshlab.security.gateways.pki import EdgeKeys, make_keys
+from meshlab.security.gateways.tokens import Issuer
+
+HTTP, HTTPS = 80, 443  # of the gateway's Service
+ROLLOUT_TIMEOUT = 90.0  # seconds for the pod that serves the keys
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The gateway as it stands open. http, https: ways to its ports. keys: what it shows and accepts.
+
+    Both methods raise KubeError where the way to the gateway broke: that is no refusal of the gateway's.
+    """
+
+    http: PortForward
+    https: PortForward
+    keys: EdgeKeys
+    issuer: Issuer
+
+    def get(
+        self,
+        host: str,
+        path: str,
+        context: ssl.SSLContext,
+        *,
+        server_name: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """One GET over TLS (see `client.ask`)."""
+        reply = ask(self.https.port, host, path, context=context, server_name=server_name, headers=headers)
+        return _over(self.https, reply)
+
+    def get_plain(self, host: str, path: str) -> Reply:
+        """One GET without TLS."""
+        return _over(self.http, ask(self.http.port, host, path))
+
+
+def _over(way: PortForward, reply: Reply) -> Reply:
+    if reply.status is None and way.last_error is not None:
+        raise way.last_error
+    return reply
+
+
+def gateway_pods(kube: Kube, service: str) -> list[PodSummary]:
+    """The Ready pods behind a gateway's Service in istio-system. Empty where there is none: a profile without it."""
+    found = kube.get("v1", "Service", service, SYSTEM_NAMESPACE)
+    chosen = ((found or {}).get("spec") or {}).get("selector") or {}
+    if not chosen:
+        return []
+    selector = ",".join(f"{key}={value}" for key, value in chosen.items())
+    return [pod for pod in kube.pods(SYSTEM_NAMESPACE, selector) if pod.is_ready and not pod.deleting]
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Why a gateway can't be used. chosen: the installation does not have it, so nothing is wrong with it."""
+
+    reason: str
+    chosen: bool
+
+
+def missing(kube: Kube, service: str) -> Missing | None:
+    """What is missing of a gateway in istio-system; None where it can be used."""
+    if kube.get("v1", "Service", service, SYSTEM_NAMESPACE) is None:
+        return Missing(f"this installation of Istio has no {service}", chosen=True)
+    if not gateway_pods(kube, service):
+        return Missing(f"no pod of {service} is Ready", chosen=False)
+    return None
+
+
+@contextmanager
+def opened(
+    kube: Kube,
+    istioctl: Istioctl,
+    changes: Changes,
+    namespace: str,
+    *,
+    keys: EdgeKeys | None = None,
+    alter: Alter = unchanged,
+) -> Iterator[Entry]:
+    """Apply the ingress, wait until the gateway uses it, and hold the ways to it open.
+
+    changes: puts everything back; that is its owner's to do. namespace: the app's. keys, alter: what a planted
+    fault has changed. Raises KubeError, RolloutError, WaitTimeout, IstioError.
+    """
+    pods = gateway_pods(kube, ingress.GATEWAY)
+    if not pods:
+        raise KubeError(f"no pod of {ingress.GATEWAY} is Ready", remedy="look at the pods of istio-system")
+    image = answering.proxy_image(kube, SYSTEM_NAMESPACE)
+    keys, issuer = keys or make_keys(*HOSTS), Issuer()
+    changes.apply(*ingress.key_server(namespace, image, issuer))
+    objects = ingress.documents(namespace, keys, issuer)
+    wait_deployments(kube, namespace, [ingress.JWKS], timeout=ROLLOUT_TIMEOUT)
+    changes.apply(*alter(objects))
+    wait_acknowledged(kube, istioctl, pods)
+    with ExitStack() as stack:
+        http, https = (
+            stack.enter_context(
+                PortForward(kube, namespace=SYSTEM_NAMESPACE, port=port, service=ingress.GATEWAY)
+            )
+            for port in (HTTP, HTTPS)
+        )
+        yield Entry(http, https, keys, issuer)

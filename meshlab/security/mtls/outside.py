@@ -1,0 +1,221 @@
+"""Plain HTTP from a pod without a sidecar, and what the server's application heard of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from meshlab.app.bookinfo import PAGE_PATH
+from meshlab.app.source import Source
+from meshlab.core.errors import ExecError
+from meshlab.core.waiting import Clock, wait
+from meshlab.envoy.admin import PROXY_PORT, Pages
+from meshlab.kube.client import Kube
+from meshlab.kube.exec import run_in_pod
+from meshlab.security.mtls.edges import Edge
+
+REFUSED = {
+    52: "closed without an answer",
+    56: "reset",
+}  # curl's exit codes when the other side takes the connection and then drops it
+ROUND = r"""
+number=$1 limit=$2
+shift 2
+for url; do
+  i=0
+  while [ "$i" -lt "$number" ]; do
+    i=$((i + 1))
+    status=$(curl -sS -o /dev/null --max-time "$limit" -w '%{http_code}' "$url" 2>/dev/null)
+    echo "R $status $? $url"
+  done
+done
+"""
+REQUEST_TIMEOUT = 5.0  # seconds
+LOG_LINES = 4000
+PATHS = {"productpage": PAGE_PATH, "details": "/details/0", "reviews": "/reviews/0", "ratings": "/ratings/0"}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Requests for one URL. statuses: HTTP status → requests ("000": none); exits: curl's exit codes."""
+
+    url: str
+    sent: int
+    statuses: Mapping[str, int]
+    exits: Mapping[int, int]
+
+    @property
+    def served(self) -> int:
+        """Requests that got a 200."""
+        return self.statuses.get("200", 0)
+
+    @property
+    def refused(self) -> int:
+        """Requests whose connection was taken, and then dropped without an answer."""
+        return min(sum(self.exits.get(code, 0) for code in REFUSED), self.statuses.get("000", 0))
+
+    def __str__(self) -> str:
+        codes = [f"{count} × {status}" for status, count in self.statuses.items() if status != "000"]
+        ends = [
+            f"{count} × {REFUSED.get(code, f'curl exit {code}')}"
+            for code, count in self.exits.items()
+            if code
+        ]
+        return ", ".join([*codes, *ends])
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to a server: by the name of its service, or by the address of a pod. pods: whose applications
+    may hear of it. url: without the marker."""
+
+    server: str
+    by: str
+    url: str
+    pods: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """`details by service`"""
+        return f"{self.server} by {self.by}"
+
+
+@dataclass(frozen=True)
+class Round:
+    """What came of the same requests over every way.
+
+    heard: way's name → lines with its marker in the logs of the applications. handed: pod → requests that its
+    sidecar handed to the application meanwhile, over all ways, those of others included.
+    """
+
+    ways: tuple[tuple[Way, Asked], ...]
+    heard: Mapping[str, int]
+    handed: Mapping[str, int]
+
+    def handed_to(self, pods: Sequence[str]) -> int:
+        """Requests handed to the applications of these pods."""
+        return sum(self.handed[pod] for pod in pods)
+
+
+def ways(edges: Sequence[Edge], namespace: str) -> tuple[Way, ...]:
+    """By service name and by pod address, to every workload that serves in `edges`."""
+    found: dict[str, Way] = {}
+    pods: dict[str, list[str]] = {edge.target.app: [] for edge in edges}
+    for edge in edges:
+        pods[edge.target.app].append(edge.target_pod.name)
+    for edge in edges:
+        path, port = PATHS[edge.target.app], edge.target.port
+        host = f"{edge.target.app}.{namespace}.svc"
+        behind = tuple(dict.fromkeys(pods[edge.target.app]))
+        found[host] = Way(edge.target.app, "service", f"http://{host}:{port}{path}", behind)
+        ip = edge.target_pod.ip
+        address = f"[{ip}]" if ":" in ip else ip
+        found[address] = Way(
+            edge.target.name, "pod IP", f"http://{address}:{port}{path}", (edge.target_pod.name,)
+        )
+    return tuple(sorted(found.values(), key=lambda way: (way.by != "service", way.server)))
+
+
+def ask(kube: Kube, source: Source, urls: Sequence[str], number: int) -> tuple[Asked, ...]:
+    """Send `number` requests to each URL from a container with sh and curl, one after the other, each once.
+
+    Raises ExecError when the round itself can't be made.
+    """
+    limit = f"{REQUEST_TIMEOUT:g}"
+    done = run_in_pod(
+        kube,
+        source.namespace,
+        source.pod,
+        source.container,
+        ["sh", "-c", ROUND, "meshlab-plaintext", str(number), limit, *urls],
+        timeout=number * len(urls) * REQUEST_TIMEOUT + 30,
+        check=True,
+    )
+    rows = [line.split()[1:] for line in done.stdout.splitlines() if line.startswith("R ")]
+    if len(rows) != number * len(urls) or any(len(row) != 3 for row in rows):
+        raise ExecError(
+            f"{len(rows)} of {number * len(urls)} requests reported back: {done.stdout[-300:]}",
+            remedy="check that the container has sh and curl",
+        )
+    return tuple(
+        Asked(
+            url=url,
+            sent=number,
+            statuses=dict(Counter(status for status, _, at in rows if at == url)),
+            exits=dict(Counter(int(code) for _, code, at in rows if at == url)),
+        )
+        for url in urls
+    )
+
+
+def plaintext_round(
+    kube: Kube,
+    pages: Pages,
+    source: Source,
+    edges: Sequence[Edge],
+    number: int,
+    marker: str,
+    *,
+    clock: Clock | None = None,
+) -> Round:
+    """Send plain HTTP over every way to every server, `number` times each, and count what arrived.
+
+    source: a container outside the mesh. marker: put into each URL, new for each round. Raises ExecError,
+    KubeError, QueryError.
+    """
+    wanted = ways(edges, source.namespace)
+    marks = {way.name: f"{marker}.{number_of}." for number_of, way in enumerate(wanted)}
+    pods = sorted({pod for way in wanted for pod in way.pods})
+    before = {pod: handed_over(pages, source.namespace, pod) for pod in pods}
+    asked = ask(kube, source, [f"{way.url}?marker={marks[way.name]}" for way in wanted], number)
+    after = {pod: handed_over(pages, source.namespace, pod) for pod in pods}
+    logs = _logs(kube, source.namespace, pods, marker, clock)
+    return Round(
+        ways=tuple(zip(wanted, asked, strict=True)),
+        heard={way.name: sum(logs[pod].count(marks[way.name]) for pod in way.pods) for way in wanted},
+        handed={pod: after[pod] - before[pod] for pod in pods},
+    )
+
+
+def handed_over(pages: Pages, namespace: str, pod: str) -> int:
+    """Requests that the pod's sidecar has handed to its application so far (Envoy's inbound clusters)."""
+    document = pages.json(namespace, pod, PROXY_PORT, "/clusters", {"format": "json"})
+    return sum(
+        int(each.get("value", 0))
+        for cluster in document.get("cluster_statuses", [])
+        if cluster["name"].startswith("inbound|")
+        for host in cluster.get("host_statuses", [])
+        for each in host.get("stats", [])
+        if each["name"] == "rq_total"
+    )
+
+
+def _logs(
+    kube: Kube, namespace: str, pods: Sequence[str], marker: str, clock: Clock | None
+) -> dict[str, str]:
+    """The applications' logs, once two reads in a row hold as many markers: a log comes a little later than
+    the answer."""
+    containers = {pod: _application(kube, namespace, pod) for pod in pods}
+    counts: list[int] = []
+
+    def read() -> dict[str, str]:
+        logs = {pod: kube.pod_log(namespace, pod, containers[pod], lines=LOG_LINES) for pod in pods}
+        counts.append(sum(log.count(marker) for log in logs.values()))
+        return logs
+
+    return wait(
+        "the applications' logs to stand still",
+        read,
+        ready=lambda _: counts[-1:] == counts[-2:-1],
+        describe=lambda _: f"{counts[-1]} marked lines",
+        timeout=15,
+        delay=0.3,
+        clock=clock,
+    )
+
+
+def _application(kube: Kube, namespace: str, pod: str) -> str:
+    found = kube.get("v1", "Pod", pod, namespace) or {}
+    names = [each["name"] for each in found.get("spec", {}).get("containers", [])]
+    return next((name for name in names if name != "istio-proxy"), "")

@@ -1,0 +1,300 @@
+"""The mTLS stage as one piece: what is measured while plaintext is allowed, then STRICT, then all the rest.
+
+Values only: verdicts are `meshlab.checks.mtls`'s.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from cryptography import x509
+
+from meshlab.app import bookinfo
+from meshlab.app.once import RoundResult, n_requests
+from meshlab.app.source import Source, find_source
+from meshlab.app.traffic_clients import CALLER
+from meshlab.config.settings import LabConfig
+from meshlab.core.errors import KubeError, MeshlabError, WaitTimeout
+from meshlab.envoy.admin import PodPages
+from meshlab.envoy.stats import SidecarReader
+from meshlab.istio.acknowledge import wait_acknowledged
+from meshlab.istio.drained import wait_drained
+from meshlab.istio.istioctl import Istioctl
+from meshlab.kube.changes import Changes
+from meshlab.kube.client import Kube
+from meshlab.kube.pods import PodSummary
+from meshlab.kube.rollout import wait_deployments
+from meshlab.security.mtls import capture
+from meshlab.security.mtls.capture import Captured, Captures, Post, Target
+from meshlab.security.mtls.certificates import Held, held_by, presented
+from meshlab.security.mtls.counters import Counted, counted, read_counters
+from meshlab.security.mtls.edges import Edge, find_edges, servers
+from meshlab.security.mtls.outside import Asked, Round, ask, plaintext_round, ways
+from meshlab.security.mtls.strict import (
+    PROBE,
+    PROBE_CLIENT,
+    PROBE_PATH,
+    PROBE_PORT,
+    peer_policy,
+    probe_objects,
+    strict_policy,
+)
+
+T = TypeVar("T")
+PROBE_REQUESTS = 3
+WINDOWS = 3  # tries: a counter that falls voids a window
+CAPTURE_SECONDS, PAGE_SECONDS = 60.0, 0.5  # until a capture ends by itself: for all, and more for each page
+
+
+@dataclass(frozen=True)
+class Strict:
+    """The stage is under way: STRICT holds. changes: STRICT itself. pair: the pods without mutual TLS, which go
+    as soon as they were captured. where: `mesh`, or the namespace. permissive: the control that was made
+    before, or why it could not be. acknowledged: proxies that run with STRICT; seconds: it took.
+    """
+
+    changes: Changes
+    pair: Changes
+    where: str
+    permissive: Round | MeshlabError
+    acknowledged: tuple[str, ...]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Window:
+    """Requests that carried a marker, and what was captured and counted meanwhile. probe: the pair's requests
+    and capture. captured: server pod → its capture. no_capture: why there are none (status 403: forbidden).
+    """
+
+    marker: str
+    sent: RoundResult
+    counted: tuple[Counted, ...]
+    captured: Mapping[str, Captured] = field(default_factory=dict)
+    probe_sent: RoundResult | None = None
+    probe: Captured | None = None
+    probe_nodes: str = ""
+    no_capture: KubeError | None = None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything that the verdicts need; a part that could not be had is the error."""
+
+    edges: tuple[Edge, ...]
+    refusal: tuple[Round, tuple[Asked, ...]] | MeshlabError
+    window: Window | MeshlabError
+    held: Mapping[str, Held] | MeshlabError
+    shown: Mapping[str, x509.Certificate | str] | MeshlabError
+
+
+def begin(kube: Kube, changes: Changes, pair: Changes, istioctl: Istioctl, config: LabConfig) -> Strict:
+    """Measure while plaintext is still taken, then demand mutual TLS and wait until the proxies do.
+
+    In a mesh that demands it already, plaintext is allowed in the app's namespace for the measurement. Load
+    must be stopped and drained. changes, pair: see `Strict`; may be the same. Raises KubeError, WaitTimeout,
+    IstioError; the caller restores both.
+    """
+    namespace = config.namespace
+    edges = find_edges(kube, namespace)
+    source = find_source(kube, namespace, CALLER.selector)
+    pods, policies = probe_objects(
+        namespace,
+        server=_image(next(e.target_pod for e in edges if e.target is bookinfo.DETAILS)),
+        client=_image(next(pod for pod in kube.pods(namespace) if pod.name == source.pod)),
+    )
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        control = pool.submit(_permissive, kube, source, edges, config)
+        pair.apply(*pods)
+        permissive = control.result()
+    wait_deployments(kube, namespace, [PROBE, PROBE_CLIENT], timeout=config.app.rollout_timeout)
+    if _demanded_already(permissive):
+        changes.apply(peer_policy(kube, namespace, "PERMISSIVE"))
+        wait_acknowledged(kube, istioctl, [pod for pod in kube.pods(namespace) if pod.is_ready])
+        permissive = _permissive(kube, source, edges, config)
+        changes.apply(peer_policy(kube, namespace, "STRICT"))
+    pair.apply(*policies)
+    changes.apply(strict_policy(kube, config))
+    done = wait_acknowledged(kube, istioctl, [pod for pod in kube.pods(namespace) if pod.is_ready])
+    where = "mesh" if config.scope == "mesh" else f"namespace {namespace}"
+    return Strict(changes, pair, where, permissive, done.proxies, done.seconds)
+
+
+def gather(
+    kube: Kube, config: LabConfig, *, image: str, interfaces: tuple[str, str] = (capture.WIRE, capture.APP)
+) -> Evidence:
+    """Ask, capture, count and read certificates, under STRICT.
+
+    image: of the capture's container. interfaces: of the wire and of the application's hop; tests sabotage
+    them. Raises KubeError when the application's pods are not there.
+    """
+    namespace = config.namespace
+    edges = find_edges(kube, namespace)
+    source = find_source(kube, namespace, CALLER.selector)
+    pods = kube.pods(namespace)
+    probe = _ready(pods, PROBE)
+    outsider = next(pod for pod in pods if pod.name == source.pod)
+    posts: list[Post] = []
+
+    def man(pod: PodSummary, capabilities: Sequence[str] = ("NET_RAW",)) -> Post | KubeError:
+        try:
+            post = capture.man(kube, pod, image, capabilities)
+        except KubeError as problem:
+            return problem
+        except WaitTimeout as problem:
+            return KubeError(problem.message, remedy=problem.remedy, retryable=True)
+        posts.append(post)
+        return post
+
+    with PodPages(kube) as pages, ThreadPoolExecutor(max_workers=8) as pool:
+        targets = [edge.target_pod for edge in servers(edges)]
+        refused = pool.submit(_attempt, lambda: _refusal(kube, pages, source, edges, config))
+        held = pool.submit(_attempt, lambda: _held(pages, edges))
+        outside = pool.submit(man, outsider, ())
+        manned = dict(
+            zip([pod.name for pod in (*targets, probe)], pool.map(man, (*targets, probe)), strict=True)
+        )
+        try:
+            shown = pool.submit(_attempt, lambda: _shown(kube, outside.result(), edges))
+            refusal = refused.result()  # ends before the counters are read: its control is counted too
+            window = _attempt(lambda: _windows(kube, pages, config, edges, manned, interfaces))
+            return Evidence(edges, refusal, window, held.result(), shown.result())
+        finally:
+            outside.result()
+            capture.end(kube, posts)
+
+
+def _demanded_already(found: Round | MeshlabError) -> bool:
+    return isinstance(found, Round) and all(asked.refused == asked.sent for _, asked in found.ways)
+
+
+def _permissive(kube: Kube, source: Source, edges: Sequence[Edge], config: LabConfig) -> Round | MeshlabError:
+    with PodPages(kube) as pages:
+        return _attempt(
+            lambda: plaintext_round(kube, pages, source, edges, config.security.plain_requests, _marker())
+        )
+
+
+def _refusal(
+    kube: Kube, pages: PodPages, source: Source, edges: Sequence[Edge], config: LabConfig
+) -> tuple[Round, tuple[Asked, ...]]:
+    """Plaintext under STRICT; then one request per service from inside the mesh: the servers are alive."""
+    number = config.security.plain_requests
+    strict = plaintext_round(kube, pages, source, edges, number, _marker())
+    sleeper = find_source(kube, config.namespace, bookinfo.SLEEPER.selector)
+    urls = [way.url for way in ways(edges, config.namespace) if way.by == "service"]
+    return strict, ask(kube, sleeper, urls, 1)
+
+
+def _windows(
+    kube: Kube,
+    pages: PodPages,
+    config: LabConfig,
+    edges: Sequence[Edge],
+    manned: Mapping[str, Post | KubeError],
+    interfaces: tuple[str, str],
+) -> Window:
+    """Windows until one is not void, WINDOWS at most."""
+    # Without captures the counters and identities are still measured; packets says why it is not.
+    refused = next((each for each in manned.values() if isinstance(each, KubeError)), None)
+    posts = {pod: post for pod, post in manned.items() if isinstance(post, Post)} if refused is None else {}
+    ends = list({pod.name: pod for e in edges for pod in (e.source_pod, e.target_pod)}.values())
+    for _ in range(WINDOWS):
+        wait_drained(kube, ends, pages=pages)  # a replaced listener takes its counters with it
+        try:
+            window = _window(kube, config, edges, posts, interfaces)
+        except KubeError as problem:
+            if problem.status != 403 or not posts:
+                raise
+            refused, posts = problem, {}  # raw sockets are refused: the counters are counted without captures
+            continue
+        if not any(each.falls for each in window.counted):
+            break
+    return replace(window, no_capture=refused)
+
+
+def _window(
+    kube: Kube,
+    config: LabConfig,
+    edges: Sequence[Edge],
+    posts: Mapping[str, Post],
+    interfaces: tuple[str, str],
+) -> Window:
+    namespace, marker = config.namespace, _marker()
+    pods = kube.pods(namespace)
+    probe, client = _ready(pods, PROBE), _ready(pods, PROBE_CLIENT)
+    targets = [
+        Target(
+            posts[edge.target_pod.name],
+            edge.target.port,
+            tuple(e.source_pod.ip for e in edges if e.target is edge.target),
+        )
+        for edge in servers(edges)
+        if posts
+    ]
+    targets += [Target(posts[probe.name], PROBE_PORT, (client.ip,))] if posts else []
+    sleeper = find_source(kube, namespace, bookinfo.SLEEPER.selector)
+    carries = ("-A", marker)  # every service of Bookinfo hands the user agent on
+    with SidecarReader(kube, namespace) as reader:
+        before = read_counters(reader, edges)
+        seconds = CAPTURE_SECONDS + config.security.requests * PAGE_SECONDS
+        with Captures(kube, targets, marker, interfaces, seconds) as captures:
+            sent = n_requests(
+                kube, namespace, sleeper.pod, f"{bookinfo.PRODUCTPAGE.app}:{bookinfo.PORT}{bookinfo.PAGE_PATH}",
+                config.security.requests, container=sleeper.container, expect=bookinfo.PAGE_TITLE, options=carries,
+            )  # fmt: skip
+            probed = n_requests(
+                kube, namespace, client.name, f"http://{PROBE}:{PROBE_PORT}{PROBE_PATH}", PROBE_REQUESTS,
+                container="curl", options=carries,
+            )  # fmt: skip
+            seen = captures.stop()
+        after = read_counters(reader, edges)
+    by_pod = {each.pod: each for each in seen}
+    return Window(
+        marker=marker,
+        sent=sent,
+        counted=counted(edges, before, after),
+        captured={pod: each for pod, each in by_pod.items() if pod != probe.name},
+        probe_sent=probed,
+        probe=by_pod.get(probe.name),
+        probe_nodes=f"{client.node} → {probe.node}" if client.node != probe.node else probe.node,
+    )
+
+
+def _held(pages: PodPages, edges: Sequence[Edge]) -> dict[str, Held]:
+    pods = {pod.name: pod for edge in edges for pod in (edge.source_pod, edge.target_pod)}
+    return {name: held_by(pages, pod.namespace, name) for name, pod in pods.items()}
+
+
+def _shown(kube: Kube, outside: Post | KubeError, edges: Sequence[Edge]) -> dict[str, x509.Certificate | str]:
+    if isinstance(outside, KubeError):
+        raise outside
+    return presented(kube, outside, [(edge.target_pod.ip, edge.target.port) for edge in servers(edges)])
+
+
+def _attempt(call: Callable[[], T]) -> T | MeshlabError:
+    try:
+        return call()
+    except MeshlabError as problem:
+        return problem
+
+
+def _ready(pods: Sequence[PodSummary], name: str) -> PodSummary:
+    for pod in pods:
+        if pod.labels.get("app") == name and pod.is_ready and not pod.deleting:
+            return pod
+    raise KubeError(f"no Ready pod of {name}", remedy="run the stage from its begin", retryable=True)
+
+
+def _image(pod: PodSummary) -> str:
+    return next(
+        image for name, image in pod.images.items() if name in pod.containers and name != "istio-proxy"
+    )
+
+
+def _marker() -> str:
+    return f"meshlab{secrets.token_hex(12)}"

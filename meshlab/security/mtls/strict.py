@@ -1,0 +1,61 @@
+"""STRICT mutual TLS for the mesh or for a namespace, and the pair of pods for which it is switched off."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from meshlab import manifests
+from meshlab.config.settings import LabConfig
+from meshlab.istio.operator_file import SYSTEM_NAMESPACE
+from meshlab.kube.client import Kube
+
+API_VERSION, KIND = "security.istio.io/v1", "PeerAuthentication"
+NAME = "default"  # of ours, as in Istio's own task "Mutual TLS migration"
+PROBE, PROBE_CLIENT = "meshlab-mtls-probe", "meshlab-mtls-probe-client"
+PROBE_PORT, PROBE_PATH = 9080, "/details/0"
+POLICIES = (KIND, "DestinationRule")
+
+
+def strict_policy(kube: Kube, config: LabConfig) -> dict[str, Any]:
+    """A PeerAuthentication that demands mutual TLS: of the whole mesh where the run may write so far, else of
+    the app's namespace. Raises KubeError."""
+    return peer_policy(kube, SYSTEM_NAMESPACE if config.scope == "mesh" else config.namespace, "STRICT")
+
+
+def peer_policy(kube: Kube, namespace: str, mode: str) -> dict[str, Any]:
+    """A PeerAuthentication of a whole namespace (of the mesh, for istio-system). mode: STRICT or PERMISSIVE.
+
+    Of several in a namespace istiod takes the oldest one without a selector, so one that is there is changed
+    instead of adding another. Raises KubeError.
+    """
+    whole = [
+        each
+        for each in kube.objects(API_VERSION, KIND, namespace)
+        if not each.get("spec", {}).get("selector")
+    ]
+    oldest = min(whole, key=lambda each: each["metadata"].get("creationTimestamp", ""), default=None)
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": {"name": oldest["metadata"]["name"] if oldest else NAME, "namespace": namespace},
+        "spec": {"mtls": {"mode": mode}},
+    }
+
+
+def probe_objects(
+    namespace: str, *, server: str, client: str
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The probe pair (its pods and its service), and the policies that switch mutual TLS off for it.
+
+    server, client: images, of an HTTP server on port 9080 that answers /details/0, and one with sh and curl.
+    """
+    pair: list[dict[str, Any]] = []
+    policies: list[dict[str, Any]] = []
+    images = {PROBE: server, PROBE_CLIENT: client}
+    for each in manifests.read("mtls-probe")["items"]:
+        each["metadata"]["namespace"] = namespace
+        if each["kind"] == "Deployment":
+            [container] = each["spec"]["template"]["spec"]["containers"]
+            container["image"] = images[each["metadata"]["name"]]
+        (policies if each["kind"] in POLICIES else pair).append(each)
+    return pair, policies

@@ -1,0 +1,1 @@
+"""Manners on a cluster that other people use: permissions, one run at a time, and what a run changed."""

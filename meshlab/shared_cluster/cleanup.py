@@ -1,0 +1,68 @@
+"""What a killed run left on a cluster that is not ours is taken out, by its ledger alone.
+
+Istio itself is not: whoever let a run install it there decides whether it goes.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from meshlab.core.waiting import Clock
+from meshlab.istio import tracing
+from meshlab.istio.control_plane import unlabel_namespace
+from meshlab.kube.applied import KIND as OBJECT
+from meshlab.kube.applied import applied
+from meshlab.kube.apply import ObjectRef, delete
+from meshlab.kube.changes import RUN_LABEL, restore_left
+from meshlab.kube.client import Kube
+from meshlab.run.ledger import Entry, Ledger
+from meshlab.shared_cluster.lease import holder
+
+log = logging.getLogger(__name__)
+
+
+def left_here(kube: Kube, ledger: Ledger) -> bool:
+    """Whether a ledger names something in this cluster that `take_out` removes."""
+    return any(each.kind in (OBJECT, tracing.NOTED) and each.where == kube.host for each in ledger.entries())
+
+
+def take_out(
+    kube: Kube, ledger: Ledger, namespace: str, *, heir: str = "", clock: Clock | None = None
+) -> tuple[ObjectRef, ...]:
+    """Put changes back, and remove what the run applied, with a namespace that it had made; returns what was removed.
+
+    heir: a run that works in `namespace` now; that one stays for it, and becomes its own. May be called twice. Entries of
+    other clusters stay, and everything while another run works in one of the namespaces, by its Lease. Raises KubeError,
+    WaitTimeout.
+    """
+    home = ObjectRef("v1", "Namespace", None, namespace)
+    refs = applied(kube, ledger)
+    places = {
+        namespace,
+        *(ref.namespace or ref.name for ref in refs if ref.namespace or ref.kind == "Namespace"),
+    }
+    busy = [each for each in sorted(places) if holder(kube, each) not in ("", heir, ledger.run_id)]
+    if busy:
+        log.warning("what run %s left stays: another run works in %s", ledger.run_id, ", ".join(busy))
+        return ()
+    restore_left(kube, ledger, clock=clock)
+    tracing.restore_left(kube, ledger)
+    found = kube.get("v1", "Namespace", namespace)
+    if found is not None and (found["metadata"].get("labels") or {}).get(RUN_LABEL) == ledger.run_id:
+        refs = (*refs, home)  # made for its Lease
+    if heir and home in refs and found is not None:
+        kube.patch("v1", "Namespace", namespace, {"metadata": {"labels": {RUN_LABEL: heir}}})
+    removed = delete(kube, [ref for ref in dict.fromkeys(refs) if not (heir and ref == home)], clock=clock)
+    for entry in ledger.entries():
+        if entry.kind == "label" and entry.name == namespace:
+            unlabel_namespace(kube, namespace)
+        elif not (entry.kind == OBJECT and entry.where == kube.host) and not _heads(entry, ledger, kube):
+            continue
+        ledger.gone(entry)
+    return removed
+
+
+def _heads(entry: Entry, ledger: Ledger, kube: Kube) -> bool:
+    """Whether an entry stands for a group of objects, none of which is elsewhere."""
+    elsewhere = any(each.kind == OBJECT and each.where != kube.host for each in ledger.entries())
+    return entry.kind in ("app", "addon") and not elsewhere

@@ -1,0 +1,100 @@
+"""What a run has changed on a cluster that is not ours: the same inventory before it and after it.
+
+Every object by a digest of what is asked of it (see `meshlab.kube.fingerprint`); Secrets are not read. On a
+cluster that others work on they change things too: what is outside of the app's namespace is named, and not judged.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from meshlab.checks.base import failed
+from meshlab.core.errors import KubeError
+from meshlab.core.text import count_of
+from meshlab.kube import fingerprint
+from meshlab.kube.changes import RUN_LABEL
+from meshlab.kube.client import Kube
+from meshlab.run.results import CheckResult, Verdict
+
+FILE = "inventory-before.json"
+
+
+class _Readable:
+    """A cluster as the inventory sees it: without Secrets, and without what may not be listed."""
+
+    def __init__(self, kube: Kube) -> None:
+        self._kube = kube
+
+    def objects(self, api_version: str, kind: str) -> list[dict[str, Any]]:
+        if kind == "Secret":
+            return []
+        try:
+            return self._kube.objects(api_version, kind)
+        except KubeError as problem:
+            if problem.status in (401, 403):
+                return []
+            raise
+
+
+def footprint(kube: Kube) -> dict[str, str]:
+    """Object → digest, of all that may be read. Raises KubeError."""
+    return fingerprint.take(_Readable(kube))  # type: ignore[arg-type]
+
+
+def footprint_before(kube: Kube, namespace: str, run_id: str) -> dict[str, str]:
+    """The inventory before a run: without the app's namespace where the run has made it, for its Lease."""
+    found = kube.get("v1", "Namespace", namespace) or {"metadata": {}}
+    made = (found["metadata"].get("labels") or {}).get(RUN_LABEL) == run_id
+    return {
+        name: digest
+        for name, digest in footprint(kube).items()
+        if not (made and _concerns(f"{name} ", namespace))
+    }
+
+
+def keep_footprint(directory: Path, found: Mapping[str, str]) -> None:
+    """Write the inventory down for the end of the run."""
+    (directory / FILE).write_text(json.dumps(found, indent=0) + "\n", encoding="utf-8")
+
+
+def unchanged(check: CheckResult, directory: Path, kube: Kube, namespace: str) -> CheckResult:
+    """teardown.nothing-left, with the difference of the inventories before the run and now.
+
+    A difference in the app's namespace, or that namespace itself, is a failure; others are named in the summary.
+    Evidence: `objects` (how many were compared), `changed_by_us`, `changed_elsewhere`. Raises KubeError.
+    """
+    path = directory / FILE
+    if not path.exists():
+        return check
+    before: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+    lines = fingerprint.difference(before, footprint(kube))
+    ours = [line for line in lines if _concerns(line, namespace)]
+    elsewhere = [line for line in lines if line not in ours]
+    evidence = {
+        **check.evidence,
+        "objects": len(before),
+        "changed_by_us": ours,
+        "changed_elsewhere": elsewhere,
+    }
+    if ours and check.verdict is Verdict.PASS:
+        return failed(check.id, ours, evidence, remedy="put these objects back as they were")
+    told = (
+        f"{count_of(len(before), 'objects')} as before"
+        if not lines
+        else f"of {count_of(len(before), 'objects')}: {_few(lines)}"
+    )
+    return replace(check, summary=f"{check.summary}; {told}", evidence=evidence)
+
+
+def _concerns(line: str, namespace: str) -> bool:
+    """Whether a line of the difference is about the namespace, or an object in it."""
+    return line.startswith(f"Namespace {namespace} ") or f" {namespace}/" in line
+
+
+def _few(lines: Sequence[str]) -> str:
+    more = f" and {len(lines) - 3} more" if len(lines) > 3 else ""
+    return "; ".join(lines[:3]) + more

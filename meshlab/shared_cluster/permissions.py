@@ -1,0 +1,161 @@
+"""What a run does on a cluster of somebody else, asked of that cluster before anything is touched.
+
+One SelfSubjectAccessReview for each verb, resource and namespace; all that is missing is named at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from meshlab.config.settings import LabConfig
+from meshlab.core.errors import KubeError, Problem
+from meshlab.istio.control_plane import control_planes
+from meshlab.istio.operator_file import SYSTEM_NAMESPACE
+from meshlab.kube.client import Kube
+from meshlab.shared_cluster.lease import places
+
+READ, WRITE = ("get", "list"), ("get", "create", "update", "patch", "delete")
+CREATE, HOLD = ("create",), ("get", "create", "update", "delete")
+STREAM = ("get", "create")  # a stream is begun with either, depending on the client
+CORE, APPS, LEASES = "", "apps", "coordination.k8s.io"
+NETWORKING, SECURITY, TELEMETRY = "networking.istio.io", "security.istio.io", "telemetry.istio.io"
+RBAC, ADMISSION, EXTENSIONS = (
+    "rbac.authorization.k8s.io",
+    "admissionregistration.k8s.io",
+    "apiextensions.k8s.io",
+)
+# Read of the whole cluster: which mesh is there, what injects, what runs, what the checks compare, and what a wait for
+# a change of the mesh's configuration looks at.
+LOOKED_AT = (
+    *((CORE, name) for name in ("namespaces", "nodes", "pods", "services")),
+    (APPS, "deployments"),
+    *((NETWORKING, name) for name in ("gateways", "virtualservices", "destinationrules", "sidecars")),
+    *((NETWORKING, name) for name in ("envoyfilters", "serviceentries", "workloadentries")),
+    *(
+        (SECURITY, name)
+        for name in ("peerauthentications", "authorizationpolicies", "requestauthentications")
+    ),
+    (TELEMETRY, "telemetries"),
+    *((RBAC, name) for name in ("rolebindings", "clusterrolebindings")),  # the audit: whose token may do what
+)
+# Read of the app's namespace: why a pod does not start.
+DIAGNOSED = (
+    (CORE, "events"),
+    *((APPS, name) for name in ("replicasets", "statefulsets", "daemonsets")),
+    ("batch", "jobs"),
+)
+# Made, changed and removed: the app, its callers, and the policies of the checks.
+APPLIED = (
+    *((CORE, name) for name in ("services", "serviceaccounts", "configmaps")),
+    (APPS, "deployments"),
+    *((NETWORKING, name) for name in ("virtualservices", "destinationrules", "sidecars", "envoyfilters")),
+    *(
+        (SECURITY, name)
+        for name in ("peerauthentications", "authorizationpolicies", "requestauthentications")
+    ),
+    (TELEMETRY, "telemetries"),
+)
+# What `istioctl install` brings beside objects of istio-system; asked for where no Istio is there.
+INSTALLED = (
+    (CORE, "namespaces"),
+    (EXTENSIONS, "customresourcedefinitions"),
+    *((RBAC, name) for name in ("clusterroles", "clusterrolebindings")),
+    *((ADMISSION, name) for name in ("mutatingwebhookconfigurations", "validatingwebhookconfigurations")),
+)
+AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class Need:
+    """Verbs on a resource. namespace: None for the whole cluster. resource: `pods/exec` for a subresource. name: of the one
+    object that is meant; None for all of them."""
+
+    verbs: tuple[str, ...]
+    group: str
+    resource: str
+    namespace: str | None = None
+    name: str | None = None
+
+    def __str__(self) -> str:
+        where = f"in namespace {self.namespace}" if self.namespace else "in the whole cluster"
+        of = f" of {self.name}" if self.name else ""
+        return f"{', '.join(self.verbs)} {self.resource}{'.' + self.group if self.group else ''}{of} {where}"
+
+
+def needs(config: LabConfig, *, namespace_there: bool, istio_there: bool) -> tuple[Need, ...]:
+    """All that a run with this configuration does. Scope `mesh` adds istio-system, and Istio itself where none is."""
+
+    def wanted() -> Iterator[Need]:
+        yield from (Need(READ, group, name) for group, name in LOOKED_AT)
+        yield Need(("get", "patch") if namespace_there else ("get", "create", "delete"), CORE, "namespaces")
+        yield from (Need(HOLD, LEASES, "leases", place) for place in places(config))
+        yield from (Need(STREAM, CORE, f"pods/{how}", config.namespace) for how in ("exec", "portforward"))
+        yield from (Need(("list",), group, name, config.namespace) for group, name in DIAGNOSED)
+        yield Need(("get",), CORE, "pods/log", config.namespace)
+        yield Need(STREAM, CORE, "pods/portforward", SYSTEM_NAMESPACE)
+        # istioctl asks istiod with a token of this account, and looks up which revision is the default one.
+        yield Need(CREATE, CORE, "serviceaccounts/token", SYSTEM_NAMESPACE, "default")
+        yield Need((*READ, "watch"), ADMISSION, "mutatingwebhookconfigurations")
+        yield Need(READ, CORE, "configmaps", SYSTEM_NAMESPACE)
+        written = [config.namespace] + ([SYSTEM_NAMESPACE] if config.scope == "mesh" else [])
+        for place in written:
+            yield from (Need(WRITE, group, name, place) for group, name in APPLIED)
+            yield Need(("delete",), CORE, "pods", place)
+        if not istio_there and config.scope == "mesh":
+            yield from (Need(WRITE, group, name) for group, name in INSTALLED)
+
+    return tuple(dict.fromkeys(wanted()))
+
+
+def wishes(config: LabConfig) -> tuple[Need, ...]:
+    """What a run goes without where it is refused, and says so: capturing packets takes a container in a running pod."""
+    return (Need(("patch",), CORE, "pods/ephemeralcontainers", config.namespace),)
+
+
+def missing(kube: Kube, wanted: Iterable[Need]) -> tuple[Need, ...]:
+    """Of what is needed, what the cluster refuses: the same needs with those verbs only. Raises KubeError."""
+    # Needs overlap, so each question is asked once: resource → verbs, in the order of the needs.
+    verbs: dict[tuple[str, str, str | None, str | None], dict[str, None]] = {}
+    for need in wanted:
+        key = (need.group, need.resource, need.namespace, need.name)
+        verbs.setdefault(key, {}).update(dict.fromkeys(need.verbs))
+    asked = [(verb, *key) for key, each in verbs.items() for verb in each]
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="access") as pool:
+        answers = dict(zip(asked, pool.map(lambda one: kube.may(*one), asked), strict=True))
+    refused = {key: tuple(v for v in each if not answers[v, *key]) for key, each in verbs.items()}
+    return tuple(Need(lacking, *key) for key, lacking in refused.items() if lacking)
+
+
+def problems(kube: Kube, config: LabConfig) -> list[Problem]:
+    """Every permission that the run would miss. Nothing where the cluster does not answer: its start says that."""
+    try:
+        wanted = needs(
+            config,
+            namespace_there=_allowed(lambda: kube.get("v1", "Namespace", config.namespace) is not None),
+            istio_there=_allowed(lambda: bool(control_planes(kube))),
+        )
+        refused = missing(kube, wanted)
+    except KubeError:
+        return []
+    return [
+        Problem(
+            f"context {kube.context or 'in use'}",
+            f"may not {each}",
+            f"grant it with a {'Role' if each.namespace else 'ClusterRole'}: apiGroups [{each.group!r}], "
+            f"resources [{each.resource}], verbs [{', '.join(each.verbs)}]"
+            + (f", resourceNames [{each.name}]" if each.name else ""),
+        )
+        for each in refused
+    ]
+
+
+def _allowed(look: Callable[[], bool]) -> bool:
+    """What a look gives; True where it is forbidden, so that the review names what is missing and no more."""
+    try:
+        return look()
+    except KubeError as problem:
+        if problem.status != 403:
+            raise
+        return True

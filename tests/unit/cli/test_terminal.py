@@ -1,0 +1,173 @@
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from meshlab.cli.terminal import View, checks_table, closing
+from meshlab.core.errors import MeshlabError
+from meshlab.core.progress import Update
+from meshlab.run.journal import RunRef, create, record_check, skip_step, step, tell
+from meshlab.run.results import NOT_MADE, CheckResult, Verdict
+from tests.fakes.clock import FakeClock
+
+
+@pytest.fixture
+def run(tmp_path) -> RunRef:
+    return create(tmp_path, "full-lab")
+
+
+def plain() -> Console:
+    """A console that is no terminal, as in CI."""
+    return Console(file=io.StringIO(), width=100)
+
+
+def lines(console: Console) -> list[str]:
+    assert isinstance(console.file, io.StringIO)
+    return [line.rstrip() for line in console.file.getvalue().splitlines()]
+
+
+def check(name: str, verdict: str = "pass", **more: Any) -> CheckResult:
+    return CheckResult(**{"id": name, "title": "t", "verdict": Verdict(verdict), "summary": "3 of 3", **more})
+
+
+def result(*checks: CheckResult, verdict: str = "pass", steps: tuple = ()) -> dict[str, Any]:
+    return {"verdict": verdict, "checks": [each.as_json() for each in checks], "steps": list(steps)}
+
+
+def test_plain_output_tells_steps_and_what_is_no_pass(run: RunRef) -> None:
+    console = plain()
+    with View(console).showing():
+        with step(run, "cluster", attempt=2, began=1.0):
+            record_check(run, check("cluster.nodes-ready"))
+            record_check(run, check("mtls.refusal", "fail", reason="a 200 [red]came back[/red]"))
+        with pytest.raises(MeshlabError), step(run, "install-istio", began=1.0):
+            raise MeshlabError("istiod is not Ready", remedy="look at its pod")
+        skip_step(run, "uninstall", "--keep")
+    shown = [" ".join(word for word in line.split() if not word[0].isdigit()) for line in lines(console)]
+    assert shown == [
+        "… cluster",
+        "fail mtls.refusal: a [red]came back[/red]",
+        "✓ cluster s at attempt",
+        "… install-istio",
+        "✗ install-istio s istiod is not Ready",
+        "remedy: look at its pod",
+        "– uninstall s --keep",
+    ]
+    assert "\x1b" not in "".join(lines(console))
+
+
+def test_nothing_is_drawn_after_the_block(run: RunRef) -> None:
+    console = plain()
+    with View(console).showing():
+        pass
+    skip_step(run, "late", "x")
+    assert lines(console) == []
+
+
+def test_plain_progress_is_said_now_and_then_and_at_its_end() -> None:
+    console, clock = plain(), FakeClock(start=3.0)  # three seconds after the machine's boot
+    with View(console, clock=clock).showing():
+        for done in range(0, 101, 10):
+            tell(Update("compile", done, 100, f"package [{done}]"))
+            clock.sleep(4)
+        tell(Update("compile", 100, 100, "package [100]"))
+        tell(Update("pods", detail="3 Pending"))
+    assert lines(console) == [
+        "      compile:   0 %  package [0]",
+        "      compile:  40 %  package [40]",
+        "      compile:  80 %  package [80]",
+        "      compile: 100 %  package [100]",
+        "      pods: 3 Pending",
+    ]
+
+
+def test_a_terminal_shows_what_is_under_way_with_its_time_and_share(run: RunRef) -> None:
+    console, clock = (
+        Console(file=io.StringIO(), force_terminal=True, width=100, color_system=None),
+        FakeClock(),
+    )
+    view = View(console, clock=clock)
+    with view.showing(), step(run, "cluster"):
+        clock.sleep(12)
+        tell(Update("compile", 25, 100, "package [1/4]"))
+        tell(Update("image", 4, 4))
+        page = Console(record=True, width=100, file=io.StringIO())
+        page.print(view._moving())
+    moving = page.export_text()
+    assert "cluster" in moving and "12.0 s" in moving
+    assert "25 % package [1/4]" in moving
+    assert "image" not in moving  # it is done
+    assert "✓ cluster" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_the_table_holds_every_check_with_what_to_do_about_it() -> None:
+    console = Console(record=True, width=100, file=io.StringIO())
+    console.print(
+        checks_table(
+            result(
+                check("cluster.nodes-ready", seconds=1.26),
+                check(
+                    "mtls.refusal", "fail", summary="answered [200]", reason="no policy", remedy="set STRICT"
+                ),
+                check("kiali.graph", "skipped", summary="no Kiali"),
+            )
+        )
+    )
+    assert [line.split() for line in console.export_text().splitlines()] == [
+        ["check", "verdict", "what", "was", "seen", "s"],
+        ["cluster.nodes-ready", "pass", "3", "of", "3", "1.3"],
+        ["mtls.refusal", "fail", "answered", "[200]", "0.0"],
+        ["no", "policy"],
+        ["→", "set", "STRICT"],
+        ["kiali.graph", "skipped", "no", "Kiali", "0.0"],
+    ]
+
+
+def test_the_end_names_verdict_failed_steps_evidence_and_the_next_command() -> None:
+    console = plain()
+    failed = {"name": "install-istio", "state": "failed", "reason": "istiod [x] is not Ready"}
+    closing(
+        console,
+        result(check("a.b"), check("a.c"), check("a.d", "fail"), verdict="fail", steps=(failed,)),
+        1,
+        "/tmp/[odd]/" + "long/" * 30,
+        ["make lab ARGS=--keep"],
+    )
+    assert lines(console)[-4:] == [
+        "verdict: fail  (2 pass, 1 fail; exit code 1)",
+        "step install-istio failed: istiod [x] is not Ready",
+        "evidence: /tmp/[odd]/" + "long/" * 30,  # whole, for copying
+        "next: make lab ARGS=--keep",
+    ]
+
+
+def test_a_run_without_checks_says_so() -> None:
+    console = plain()
+    closing(console, result(verdict="error"), 3, "/runs/x", [])
+    assert "verdict: error  (no check was made; exit code 3)" in lines(console)
+
+
+def test_a_step_that_failed_shows_the_end_of_its_log(run: RunRef) -> None:
+    console = plain()
+    log = "\n".join(f"line {number}" for number in range(20))
+    with View(console).showing(), pytest.raises(MeshlabError), step(run, "start-cluster"):
+        raise MeshlabError(f"its process ended without a result. The end of its log:\n{log}")
+    shown = [line.strip() for line in lines(console)]
+    assert shown[-8:] == [f"line {number}" for number in range(12, 20)]
+
+
+def test_checks_that_one_failed_step_took_along_are_one_line() -> None:
+    console, why = plain(), "step start-cluster failed, see there"
+    lost = [check(f"a.{number}", "infra-error", summary=NOT_MADE, reason=why) for number in range(57)]
+    other = check("b.c", "infra-error", reason="Prometheus does not answer")
+    closing(console, result(*lost, other, verdict="error"), 3, "runs/x", [])
+    text = "\n".join(lines(console))
+    assert text.count(why) == 1 and "57 checks" in text and "a.3" not in text and "b.c" in text
+
+
+def test_checks_that_were_not_made_are_not_told_one_by_one(run: RunRef) -> None:
+    console = plain()
+    with View(console).showing():
+        record_check(run, check("a.b", "infra-error", summary=NOT_MADE, reason="step x failed, see there"))
+    assert lines(console) == []

@@ -1,0 +1,73 @@
+"""A kept lab's pages: a link only where the page's own HTML answers, and a word where not."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from meshlab.config.settings import LabConfig
+from meshlab.lifecycle import kept_lab
+from meshlab.lifecycle.kept_lab import Link, Lookout, Place, lines, probe
+from meshlab.report.tables import link_rows
+from tests.fakes.http_server import FakeHttpServer, Reply
+from tests.fakes.kube import FakeKube
+
+PAGE = "<!DOCTYPE html>\n<HTML lang='en'><body>a page</body></html>"
+PLACE = Place("Jaeger", "istio-system", "tracing", 80, "/jaeger/", "not the Jaeger UI")
+
+
+def test_a_link_is_given_where_a_page_answers() -> None:
+    with FakeHttpServer({"/jaeger/": Reply(PAGE)}) as server:
+        assert probe(PLACE, server.url) == Link("Jaeger", f"{server.url}/jaeger/")
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply("Error opening index.html: no such file", 500),
+        Reply({"status": "success"}),
+        Reply(PAGE.replace("a page", "this is not the Jaeger UI you are looking for")),
+        Reply(PAGE, 404),
+    ],
+)
+def test_anything_else_is_an_api_only(reply: Reply) -> None:
+    with FakeHttpServer({"/jaeger/": reply}) as server:
+        link = probe(PLACE, server.url)
+    assert link.url == ""
+    assert "API only" in link.note and "report.html" in link.note and server.url in link.note
+
+
+def test_a_place_that_does_not_answer_says_why() -> None:
+    link = probe(PLACE, "http://127.0.0.1:1", why=lambda: "no pod of it is Ready")
+    assert (link.url, "no pod of it is Ready" in link.note) == ("", True)
+
+
+def test_what_is_not_there_is_listed_and_ends_nothing() -> None:
+    kube = FakeKube()
+    held = Lookout(kube, LabConfig()).open()  # type: ignore[arg-type]
+    assert [link.name for link in held.links] == ["productpage", "Prometheus", "Grafana", "Jaeger", "Kiali"]
+    assert {link.url for link in held.links} == {""}
+    assert "no Ready pod app=sleep" in held.loop_note
+    stop = threading.Event()
+    stop.set()
+    held.hold(stop=stop)
+    held.close()
+    held.close()  # twice is fine
+    said = lines(held.links, held.loop_note)
+    assert len(said) == 6 and "none: no Ready pod" in said[-1]
+
+
+def test_it_is_handed_over_once() -> None:
+    held = Lookout(FakeKube(), LabConfig())  # type: ignore[arg-type]
+    kept_lab.hand_over(held)
+    assert kept_lab.handed_over() is held
+    assert kept_lab.handed_over() is None
+
+
+def test_links_are_shown_as_links_in_tables() -> None:
+    rows = link_rows(
+        [{"name": "a", "url": "http://127.0.0.1:1/", "note": ""}, {"name": "b", "url": "", "note": "x"}]
+    )
+    assert [row["link"] for row in rows] == ["[http://127.0.0.1:1/](http://127.0.0.1:1/)", ""]
+    assert rows[1]["note"] == "x"

@@ -1,0 +1,68 @@
+"""audit.istio-version: support and advisories, and the age of what is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from meshlab.security.audit.inventory import Inventory
+from meshlab.security.audit.model import Severity
+from meshlab.security.audit.releases import istio_version, known, parsed
+
+DATA = known()
+DAY = datetime(2026, 9, 22, tzinfo=UTC)
+
+
+def found(*versions: str, now: datetime = DAY) -> list[tuple[Severity, str]]:
+    return [(f.severity, f.why) for f in istio_version(Inventory(versions=versions, now=now), DATA).findings]
+
+
+def test_the_newest_release_has_no_finding():
+    assert found("1.31.1") == []
+
+
+@pytest.mark.parametrize(
+    ("version", "severity", "words"),
+    [
+        ("1.31.0-dev", Severity.WARNING, "development build"),
+        ("1.21.0", Severity.WARNING, "was expected to end"),
+        ("1.27.9", Severity.ERROR, "support of 1.27 ended on 2026-04-07"),
+        ("1.9.2", Severity.ERROR, "not supported any more"),
+        ("1.40.0", Severity.INFO, "newer than what is known"),
+        ("unknown", Severity.WARNING, "no release"),
+        ("1.30.3", Severity.ERROR, "ISTIO-SECURITY-2026-006"),
+    ],
+)
+def test_one_finding(version: str, severity: Severity, words: str):
+    ((how, why),) = found(version)
+    assert how is severity and words in why
+
+
+def test_an_advisory_ends_with_the_version_that_mends_it():
+    assert found("1.30.4") == []
+    assert [why.split()[0] for _, why in found("1.30.0")] == [
+        "ISTIO-SECURITY-2026-006",
+        "ISTIO-SECURITY-2026-004",
+    ]
+
+
+def test_old_data_is_warned_about():
+    late = DAY + timedelta(days=120)
+    examined = istio_version(Inventory(versions=("1.31.1",), now=late), DATA)
+    assert examined.notes[0].startswith("WARNING: the data on releases and advisories is 121 days old")
+    assert not any(note.startswith("WARNING") for note in istio_version(Inventory(now=DAY), DATA).notes)
+
+
+def test_the_data_names_its_date_and_sources():
+    assert DATA.sources and DATA.as_of.year >= 2026
+    assert all(first <= last for each in DATA.advisories for first, last in each.affected)
+    assert (
+        istio_version(Inventory(versions=("1.31.1",), now=DAY), replace(DATA, advisories=())).findings == ()
+    )
+
+
+def test_versions_as_istio_prints_them():
+    assert str(parsed("1.29.2-distroless")) == "1.29.2"
+    assert parsed("1.31-alpha.5e4f") is not None and parsed("latest") is None

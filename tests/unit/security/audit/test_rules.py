@@ -1,0 +1,266 @@
+"""Each rule finds its case in the bad namespace, and only it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import yaml
+
+from meshlab.checks.base import CATALOG
+from meshlab.core.errors import KubeError
+from meshlab.istio.istioctl import Finding as Analyzed
+from meshlab.security.audit.inventory import KINDS, Inventory, read_inventory
+from meshlab.security.audit.model import Severity
+from meshlab.security.audit.rules import BY_ID, RULES
+from tests.examples import bad_namespace
+from tests.fakes.kube import FakeKube
+
+NOW = datetime.now(UTC)
+ROOT_STRICT = {
+    "apiVersion": "security.istio.io/v1",
+    "kind": "PeerAuthentication",
+    "metadata": {"name": "default", "namespace": "istio-system"},
+    "spec": {"mtls": {"mode": "STRICT"}},
+}
+NAMESPACES = [bad_namespace.NAMESPACE, bad_namespace.PLAIN]
+
+
+class ReadableKube(FakeKube):
+    """A FakeKube that serves the audit's kinds, and refuses to list those of `forbidden`."""
+
+    forbidden: tuple[str, ...] = ()
+
+    def __init__(self, objects: Any = ()) -> None:
+        super().__init__(objects)
+        self.kinds |= {
+            (version, kind): kind not in ("Namespace", "ClusterRoleBinding")
+            for kind, version in KINDS.items()
+        }
+        self.kinds["v1", "Secret"] = True
+
+    def objects(self, api_version: str, kind: str, *args: Any, **options: Any) -> list[dict[str, Any]]:
+        if kind in self.forbidden:
+            raise KubeError(f"list {kind}: forbidden", status=403)
+        return super().objects(api_version, kind, *args, **options)
+
+
+def mesh_map(**mesh: Any) -> dict[str, Any]:
+    meta = {"name": "istio", "namespace": "istio-system"}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"mesh": yaml.safe_dump(mesh)}}
+
+
+def bad(*more: dict[str, Any], **mesh: Any) -> Inventory:
+    objects = bad_namespace.as_admitted(bad_namespace.documents())
+    mesh = {"outboundTrafficPolicy": {"mode": "REGISTRY_ONLY"}} | mesh
+    kube = ReadableKube([*objects, ROOT_STRICT, mesh_map(**mesh), *more])
+    return read_inventory(kube, NAMESPACES, now=NOW, versions=["1.31.1"])  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def inventory() -> Inventory:
+    return bad()
+
+
+@pytest.mark.parametrize("rule", bad_namespace.EXPECTED)
+def test_each_rule_finds_its_case_and_only_it(inventory: Inventory, rule: str) -> None:
+    examined = BY_ID[rule].examine(inventory)
+    assert {finding.resource for finding in examined.findings} == bad_namespace.EXPECTED[rule]
+    assert examined.looked >= len(examined.findings)
+    for finding in examined.findings:
+        assert finding.rule == rule and finding.severity.fails and finding.why
+        assert next(iter(yaml.safe_load_all(finding.fix))), "the fix is YAML"
+
+
+def test_every_rule_has_a_case() -> None:
+    assert {rule.id for rule in RULES} == set(bad_namespace.EXPECTED) | {"istio-version", "analyze"}
+
+
+def test_every_rule_is_a_check_with_the_same_title() -> None:
+    assert {rule.check: rule.title for rule in RULES} == {
+        name: spec.title for name, spec in CATALOG.items() if name.startswith("audit.")
+    }
+
+
+def test_what_mends_a_finding_ends_it(inventory: Inventory) -> None:
+    """The control of the rules about policies: with the fix applied there is no finding any more."""
+    for rule, kind in (
+        ("strict-mtls", "PeerAuthentication"),
+        ("allow-all", "AuthorizationPolicy"),
+        ("gateway-hosts", "Gateway"),
+        ("gateway-tls", "Gateway"),
+        ("egress-policy", "Sidecar"),
+        ("destination-rule-tls", "DestinationRule"),
+    ):
+        objects = list(inventory.objects[kind])
+        for finding in BY_ID[rule].examine(inventory).findings:
+            (fixed,) = yaml.safe_load_all(finding.fix)
+            objects = [fixed if o["metadata"]["name"] == fixed["metadata"]["name"] else o for o in objects]
+        mended = replace(inventory, objects={**inventory.objects, kind: tuple(objects)})
+        assert BY_ID[rule].examine(mended).findings == (), rule
+
+
+def test_an_empty_cluster_has_nothing_to_look_at() -> None:
+    nothing = Inventory(mesh={"outboundTrafficPolicy": {"mode": "REGISTRY_ONLY"}}, now=NOW)
+    for rule in RULES:
+        examined = rule.examine(nothing)
+        if rule.id == "strict-mtls":
+            assert [f.severity for f in examined.findings] == [Severity.ERROR]
+        else:
+            assert examined.findings == () and examined.looked == (rule.id == "egress-policy"), rule.id
+
+
+def test_the_mesh_itself() -> None:
+    inventory = bad(outboundTrafficPolicy={"mode": "ALLOW_ANY"})
+    strict = {**ROOT_STRICT, "spec": {"mtls": {"mode": "PERMISSIVE"}}}
+    found = [f.resource for f in BY_ID["egress-policy"].examine(inventory).findings]
+    assert found == ["MeshConfig istio-system/istio", "Sidecar audit-bad/open-egress"]
+    objects = {**inventory.objects, "PeerAuthentication": (strict,)}
+    (finding,) = BY_ID["strict-mtls"].examine(replace(inventory, objects=objects)).findings
+    assert finding.resource == "PeerAuthentication istio-system/default" and "PERMISSIVE" in finding.why
+
+
+def test_of_several_for_the_whole_mesh_the_oldest_rules() -> None:
+    inventory = bad()
+
+    def whole(name: str, mode: str, made: str) -> dict[str, Any]:
+        meta = {"name": name, "namespace": "istio-system", "creationTimestamp": made}
+        return {**ROOT_STRICT, "metadata": meta, "spec": {"mtls": {"mode": mode}}}
+
+    old, new = (
+        whole("first", "PERMISSIVE", "2026-01-01T00:00:00Z"),
+        whole("b", "STRICT", "2026-02-01T00:00:00Z"),
+    )
+    objects = {**inventory.objects, "PeerAuthentication": (new, old)}
+    (finding,) = BY_ID["strict-mtls"].examine(replace(inventory, objects=objects)).findings
+    assert finding.resource == "PeerAuthentication istio-system/first" and "PERMISSIVE" in finding.why
+
+
+@pytest.mark.parametrize(
+    ("rule", "found"),
+    [
+        ({}, True),
+        ({"to": [{"operation": {"methods": ["*"], "paths": ["/*"]}}]}, True),
+        ({"to": [{"operation": {"methods": ["GET"]}}]}, False),
+        ({"to": [{"operation": {"paths": ["*"], "notPaths": ["/admin"]}}]}, False),
+        ({"from": [{"source": {"principals": ["*"]}}]}, False),
+    ],
+)
+def test_a_rule_of_nothing_but_stars_allows_all(rule: dict[str, Any], found: bool) -> None:
+    policy = {
+        "apiVersion": "security.istio.io/v1",
+        "kind": "AuthorizationPolicy",
+        "metadata": {"name": "wide", "namespace": "audit-bad"},
+        "spec": {"rules": [rule]},
+    }
+    named = {each.resource for each in BY_ID["allow-all"].examine(bad(policy)).findings}
+    assert ("AuthorizationPolicy audit-bad/wide" in named) is found
+
+
+def test_every_host_of_a_domain_is_told_and_fails_nothing() -> None:
+    gateway = {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "Gateway",
+        "metadata": {"name": "domain", "namespace": "audit-bad"},
+        "spec": {
+            "servers": [
+                {
+                    "port": {"number": 443, "protocol": "HTTPS"},
+                    "hosts": ["./*.example.com"],
+                    "tls": {"mode": "SIMPLE"},
+                }
+            ]
+        },
+    }
+    [one] = [
+        f for f in BY_ID["gateway-hosts"].examine(bad(gateway)).findings if f.resource.endswith("domain")
+    ]
+    assert one.severity is Severity.INFO and "*.example.com" in one.why
+
+
+def test_certificates_that_may_not_be_read_are_told() -> None:
+    kube = ReadableKube([*bad_namespace.as_admitted(bad_namespace.documents()), mesh_map()])
+    kept, plain = [], kube.get
+
+    def get(api_version: str, kind: str, *args: Any) -> Any:
+        kept.append(kind)
+        if kind == "Secret":
+            raise KubeError("get Secret: forbidden", status=403)
+        return plain(api_version, kind, *args)
+
+    kube.get = get  # type: ignore[method-assign]
+    examined = BY_ID["certificates"].examine(read_inventory(kube, NAMESPACES, now=NOW))  # type: ignore[arg-type]
+    assert examined.notes[0].startswith("WARNING: not all could be read: get Secret")
+    assert kept[-1] == "ConfigMap", "the root's certificate is still read"
+
+
+def test_namespaces_that_are_strict_by_themselves() -> None:
+    inventory = bad()
+    own = {**ROOT_STRICT, "metadata": {"name": "default", "namespace": "audit-bad"}}
+    objects = {**inventory.objects, "PeerAuthentication": (own,)}
+    (finding,) = BY_ID["strict-mtls"].examine(replace(inventory, objects=objects)).findings
+    assert finding.severity is Severity.INFO and finding.why.endswith("by themselves: audit-bad")
+
+
+def test_normalised_paths_may_be_denied() -> None:
+    assert (
+        BY_ID["deny-by-path"].examine(bad(pathNormalization={"normalization": "MERGE_SLASHES"})).findings
+        == ()
+    )
+
+
+def test_a_default_deny_of_the_root_namespace_covers_all() -> None:
+    deny = {
+        "apiVersion": "security.istio.io/v1",
+        "kind": "AuthorizationPolicy",
+        "metadata": {"name": "allow-nothing", "namespace": "istio-system"},
+        "spec": {},
+    }
+    assert BY_ID["default-deny"].examine(bad(deny)).findings == ()
+
+
+def test_a_bound_account_needs_its_token() -> None:
+    binding = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": "reader", "namespace": "audit-bad"},
+        "subjects": [{"kind": "ServiceAccount", "name": "token"}],
+    }
+    assert BY_ID["token-mounts"].examine(bad(binding)).findings == ()
+
+
+def test_analyze_is_merged_and_not_repeated(inventory: Inventory) -> None:
+    messages = (
+        Analyzed("IST0101", "Error", "VirtualService audit-bad/x", "host not found", "docs"),
+        Analyzed("IST0102", "Info", "Namespace audit-bad-plain", "not injected"),
+        Analyzed("IST0101", "Error", "VirtualService elsewhere/x", "host not found"),
+    )
+    examined = BY_ID["analyze"].examine(replace(inventory, analyzed=messages))
+    assert examined.looked == 2 and examined.notes == ("1 of them are told by injection and sidecars",)
+    assert [(f.severity, f.resource) for f in examined.findings] == [
+        (Severity.ERROR, "VirtualService audit-bad/x")
+    ]
+
+
+def test_keys_are_not_kept(inventory: Inventory) -> None:
+    (expired,) = [c for c in inventory.certificates if c.resource.startswith("Secret")]
+    assert expired.subject == "CN=expired.example.com" and expired.not_after < NOW
+    assert "Secret" not in inventory.objects and "PRIVATE KEY" not in repr(inventory)
+
+
+def test_what_may_not_be_read_is_noted() -> None:
+    kube = ReadableKube([*bad_namespace.documents(), mesh_map()])
+    kube.forbidden = ("ClusterRoleBinding",)
+    found = read_inventory(kube, NAMESPACES, now=NOW)  # type: ignore[arg-type]
+    assert found.unreadable == {"ClusterRoleBinding": "list ClusterRoleBinding: forbidden"}
+    assert len(found.of("Pod")) == 12
+
+
+def test_other_namespaces_are_not_looked_at() -> None:
+    everything = [*bad_namespace.as_admitted(bad_namespace.documents()), ROOT_STRICT, mesh_map()]
+    found = read_inventory(ReadableKube(everything), ["other"], now=NOW)  # type: ignore[arg-type]
+    assert found.of("Pod") == () and [p["metadata"]["name"] for p in found.of("PeerAuthentication")] == [
+        "default"
+    ]

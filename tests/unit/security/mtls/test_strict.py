@@ -1,0 +1,61 @@
+"""STRICT goes where the run may write, over a policy that is there; the pair gets its images and its policies."""
+
+from __future__ import annotations
+
+from meshlab.config.settings import LabConfig
+from meshlab.security.mtls.strict import PROBE, PROBE_CLIENT, probe_objects, strict_policy
+from tests.fakes.kube import FakeKube
+
+PEER = ("security.istio.io/v1", "PeerAuthentication")
+
+
+def cluster(*policies: tuple[str, str, str, dict]) -> FakeKube:
+    kube = FakeKube()
+    kube.kinds[PEER] = True
+    for name, namespace, created, spec in policies:
+        meta = {"name": name, "namespace": namespace, "creationTimestamp": created}
+        kube.put({"apiVersion": PEER[0], "kind": PEER[1], "metadata": meta, "spec": spec})
+    return kube
+
+
+def test_the_mesh_where_it_may_be_changed_else_the_namespace() -> None:
+    ours, theirs = LabConfig(), LabConfig(cluster="existing")
+    assert strict_policy(cluster(), ours)["metadata"] == {"name": "default", "namespace": "istio-system"}
+    assert strict_policy(cluster(), theirs)["metadata"] == {"name": "default", "namespace": "meshlab"}
+    assert strict_policy(cluster(), theirs)["spec"] == {"mtls": {"mode": "STRICT"}}
+
+
+def test_the_policy_that_istiod_would_take_is_the_one_that_is_changed() -> None:
+    kube = cluster(
+        ("young", "istio-system", "2026-02-01T00:00:00Z", {"mtls": {"mode": "STRICT"}}),
+        ("old", "istio-system", "2026-01-01T00:00:00Z", {}),
+        (
+            "oldest-of-some-pods",
+            "istio-system",
+            "2025-01-01T00:00:00Z",
+            {"selector": {"matchLabels": {"a": "b"}}},
+        ),
+        ("elsewhere", "default", "2024-01-01T00:00:00Z", {}),
+    )
+    assert strict_policy(kube, LabConfig())["metadata"]["name"] == "old"
+
+
+def test_the_pair_is_on_its_own_and_without_mutual_tls() -> None:
+    pair, policies = probe_objects("meshlab", server="details:1", client="curl:1")
+    images = {
+        each["metadata"]["name"]: each["spec"]["template"]["spec"]["containers"][0]["image"]
+        for each in pair
+        if each["kind"] == "Deployment"
+    }
+    assert images == {PROBE: "details:1", PROBE_CLIENT: "curl:1"}
+    assert {each["metadata"]["namespace"] for each in [*pair, *policies]} == {"meshlab"}
+    peer, rule = policies
+    assert peer["spec"]["mtls"] == {"mode": "DISABLE"} and peer["spec"]["selector"]["matchLabels"] == {
+        "app": PROBE
+    }
+    assert rule["spec"] == {"host": PROBE, "trafficPolicy": {"tls": {"mode": "DISABLE"}}}
+    client = next(each for each in pair if each["metadata"]["name"] == PROBE_CLIENT)
+    [term] = client["spec"]["template"]["spec"]["affinity"]["podAntiAffinity"][
+        "preferredDuringSchedulingIgnoredDuringExecution"
+    ]
+    assert term["podAffinityTerm"]["labelSelector"]["matchLabels"] == {"app": PROBE}

@@ -1,0 +1,100 @@
+"""Permissions on a cluster of somebody else: all that are missing, at once, before anything is touched."""
+
+from __future__ import annotations
+
+import pytest
+
+from meshlab.config.settings import LabConfig
+from meshlab.core.errors import KubeError
+from meshlab.shared_cluster.permissions import Need, missing, needs, problems
+from tests.fakes.kube import FakeKube
+
+OWN = LabConfig(cluster="existing")
+WHOLE = LabConfig(cluster="existing", allow_changes=True)
+
+
+class AskedKube(FakeKube):
+    """A FakeKube that answers access reviews: everything but `refused` (verb, resource, namespace) is allowed."""
+
+    context = "theirs"
+
+    def __init__(self, *refused: tuple[str, str, str | None], down: bool = False) -> None:
+        super().__init__()
+        self.refused, self.down = refused, down
+        self.asked: list[tuple[str, str, str, str | None]] = []
+
+    def may(
+        self, verb: str, group: str, resource: str, namespace: str | None = None, name: str | None = None
+    ) -> bool:
+        if self.down:
+            raise KubeError("no answer", status=None)
+        self.asked.append((verb, group, resource, namespace))
+        return (verb, resource, namespace) not in self.refused
+
+
+def test_a_user_who_may_all_of_it_has_no_problem() -> None:
+    kube = AskedKube()
+    assert problems(kube, OWN) == []  # type: ignore[arg-type]
+    assert len(kube.asked) == len(set(kube.asked)) > 60
+
+
+def test_all_that_is_missing_is_named_at_once() -> None:
+    kube = AskedKube(
+        ("create", "deployments", "meshlab"), ("patch", "deployments", "meshlab"), ("list", "nodes", None)
+    )
+    found = problems(kube, OWN)  # type: ignore[arg-type]
+    assert [each.what for each in found] == [
+        "may not list nodes in the whole cluster",
+        "may not create, patch deployments.apps in namespace meshlab",
+    ]
+    assert found[0].where == "context theirs" and "ClusterRole" in found[0].remedy
+    assert found[1].remedy == (
+        "grant it with a Role: apiGroups ['apps'], resources [deployments], verbs [create, patch]"
+    )
+
+
+def test_our_own_namespace_is_all_that_is_written_by_default() -> None:
+    written = {
+        each.namespace
+        for each in needs(OWN, namespace_there=True, istio_there=True)
+        if set(each.verbs) & {"create", "delete", "update"}
+        and each.resource not in ("pods/portforward", "serviceaccounts/token")
+    }
+    assert written == {"meshlab"}
+    whole = needs(WHOLE, namespace_there=True, istio_there=True)
+    assert {"kube-system", "istio-system", "meshlab"} <= {each.namespace for each in whole}
+
+
+def test_without_istio_what_installs_it_is_asked_for() -> None:
+    without = set(needs(WHOLE, namespace_there=True, istio_there=False))
+    more = without - set(needs(WHOLE, namespace_there=True, istio_there=True))
+    assert "customresourcedefinitions" in {each.resource for each in more}
+
+
+def test_a_namespace_that_is_not_there_must_be_made() -> None:
+    made = Need(("get", "create", "delete"), "", "namespaces")
+    assert made in needs(OWN, namespace_there=False, istio_there=True)
+    assert made not in needs(OWN, namespace_there=True, istio_there=True)
+
+
+def test_missing_gives_the_refused_verbs_only() -> None:
+    kube = AskedKube(("delete", "pods", "a"))
+    need = Need(("get", "delete"), "", "pods", "a")
+    assert missing(kube, [need]) == (Need(("delete",), "", "pods", "a"),)  # type: ignore[arg-type]
+
+
+def test_a_cluster_that_does_not_answer_is_told_by_its_start() -> None:
+    assert problems(AskedKube(down=True), OWN) == []  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("config", [OWN, WHOLE])
+def test_needs_are_asked_once(config: LabConfig) -> None:
+    wanted = needs(config, namespace_there=True, istio_there=True)
+    assert len(wanted) == len(set(wanted))
+
+
+def test_a_token_is_asked_for_one_account_and_for_no_other() -> None:
+    kube = AskedKube(("create", "serviceaccounts/token", "istio-system"))
+    [found] = problems(kube, OWN)  # type: ignore[arg-type]
+    assert found.what == "may not create serviceaccounts/token of default in namespace istio-system"
+    assert found.remedy.endswith("resourceNames [default]")
