@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from meshlab.app import bookinfo
 from meshlab.checks.base import run_check, skipped
+from meshlab.checks.footprint import unchanged
 from meshlab.checks.leftovers import teardown_nothing_left
 from meshlab.clusters.base import ClusterRef
 from meshlab.config.settings import LabConfig, Machine
@@ -18,7 +19,6 @@ from meshlab.kube.client import Kube
 from meshlab.run.journal import RunRef, record_check, tell
 from meshlab.run.ledger import Entry, Ledger
 from meshlab.run.results import CheckResult, Verdict
-from meshlab.shared_cluster.footprint import unchanged
 from tasks.common import kube_of, lab_task, say
 from tasks.report import progress_artifact
 from tasks.resume import objects_ready

@@ -12,7 +12,7 @@ from meshlab.cli.main import addons_of, note_cluster
 from meshlab.clusters.base import ClusterRef, Leftovers
 from meshlab.clusters.local import child as local_child
 from meshlab.clusters.local.cluster import LocalCluster
-from meshlab.clusters.provider import provider_of
+from meshlab.clusters.provider import forget_gke, provider_of
 from meshlab.config.settings import LabConfig, Machine
 from meshlab.core.process import SystemRunner
 from meshlab.core.text import count_of
@@ -20,7 +20,7 @@ from meshlab.faults.planting import CHANGES, firewall_of, put_back
 from meshlab.istio.acknowledge import remove_sentinels
 from meshlab.run.journal import RunRef, record_check, record_facts, tell
 from meshlab.run.ledger import Entry, Ledger
-from meshlab.run.orphans import forget_gke, forget_local, orphans
+from meshlab.run.orphans import forget_local, orphans
 from meshlab.run.results import CheckResult
 from meshlab.shared_cluster.cleanup import left_here, take_out
 from meshlab.shared_cluster.footprint import footprint_before, keep_footprint

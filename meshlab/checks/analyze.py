@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from meshlab.checks.base import judged
-from meshlab.istio.istioctl import Finding
+from meshlab.istio.istioctl import Finding, concerns
 from meshlab.run.results import CheckResult
 
 SEVERITIES = ("Error", "Warning", "Info")
@@ -42,15 +42,6 @@ def analyze(findings: Sequence[Finding], *, namespaces: Sequence[str]) -> CheckR
         },
         remedy="each finding's documentation tells what to change; `istioctl analyze` repeats it",
     )
-
-
-def concerns(finding: Finding, namespaces: Sequence[str]) -> bool:
-    """Whether a finding is about an object of these namespaces, or about one of no namespace."""
-    kind, _, name = finding.origin.partition(" ")
-    namespace, slash, _ = name.partition("/")
-    if kind == "Namespace":
-        return name in namespaces
-    return not slash or namespace in namespaces
 
 
 def _told(finding: Finding) -> str:

@@ -8,10 +8,10 @@ from typing import Any
 
 from meshlab.app.bookinfo import PAGE_TITLE
 from meshlab.app.once import RoundResult
-from meshlab.checks.base import Table, infra_error, judged
+from meshlab.checks.base import infra_error, judged
 from meshlab.kube.pods import PodSummary, condition
 from meshlab.report.tables import pod_rows
-from meshlab.run.results import CheckResult
+from meshlab.run.results import CheckResult, Table
 
 
 def bookinfo(

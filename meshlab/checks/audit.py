@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from meshlab.checks.base import Table, infra_error, judged, skipped
+from meshlab.checks.base import infra_error, judged, skipped
 from meshlab.core.errors import SecretsWithheldError
 from meshlab.core.text import count_of
-from meshlab.run.results import CheckResult
+from meshlab.run.results import CheckResult, Table
 from meshlab.security.audit.inventory import Inventory
 from meshlab.security.audit.model import Examined, Finding, Rule
 

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from meshlab.checks.base import Table, broken, failed, infra_error, passed
-from meshlab.run.results import CheckResult
+from meshlab.checks.base import broken, failed, infra_error, passed
+from meshlab.run.results import CheckResult, Table
 from meshlab.security.authorization.table import Row, TruthTable
 
 CHECK = "authz.truth-table"

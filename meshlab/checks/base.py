@@ -10,8 +10,6 @@ from meshlab.core.errors import MeshlabError
 from meshlab.core.waiting import Clock, SystemClock
 from meshlab.run.results import SCOPES, CheckResult, Verdict
 
-Table = list[dict[str, Any]]  # rows of a table in the evidence: flat records that all have the same keys
-
 
 @dataclass(frozen=True)
 class CheckSpec:

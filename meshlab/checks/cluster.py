@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from meshlab.checks.base import Table, judged
+from meshlab.checks.base import judged
 from meshlab.core.text import count_of
 from meshlab.kube.pods import condition
-from meshlab.run.results import CheckResult
+from meshlab.run.results import CheckResult, Table
 
 UNSTAMPED = ("", "unknown", "v0.0.0", "0.0.0")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from meshlab.checks.base import Table, failed, judged
+from meshlab.checks.base import failed, judged
 from meshlab.checks.istio import has_sidecar
 from meshlab.core.text import count_of
 from meshlab.envoy.stats import (
@@ -18,7 +18,7 @@ from meshlab.envoy.stats import (
     parse_stats,
 )
 from meshlab.kube.pods import PodSummary
-from meshlab.run.results import CheckResult
+from meshlab.run.results import CheckResult, Table
 
 
 def scrape_pod(reader: SidecarReader, pod: PodSummary) -> CheckResult:

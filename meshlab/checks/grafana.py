@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from meshlab.checks.base import Table, infra_error, judged
+from meshlab.checks.base import infra_error, judged
 from meshlab.observability.dashboards.results import Examination, Result
 from meshlab.report.material import Classification
-from meshlab.run.results import CheckResult
+from meshlab.run.results import CheckResult, Table
 
 TITLES = {
     "grafana.mesh": "Istio Mesh Dashboard",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from meshlab.checks.base import Table, judged
+from meshlab.checks.base import judged
 from meshlab.core.text import count_of
 from meshlab.observability.graph.metrics import REPORTERS, Key, MetricGraph
 from meshlab.observability.graph.traces import TraceGraph, service_edges
 from meshlab.report.material import GraphNode, ServiceGraph
-from meshlab.run.results import CheckResult
+from meshlab.run.results import CheckResult, Table
 
 Edge = tuple[Key, Key]
 METRICS, TRACES, DEPENDENCIES, KIALI = "Prometheus", "Jaeger", "Jaeger's dependencies", "Kiali"

@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from meshlab.checks.base import Table, judged
+from meshlab.checks.base import judged
 from meshlab.checks.cluster import is_unstamped, minor
 from meshlab.core.text import count_of
 from meshlab.istio.control_plane import INJECTION_LABEL, REVISION_LABEL, SIDECAR
 from meshlab.istio.istioctl import MeshVersions, ProxyStatus
 from meshlab.kube.pods import PodSummary
 from meshlab.report.tables import pod_rows
-from meshlab.run.results import CheckResult
+from meshlab.run.results import CheckResult, Table
 
 NO_INJECTION = "sidecar.istio.io/inject"  # a pod label with the value "false" opts out
 PROXY = SIDECAR  # the name of the container that is the sidecar or the gateway

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from meshlab.checks.base import Table, broken, failed, passed, skipped
+from meshlab.checks.base import broken, failed, passed, skipped
 from meshlab.core.errors import WaitTimeout
 from meshlab.core.text import count_of
 from meshlab.core.waiting import Clock, wait
-from meshlab.run.results import CheckResult
+from meshlab.run.results import CheckResult, Table
 
 Inventory = Mapping[str, Sequence[str]]  # kind → names of the things of that kind that exist
 IN_A_ROW = 3

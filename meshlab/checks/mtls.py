@@ -11,9 +11,9 @@ from typing import Any
 
 from cryptography import x509
 
-from meshlab.checks.base import Table, broken, failed, judged, passed, skipped
+from meshlab.checks.base import broken, failed, judged, passed, skipped
 from meshlab.core.text import count_of
-from meshlab.run.results import CheckResult
+from meshlab.run.results import CheckResult, Table
 from meshlab.security.mtls.capture import Captured, Seen
 from meshlab.security.mtls.certificates import Held, chain_problem, fingerprint, identities, row
 from meshlab.security.mtls.counters import MUTUAL, Counted

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from meshlab.checks.base import Table, judged
+from meshlab.checks.base import judged
 from meshlab.core.errors import WaitTimeout
 from meshlab.core.waiting import Clock, wait
 from meshlab.envoy.stats import REQUESTS
 from meshlab.observability.addons.explain import explain_miss
 from meshlab.observability.addons.query import PrometheusClient, RangeSamples, Sample
-from meshlab.run.results import CheckResult
+from meshlab.run.results import CheckResult, Table
 
 CHECK = "prometheus.rate-5m"
 RATE_OF = REQUESTS + '{destination_app="productpage"}'

@@ -9,10 +9,10 @@ from typing import Any
 
 from meshlab.app.loop import TrafficResult
 from meshlab.app.once import RoundResult
-from meshlab.checks.base import Table, infra_error, judged
+from meshlab.checks.base import infra_error, judged
 from meshlab.checks.snapshot import Count, Scraped, Snapshot
 from meshlab.envoy.stats import Attempts
-from meshlab.run.results import CheckResult, Verdict
+from meshlab.run.results import CheckResult, Table, Verdict
 
 CHECK = "prometheus.reconcile"
 NO_RESPONSE = "000"  # what curl reports when no response came

@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from meshlab.checks.base import Table
 from meshlab.core.errors import QueryError, WaitTimeout
 from meshlab.core.waiting import Clock, wait
 from meshlab.envoy.stats import REQUESTS, Attempts, Sample, SidecarReader, families
 from meshlab.kube.client import Kube
 from meshlab.kube.pods import PodSummary
 from meshlab.observability.addons.query import PrometheusClient, RangeSamples
+from meshlab.run.results import Table
 
 SOURCE_APP, DESTINATION_APP = "sleep", "productpage"
 SETTLED = 2  # reads in a row that must agree

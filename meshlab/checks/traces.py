@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from meshlab.app.bookinfo import DETAILS, PRODUCTPAGE, RATINGS, REVIEWS_V1
-from meshlab.checks.base import Table, judged
+from meshlab.checks.base import judged
 from meshlab.core.text import count_of
 from meshlab.core.waiting import Clock, wait_or_last
 from meshlab.observability.addons.jaeger_client import JaegerClient
 from meshlab.report.material import Span, Trace
-from meshlab.run.results import CheckResult
+from meshlab.run.results import CheckResult, Table
 
 # Who must be found below whom, as chains of services from the product page on.
 BRANCHES: tuple[tuple[str, ...], ...] = (

@@ -21,8 +21,8 @@ import psutil
 from rich.console import Console
 from rich.text import Text
 
+from meshlab.cli import resume as launch_resume
 from meshlab.cli.flags import Choice, judge, parse, parser
-from meshlab.cli.flags import resume as launch_resume
 from meshlab.cli.terminal import View, closing
 from meshlab.clusters.local import child as local_child
 from meshlab.clusters.local.layout import Layout

@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from meshlab.cli import main as launch
 from meshlab.cli.flags import judge, parse, parser
-from meshlab.cli.flags import main as launch
 from meshlab.config.settings import LabConfig, Machine
 from meshlab.core.errors import InputError, Problem
 from meshlab.lifecycle.teardown import problems

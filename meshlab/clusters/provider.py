@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from meshlab.clusters.base import ClusterProvider
-from meshlab.config.settings import LabConfig, Machine
+from meshlab.config.settings import GkeSettings, LabConfig, Machine
+from meshlab.run.orphans import orphans
 
 
 def provider_of(config: LabConfig, machine: Machine, run_id: str) -> ClusterProvider:
@@ -31,3 +32,15 @@ def name_of(config: LabConfig, machine: Machine) -> str:
     from meshlab.clusters.existing import named
 
     return named(config.existing, machine)
+
+
+def forget_gke(machine: Machine, settings: GkeSettings) -> list[str]:
+    """Close the ledgers of dead runs whose GKE cluster of this name and place is gone now.
+
+    Returns the ids of those runs.
+    """
+    from meshlab.clusters.gke.books import forget
+    from meshlab.clusters.gke.names import Place
+
+    place = Place(settings.project or "", settings.zone, settings.name)
+    return forget(place, orphans(machine))

@@ -69,6 +69,15 @@ class Finding:
     documentation_url: str = ""
 
 
+def concerns(finding: Finding, namespaces: Sequence[str]) -> bool:
+    """Whether a finding is about an object of these namespaces, or about one of no namespace."""
+    kind, _, name = finding.origin.partition(" ")
+    namespace, slash, _ = name.partition("/")
+    if kind == "Namespace":
+        return name in namespaces
+    return not slash or namespace in namespaces
+
+
 class Istioctl:
     """istioctl, pointed at one cluster. path: the program. kubeconfig, context: None for istioctl's own
     defaults.

@@ -21,10 +21,10 @@ from pydantic import TypeAdapter, ValidationError
 from meshlab.clusters.base import ClusterRef
 from meshlab.config.settings import LabConfig
 from meshlab.core.errors import MeshlabError, Problem
+from meshlab.core.files import write_atomically
 from meshlab.istio.operator_file import SYSTEM_NAMESPACE
 from meshlab.kube.client import Kube
 from meshlab.run.journal import RunRef, read_journal, record
-from meshlab.run.result_file import write_whole
 
 FOLDER, CONFIG = "steps", "config.json"  # below the run's evidence
 LEAVING = "leaving"  # event: from here on the run removes what it made; `whole`: after all of its steps
@@ -147,7 +147,9 @@ def end() -> None:
 
 def keep_config(run: RunRef, config: LabConfig) -> None:
     """Keep what the run was asked for, so that it can go on by its id alone."""
-    write_whole(run.evidence / CONFIG, config.model_dump_json(indent=1, exclude_defaults=True) + "\n")
+    write_atomically(
+        run.evidence / CONFIG, config.model_dump_json(indent=1, exclude_defaults=True) + "\n", durable=True
+    )
 
 
 def kept_config(run: RunRef) -> dict[str, Any]:
@@ -164,7 +166,7 @@ def keep(
     folder.mkdir(exist_ok=True)
     result = _pack(TypeAdapter(kind).dump_python(value))
     content = {"step": step, "cluster": cluster, "inputs": inputs, "pods": pods, "result": result}
-    write_whole(folder / f"{step}.json", json.dumps(content) + "\n")
+    write_atomically(folder / f"{step}.json", json.dumps(content) + "\n", durable=True)
 
 
 def kept(run: RunRef, step: str) -> Kept | None:

@@ -12,13 +12,14 @@ from meshlab.clusters.existing import current_context, kubeconfig_of
 from meshlab.clusters.local.cluster import LocalCluster
 from meshlab.clusters.local.layout import Layout
 from meshlab.clusters.local.state import State
+from meshlab.clusters.provider import forget_gke
 from meshlab.config.settings import GkeSettings, LabConfig, LocalSettings, Machine
 from meshlab.core.errors import CloudError, Problem
 from meshlab.core.progress import Progress
 from meshlab.core.text import count_of
 from meshlab.kube.client import Kube
 from meshlab.run.ledger import Entry, Ledger
-from meshlab.run.orphans import forget_gke, forget_local
+from meshlab.run.orphans import forget_local
 from meshlab.run.results import CheckResult
 from meshlab.shared_cluster.cleanup import take_out
 

@@ -19,9 +19,9 @@ import psutil
 
 from meshlab.config.settings import Machine
 from meshlab.core.errors import MeshlabError
+from meshlab.core.files import write_atomically
 from meshlab.core.process import lives
 from meshlab.run.journal import RunRef, now
-from meshlab.run.result_file import write_whole
 
 _lock = threading.Lock()  # steps side by side write to the same ledger
 
@@ -151,7 +151,7 @@ def _row(entry: Entry) -> dict[str, str]:
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
-    write_whole(path, json.dumps(content, indent=1) + "\n", mode=0o600)
+    write_atomically(path, json.dumps(content, indent=1) + "\n", mode=0o600, durable=True)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

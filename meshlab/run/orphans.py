@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import psutil
 
-from meshlab.config.settings import GkeSettings, Machine
+from meshlab.config.settings import Machine
 from meshlab.core.environment import owner_in
 from meshlab.core.process import end_process, lives
 from meshlab.run.ledger import Ledger, ledgers
@@ -62,15 +62,3 @@ def _left_servers() -> Iterator[psutil.Process]:
             if owner is not None and not lives(*owner):
                 log.info("process %s is the Prefect server of a run that was killed", process.pid)
                 yield process
-
-
-def forget_gke(machine: Machine, settings: GkeSettings) -> list[str]:
-    """Close the ledgers of dead runs whose GKE cluster of this name and place is gone now.
-
-    Returns the ids of those runs.
-    """
-    from meshlab.clusters.gke.books import forget
-    from meshlab.clusters.gke.names import Place
-
-    place = Place(settings.project or "", settings.zone, settings.name)
-    return forget(place, orphans(machine))

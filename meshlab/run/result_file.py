@@ -6,13 +6,11 @@ The JSON Schema beside this module is the contract.
 from __future__ import annotations
 
 import json
-import os
-import threading
 from collections.abc import Iterable, Mapping
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
+from meshlab.core.files import write_atomically
 from meshlab.core.redaction import scrub
 from meshlab.run.journal import RunRef, fail_step, now, read_journal
 from meshlab.run.junit import junit_xml
@@ -38,8 +36,10 @@ def finish(
     try:
         scrub(run.directory)
         result, code = summarise(run, optional=optional, signum=signum)
-        write_whole(run.directory / "result.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
-        write_whole(run.directory / "junit.xml", junit_xml(result))
+        write_atomically(
+            run.directory / "result.json", json.dumps(result, indent=1, allow_nan=False) + "\n", durable=True
+        )
+        write_atomically(run.directory / "junit.xml", junit_xml(result), durable=True)
     except OSError as problem:
         fail_step(run, WRITE_STEP, f"{run.directory} can't be written: {problem.strerror or problem}")
         result, code = summarise(run, optional=optional, signum=signum)
@@ -128,15 +128,3 @@ def _merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
 
 def _without(event: dict[str, Any], *names: str) -> dict[str, Any]:
     return {key: value for key, value in event.items() if key not in names}
-
-
-def write_whole(path: Path, text: str, *, mode: int = 0o644) -> None:
-    """Write a file so that a reader, or a crash, sees all of it or the old one."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
-    draft.touch(mode=mode)
-    draft.chmod(mode)
-    with draft.open("w", encoding="utf-8") as sink:
-        sink.write(text)
-        sink.flush()
-        os.fsync(sink.fileno())
-    draft.replace(path)

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 NOT_MADE = "not made"  # summary of a check that a failed step took along
+Table = list[dict[str, Any]]  # rows of a table in the evidence: flat records that all have the same keys
 
 
 class Verdict(StrEnum):

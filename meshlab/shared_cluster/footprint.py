@@ -7,18 +7,14 @@ cluster that others work on they change things too: what is outside of the app's
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from meshlab.checks.base import failed
 from meshlab.core.errors import KubeError
-from meshlab.core.text import count_of
 from meshlab.kube import fingerprint
 from meshlab.kube.changes import RUN_LABEL
 from meshlab.kube.client import Kube
-from meshlab.run.results import CheckResult, Verdict
 
 FILE = "inventory-before.json"
 
@@ -52,7 +48,7 @@ def footprint_before(kube: Kube, namespace: str, run_id: str) -> dict[str, str]:
     return {
         name: digest
         for name, digest in footprint(kube).items()
-        if not (made and _concerns(f"{name} ", namespace))
+        if not (made and concerns(f"{name} ", namespace))
     }
 
 
@@ -61,40 +57,26 @@ def keep_footprint(directory: Path, found: Mapping[str, str]) -> None:
     (directory / FILE).write_text(json.dumps(found, indent=0) + "\n", encoding="utf-8")
 
 
-def unchanged(check: CheckResult, directory: Path, kube: Kube, namespace: str) -> CheckResult:
-    """teardown.nothing-left, with the difference of the inventories before the run and now.
+def changes(directory: Path, kube: Kube) -> tuple[int, tuple[str, ...]] | None:
+    """Compare the inventory that was kept with the cluster as it is now.
 
-    A difference in the app's namespace, or that namespace itself, is a failure; others are named in the summary.
-    Evidence: `objects` (how many were compared), `changed_by_us`, `changed_elsewhere`. Raises KubeError.
+    Args:
+        directory: Where `keep_footprint` wrote the inventory from before the run.
+        kube: The cluster.
+
+    Returns:
+        How many objects were kept, and a line for each that differs; None where no inventory was kept.
+
+    Raises:
+        KubeError: The cluster could not be read.
     """
     path = directory / FILE
     if not path.exists():
-        return check
+        return None
     before: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
-    lines = fingerprint.difference(before, footprint(kube))
-    ours = [line for line in lines if _concerns(line, namespace)]
-    elsewhere = [line for line in lines if line not in ours]
-    evidence = {
-        **check.evidence,
-        "objects": len(before),
-        "changed_by_us": ours,
-        "changed_elsewhere": elsewhere,
-    }
-    if ours and check.verdict is Verdict.PASS:
-        return failed(check.id, ours, evidence, remedy="put these objects back as they were")
-    told = (
-        f"{count_of(len(before), 'objects')} as before"
-        if not lines
-        else f"of {count_of(len(before), 'objects')}: {_few(lines)}"
-    )
-    return replace(check, summary=f"{check.summary}; {told}", evidence=evidence)
+    return len(before), fingerprint.difference(before, footprint(kube))
 
 
-def _concerns(line: str, namespace: str) -> bool:
+def concerns(line: str, namespace: str) -> bool:
     """Whether a line of the difference is about the namespace, or an object in it."""
     return line.startswith(f"Namespace {namespace} ") or f" {namespace}/" in line
-
-
-def _few(lines: Sequence[str]) -> str:
-    more = f" and {len(lines) - 3} more" if len(lines) > 3 else ""
-    return "; ".join(lines[:3]) + more

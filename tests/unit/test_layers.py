@@ -5,15 +5,37 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted(path for name in ("meshlab", "tasks", "flows") for path in (ROOT / name).rglob("*.py"))
 # Programs that run inside images of ours: they are no part of the process that runs the lab.
 WORKLOADS = "meshlab/clusters/local/workloads/"
-MAY_NOT_IMPORT = {
-    "meshlab": {"prefect", "tasks", "flows"},
-    "tasks": {"flows"},
+# Package → the packages it may import, from the ground up. A new arrow is a decision: docs/architecture.md draws it.
+MAY_IMPORT = {
+    "core": "",
+    "manifests": "",
+    "config": "core",
+    "run": "core config",
+    "kube": "core run",
+    "clusters": "core config run kube",
+    "envoy": "core kube",
+    "istio": "core manifests config run kube clusters envoy",
+    "shared_cluster": "core config run kube clusters istio",
+    "app": "core manifests config run kube istio",
+    "security": "core manifests config run kube clusters envoy istio app",
+    "report": "core kube security",
+    "observability": "core manifests config run kube istio app report",
+    "history": "core config run report",
+    "checks": "core run kube envoy istio shared_cluster app security report observability",
+    "faults": "core config run kube clusters istio app security report observability",
+    "lifecycle": "core config run kube clusters istio shared_cluster app observability checks",
+    "cli": "core config run kube clusters istio shared_cluster report history checks lifecycle",
+    "tasks": "core config run kube clusters envoy istio shared_cluster app security report observability history"
+    " checks faults lifecycle cli",
+    "flows": "config run faults cli tasks",
+}
+# Libraries that a layer leaves to the one below it.
+FOREIGN = {
+    "meshlab": {"prefect"},
     "flows": {"subprocess", "kubernetes", "requests", "urllib", "urllib3", "http", "socket", "yaml"},
 }
 STARTS_PROCESSES = {"os": {"system", "popen", "fork", "forkpty", "posix_spawn", "posix_spawnp"}}
@@ -55,17 +77,63 @@ def uses(path: Path, module: str) -> Iterator[tuple[ast.AST, str]]:
             yield from ((node, alias.name) for alias in node.names)
 
 
-@pytest.mark.parametrize("layer", MAY_NOT_IMPORT)
-def test_layers_only_reach_downwards(layer: str) -> None:
-    forbidden = MAY_NOT_IMPORT[layer]
+def package_of(dotted: str) -> str:
+    """The room of a module: a package of meshlab, tasks or flows."""
+    parts = dotted.split(".")
+    return parts[1] if parts[0] == "meshlab" and len(parts) > 1 else parts[0]
+
+
+def forbidden(room: str, dotted: str) -> bool:
+    """Whether a module of a room may not import this name."""
+    top = dotted.split(".")[0]
+    if top in FOREIGN.get(room if room in ("tasks", "flows") else "meshlab", ()):
+        return True
+    return top in ("meshlab", "tasks", "flows") and package_of(dotted) not in (
+        room,
+        *MAY_IMPORT[room].split(),
+    )
+
+
+def test_each_package_imports_only_what_the_table_allows() -> None:
     wrong = [
         f"{name_of(path)}:{line}: {name}"
         for path in MODULES
-        if name_of(path).split("/")[0] == layer
+        if name_of(path) != "meshlab/__init__.py"
         for line, name in imports(path)
-        if name.split(".")[0] in forbidden
+        if forbidden(package_of(name_of(path).removesuffix(".py").replace("/", ".")), name)
     ]
     assert wrong == []
+
+
+def test_the_table_has_no_circle_and_no_arrow_that_nobody_uses() -> None:
+    rooms = list(MAY_IMPORT)
+    for room, allowed in MAY_IMPORT.items():
+        assert all(rooms.index(each) < rooms.index(room) for each in allowed.split()), room
+    used = {
+        (package_of(name_of(path).removesuffix(".py").replace("/", ".")), package_of(name))
+        for path in MODULES
+        for _, name in imports(path)
+    }
+    unused = [
+        f"{room} → {each}" for room in rooms for each in MAY_IMPORT[room].split() if (room, each) not in used
+    ]
+    assert unused == []
+
+
+def test_meshlab_is_packages_only() -> None:
+    loose = [path.name for path in (ROOT / "meshlab").iterdir() if path.suffix == ".py"]
+    assert loose == ["__init__.py"]
+    rooms = {path.name for path in (ROOT / "meshlab").iterdir() if (path / "__init__.py").exists()}
+    assert {*rooms, "tasks", "flows"} == set(MAY_IMPORT) and len(MAY_IMPORT) <= 22
+
+
+def test_a_forbidden_import_is_found() -> None:
+    """The control."""
+    assert forbidden("core", "meshlab.kube.client") and forbidden("kube", "meshlab.checks.base.failed")
+    assert (
+        forbidden("report", "tasks.run") and forbidden("cli", "prefect.flow") and forbidden("flows", "yaml")
+    )
+    assert not forbidden("kube", "meshlab.core.errors") and not forbidden("tasks", "prefect.flow")
 
 
 def test_processes_start_in_one_place() -> None:

@@ -13,7 +13,7 @@ from meshlab.clusters.gke.access import token_uri
 from meshlab.clusters.gke.credential import API_VERSION
 from meshlab.config.settings import GkeSettings
 from meshlab.core.errors import CloudError
-from meshlab.run.result_file import write_whole
+from meshlab.core.files import write_atomically
 
 ROOT = Path(__file__).parents[3]  # where the package lies, for the plugin, which may be started from anywhere
 
@@ -30,7 +30,7 @@ def write(cluster: Cluster, settings: GkeSettings, path: Path) -> Path:
         "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
         "current-context": name,
     }
-    write_whole(path, yaml.safe_dump(content), mode=0o600)
+    write_atomically(path, yaml.safe_dump(content), mode=0o600, durable=True)
     return path
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from meshlab.core.text import count_of
-from meshlab.security.audit.inventory import CERTIFICATE, Inventory
+from meshlab.security.audit.inventory import CERTIFICATE, Inventory, Object
 from meshlab.security.audit.istio_objects import again
-from meshlab.security.audit.model import Examined, Finding, Object, Severity, as_yaml, named
+from meshlab.security.audit.model import Examined, Finding, Severity, as_yaml, named
 
 OLD_TLS = ("TLSV1_0", "TLSV1_1")
 PLAIN = ("HTTP", "HTTP2", "GRPC", "GRPC-WEB")

@@ -17,7 +17,8 @@ from meshlab.core.errors import KubeError
 from meshlab.istio.istioctl import Finding as Analyzed
 from meshlab.istio.operator_file import SYSTEM_NAMESPACE
 from meshlab.kube.client import Kube
-from meshlab.security.audit.model import Object
+
+Object = Mapping[str, Any]  # one of the cluster's, as the API gives it
 
 KINDS: Mapping[str, str] = {
     "Namespace": "v1",

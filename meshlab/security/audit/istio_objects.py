@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from meshlab.security.audit.inventory import Inventory
-from meshlab.security.audit.model import Object, as_yaml
+from meshlab.security.audit.inventory import Inventory, Object
+from meshlab.security.audit.model import as_yaml
 
 
 def selector(document: Object) -> Mapping[str, str]:

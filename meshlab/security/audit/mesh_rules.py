@@ -7,9 +7,9 @@ from typing import Any
 
 from meshlab.core.text import count_of
 from meshlab.istio.control_plane import INJECTION_LABEL, REVISION_LABEL, SIDECAR
-from meshlab.security.audit.inventory import Inventory
+from meshlab.security.audit.inventory import Inventory, Object
 from meshlab.security.audit.istio_objects import again, in_root, operator, selector
-from meshlab.security.audit.model import Examined, Finding, Object, Severity, as_yaml, named
+from meshlab.security.audit.model import Examined, Finding, Severity, as_yaml, named
 from meshlab.security.audit.workloads import is_meshed, meshed_namespaces, workload_of
 
 CLOSED = "REGISTRY_ONLY"

@@ -6,14 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
 
 import yaml
 
-if TYPE_CHECKING:
-    from meshlab.security.audit.inventory import Inventory
-
-Object = Mapping[str, Any]
+from meshlab.security.audit.inventory import Inventory, Object
 
 
 class Severity(StrEnum):

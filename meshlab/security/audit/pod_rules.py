@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from meshlab.security.audit.inventory import Inventory
-from meshlab.security.audit.model import Examined, Finding, Object, Severity, as_yaml
+from meshlab.security.audit.inventory import Inventory, Object
+from meshlab.security.audit.model import Examined, Finding, Severity, as_yaml
 from meshlab.security.audit.workloads import INIT, Container, all_containers, own_containers, workload_of
 
 STRONG = ("ALL", "SYS_ADMIN", "SYS_PTRACE", "SYS_MODULE", "NET_ADMIN", "NET_RAW", "BPF", "DAC_READ_SEARCH")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from meshlab.security.audit.inventory import Inventory
+from meshlab.security.audit.inventory import Inventory, Object
 from meshlab.security.audit.istio_objects import again, in_root, labels, operator, selector
-from meshlab.security.audit.model import Examined, Finding, Object, Severity, as_yaml, named
+from meshlab.security.audit.model import Examined, Finding, Severity, as_yaml, named
 from meshlab.security.audit.workloads import meshed_namespaces
 
 NORMALISING = ("MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES")

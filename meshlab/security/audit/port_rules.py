@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from meshlab.security.audit.inventory import Inventory
-from meshlab.security.audit.model import Examined, Finding, Object, Severity, as_yaml
+from meshlab.security.audit.inventory import Inventory, Object
+from meshlab.security.audit.model import Examined, Finding, Severity, as_yaml
 from meshlab.security.audit.pod_rules import container_finding, patch
 from meshlab.security.audit.workloads import Container, is_meshed, own_containers
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meshlab.checks.analyze import concerns
+from meshlab.istio.istioctl import concerns
 from meshlab.security.audit import edge_rules, mesh_rules, pod_rules, policy_rules, port_rules
 from meshlab.security.audit.inventory import ANALYSIS, MESH_CONFIG, VERSIONS, Inventory
 from meshlab.security.audit.model import Examined, Finding, Rule, Severity

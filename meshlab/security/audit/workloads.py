@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from meshlab.istio.control_plane import SIDECAR
-from meshlab.security.audit.inventory import Inventory
-from meshlab.security.audit.model import Object
+from meshlab.security.audit.inventory import Inventory, Object
 
 Container = Mapping[str, Any]
 INIT = "istio-init"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from meshlab.checks.base import Table
+from meshlab.run.results import Table
 
 ROUNDS = 3  # a negative claim holds so many times in a row
 

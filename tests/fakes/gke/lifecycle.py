@@ -21,11 +21,11 @@ from meshlab.clusters.gke.api import Backoff, GkeApi
 from meshlab.clusters.gke.cluster import GkeCluster, Seams
 from meshlab.clusters.gke.compute import Rest
 from meshlab.clusters.gke.names import Place
+from meshlab.clusters.provider import forget_gke
 from meshlab.config.settings import GkeSettings, Machine
 from meshlab.core.errors import KubeError
 from meshlab.run.journal import create, listening, step
 from meshlab.run.ledger import Ledger
-from meshlab.run.orphans import forget_gke
 
 UID = "123e4567-e89b-12d3-a456-426614174000"
 QUICK = Backoff(first=0.01, longest=0.05, deadline=60.0)

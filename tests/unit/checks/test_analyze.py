@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from meshlab.checks.analyze import analyze, concerns
-from meshlab.istio.istioctl import Finding
+from meshlab.checks.analyze import analyze
+from meshlab.istio.istioctl import Finding, concerns
 from meshlab.run.results import Verdict
 
 NAMESPACES = ("istio-system", "default")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from meshlab.cli.flags import dashboards
+from meshlab.cli import dashboards
 from meshlab.config.settings import Machine
 from tests.unit.clusters.local.cluster_fixtures import machine_in
 

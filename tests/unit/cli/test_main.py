@@ -9,8 +9,8 @@ import httpx
 import pytest
 import yaml
 
+from meshlab.cli import main as launch
 from meshlab.cli.flags import Choice
-from meshlab.cli.flags import main as launch
 from meshlab.cli.main import main, next_commands, owing, prepare, prepared, signals_raise, signals_wait
 from meshlab.config.settings import LabConfig, Machine
 from meshlab.core.errors import Interrupted

@@ -6,6 +6,7 @@ from xml.etree import ElementTree as ET
 import jsonschema
 import pytest
 
+from meshlab.core.files import write_atomically
 from meshlab.run.journal import (
     RunRef,
     create,
@@ -17,7 +18,7 @@ from meshlab.run.journal import (
     skip_step,
     step,
 )
-from meshlab.run.result_file import finish, schema, write_whole
+from meshlab.run.result_file import finish, schema
 from meshlab.run.results import CheckResult, Measure, Verdict
 from tests.unit.run.test_journal import no_room_beyond
 
@@ -207,8 +208,8 @@ def test_the_schema_is_one_and_refuses_what_proves_nothing(run: RunRef) -> None:
 
 def test_a_file_is_written_whole_with_its_mode(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    write_whole(path, "old")
-    write_whole(path, "new ü", mode=0o600)
+    write_atomically(path, "old")
+    write_atomically(path, "new ü", mode=0o600)
     assert path.read_text(encoding="utf-8") == "new ü"
     assert path.stat().st_mode & 0o777 == 0o600
     assert list(tmp_path.iterdir()) == [path]

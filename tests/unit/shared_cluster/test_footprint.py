@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from meshlab.checks.base import passed
+from meshlab.checks.footprint import unchanged
 from meshlab.core.errors import KubeError
 from meshlab.run.results import CheckResult, Verdict
-from meshlab.shared_cluster.footprint import footprint, footprint_before, keep_footprint, unchanged
+from meshlab.shared_cluster.footprint import footprint, footprint_before, keep_footprint
 from tests.fakes.kube import FakeKube
 
 
