@@ -30,8 +30,8 @@ from typing import Any
 from prefect import flow
 from prefect.states import State
 
-from meshlab.cli.main import signals_wait
 from meshlab.config.settings import LabConfig
+from meshlab.core.signals import signals_wait
 from meshlab.run.journal import RunRef
 from tasks.addons import (
     announce_tracing,

@@ -32,8 +32,8 @@ from typing import Any
 from prefect import flow
 from prefect.states import State
 
-from meshlab.cli.main import signals_wait
 from meshlab.config.settings import LabConfig
+from meshlab.core.signals import signals_wait
 from tasks.addons import announce_tracing, deploy_jaeger, deploy_parties, deploy_prometheus
 from tasks.bookinfo import deploy_bookinfo
 from tasks.cluster import start_cluster

@@ -19,8 +19,8 @@ from typing import Any
 from prefect import flow
 from prefect.states import State
 
-from meshlab.cli.main import signals_wait
 from meshlab.config.settings import LabConfig
+from meshlab.core.signals import signals_wait
 from tasks.reaper import check_gone, put_back, remove, search
 from tasks.run import begin_run, end_run, note_failure, signal_of
 

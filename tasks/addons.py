@@ -9,16 +9,17 @@ from meshlab.app import traffic_clients
 from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local import build, materials
 from meshlab.clusters.local.cluster import LocalCluster
-from meshlab.config.settings import LabConfig, Machine
+from meshlab.config.settings import LabConfig
 from meshlab.core.process import SystemRunner
 from meshlab.core.progress import Progress
 from meshlab.istio import tracing
 from meshlab.istio.distribution import Distribution
 from meshlab.kube.apply import ObjectRef
 from meshlab.kube.client import Kube
+from meshlab.lifecycle.context import context_of
 from meshlab.observability.addons import grafana, jaeger, kiali, prometheus
 from meshlab.run.journal import RunRef, tell
-from meshlab.run.ledger import Entry, Ledger
+from meshlab.run.ledger import Entry
 from tasks.common import kube_of, lab_task, say
 from tasks.report import progress_artifact
 from tasks.resume import objects_ready, tracing_announced
@@ -31,7 +32,7 @@ def bring_image(run: RunRef, config: LabConfig, cluster: ClusterRef, name: str) 
     """
     if config.cluster != "local" or config.image_source != "embedded":
         return cluster.images
-    machine, runner = Machine.here(), SystemRunner()
+    machine, runner = context_of(run).machine, SystemRunner()
     with progress_artifact(f"progress-{name}-build", f"Compile {name}"):
         build.build([name], machine=machine, runner=runner, log_dir=machine.state / "logs", progress=tell)
     specs = materials.addon_images(machine, [name], runner=runner, progress=tell)
@@ -45,7 +46,7 @@ def deploy_prometheus(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> tuple[ObjectRef, ...]:
     """Apply Istio's Prometheus addon and wait until it is Ready; one that a foreign cluster has is used as it is."""
-    Ledger.open(Machine.here(), run).intend(Entry("addon", "prometheus", cluster.endpoint))
+    context_of(run).ledger.intend(Entry("addon", "prometheus", cluster.endpoint))
     images = bring_image(run, config, cluster, "prometheus")
     with progress_artifact("progress-prometheus", "Prometheus"):
         refs = prometheus.deploy(config, distribution, kube_of(cluster), images=images, progress=tell)
@@ -59,9 +60,9 @@ def announce_tracing(
 ) -> tuple[tuple[ObjectRef, ...], tracing.Restore]:
     """Jaeger's Services, then tracing of every request, before any pod with a sidecar is born."""
     kube = kube_of(cluster)
-    Ledger.open(Machine.here(), run).intend(Entry("addon", "jaeger", cluster.endpoint))
+    context_of(run).ledger.intend(Entry("addon", "jaeger", cluster.endpoint))
     refs = jaeger.announce(config, distribution, kube)
-    restore = tracing.enable(kube, config, None if config.ours else Ledger.open(Machine.here(), run))
+    restore = tracing.enable(kube, config, None if config.ours else context_of(run).ledger)
     say(f"every request is traced by provider {restore.provider}")
     return refs, restore
 
@@ -77,7 +78,7 @@ def restore_tracing(
     kube = kube_of(cluster)
     if before is not None:
         tracing.restore(kube, before)
-    tracing.restore_left(kube, Ledger.open(Machine.here(), run))  # the last word: what was there at first
+    tracing.restore_left(kube, context_of(run).ledger)  # the last word: what was there at first
 
 
 @lab_task("deploy-jaeger", tags=("addon",), retries=1, holds=objects_ready, applies=True)
@@ -131,7 +132,7 @@ def _deploy_where_it_can_be_had(
     if reason := addon.why_not(config, distribution, kube, cluster.images):
         say(f"no {name}: {reason}")
         return ()
-    Ledger.open(Machine.here(), run).intend(Entry("addon", name.lower(), cluster.endpoint))
+    context_of(run).ledger.intend(Entry("addon", name.lower(), cluster.endpoint))
     return addon.deploy(config, distribution, kube, held=cluster.images, progress=tell)
 
 

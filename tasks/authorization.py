@@ -7,18 +7,17 @@ import json
 from meshlab.checks.authz import CHECK, truth_table
 from meshlab.checks.base import run_check
 from meshlab.clusters.base import ClusterRef
-from meshlab.config.settings import LabConfig, Machine
+from meshlab.config.settings import LabConfig
 from meshlab.istio.acknowledge import wait_acknowledged
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.drained import wait_drained
 from meshlab.kube.changes import Changes
+from meshlab.lifecycle.context import context_of, istioctl_of
 from meshlab.report.authz import matrix_rows
 from meshlab.run.journal import RunRef, record_check, record_measures
-from meshlab.run.ledger import Ledger
 from meshlab.run.results import CheckResult, Measure
 from meshlab.security.authorization.prove import Proof, prove
 from tasks.common import kube_of, lab_task, say
-from tasks.istio import istioctl_of
 from tasks.report import publish_table
 from tasks.resume import checks_passed
 from tasks.views import gather
@@ -34,7 +33,7 @@ def check_authz(
     kube, istioctl = kube_of(cluster), istioctl_of(cluster, distribution)
 
     def made() -> CheckResult:
-        with Changes(kube, Ledger.open(Machine.here(), run), run) as changes:
+        with Changes(kube, context_of(run).ledger, run) as changes:
             proof = prove(kube, istioctl, config, changes, images=cluster.images)
         keep(run, proof)
         # The stages that follow must not meet a policy of this one.

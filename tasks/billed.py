@@ -5,9 +5,10 @@ Google's libraries take a second to import, so they are imported where a GKE clu
 
 from __future__ import annotations
 
-from meshlab.config.settings import LabConfig, Machine
+from meshlab.config.settings import LabConfig
 from meshlab.core.text import count_of
 from meshlab.kube.client import Kube
+from meshlab.lifecycle.context import context_of
 from meshlab.run.journal import RunRef, record_facts
 from tasks.common import say
 from tasks.report import publish_table
@@ -18,7 +19,7 @@ def show_status(run: RunRef, config: LabConfig) -> None:
     from meshlab.clusters.gke.cluster import GkeCluster
     from meshlab.clusters.gke.table import as_text
 
-    rows = GkeCluster(config.gke, Machine.here(), run_id=run.run_id).status_table()
+    rows = GkeCluster(config.gke, context_of(run).machine, run_id=run.run_id).status_table()
     publish_table("cluster", rows, "Status of the cluster, as gcloud prints it")
     (run.evidence / "cluster-status.txt").write_text(as_text(rows), encoding="utf-8")
     record_facts(run, versions={"gke": rows[0]["MASTER_VERSION"]} if rows else {})
@@ -29,5 +30,5 @@ def note_balancers(run: RunRef, config: LabConfig, kube: Kube) -> None:
     """Write the load balancers that have appeared into the ledger, so that they are found whatever becomes of the cluster."""
     from meshlab.clusters.gke.cluster import GkeCluster
 
-    count = GkeCluster(config.gke, Machine.here(), run_id=run.run_id).note_balancers(kube)
+    count = GkeCluster(config.gke, context_of(run).machine, run_id=run.run_id).note_balancers(kube)
     say(f"{count_of(count, 'load balancers')} in the ledger")

@@ -9,15 +9,16 @@ from meshlab.checks.base import run_check, skipped
 from meshlab.checks.footprint import unchanged
 from meshlab.checks.leftovers import teardown_nothing_left
 from meshlab.clusters.base import ClusterRef
-from meshlab.config.settings import LabConfig, Machine
+from meshlab.config.settings import LabConfig
 from meshlab.istio.control_plane import unlabel_namespace
 from meshlab.istio.distribution import Distribution
 from meshlab.kube.applied import KIND as OBJECT
 from meshlab.kube.applied import applied
 from meshlab.kube.apply import ObjectRef, delete
 from meshlab.kube.client import Kube
+from meshlab.lifecycle.context import context_of
 from meshlab.run.journal import RunRef, record_check, tell
-from meshlab.run.ledger import Entry, Ledger
+from meshlab.run.ledger import Entry
 from meshlab.run.results import CheckResult, Verdict
 from tasks.common import kube_of, lab_task, say
 from tasks.report import progress_artifact
@@ -29,7 +30,7 @@ def deploy_bookinfo(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> tuple[ObjectRef, ...]:
     """Apply Bookinfo and sleep and wait until all of it is Ready."""
-    Ledger.open(Machine.here(), run).intend(Entry("app", config.namespace, cluster.endpoint))
+    context_of(run).ledger.intend(Entry("app", config.namespace, cluster.endpoint))
     with progress_artifact("progress-bookinfo", "Bookinfo and sleep"):
         refs = bookinfo.deploy(config, distribution, kube_of(cluster), progress=tell)
     say(f"{len(refs)} objects applied, {len(bookinfo.WORKLOADS)} workloads Ready in {config.namespace}")
@@ -42,7 +43,7 @@ def list_objects(
 ) -> dict[str, tuple[str, ...]]:
     """What of the run's objects is there before any is removed: the control of the claim that none is left."""
     kube = kube_of(cluster)
-    return there(kube, (*applied(kube, Ledger.open(Machine.here(), run)), *refs))
+    return there(kube, (*applied(kube, context_of(run).ledger), *refs))
 
 
 def there(kube: Kube, refs: Sequence[ObjectRef]) -> dict[str, tuple[str, ...]]:
@@ -69,7 +70,7 @@ def remove_objects(
     was there before and got its injection label from this run. before: what `list_objects` has found; a removal that
     was cut off may have left less.
     """
-    kube, ledger = kube_of(cluster), Ledger.open(Machine.here(), run)
+    kube, ledger = kube_of(cluster), context_of(run).ledger
     refs = tuple(dict.fromkeys([*applied(kube, ledger), *refs]))
     labelled = labelled or any(entry.kind == "label" for entry in ledger.entries())
     if not refs and not labelled:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from dataclasses import asdict
 
 from meshlab.checks.base import run_check
@@ -14,10 +13,12 @@ from meshlab.clusters.local import child as local_child
 from meshlab.clusters.local.cluster import LocalCluster
 from meshlab.clusters.provider import forget_gke, provider_of
 from meshlab.config.settings import LabConfig, Machine
+from meshlab.core.cancellation import stopping
 from meshlab.core.process import SystemRunner
 from meshlab.core.text import count_of
 from meshlab.faults.planting import CHANGES, firewall_of, put_back
 from meshlab.istio.acknowledge import remove_sentinels
+from meshlab.lifecycle.context import context_of
 from meshlab.run.journal import RunRef, record_check, record_facts, tell
 from meshlab.run.ledger import Entry, Ledger
 from meshlab.run.orphans import forget_local, orphans
@@ -29,23 +30,21 @@ from tasks.common import kube_of, lab_task, say
 from tasks.report import progress_artifact
 from tasks.resume import cluster_answers
 
-_stopping = threading.Event()
-
 
 @lab_task("start-cluster", tags=("cluster",), holds=cluster_answers)
 def start_cluster(run: RunRef, config: LabConfig, *, child: local_child.UpChild | None = None) -> ClusterRef:
     """Bring the cluster up, or follow the `up` that was started before Prefect was imported. Returns when nodes are Ready."""
-    machine = Machine.here()
-    note_cluster(run, config)
+    machine = context_of(run).machine
+    note_cluster(run, config, machine)
     with progress_artifact("progress-cluster", "Cluster"):
         if config.cluster == "local":
             Ledger.open(machine, run).intend(Entry("cluster", config.local.name, "local"))
             child = child or local_child.start(
                 config.local, run.run_id, run.evidence, addons=addons_of(config)
             )
-            cluster = local_child.follow(child, progress=tell, stop=_stopping)
+            cluster = local_child.follow(child, progress=tell, stop=stopping())
         else:
-            cluster = provider_of(config, machine, run.run_id).up(progress=tell, stop=_stopping)
+            cluster = provider_of(config, machine, run.run_id).up(progress=tell, stop=stopping())
     if config.cluster == "gke":
         show_status(run, config)
     if cluster.adopted or cluster.provider != "local":
@@ -83,13 +82,13 @@ def put_back_orphans(run: RunRef, cluster: ClusterRef, machine: Machine, config:
 @lab_task("inventory", tags=("cluster", "teardown"), leaves=True)
 def take_inventory(run: RunRef, config: LabConfig) -> Leftovers:
     """What exists of the cluster on this machine: the control of the claim that nothing is left."""
-    return provider_of(config, Machine.here(), run.run_id).inventory()
+    return context_of(run).provider.inventory()
 
 
 @lab_task("remove-cluster", tags=("cluster", "teardown"))
 def remove_cluster(run: RunRef, config: LabConfig, child: local_child.UpChild | None = None) -> None:
     """Take the cluster down, an unfinished `up` included, and strike it out of the ledger."""
-    machine = Machine.here()
+    machine = context_of(run).machine
     if child is not None:
         local_child.end(child)
     provider_of(config, machine, run.run_id).down(progress=tell)
@@ -109,10 +108,10 @@ def release_cluster(run: RunRef, config: LabConfig) -> None:
     One that costs money stays in the ledger, with its load balancers: it is still to be removed, by a teardown.
     """
     if config.cluster == "local":
-        LocalCluster(config.local, Machine.here(), run_id=run.run_id).release()
+        LocalCluster(config.local, context_of(run).machine, run_id=run.run_id).release()
     if config.cluster == "gke":
         return
-    ledger = Ledger.open(Machine.here(), run)
+    ledger = context_of(run).ledger
     for entry in ledger.entries():
         ledger.gone(entry)
 
@@ -120,7 +119,7 @@ def release_cluster(run: RunRef, config: LabConfig) -> None:
 @lab_task("check-teardown", tags=("check", "teardown"), leaves=True)
 def check_teardown(run: RunRef, config: LabConfig, before: Leftovers) -> CheckResult:
     """teardown.nothing-left: the inventory that found things before finds nothing now."""
-    provider = provider_of(config, Machine.here(), run.run_id)
+    provider = context_of(run).provider
     check = run_check(
         "teardown.nothing-left", teardown_nothing_left, before.items, lambda: provider.inventory().items
     )

@@ -15,15 +15,14 @@ from prefect.runtime import task_run
 
 from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local.child import UpChild
-from meshlab.config.settings import LabConfig, Machine
+from meshlab.config.settings import LabConfig
 from meshlab.core.cancellation import going
 from meshlab.core.errors import MeshlabError
 from meshlab.core.redaction import redact_exception
 from meshlab.kube.applied import applying
-from meshlab.kube.client import Kube
+from meshlab.lifecycle.context import context_of, kube_of
 from meshlab.lifecycle.resume import Verify
 from meshlab.run.journal import RunRef, step
-from meshlab.run.ledger import Ledger
 from tasks.resume import Keeping, Missing, any_value, keep, trusted
 from tasks.server import LabTask
 
@@ -110,13 +109,7 @@ def noted(run: RunRef, args: tuple[Any, ...]) -> AbstractContextManager[None]:
     with all that is in it."""
     config, cluster = args[1:3]
     assert isinstance(config, LabConfig) and isinstance(cluster, ClusterRef)
-    return nullcontext() if config.ours else applying(kube_of(cluster), Ledger.open(Machine.here(), run))
-
-
-@functools.lru_cache(maxsize=8)
-def kube_of(cluster: ClusterRef) -> Kube:
-    """The connection to a cluster, one per process: safe for threads, and its discovery costs a second."""
-    return Kube.connect(cluster.kubeconfig, cluster.context)
+    return nullcontext() if config.ours else applying(kube_of(cluster), context_of(run).ledger)
 
 
 def say(message: str) -> None:

@@ -11,20 +11,19 @@ from meshlab.checks import egress as egress_checks
 from meshlab.checks import ingress as ingress_checks
 from meshlab.checks.base import run_check, skipped
 from meshlab.clusters.base import ClusterRef
-from meshlab.config.settings import LabConfig, Machine
+from meshlab.config.settings import LabConfig
 from meshlab.core.errors import MeshlabError
 from meshlab.istio.distribution import Distribution
 from meshlab.kube.changes import Changes
 from meshlab.kube.client import Kube
+from meshlab.lifecycle.context import context_of, istioctl_of
 from meshlab.run.journal import RunRef, record_check
-from meshlab.run.ledger import Ledger
 from meshlab.run.results import CheckResult
 from meshlab.security.gateways import egress, ingress
 from meshlab.security.gateways.entry import Entry, gateway_pods, missing, opened
 from meshlab.security.gateways.exit import Exit
 from meshlab.security.gateways.pki import LIFETIME, make_keys
 from tasks.common import kube_of, lab_task
-from tasks.istio import istioctl_of
 from tasks.resume import checks_passed
 
 INGRESS: dict[str, Callable[[Entry], CheckResult]] = {
@@ -68,7 +67,7 @@ def check_ingress(
         return _not_made(run, config, problem, *INGRESS)
     if without:
         return [record_check(run, check) for check in without]
-    with Changes(kube, Ledger.open(Machine.here(), run), run) as changes, ExitStack() as stack:
+    with Changes(kube, context_of(run).ledger, run) as changes, ExitStack() as stack:
         entry: Entry | MeshlabError
         try:
             keys = make_keys(*ingress.HOSTS, lifetime=lifetime)
@@ -107,7 +106,7 @@ def check_egress(
     except MeshlabError as problem:
         return _not_made(run, config, problem, "egress.blocked", "egress.gateway")
     asked: list[tuple[egress_checks.Open, egress_checks.Closed]] = []
-    with Changes(kube, Ledger.open(Machine.here(), run), run) as changes:
+    with Changes(kube, context_of(run).ledger, run) as changes:
         way = Exit(
             kube,
             istioctl_of(cluster, distribution),

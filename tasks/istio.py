@@ -8,18 +8,18 @@ from dataclasses import asdict, dataclass
 from meshlab.checks.base import run_check
 from meshlab.checks.leftovers import uninstall_nothing_left
 from meshlab.clusters.base import ClusterRef
-from meshlab.config.settings import LabConfig, Machine
+from meshlab.config.settings import LabConfig
 from meshlab.istio.control_plane import control_planes, injection_label, label_namespace
 from meshlab.istio.distribution import Distribution, locate
 from meshlab.istio.install import InstallResult, install, theirs
 from meshlab.istio.inventory import istio_inventory
-from meshlab.istio.istioctl import Istioctl
 from meshlab.istio.uninstall import UninstallResult, uninstall
 from meshlab.kube.applied import note
 from meshlab.kube.apply import ObjectRef
 from meshlab.kube.changes import RUN_LABEL
+from meshlab.lifecycle.context import context_of, istioctl_of
 from meshlab.run.journal import RunRef, record_check, tell
-from meshlab.run.ledger import Entry, Ledger
+from meshlab.run.ledger import Entry
 from meshlab.run.results import CheckResult
 from tasks.billed import note_balancers
 from tasks.common import kube_of, lab_task, say
@@ -33,7 +33,11 @@ def find_istio(run: RunRef, config: LabConfig, cluster: ClusterRef) -> Distribut
     kubernetes = kube_of(cluster).server_version() if config.distribution == "release" else None
     with progress_artifact("progress-istio-release", "Istio's release"):
         distribution = locate(
-            config, machine=Machine.here(), images=cluster.images, kubernetes=kubernetes, progress=tell
+            config,
+            machine=context_of(run).machine,
+            images=cluster.images,
+            kubernetes=kubernetes,
+            progress=tell,
         )
     say(f"Istio {distribution.version} ({distribution.kind}), istioctl at {distribution.istioctl}")
     return distribution
@@ -45,7 +49,7 @@ def install_istio(
 ) -> InstallResult:
     """Install Istio with all of the mesh's configuration, or use the one that is there; returns when it is Ready."""
     kube = kube_of(cluster)
-    ledger = Ledger.open(Machine.here(), run)
+    ledger = context_of(run).ledger
     entry = Entry("istio", cluster.name, cluster.endpoint)
     if entry not in ledger.entries() and not theirs(config, kube):
         ledger.intend(entry)
@@ -77,7 +81,7 @@ class Labelled:
 def enable_injection(run: RunRef, config: LabConfig, cluster: ClusterRef) -> Labelled:
     """Ask for sidecars in the app's namespace, before its pods are born."""
     kube = kube_of(cluster)
-    ledger, ref = Ledger.open(Machine.here(), run), ObjectRef("v1", "Namespace", None, config.namespace)
+    ledger, ref = context_of(run).ledger, ObjectRef("v1", "Namespace", None, config.namespace)
     there = kube.get("v1", "Namespace", config.namespace)
     labels = (there or {"metadata": {}})["metadata"].get("labels") or {}
     created = there is None or labels.get(RUN_LABEL) == run.run_id  # ours from the Lease on
@@ -116,7 +120,7 @@ def uninstall_istio(
     (run.evidence / "uninstall.json").write_text(
         json.dumps(asdict(result), indent=1, default=str), encoding="utf-8"
     )
-    ledger = Ledger.open(Machine.here(), run)
+    ledger = context_of(run).ledger
     ledger.gone(Entry("istio", cluster.name, cluster.endpoint))
     ledger.gone(Entry("label", config.namespace, cluster.endpoint))
     return result
@@ -133,8 +137,3 @@ def check_uninstall(
         granted=config.scope,
     )  # fmt: skip
     return record_check(run, check)
-
-
-def istioctl_of(cluster: ClusterRef, distribution: Distribution) -> Istioctl:
-    """istioctl, bound to a cluster."""
-    return Istioctl(distribution.istioctl, kubeconfig=cluster.kubeconfig, context=cluster.context)

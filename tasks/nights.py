@@ -9,15 +9,16 @@ from meshlab.app import paths
 from meshlab.checks.base import CATALOG, run_check
 from meshlab.cli.flags import wrong_provider
 from meshlab.clusters.base import ClusterRef
-from meshlab.config.settings import LabConfig, Machine, Provider
+from meshlab.config.settings import LabConfig, Provider
 from meshlab.core.errors import InputError
 from meshlab.history.nights import tell_tonight
 from meshlab.istio.distribution import Distribution
 from meshlab.kube.apply import ObjectRef
+from meshlab.lifecycle.context import context_of
 from meshlab.observability.addons import prometheus
 from meshlab.observability.addons.proxy_usage import read_usage
 from meshlab.run.journal import RunRef, record_check, record_measures, tell
-from meshlab.run.ledger import Entry, Ledger
+from meshlab.run.ledger import Entry
 from meshlab.run.results import SCOPES, CheckResult
 from tasks.common import kube_of, lab_task, say
 from tasks.resume import any_value, objects_ready
@@ -47,7 +48,7 @@ def deploy_outside(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> tuple[ObjectRef, ...]:
     """A service outside of the mesh, in our own namespace: the other end of the way that has no sidecar."""
-    Ledger.open(Machine.here(), run).intend(Entry("app", config.namespace, cluster.endpoint))
+    context_of(run).ledger.intend(Entry("app", config.namespace, cluster.endpoint))
     return paths.deploy(config, distribution, kube_of(cluster), progress=tell)
 
 
@@ -76,4 +77,5 @@ def measure_proxies(run: RunRef, config: LabConfig, cluster: ClusterRef) -> None
 @lab_task("tell-people", tags=("alert",))
 def tell_people(run: RunRef, config: LabConfig) -> int:
     """Send what began or ended tonight to the webhook, once each; returns how many messages got through."""
-    return tell_tonight(run, config, Machine.here(), alert_way())
+    machine = context_of(run).machine
+    return tell_tonight(run, config, machine, alert_way(machine))

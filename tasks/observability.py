@@ -29,7 +29,7 @@ from meshlab.checks.reconcile import once_more, reconcile
 from meshlab.checks.snapshot import Snapshot, take_scraped, take_snapshot
 from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local import build
-from meshlab.config.settings import LabConfig, Machine
+from meshlab.config.settings import LabConfig
 from meshlab.core.errors import IstioError, KubeError, MeshlabError, SecretsWithheldError, WaitTimeout
 from meshlab.envoy.stats import SidecarReader
 from meshlab.istio.distribution import Distribution
@@ -38,13 +38,13 @@ from meshlab.kube.client import Kube
 from meshlab.kube.kubectl import client_version
 from meshlab.kube.pods import PodSummary
 from meshlab.kube.portforward import PortForward
+from meshlab.lifecycle.context import context_of, istioctl_of
 from meshlab.observability.addons import prometheus
 from meshlab.observability.addons.query import PrometheusClient
 from meshlab.report.tables import pod_rows
 from meshlab.run.journal import RunRef, record_check, record_facts, tell
 from meshlab.run.results import CheckResult
 from tasks.common import kube_of, lab_task, say
-from tasks.istio import istioctl_of
 from tasks.report import publish_table
 from tasks.resume import any_value, checks_passed
 from tasks.traffic import sent_so_far
@@ -93,7 +93,7 @@ def check_istio(
 
     def cli() -> CheckResult:
         client = istioctl.version(remote=False)
-        recorded = build.checksums("cluster", Machine.here()) if distribution.ours else {}
+        recorded = build.checksums("cluster", context_of(run).machine) if distribution.ours else {}
         return istio_checks.cli(
             distribution.istioctl,
             client.client,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from meshlab.core.registry import instance
+from meshlab.report.material import ReportMaterial
 from meshlab.report.sections import Drawn, draw
 from meshlab.report.svg import standalone
 from meshlab.run.journal import RunRef
@@ -12,21 +14,26 @@ from tasks.views import material_of
 
 LARGEST = 24_000  # bytes of a picture that Prefect shows: its page holds the address, which is all of it, as text, too
 SHOWN = ("graph-1", "trace-1", "query-1", "query-2", "query-3", "query-4")
-_drawing: dict[str, Future[Drawn]] = {}
+
+
+class _Drawing:
+    """The drawing of one run's pictures, which goes on in a thread."""
+
+    def __init__(self, material: ReportMaterial) -> None:
+        pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="drawing")
+        self.drawn: Future[Drawn] = pool.submit(draw, material)
+        pool.shutdown(wait=False)
 
 
 def start_drawing(run: RunRef) -> None:
     """Begin to draw what the run has gathered. Nothing is gathered after it; calling it again is fine."""
-    if run.run_id not in _drawing:
-        pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="drawing")
-        _drawing[run.run_id] = pool.submit(draw, material_of(run))
-        pool.shutdown(wait=False)
+    instance(_Drawing, run.run_id, lambda: _Drawing(material_of(run)))
 
 
 def drawn_of(run: RunRef) -> Drawn:
     """What was drawn, awaited where it is not ready. Raises what drawing raised."""
     start_drawing(run)
-    return _drawing.pop(run.run_id).result()
+    return instance(_Drawing, run.run_id).drawn.result()
 
 
 def publish_pictures(drawn: Drawn) -> list[str]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from meshlab.checks.base import run_check
-from meshlab.config.settings import LabConfig, Machine
+from meshlab.config.settings import LabConfig
 from meshlab.core.errors import InputError, MeshlabError
 from meshlab.lifecycle import teardown as reaping
+from meshlab.lifecycle.context import context_of
 from meshlab.lifecycle.teardown import Plan, Target
 from meshlab.run.journal import RunRef, record_check, tell
 from meshlab.run.results import CheckResult
@@ -18,7 +19,7 @@ from tasks.report import publish_table
 @lab_task("search", tags=("teardown",))
 def search(run: RunRef, config: LabConfig, runs: Sequence[str], expired: bool) -> Plan:
     """The clusters that are to go, by ledger, label and age; those of ours that stay are told too."""
-    machine = Machine.here()
+    machine = context_of(run).machine
     found = reaping.problems(
         config, machine, runs, expired=expired
     )  # a worker starts the flow without a command line
@@ -40,7 +41,7 @@ def remove(run: RunRef, targets: Sequence[Target]) -> None:
     problems = []
     for target in targets:
         try:
-            reaping.remove(target, Machine.here(), tell)
+            reaping.remove(target, context_of(run).machine, tell)
             say(f"removed: {target.said}")
         except MeshlabError as problem:
             problems.append((target, problem))
@@ -53,7 +54,7 @@ def remove(run: RunRef, targets: Sequence[Target]) -> None:
 @lab_task("put-back", tags=("teardown",))
 def put_back(run: RunRef, config: LabConfig, runs: Sequence[str]) -> None:
     """What the runs changed on a cluster that is not ours. Raises MeshlabError naming what a ledger still holds."""
-    machine = Machine.here()
+    machine = context_of(run).machine
     left = [
         f"{e.kind} {e.name} at {e.where}" for each in runs for e in reaping.put_back(config, machine, each)
     ]
@@ -69,7 +70,7 @@ def check_gone(
     run: RunRef, config: LabConfig, plan: Plan, runs: Sequence[str], expired: bool, acted: bool
 ) -> CheckResult:
     """teardown.nothing-left: the same search finds nothing now; in a dry run, everything found is a finding."""
-    machine = Machine.here()
+    machine = context_of(run).machine
 
     def again() -> Plan:
         return reaping.expired(config, machine) if expired else reaping.of_runs(config, machine, runs)

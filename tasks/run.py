@@ -20,7 +20,6 @@ from meshlab.checks.base import CATALOG
 from meshlab.cli.main import prepared
 from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local.child import UpChild
-from meshlab.clusters.provider import provider_of
 from meshlab.config.settings import LabConfig, Machine
 from meshlab.core.errors import Interrupted, KubeError, WaitTimeout
 from meshlab.core.redaction import guard_logging, redact, redact_exception
@@ -29,6 +28,7 @@ from meshlab.history.keep import keep_run, runs_until
 from meshlab.history.trend import changed_since_green, trend_section
 from meshlab.kube.apply import ObjectRef
 from meshlab.kube.evidence import dump_evidence
+from meshlab.lifecycle.context import begin_context, context_of
 from meshlab.lifecycle.resume import keep_config
 from meshlab.report.html import write_report
 from meshlab.run.journal import RunRef, create, fail_step, note_end, record, record_check
@@ -52,27 +52,28 @@ def begin_run(
     holds: it must hold its cluster; a teardown need not, which would wait for the Lease of the very run that it is for.
     """
     guard_logging()
-    bury_orphans()
     launch = prepared()
+    machine = launch.machine if launch is not None else Machine.here()
+    bury_orphans(machine)
     run = launch.run if launch is not None else create(config.runs_dir, flow)
     if launch is None:
         keep_config(run, config)
+    ledger = begin_context(run, config, machine).ledger
     try:
         if holds:
-            take_hold(config, Machine.here(), run.run_id)  # the command line has done so already
+            take_hold(config, machine, run.run_id)  # the command line has done so already
     except (KubeError, WaitTimeout) as problem:
         log.info("the cluster can't be held, which its start will say: %s", problem.message)
-    ledger = Ledger.open(Machine.here(), run)
     if flow_run.id is not None:
         bury(ledger)  # the one of a run that was killed, and goes on
         ledger.note_flow_run(str(flow_run.id))
     return run, launch.child if launch is not None else None
 
 
-def bury_orphans() -> None:
+def bury_orphans(machine: Machine) -> None:
     """Mark the flow runs of killed runs Crashed: Prefect itself leaves them RUNNING for good, and its server."""
     end_servers()
-    for ledger in orphans(Machine.here()):
+    for ledger in orphans(machine):
         if ledger.flow_run is not None and bury(ledger) and not ledger.entries():
             ledger.close()
 
@@ -127,7 +128,7 @@ def stop_of(run: RunRef, problem: BaseException) -> int | None:
 @lab_task("dump-evidence", tags=("evidence",))
 def collect_evidence(run: RunRef, config: LabConfig, cluster: ClusterRef | None) -> list[Path]:
     """What helps to understand a failure, before anything is taken down: pods, events, logs, proxy configuration."""
-    found = list(provider_of(config, Machine.here(), run.run_id).collect_logs(run.evidence / "cluster"))
+    found = list(context_of(run).provider.collect_logs(run.evidence / "cluster"))
     if cluster is not None:
         found += dump_evidence(
             kube_of(cluster), ["istio-system", config.namespace], run.evidence / "kubernetes"
@@ -171,8 +172,8 @@ def end_run(run: RunRef, config: LabConfig, *, signum: int | None = None) -> Sta
     let_go(run.run_id)
     code, result = finish(run, optional=config.checks.optional, signum=signum)
     drawn = drawn_of(run)
-    keep_run(run, config, Machine.here(), result)
-    earlier = runs_until(run, config, Machine.here())
+    keep_run(run, config, context_of(run).machine, result)
+    earlier = runs_until(run, config, context_of(run).machine)
     trend = trend_section(earlier)
     try:
         write_report(
@@ -188,7 +189,7 @@ def end_run(run: RunRef, config: LabConfig, *, signum: int | None = None) -> Sta
     if signum is None:
         publish_result(result)
         publish_pictures(drawn)
-    if not Ledger.open(Machine.here(), run).close():
+    if not context_of(run).ledger.close():
         record(run, {"event": "ledger", "kept": True})
     note_end(run)
     verdicts = [check["verdict"] for check in result["checks"]]

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from meshlab.cli.main import signals_wait
 from meshlab.clusters.base import ClusterRef
-from meshlab.config.settings import LabConfig, Machine
+from meshlab.config.settings import LabConfig
 from meshlab.core.errors import MeshlabError
 from meshlab.core.process import SystemRunner
+from meshlab.core.signals import signals_wait
 from meshlab.faults import faults as catalogue
 from meshlab.faults.fault import GROUPS, NO_FAULT, STRICT, Edge, Fault
 from meshlab.faults.planting import firewall_of, plant, remove
@@ -21,6 +21,7 @@ from meshlab.faults.verdict import catch_of, control, crashed, judge, unproven
 from meshlab.istio.distribution import Distribution
 from meshlab.kube import fingerprint
 from meshlab.kube.changes import restore_left
+from meshlab.lifecycle.context import begin_context, context_of, istioctl_of
 from meshlab.report.catches import rows
 from meshlab.run.journal import RunRef, now, record, record_check, skip_step, step
 from meshlab.run.ledger import Entry, Ledger
@@ -29,7 +30,6 @@ from tasks.audit import check_audit
 from tasks.authorization import check_authz
 from tasks.common import kube_of, lab_task, say
 from tasks.edge import check_egress, check_ingress
-from tasks.istio import istioctl_of
 from tasks.observability import (
     check_app,
     check_istio,
@@ -149,7 +149,7 @@ def prove(run: RunRef, lab: Lab, fault: Fault) -> bool:
 @lab_task("plant", tags=("sabotage",))
 def plant_fault(round_: RunRef, run: RunRef, lab: Lab, fault: Fault) -> None:
     """Plant a fault; returns when it is in force."""
-    machine, runner = Machine.here(), SystemRunner()
+    machine, runner = context_of(run).machine, SystemRunner()
     ledger = Ledger.open(machine, run)
     firewall = firewall_of(lab.config, machine, runner, ledger)
     istioctl = istioctl_of(lab.cluster, lab.istio)
@@ -161,7 +161,7 @@ def plant_fault(round_: RunRef, run: RunRef, lab: Lab, fault: Fault) -> None:
 def remove_fault(round_: RunRef, run: RunRef, lab: Lab) -> None:
     """Take out what is planted, and what a stage of the round could not put back under it; returns when the lab has
     come to rest."""
-    machine = Machine.here()
+    machine = context_of(run).machine
     ledger = Ledger.open(machine, run)
     firewall = firewall_of(lab.config, machine, SystemRunner(), ledger)
     istioctl = istioctl_of(lab.cluster, lab.istio)
@@ -188,7 +188,7 @@ def take_out(round_: RunRef, run: RunRef, lab: Lab, before: Mapping[str, str]) -
 
 def inventory_of(run: RunRef, lab: Lab) -> dict[str, str]:
     """Every object that a fault may change, and the firewall rules of ours, as digests."""
-    machine = Machine.here()
+    machine = context_of(run).machine
     firewall = firewall_of(lab.config, machine, SystemRunner(), Ledger.open(machine, run))
     rules = firewall.rules() if firewall else ()
     return {**fingerprint.take(kube_of(lab.cluster)), **{rule: "rule" for rule in rules}}
@@ -211,16 +211,17 @@ def begin_round(run: RunRef, lab: Lab, name: str) -> RunRef:
     round_ = RunRef(f"{run.run_id}.{name}", run.evidence / "rounds" / name, "sabotage-round", now())
     for folder in (round_.evidence, round_.directory / "pictures"):
         folder.mkdir(parents=True, exist_ok=True)
+    begin_context(round_, lab.config, context_of(run).machine)
     record(round_, {"event": "run", "run_id": round_.run_id, "flow": round_.flow, "started": round_.started})
     if lab.config.cluster == "local":  # what removes the cluster closes this ledger, too
-        Ledger.open(Machine.here(), round_).intend(Entry("cluster", lab.cluster.name, "local"))
+        context_of(round_).ledger.intend(Entry("cluster", lab.cluster.name, "local"))
     return round_
 
 
 def end_round(round_: RunRef, lab: Lab) -> None:
     """End what still sends, and close the round's ledger."""
     halt_load(round_)
-    ledger = Ledger.open(Machine.here(), round_)
+    ledger = context_of(round_).ledger
     ledger.gone(Entry("cluster", lab.cluster.name, "local"))
     ledger.close()
 

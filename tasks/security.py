@@ -9,7 +9,7 @@ from meshlab.checks import mtls
 from meshlab.checks.base import run_check
 from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local.images import replacement
-from meshlab.config.settings import LabConfig, Machine
+from meshlab.config.settings import LabConfig
 from meshlab.core.errors import KubeError, MeshlabError
 from meshlab.core.text import count_of
 from meshlab.istio.acknowledge import wait_acknowledged
@@ -19,15 +19,14 @@ from meshlab.istio.images import in_cluster
 from meshlab.kube.apply import ObjectRef
 from meshlab.kube.changes import Changes, restore_left
 from meshlab.kube.client import Kube
+from meshlab.lifecycle.context import context_of, istioctl_of
 from meshlab.lifecycle.resume import active
 from meshlab.run.journal import RunRef, record_check
-from meshlab.run.ledger import Ledger
 from meshlab.run.results import CheckResult
 from meshlab.security.audit.inventory import mesh_config
 from meshlab.security.mtls import capture, stage
 from meshlab.security.mtls.stage import Evidence, Strict, Window
 from tasks.common import kube_of, lab_task, say
-from tasks.istio import istioctl_of
 from tasks.resume import any_value, checks_passed, done_before
 
 T = TypeVar("T")
@@ -44,7 +43,7 @@ def begin_strict(run: RunRef, config: LabConfig, cluster: ClusterRef, distributi
         pods = [pod for pod in kube.pods(config.namespace) if pod.is_ready]
         wait_acknowledged(kube, istioctl, pods)
         wait_drained(kube, pods)
-    ledger = Ledger.open(Machine.here(), run)
+    ledger = context_of(run).ledger
     changes, pair = Changes(kube, ledger, run), Changes(kube, ledger, run)
     try:
         strict = stage.begin(kube, changes, pair, istioctl, config)
@@ -124,7 +123,7 @@ def end_strict(
 @lab_task("restore-changes", tags=("teardown",))
 def restore_changes(run: RunRef, cluster: ClusterRef) -> tuple[ObjectRef, ...]:
     """Put back whatever a stage of this run has changed and, because it failed, not put back itself."""
-    return restore_left(kube_of(cluster), Ledger.open(Machine.here(), run))
+    return restore_left(kube_of(cluster), context_of(run).ledger)
 
 
 def capture_image(kube: Kube, config: LabConfig) -> str:

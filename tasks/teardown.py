@@ -11,7 +11,7 @@ from prefect import Task
 from meshlab.checks.base import CATALOG, skipped
 from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local.child import UpChild
-from meshlab.config.settings import LabConfig, Machine
+from meshlab.config.settings import LabConfig
 from meshlab.core.cancellation import end
 from meshlab.core.errors import MeshlabError
 from meshlab.istio.distribution import Distribution
@@ -20,8 +20,8 @@ from meshlab.istio.tracing import Restore
 from meshlab.kube.apply import ObjectRef
 from meshlab.kube.changes import KIND as CHANGE
 from meshlab.lifecycle import resume
+from meshlab.lifecycle.context import context_of
 from meshlab.run.journal import RunRef, record_check, skip_step
-from meshlab.run.ledger import Ledger
 from meshlab.run.result_file import summarise
 from tasks.addons import restore_tracing
 from tasks.bookinfo import list_objects, remove_objects
@@ -96,7 +96,7 @@ def take_down(
 
 def changes_left(run: RunRef) -> bool:
     """Whether a stage failed to put back what it had changed."""
-    return any(entry.kind == CHANGE for entry in Ledger.open(Machine.here(), run).entries())
+    return any(entry.kind == CHANGE for entry in context_of(run).ledger.entries())
 
 
 def keep(run: RunRef, config: LabConfig, why: str) -> None:
@@ -171,9 +171,7 @@ def remove(run: RunRef, config: LabConfig, made: Made, stopped: int | None) -> N
 
 def istio_begun(run: RunRef, config: LabConfig) -> bool:
     """Whether an installation on a cluster that stays was cut off: what there is of it goes, too."""
-    return not config.ours and any(
-        entry.kind == "istio" for entry in Ledger.open(Machine.here(), run).entries()
-    )
+    return not config.ours and any(entry.kind == "istio" for entry in context_of(run).ledger.entries())
 
 
 def attempt(task: Task[P, R], *args: P.args, **kwargs: P.kwargs) -> R | None:

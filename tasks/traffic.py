@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import threading
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from typing import Literal
 
 from prefect.futures import PrefectFuture
@@ -17,6 +17,7 @@ from meshlab.app.traffic_clients import wait_ingress
 from meshlab.clusters.base import ClusterRef
 from meshlab.config.settings import LabConfig
 from meshlab.core.progress import Update
+from meshlab.core.registry import instance
 from meshlab.run.journal import RunRef, record_measures, tell
 from meshlab.run.results import Measure
 from tasks.common import kube_of, lab_task, say
@@ -33,17 +34,23 @@ class _Brake:
         self.now = threading.Event()
 
 
-_brakes: dict[tuple[str, Pace], _Brake] = defaultdict(_Brake)
+class _Loads:
+    """What sends requests for one run."""
+
+    def __init__(self) -> None:
+        self.brakes: dict[Pace, _Brake] = {"fast": _Brake(), "gentle": _Brake()}
+        self.loops: list[RequestLoop] = []
+        self.mixed: tuple[threading.Event, PrefectFuture[MixedResult]] | None = None
 
 
-_mixed: dict[str, tuple[threading.Event, PrefectFuture[MixedResult]]] = {}
-_loops: dict[str, list[RequestLoop]] = defaultdict(list)
+def _loads(run: RunRef) -> _Loads:
+    return instance(_Loads, run.run_id)
 
 
 def sent_so_far(run: RunRef) -> dict[str, int]:
     """HTTP status → requests that the run's loops have sent by now, finished loops included."""
     total: Counter[str] = Counter()
-    for loop in tuple(_loops[run.run_id]):
+    for loop in tuple(_loads(run).loops):
         total.update(loop.snapshot().by_status)
     return dict(total)
 
@@ -58,21 +65,19 @@ def generate_load(
 
 def stop_load(run: RunRef, load: PrefectFuture[TrafficResult], pace: Pace) -> TrafficResult:
     """Let the loop reach its least time, drain it, and return what it sent. Raises what the loop raised."""
-    _brakes[run.run_id, pace].enough.set()
+    _loads(run).brakes[pace].enough.set()
     return load.result()
 
 
 def halt_load(run: RunRef, *loads: PrefectFuture[TrafficResult]) -> None:
     """End every loop of the run at once and wait for its thread: nothing may send while the cluster is taken down."""
-    for pace in ("fast", "gentle"):
-        brake = _brakes[run.run_id, pace]
+    for brake in _loads(run).brakes.values():
         brake.now.set()
         brake.enough.set()
     for load in loads:
         load.wait()
-    enough, mixed = _mixed.pop(run.run_id, (None, None))
-    if enough is not None and mixed is not None:
-        enough.set()
+    mixed = _end_mixed(run)
+    if mixed is not None:
         mixed.wait()
 
 
@@ -116,7 +121,7 @@ def start_mixed(run: RunRef, config: LabConfig, cluster: ClusterRef) -> None:
         begun.set()
 
     mixed = mixed_traffic.submit(run, config, cluster, begun, enough)
-    _mixed[run.run_id] = enough, mixed
+    _loads(run).mixed = enough, mixed
     mixed.add_done_callback(end)
     begun.wait()
     if ended.is_set():  # it failed, or had been drained before the run was cut off
@@ -125,11 +130,18 @@ def start_mixed(run: RunRef, config: LabConfig, cluster: ClusterRef) -> None:
 
 def stop_mixed(run: RunRef) -> MixedResult | None:
     """End and drain the mixed traffic; None when there is none. May be called twice. Raises what the traffic raised."""
-    enough, mixed = _mixed.pop(run.run_id, (None, None))
-    if enough is None or mixed is None:
+    mixed = _end_mixed(run)
+    return mixed.result() if mixed is not None else None
+
+
+def _end_mixed(run: RunRef) -> PrefectFuture[MixedResult] | None:
+    """Tell the mixed traffic to end; None where there is none, or it was told before."""
+    loads = _loads(run)
+    mixed, loads.mixed = loads.mixed, None
+    if mixed is None:
         return None
-    enough.set()
-    return mixed.result()
+    mixed[0].set()
+    return mixed[1]
 
 
 def _send(
@@ -142,10 +154,10 @@ def _send(
 ) -> TrafficResult:
     kube = kube_of(cluster)
     source = find_source(kube, config.namespace)
-    brake = _brakes[run.run_id, pace]
+    brake = _loads(run).brakes[pace]
     begun = time.monotonic()
     loop = RequestLoop(kube, source, "productpage:9080/productpage", interval=interval)
-    _loops[run.run_id].append(loop)
+    _loads(run).loops.append(loop)
     with loop:
         while not brake.now.is_set():
             so_far = loop.snapshot()

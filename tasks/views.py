@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -19,6 +18,7 @@ from meshlab.checks.traces import productpage_traces, search_traces
 from meshlab.clusters.base import ClusterRef
 from meshlab.config.settings import LabConfig
 from meshlab.core.errors import MeshlabError
+from meshlab.core.registry import instance
 from meshlab.istio.distribution import Distribution
 from meshlab.observability.addons import jaeger, kiali, prometheus
 from meshlab.observability.dashboards.drawing import drawings
@@ -53,19 +53,26 @@ BESIDE = frozenset(
     ]
 )
 KIALI_SECONDS = 60.0  # least time that its graph covers: its rates need a few scrapes
-_material: dict[str, ReportMaterial] = defaultdict(ReportMaterial)
-_lock = threading.Lock()
+
+
+class _Gathered:
+    """What one run has gathered for its report; tasks add to it side by side."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.material = ReportMaterial()
 
 
 def material_of(run: RunRef) -> ReportMaterial:
     """What the run has gathered for its report beside `result.json`."""
-    return _material[run.run_id]
+    return instance(_Gathered, run.run_id).material
 
 
 def gather(run: RunRef, **parts: Any) -> None:
     """Keep something for the report: dashboards, traces, graphs or pods (see ReportMaterial)."""
-    with _lock:
-        _material[run.run_id] = replace(_material[run.run_id], **parts)
+    gathered = instance(_Gathered, run.run_id)
+    with gathered.lock:
+        gathered.material = replace(gathered.material, **parts)
 
 
 @lab_task("begin-phase", tags=("traffic",), holds=prometheus_told, pods=True)

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.text import Text
 
 from meshlab.cli.flags import parse, parser
-from meshlab.cli.main import hold, signals_raise, signals_wait
+from meshlab.cli.main import hold
 from meshlab.clusters.existing import current_context, kubeconfig_of
 from meshlab.clusters.existing import problems as existing_problems
 from meshlab.clusters.local.layout import Layout
@@ -14,6 +14,7 @@ from meshlab.clusters.local.state import State
 from meshlab.config.loader import load
 from meshlab.config.settings import LabConfig, Machine
 from meshlab.core.errors import InputError, Interrupted, MeshlabError, Problem
+from meshlab.core.signals import signals_raise, signals_wait
 from meshlab.kube.api_errors import api_errors
 from meshlab.kube.client import Kube
 from meshlab.lifecycle.kept_lab import Lookout

@@ -10,10 +10,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import FrameType
 from typing import Any
 
 import httpx
@@ -28,6 +26,7 @@ from meshlab.clusters.local import child as local_child
 from meshlab.clusters.local.layout import Layout
 from meshlab.clusters.provider import name_of, provider_of
 from meshlab.config.settings import LabConfig, LocalSettings, Machine, Provider
+from meshlab.core import registry
 from meshlab.core.environment import mark_children, quieten_prefect
 from meshlab.core.errors import (
     ClusterBusyError,
@@ -39,6 +38,7 @@ from meshlab.core.errors import (
 )
 from meshlab.core.redaction import guard_logging
 from meshlab.core.safe_output import Steady, settle
+from meshlab.core.signals import signals_note, signals_raise, signals_wait
 from meshlab.history.keep import keep_run
 from meshlab.lifecycle.kept_lab import Lookout, attend, handed_over, lines
 from meshlab.lifecycle.resume import keep_config
@@ -60,21 +60,17 @@ class Launch:
     config: LabConfig
     run: RunRef
     child: local_child.UpChild | None
+    machine: Machine
     chosen: Mapping[str, Any] = field(default_factory=dict)
 
 
 # Reads a command line: the configuration, and the flow's own parameters. Raises InputError.
 Decide = Callable[[list[str], Machine], tuple[LabConfig, Mapping[str, Any]]]
 
-_prepared: Launch | None = None
-_noted: list[int] = []  # signals that came while nobody could be interrupted
-
 
 def prepared() -> Launch | None:
     """What the command line has prepared for the flow of this process, once; later calls give None."""
-    global _prepared
-    launch, _prepared = _prepared, None
-    return launch
+    return registry.take(Launch)
 
 
 def main(
@@ -131,10 +127,12 @@ def main(
             _abandon(launch)
         let_go(launch.run.run_id)
         if not deaf:  # else the next run still has to tell Prefect how this one ended
-            forget(launch.run)
+            forget(launch.run, launch.machine)
         code, result = finish(launch.run, optional=launch.config.checks.optional, signum=signum)
-        keep_run(launch.run, launch.config, Machine.here(), result, console)
-    commands = next_commands(launch.config, code, flow, owing=owing(launch.run))
+        keep_run(launch.run, launch.config, launch.machine, result, console)
+    commands = next_commands(
+        launch.config, code, flow, machine=launch.machine, owing=owing(launch.run, launch.machine)
+    )
     closing(console, result, code, str(launch.run.directory), commands)
     lookout = handed_over()
     if lookout is not None and signum is None:
@@ -163,7 +161,6 @@ def prepare(
     Exits with 2, every problem named, before anything is touched, when the input is bad. Once the cluster is held,
     signals are noted only, for `signals_raise` to raise them where what was begun is ended, too.
     """
-    global _prepared
     machine = Machine.here()
     guard_logging()
     quieten_prefect()
@@ -212,7 +209,7 @@ def prepare(
             launch_resume.take_up(run, again, config, machine, cluster)
         keep_config(run, config)
         if decide is None:
-            note_cluster(run, config)
+            note_cluster(run, config, machine)
         child = None
         if config.cluster == "local" and decide is None and cluster is None:
             ledger.intend(Entry("cluster", config.local.name, "local"))
@@ -224,13 +221,14 @@ def prepare(
             finish(run)
         let_go(run_id)
         sys.exit(3)
-    _prepared = Launch(config, run, child, chosen)
-    return _prepared
+    launch = Launch(config, run, child, machine, chosen)
+    registry.put(launch)
+    return launch
 
 
-def note_cluster(run: RunRef, config: LabConfig) -> None:
+def note_cluster(run: RunRef, config: LabConfig, machine: Machine) -> None:
     """Write down which cluster the run is on, before it is asked: one that does not answer is the worst of nights."""
-    record_facts(run, cluster={"provider": config.cluster, "name": name_of(config, Machine.here())})
+    record_facts(run, cluster={"provider": config.cluster, "name": name_of(config, machine)})
 
 
 def leave(code: int) -> None:
@@ -258,7 +256,7 @@ def _abandon(launch: Launch) -> None:
     """The flow never began: end the `up` that was started for it, and remove what it made."""
     assert launch.child is not None
     local_child.end(launch.child)
-    machine = Machine.here()
+    machine = launch.machine
     with step(launch.run, "remove-cluster"):
         provider_of(launch.config, machine, launch.run.run_id).down(progress=tell)
     ledger = Ledger.open(machine, launch.run)
@@ -266,20 +264,22 @@ def _abandon(launch: Launch) -> None:
     ledger.close()
 
 
-def owing(run: RunRef) -> str:
+def owing(run: RunRef, machine: Machine) -> str:
     """The run's id where its ledger still names what it made, kept or not removed; else empty."""
-    ledger = Ledger.of(Machine.here(), run.run_id)
+    ledger = Ledger.of(machine, run.run_id)
     return run.run_id if ledger is not None and ledger.entries() else ""
 
 
-def forget(run: RunRef) -> None:
+def forget(run: RunRef, machine: Machine) -> None:
     """Close the run's ledger where nothing is left in it; the flow does so itself if it comes to its end."""
-    ledger = Ledger.of(Machine.here(), run.run_id)
+    ledger = Ledger.of(machine, run.run_id)
     if ledger is not None:
         ledger.close()
 
 
-def next_commands(config: LabConfig, code: int, flow: str = "full-lab", *, owing: str = "") -> list[str]:
+def next_commands(
+    config: LabConfig, code: int, flow: str = "full-lab", *, machine: Machine, owing: str = ""
+) -> list[str]:
     """What a reader may want to type next. owing: the run's id where it left something (see `owing`)."""
     if flow == "teardown":
         return []  # its check says it
@@ -289,7 +289,7 @@ def next_commands(config: LabConfig, code: int, flow: str = "full-lab", *, owing
     if config.keep or (config.keep_on_failure and code):
         if config.cluster != "local":
             return ["the lab was kept; its objects are in the namespace " + config.namespace]
-        layout = Layout.of(config.local, Machine.here())
+        layout = Layout.of(config.local, machine)
         other = LocalSettings()
         named = (config.local.name, config.local.network) != (other.name, other.network)
         words = f' ARGS="--name {config.local.name} --network {config.local.network}"' if named else ""
@@ -308,53 +308,3 @@ def next_commands(config: LabConfig, code: int, flow: str = "full-lab", *, owing
 def addons_of(config: LabConfig) -> tuple[str, ...]:
     """The addons whose images the local cluster must hold for this run."""
     return ("prometheus", "jaeger")
-
-
-def signals_raise() -> None:
-    """Turn SIGINT and SIGTERM into Interrupted in the main thread, so that every `finally` runs."""
-
-    def on_signal(signum: int, frame: FrameType | None) -> None:
-        raise Interrupted(signum)
-
-    # A background job of a non-interactive shell inherits SIGINT ignored; we want it all the same.
-    signal.signal(signal.SIGINT, on_signal)
-    signal.signal(signal.SIGTERM, on_signal)
-    if _noted:
-        signum = _noted[0]
-        _noted.clear()
-        raise Interrupted(signum)
-
-
-def signals_note() -> None:
-    """From here until `signals_raise` a signal is only noted: no place where it is raised would undo what is done."""
-
-    def on_signal(signum: int, frame: FrameType | None) -> None:
-        _noted.append(signum)
-
-    signal.signal(signal.SIGINT, on_signal)
-    signal.signal(signal.SIGTERM, on_signal)
-
-
-@contextmanager
-def signals_wait(say: Callable[[str], None] = log.warning) -> Iterator[None]:
-    """Let a teardown finish: signals are only answered with a word while the block runs.
-
-    No effect off the main thread.
-    """
-
-    def on_signal(signum: int, frame: FrameType | None) -> None:
-        say(
-            f"signal {signum}: the teardown goes on; its rest: `make down`, in a cloud `python -m flows.teardown`"
-        )
-
-    before = {}
-    try:
-        for signum in (signal.SIGINT, signal.SIGTERM):
-            before[signum] = signal.signal(signum, on_signal)
-    except ValueError:
-        pass  # not the main thread: signals don't come here
-    try:
-        yield
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)

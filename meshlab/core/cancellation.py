@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 from meshlab.core.errors import MeshlabError
+from meshlab.core.registry import instance
 
 log = logging.getLogger(__name__)
 STOPPED_WITHIN = 60.0  # seconds: a request to the API server has a deadline of its own below this
@@ -29,9 +29,6 @@ class _Steps:
         self.over = threading.Event()
         self.changed = threading.Condition()
         self.names: list[str] = []
-
-
-_runs: defaultdict[str, _Steps] = defaultdict(_Steps)
 
 
 def stopping() -> threading.Event | None:
@@ -55,7 +52,7 @@ def going(run_id: str, name: str) -> Iterator[None]:
     if _leaving.get() == run_id:
         yield
         return
-    steps = _runs[run_id]
+    steps = instance(_Steps, run_id)
     with steps.changed:
         if steps.over.is_set():
             raise MeshlabError(f"{name} was not begun, because the run ends", remedy=REMEDY)
@@ -76,7 +73,7 @@ def end(run_id: str, *, timeout: float = STOPPED_WITHIN) -> tuple[str, ...]:
     Call it outside of any step. Steps that begin afterwards in the caller's context are the teardown's, and go on.
     """
     _leaving.set(run_id)
-    steps = _runs[run_id]
+    steps = instance(_Steps, run_id)
     with steps.changed:
         steps.over.set()
         steps.changed.wait_for(lambda: not steps.names, timeout=timeout)

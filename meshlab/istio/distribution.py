@@ -67,7 +67,7 @@ class Distribution:
 def locate(
     config: LabConfig,
     *,
-    machine: Machine | None = None,
+    machine: Machine,
     binaries: Mapping[str, Path] | None = None,
     images: Iterable[str] = (),
     runner: Runner | None = None,
@@ -82,7 +82,7 @@ def locate(
     InputError for a release that is not there, IstioError for an embedded one that is not compiled yet,
     BuildError when the Istio module can't be had.
     """
-    runner, machine = runner or SystemRunner(), machine or Machine.here()
+    runner = runner or SystemRunner()
     if config.distribution == "release":
         found = problems(config, machine, runner=runner)
         if found:
@@ -153,13 +153,10 @@ def _downloaded(
     return Distribution("release", program, called, root / "samples")
 
 
-def problems(
-    config: LabConfig, machine: Machine | None = None, *, runner: Runner | None = None
-) -> list[Problem]:
+def problems(config: LabConfig, machine: Machine, *, runner: Runner | None = None) -> list[Problem]:
     """Everything about the wanted Istio that can't be run. Touches nothing: it reads files and asks istioctl
     its version.
     """
-    machine = machine or Machine.here()
     path = config.istio.operator_file
     embedded = config.distribution == "embedded"
     found = operator_file.problems(path, embedded=embedded) if path else []

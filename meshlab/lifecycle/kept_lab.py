@@ -16,6 +16,7 @@ from meshlab.app.source import find_source
 from meshlab.config.settings import LabConfig
 from meshlab.core.errors import MeshlabError, QueryError
 from meshlab.core.http import Getter
+from meshlab.core.registry import instance
 from meshlab.istio.operator_file import SYSTEM_NAMESPACE
 from meshlab.kube.client import Kube
 from meshlab.kube.portforward import PortForward
@@ -134,31 +135,33 @@ def probe(place: Place, url: str, *, why: Callable[[], str] | None = None) -> Li
     return Link(place.name, f"{url}{place.path}")
 
 
-_attended = False
-_held: Lookout | None = None
+class _Terminal:
+    """What the command line of this process and its flow hand each other."""
+
+    def __init__(self) -> None:
+        self.attended = False
+        self.lookout: Lookout | None = None
 
 
 def attend(wanted: bool) -> None:
     """The command line says whether it will hold a lookout once the flow of this process has ended."""
-    global _attended
-    _attended = wanted
+    instance(_Terminal).attended = wanted
 
 
 def attended() -> bool:
     """Whether somebody will hold a lookout of this process. Not where a worker runs the flow."""
-    return _attended
+    return instance(_Terminal).attended
 
 
 def hand_over(lookout: Lookout) -> None:
     """Give an open lookout to the command line, which closes it."""
-    global _held
-    _held = lookout
+    instance(_Terminal).lookout = lookout
 
 
 def handed_over() -> Lookout | None:
     """The lookout that the flow has opened, once; later calls give None."""
-    global _held
-    lookout, _held = _held, None
+    terminal = instance(_Terminal)
+    lookout, terminal.lookout = terminal.lookout, None
     return lookout
 
 

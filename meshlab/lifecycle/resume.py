@@ -20,6 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from meshlab.clusters.base import ClusterRef
 from meshlab.config.settings import LabConfig
+from meshlab.core import registry
 from meshlab.core.errors import MeshlabError, Problem
 from meshlab.core.files import write_atomically
 from meshlab.istio.operator_file import SYSTEM_NAMESPACE
@@ -62,12 +63,9 @@ class Resumption:
         return [step for step in steps if step in self.begun and step not in self.finished]
 
 
-_active: Resumption | None = None
-
-
 def active(run: RunRef) -> Resumption | None:
     """The resumption of this run in this process, if it is one."""
-    return _active if _active is not None and _active.run.run_id == run.run_id else None
+    return registry.find(Resumption, run.run_id)
 
 
 def problems(runs_dir: Path, run_id: str, step: str | None) -> list[Problem]:
@@ -106,7 +104,6 @@ def steps_of(run: RunRef) -> list[str]:
 
 def begin(run: RunRef, step: str | None = None) -> Resumption:
     """Take the run up again in this process; `active` tells it from now on. step: trust nothing from there on."""
-    global _active
     last: dict[str, str] = {}
     for event in read_journal(run):
         if event["event"] == "step":
@@ -115,9 +112,10 @@ def begin(run: RunRef, step: str | None = None) -> Resumption:
     order = list(last)
     doubted = frozenset(order[order.index(step) :]) if step is not None else frozenset[str]()
     finished = frozenset(name for name, state in last.items() if state == "done")
-    _active = Resumption(run, frozenset(order), finished, doubted, leaving(run) is True)
+    resumption = Resumption(run, frozenset(order), finished, doubted, leaving(run) is True)
     record(run, {"event": "resumed", "from": step, "finished": sorted(finished)})
-    return _active
+    registry.put(resumption, run.run_id)
+    return resumption
 
 
 def leave(run: RunRef, *, stopped: bool) -> bool:
@@ -137,12 +135,6 @@ def leaving(run: RunRef) -> bool | None:
     """Whether the run had tried all of its steps when it began to remove what it made; None where it had not begun."""
     marks = [event["whole"] for event in read_journal(run) if event["event"] == LEAVING]
     return marks[-1] if marks else None
-
-
-def end() -> None:
-    """Forget the resumption."""
-    global _active
-    _active = None
 
 
 def keep_config(run: RunRef, config: LabConfig) -> None:

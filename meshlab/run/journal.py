@@ -25,14 +25,27 @@ from typing import IO, Any
 from meshlab.core.errors import MeshlabError
 from meshlab.core.progress import Update
 from meshlab.core.redaction import redact, redact_value
+from meshlab.core.registry import instance
 from meshlab.run.results import CheckResult, Measure
 
 Event = Mapping[str, Any]
 log = logging.getLogger(__name__)
 _lock = threading.Lock()
-_held: dict[Path, list[str]] = {}  # lines that found no room on the disk, by journal
-_listeners: list[Callable[[Event], None]] = []
-_watchers: list[Callable[[Update], None]] = []
+
+
+class _Unwritten:
+    """Lines of a journal that found no room on the disk."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+
+class _Audience:
+    """Who hears the events and the progress reports of this process."""
+
+    def __init__(self) -> None:
+        self.events: list[Callable[[Event], None]] = []
+        self.updates: list[Callable[[Update], None]] = []
 
 
 @dataclass(frozen=True)
@@ -96,15 +109,15 @@ def record(run: RunRef, event: Event) -> None:
     event = redact_value(event)
     line = json.dumps(_plain({"at": now(), **event}), separators=(",", ":")) + "\n"
     with _lock:
-        _append(run.journal, line)
-    for listener in tuple(_listeners):
+        _append(run, line)
+    for listener in tuple(instance(_Audience).events):
         listener(event)
 
 
-def _append(journal: Path, line: str) -> None:
+def _append(run: RunRef, line: str) -> None:
     """Write a line, and those before it that found no room. Where that fails still, all are held in memory: a full
     disk must not keep a run from removing what it made."""
-    lines = _held.setdefault(journal, [])
+    journal, lines = run.journal, instance(_Unwritten, run.run_id).lines
     lines.append(line)
     whole = "".join(lines).encode()
     try:
@@ -123,12 +136,12 @@ def _append(journal: Path, line: str) -> None:
                 "the journal %s can't be written, which is tried again: %s", journal, problem.strerror
             )
         return
-    del _held[journal]
+    lines.clear()
 
 
 def unwritten(run: RunRef) -> bool:
     """Whether a part of the journal is in memory only, because its disk took no more."""
-    return run.journal in _held
+    return bool(instance(_Unwritten, run.run_id).lines)
 
 
 def _mend(journal: IO[bytes]) -> bytes:
@@ -220,7 +233,10 @@ def read_journal(run: RunRef) -> list[dict[str, Any]]:
     """All events so far. A line that a crash cut short is left out."""
     events = []
     with _lock:
-        lines = [*run.journal.read_text(encoding="utf-8").splitlines(), *_held.get(run.journal, [])]
+        lines = [
+            *run.journal.read_text(encoding="utf-8").splitlines(),
+            *instance(_Unwritten, run.run_id).lines,
+        ]
     for line in lines:
         with suppress(json.JSONDecodeError):
             events.append(json.loads(line))
@@ -230,7 +246,7 @@ def read_journal(run: RunRef) -> list[dict[str, Any]]:
 def tell(update: Update) -> None:
     """Hand a progress report to this process's watchers: the `progress` argument of long calls."""
     clean = replace(update, what=redact(update.what), detail=redact(update.detail))
-    for watcher in tuple(_watchers):
+    for watcher in tuple(instance(_Audience).updates):
         watcher(clean)
 
 
@@ -239,14 +255,15 @@ def listening(
     events: Callable[[Event], None] | None = None, updates: Callable[[Update], None] | None = None
 ) -> Iterator[None]:
     """Hear this process's events and progress reports while the block runs."""
+    audience = instance(_Audience)
     if events:
-        _listeners.append(events)
+        audience.events.append(events)
     if updates:
-        _watchers.append(updates)
+        audience.updates.append(updates)
     try:
         yield
     finally:
         if events:
-            _listeners.remove(events)
+            audience.events.remove(events)
         if updates:
-            _watchers.remove(updates)
+            audience.updates.remove(updates)

@@ -6,10 +6,10 @@ import threading
 
 from meshlab.clusters.existing import current_context, kubeconfig_of
 from meshlab.config.settings import LabConfig, Machine
+from meshlab.core import registry
 from meshlab.kube.client import Kube
 from meshlab.shared_cluster.lease import ClusterHold, places
 
-_held: dict[str, ClusterHold] = {}
 _lock = threading.Lock()
 
 
@@ -19,21 +19,22 @@ def take_hold(config: LabConfig, machine: Machine, run_id: str) -> None:
     Raises ClusterBusyError naming the run that holds it, KubeError.
     """
     with _lock:
-        if config.cluster != "existing" or run_id in _held:
+        if config.cluster != "existing" or registry.find(ClusterHold, run_id) is not None:
             return
         path = kubeconfig_of(config.existing, machine)
         kube = Kube.connect(path, config.existing.context or current_context(path))
-        taken = _held[run_id] = ClusterHold(kube, run_id, places(config))
+        taken = ClusterHold(kube, run_id, places(config))
+        registry.put(taken, run_id)
         try:
             taken.acquire()
         except BaseException:  # it has let go by itself; a signal, too
-            del _held[run_id]
+            registry.take(ClusterHold, run_id)
             raise
 
 
 def let_go(run_id: str) -> None:
     """Give the cluster back. Twice, or without holding one, is fine."""
     with _lock:
-        taken = _held.pop(run_id, None)
+        taken = registry.take(ClusterHold, run_id)
     if taken is not None:
         taken.release()

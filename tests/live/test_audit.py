@@ -16,11 +16,11 @@ from meshlab.istio.acknowledge import wait_acknowledged
 from meshlab.istio.distribution import Distribution, locate
 from meshlab.kube.apply import ObjectRef, apply, delete
 from meshlab.kube.client import Kube
+from meshlab.lifecycle.context import istioctl_of
 from meshlab.run.results import Verdict
 from meshlab.security.audit.model import Finding
 from meshlab.security.audit.rules import RULES
 from tasks.audit import prove, take_inventory
-from tasks.istio import istioctl_of
 from tests.examples import bad_namespace
 from tests.live.conftest import NAME, Ran
 

@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "shared_cluster": "core config run kube clusters istio",
     "app": "core manifests config run kube istio",
     "security": "core manifests config run kube clusters envoy istio app",
-    "report": "core kube security",
+    "report": "core run kube security",
     "observability": "core manifests config run kube istio app report",
     "history": "core config run report",
     "checks": "core run kube envoy istio shared_cluster app security report observability",
@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "cli": "core config run kube clusters istio shared_cluster report history checks lifecycle",
     "tasks": "core config run kube clusters envoy istio shared_cluster app security report observability history"
     " checks faults lifecycle cli",
-    "flows": "config run faults cli tasks",
+    "flows": "core config run faults cli tasks",
 }
 # Libraries that a layer leaves to the one below it.
 FOREIGN = {
@@ -172,6 +172,28 @@ def test_the_environment_is_read_in_one_place() -> None:
         if name in READS_ENVIRONMENT
     ]
     assert wrong == []
+
+
+ENTRY_POINTS = {
+    "meshlab/cli/main.py",
+    "meshlab/cli/history.py",
+    "meshlab/cli/dashboards.py",
+    "meshlab/clusters/local/__main__.py",
+    "meshlab/clusters/local/child.py",  # a process of its own
+    "meshlab/clusters/local/toolchain.py",  # `make setup`
+    "meshlab/lifecycle/context.py",  # a REPL
+    "tasks/run.py",  # a flow that a worker started
+}
+
+
+def test_the_machine_is_looked_at_where_a_process_begins() -> None:
+    asked = {
+        name_of(path)
+        for path in MODULES
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Attribute) and ast.unparse(node) == "Machine.here"
+    }
+    assert asked == ENTRY_POINTS
 
 
 def test_nothing_sleeps_but_the_wait_loop() -> None:

@@ -11,9 +11,10 @@ import yaml
 
 from meshlab.cli import main as launch
 from meshlab.cli.flags import Choice
-from meshlab.cli.main import main, next_commands, owing, prepare, prepared, signals_raise, signals_wait
+from meshlab.cli.main import main, next_commands, owing, prepare, prepared
 from meshlab.config.settings import LabConfig, Machine
 from meshlab.core.errors import Interrupted
+from meshlab.core.signals import signals_raise, signals_wait
 from meshlab.lifecycle.kept_lab import Lookout, attended, hand_over
 from meshlab.run.journal import create, note_end, read_journal, record_check
 from meshlab.run.ledger import Entry, Ledger, ledgers
@@ -194,24 +195,30 @@ def test_a_teardown_off_the_main_thread_goes_without_signals() -> None:
 
 
 def test_the_next_command_depends_on_what_is_left() -> None:
-    assert "make down" in next_commands(LabConfig(keep=True), 0)[0]
-    assert "make down" in next_commands(LabConfig(keep_on_failure=True), 1)[0]
-    assert "--keep-on-failure" in next_commands(LabConfig(), 1)[0]
-    assert next_commands(LabConfig(keep_on_failure=True), 0)[0].startswith("make lab ARGS=--keep ")
+    assert "make down" in next_commands(LabConfig(keep=True), 0, machine=Machine.here())[0]
+    assert "make down" in next_commands(LabConfig(keep_on_failure=True), 1, machine=Machine.here())[0]
+    assert "--keep-on-failure" in next_commands(LabConfig(), 1, machine=Machine.here())[0]
+    assert next_commands(LabConfig(keep_on_failure=True), 0, machine=Machine.here())[0].startswith(
+        "make lab ARGS=--keep "
+    )
     paid = LabConfig.model_validate({"cluster": "gke", "gke": {"project": "p"}})
-    assert next_commands(paid, 1, owing="r-1")[0].startswith("python -m flows.teardown --run r-1 ")
-    assert next_commands(paid, 0)[0].startswith(
+    assert next_commands(paid, 1, owing="r-1", machine=Machine.here())[0].startswith(
+        "python -m flows.teardown --run r-1 "
+    )
+    assert next_commands(paid, 0, machine=Machine.here())[0].startswith(
         'make lab ARGS="--cluster gke … --keep"'
     )  # nothing is left of it
     night = LabConfig(cluster="existing")
-    assert next_commands(night, 1, "nightly-validation")[0].startswith("python -m flows.history diff ")
+    assert next_commands(night, 1, "nightly-validation", machine=Machine.here())[0].startswith(
+        "python -m flows.history diff "
+    )
 
 
 @pytest.mark.parametrize("flow", ["full-lab", "sabotage", "nightly-validation", "teardown"])
 @pytest.mark.parametrize("code", [0, 1])
 def test_a_goal_that_is_named_is_one_of_the_makefile(flow: str, code: int) -> None:
     goals = (Path(__file__).parents[3] / "Makefile").read_text(encoding="utf-8")
-    for command in next_commands(LabConfig(), code, flow):
+    for command in next_commands(LabConfig(), code, flow, machine=Machine.here()):
         words = command.split()
         assert words[0] != "make" or f"\n{words[1]}:" in goals
 
@@ -219,11 +226,11 @@ def test_a_goal_that_is_named_is_one_of_the_makefile(flow: str, code: int) -> No
 def test_a_run_owes_what_its_ledger_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     run = create(tmp_path / "runs", "full-lab")
-    assert owing(run) == ""
+    assert owing(run, Machine.here()) == ""
     ledger, entry = Ledger.open(Machine.here(), run), Entry("cluster", "c", "gke:projects/p/locations/z")
-    assert owing(run) == ""
+    assert owing(run, Machine.here()) == ""
     ledger.intend(entry)
-    assert owing(run) == run.run_id
+    assert owing(run, Machine.here()) == run.run_id
 
 
 def test_a_flow_gets_its_own_name_and_its_own_choices(good: list[str], tmp_path: Path) -> None:
@@ -238,7 +245,9 @@ def test_a_flow_gets_its_own_name_and_its_own_choices(good: list[str], tmp_path:
     )
     assert seen == {"only": ("b",)}
     assert result_of(tmp_path)["flow"] == "sabotage"
-    assert next_commands(LabConfig(), 1, "sabotage")[0].startswith("make sabotage ARGS=")
+    assert next_commands(LabConfig(), 1, "sabotage", machine=Machine.here())[0].startswith(
+        "make sabotage ARGS="
+    )
 
 
 def test_a_lookout_that_the_flow_opened_is_held_until_a_signal_and_changes_no_exit_code(

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,12 +17,6 @@ from meshlab.lifecycle.resume import Kept, why_not
 from meshlab.run.journal import RunRef, create, fail_step, note_end, record, step
 from meshlab.run.ledger import Ledger
 from tests.fakes.kube import FakeKube
-
-
-@pytest.fixture(autouse=True)
-def forget() -> Iterator[None]:
-    yield
-    resume.end()
 
 
 @pytest.fixture

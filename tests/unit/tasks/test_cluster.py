@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from meshlab.config.settings import LabConfig, Machine
+from meshlab.lifecycle.context import begin_context
 from meshlab.run.journal import create
 from meshlab.run.ledger import Entry, Ledger
 from tasks.cluster import release_cluster
@@ -18,10 +19,11 @@ def test_a_kept_cluster_that_is_paid_for_stays_in_the_ledger(
     provider: str, left: tuple[Entry, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    run = create(tmp_path / "runs", "full-lab")
+    config = LabConfig.model_validate({"cluster": provider})
+    run = begin_context(create(tmp_path / "runs", "full-lab"), config, Machine.here()).run
     ledger = Ledger.open(Machine.here(), run)
     for entry in (MADE, BALANCER):
         ledger.intend(entry)
-    release_cluster.fn(run, LabConfig.model_validate({"cluster": provider}))
+    release_cluster.fn(run, config)
     assert ledger.entries() == left
     assert ledger.close() is not bool(left)

@@ -9,6 +9,7 @@ from meshlab.clusters.base import ClusterRef
 from meshlab.config.settings import LabConfig, Machine
 from meshlab.core.errors import Interrupted
 from meshlab.istio.distribution import Distribution
+from meshlab.lifecycle.context import begin_context
 from meshlab.run.journal import RunRef, create
 from meshlab.run.ledger import Entry, Ledger
 from tasks import istio
@@ -23,7 +24,7 @@ CONFIG = LabConfig(cluster="existing", allow_changes=True)
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunRef:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    return create(tmp_path / "runs", "full-lab")
+    return begin_context(create(tmp_path / "runs", "full-lab"), CONFIG, Machine.here()).run
 
 
 def begin(run: RunRef, kube: FakeKube, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from tests.examples.material import material
 
 def test_what_was_gathered_is_drawn_aside_and_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = create(tmp_path, "full-lab")
-    monkeypatch.setitem(views._material, run.run_id, material())
+    views.gather(run, **vars(material()))
     pictures.start_drawing(run)
     pictures.start_drawing(run)
     drawn = pictures.drawn_of(run)

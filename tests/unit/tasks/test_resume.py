@@ -30,7 +30,6 @@ def kube(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeKube]:
     fake = FakeKube([system, make_pod("sleep-1")])
     monkeypatch.setattr(common, "kube_of", lambda cluster: fake)
     yield fake
-    resume.end()
 
 
 class Steps:

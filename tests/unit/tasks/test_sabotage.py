@@ -16,6 +16,7 @@ from meshlab.faults.fault import GROUPS, STRICT, Fault
 from meshlab.faults.verdict import unproven
 from meshlab.istio.distribution import Distribution
 from meshlab.kube.changes import Changes
+from meshlab.lifecycle.context import begin_context
 from meshlab.run.journal import RunRef, create, read_journal, record_check
 from meshlab.run.ledger import Ledger
 from meshlab.run.results import Verdict
@@ -32,14 +33,14 @@ FAULT = Fault("f", "It is broken", must=(MUST,), plant=lambda site: None, groups
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> RunRef:
-    return create(tmp_path / "runs", "sabotage")
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunRef:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return begin_context(create(tmp_path / "runs", "sabotage"), CONFIG, Machine.here()).run
 
 
 @pytest.fixture
-def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
+def lab() -> Lab:
     """A lab that lives in `world`: what is planted in it is there until it is taken out."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     return Lab(rounds_config(CONFIG), CLUSTER, ISTIO)
 
 

@@ -8,6 +8,7 @@ from meshlab.clusters.base import ClusterRef
 from meshlab.config.settings import LabConfig, Machine
 from meshlab.istio.tracing import API_VERSION, KIND, Before, note
 from meshlab.kube.apply import ObjectRef, apply
+from meshlab.lifecycle.context import begin_context
 from meshlab.run.journal import RunRef, create, read_journal
 from meshlab.run.ledger import Entry, Ledger
 from meshlab.run.results import Verdict
@@ -27,7 +28,7 @@ NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunRef:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    return create(tmp_path / "runs", "nightly-validation")
+    return begin_context(create(tmp_path / "runs", "nightly-validation"), CONFIG, Machine.here()).run
 
 
 @pytest.fixture

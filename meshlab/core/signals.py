@@ -1,0 +1,65 @@
+"""SIGINT and SIGTERM: raised where a `finally` can clean up, noted where it can't, and answered with a word in a teardown."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from meshlab.core.errors import Interrupted
+
+log = logging.getLogger(__name__)
+ENDING = (signal.SIGINT, signal.SIGTERM)
+_noted: list[int] = []  # signals that came while nobody could be interrupted
+
+
+def signals_raise() -> None:
+    """Turn SIGINT and SIGTERM into Interrupted in the main thread, so that every `finally` runs."""
+
+    def on_signal(signum: int, frame: FrameType | None) -> None:
+        raise Interrupted(signum)
+
+    # A background job of a non-interactive shell inherits SIGINT ignored; we want it all the same.
+    signal.signal(signal.SIGINT, on_signal)
+    signal.signal(signal.SIGTERM, on_signal)
+    if _noted:
+        signum = _noted[0]
+        _noted.clear()
+        raise Interrupted(signum)
+
+
+def signals_note() -> None:
+    """From here until `signals_raise` a signal is only noted: no place where it is raised would undo what is done."""
+
+    def on_signal(signum: int, frame: FrameType | None) -> None:
+        _noted.append(signum)
+
+    signal.signal(signal.SIGINT, on_signal)
+    signal.signal(signal.SIGTERM, on_signal)
+
+
+@contextmanager
+def signals_wait(say: Callable[[str], None] = log.warning) -> Iterator[None]:
+    """Let a teardown finish: signals are only answered with a word while the block runs.
+
+    No effect off the main thread.
+    """
+
+    def on_signal(signum: int, frame: FrameType | None) -> None:
+        say(
+            f"signal {signum}: the teardown goes on; its rest: `make down`, in a cloud `python -m flows.teardown`"
+        )
+
+    before = {}
+    try:
+        for signum in ENDING:
+            before[signum] = signal.signal(signum, on_signal)
+    except ValueError:
+        pass  # not the main thread: signals don't come here
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
