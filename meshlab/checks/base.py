@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -161,12 +162,23 @@ def run_check(
     clock: Clock | None = None,
     **kwargs: Any,
 ) -> CheckResult:
-    """Run one check of the catalogue: `function(*args, **kwargs)`, timed, and never ended by a MeshlabError.
+    """Run one check of the catalogue, timed. A MeshlabError never ends it; other exceptions are defects and pass through.
 
-    granted: the write scope of the run (observe, namespace or mesh); a check that needs more is skipped
-    and not called. A MeshlabError becomes an infra-error with its message and remedy. Other exceptions are
-    defects and pass through. Raises ValueError when the function answers for another check, KeyError for
-    an id that is not in the catalogue.
+    Args:
+        check_id: The check's id in the catalogue.
+        function: Makes the check: `function(*args, **kwargs)`.
+        *args: Its arguments.
+        granted: The write scope of the run (observe, namespace or mesh). A check that needs more is skipped.
+        clock: Times the check; a function with a parameter `clock` is given it, too.
+        **kwargs: Its keyword arguments.
+
+    Returns:
+        What the function answered, with the seconds it took; an infra-error with the message and the remedy of a
+        MeshlabError.
+
+    Raises:
+        ValueError: The function answered for another check.
+        KeyError: The id is not in the catalogue.
     """
     spec = CATALOG[check_id]
     if SCOPES.index(spec.scope) > SCOPES.index(granted):
@@ -176,6 +188,8 @@ def run_check(
             asked_for=True,
             remedy=f"allow changes in the {spec.scope} (--allow-changes) if the cluster may be changed",
         )
+    if clock is not None and "clock" in inspect.signature(function).parameters:
+        kwargs["clock"] = clock
     clock = clock or SystemClock()
     start = clock.now()
     try:

@@ -1,8 +1,13 @@
 import os
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from meshlab.core import registry
+
+# A busy machine is slow, which is no fault of what is tested; times belong to benchmarks.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(autouse=True)

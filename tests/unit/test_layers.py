@@ -55,9 +55,15 @@ def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
+@cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    """Every node of a module's tree; several rules read it."""
+    return tuple(ast.walk(tree(path)))
+
+
 def imports(path: Path) -> Iterator[tuple[int, str]]:
     """Line and dotted name of each import, those inside functions included; siblings (`from .x`) aside."""
-    for node in ast.walk(tree(path)):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level != 1:
@@ -67,10 +73,9 @@ def imports(path: Path) -> Iterator[tuple[int, str]]:
 
 def uses(path: Path, module: str) -> Iterator[tuple[ast.AST, str]]:
     """Each use of `module.name`, under whatever name it was imported, and each `from module import name`."""
-    nodes = list(ast.walk(tree(path)))
-    aliases = [alias for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    aliases = [alias for node in nodes(path) if isinstance(node, ast.Import) for alias in node.names]
     bound = {alias.asname or alias.name for alias in aliases if alias.name == module}
-    for node in nodes:
+    for node in nodes(path):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in bound:
             yield node, node.attr
         elif isinstance(node, ast.ImportFrom) and node.module == module:
@@ -141,7 +146,7 @@ def test_processes_start_in_one_place() -> None:
     for path in MODULES:
         if name_of(path) == "meshlab/core/process.py" or name_of(path).startswith(WORKLOADS):
             continue
-        calls: set[ast.AST] = {node.func for node in ast.walk(tree(path)) if isinstance(node, ast.Call)}
+        calls: set[ast.AST] = {node.func for node in nodes(path) if isinstance(node, ast.Call)}
         # Types and exceptions of subprocess may be named elsewhere; nothing of it may be called.
         started: list[ast.AST] = [
             node for node, _ in uses(path, "subprocess") if node in calls or isinstance(node, ast.ImportFrom)
@@ -190,7 +195,7 @@ def test_the_machine_is_looked_at_where_a_process_begins() -> None:
     asked = {
         name_of(path)
         for path in MODULES
-        for node in ast.walk(tree(path))
+        for node in nodes(path)
         if isinstance(node, ast.Attribute) and ast.unparse(node) == "Machine.here"
     }
     assert asked == ENTRY_POINTS
@@ -212,7 +217,7 @@ def test_errors_are_defined_in_one_place() -> None:
         f"{name_of(path)}: {node.name}"
         for path in MODULES
         if name_of(path) != "meshlab/core/errors.py"
-        for node in ast.walk(tree(path))
+        for node in nodes(path)
         if isinstance(node, ast.ClassDef)
         and any(
             ast.unparse(base).endswith(("Error", "Exception", "Interrupt", "Interrupted"))

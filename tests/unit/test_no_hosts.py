@@ -27,6 +27,7 @@ PUBLIC = (
     "kubernetes.io",
     "prometheus.io",
     "vega.github.io",
+    "www.apache.org",
     "www.w3.org",
 )
 RESERVED = (

@@ -54,6 +54,16 @@ def test_a_check_is_timed_and_keeps_its_answer() -> None:
     assert result.title == base.CATALOG["cluster.nodes-ready"].title
 
 
+def test_a_check_that_waits_is_given_the_clock_that_times_it() -> None:
+    clock = FakeClock()
+
+    def check(*, clock: FakeClock):
+        clock.sleep(40)
+        return base.passed("cluster.nodes-ready", "3 of 3")
+
+    assert base.run_check("cluster.nodes-ready", check, clock=clock).seconds == 40
+
+
 def test_an_error_of_ours_becomes_an_infra_error_with_its_remedy() -> None:
     def check():
         raise KubeError("the API server did not answer", remedy="is it up?")
