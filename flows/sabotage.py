@@ -32,16 +32,15 @@ from typing import Any
 from prefect import flow
 from prefect.states import State
 
+from flows.sequence import bring_up, run_lab
 from meshlab.config.settings import LabConfig
-from meshlab.core.signals import signals_wait
-from tasks.addons import announce_tracing, deploy_jaeger, deploy_parties, deploy_prometheus
+from meshlab.faults.fault import Fault
+from meshlab.run.journal import RunRef
+from tasks.addons import deploy_jaeger, deploy_parties, deploy_prometheus
 from tasks.bookinfo import deploy_bookinfo
-from tasks.cluster import start_cluster
-from tasks.istio import enable_injection, find_istio, install_istio
-from tasks.run import applied, begin_run, end_run, note_failure, signal_of
+from tasks.run import applied, begin_run
 from tasks.sabotage import hold_control, not_planted, plan, prove, publish_catches
 from tasks.teardown import Made, take_down
-from tasks.traffic import halt_load
 
 REMOVED = ("uninstall.nothing-left", "teardown.nothing-left")  # checks of the lab's own removal
 
@@ -55,36 +54,30 @@ def sabotage(config: LabConfig = LabConfig(), only: tuple[str, ...] = ()) -> Sta
         only: Names of the faults to plant; all when empty.
     """
     run, child = begin_run(config, "sabotage")
-    made, stopped, faults = Made(child=child), None, []
-    try:
-        cluster = made.cluster = start_cluster(run, config, child=child)
-        istio = made.istio = find_istio(run, config, cluster)
-        made.mesh = install_istio(run, config, cluster, istio)
-        made.labelled = enable_injection(run, config, cluster)
-        announced, made.tracing = announce_tracing(run, config, cluster, istio)
+    made, faults = Made(child=child), list[Fault]()
+
+    def prove_faults(run: RunRef, config: LabConfig, made: Made) -> None:
+        cluster, istio = bring_up(run, config, made)
         addons = [task.submit(run, config, cluster, istio) for task in (deploy_prometheus, deploy_jaeger)]
         parts = [task.submit(run, config, cluster, istio) for task in (deploy_bookinfo, deploy_parties)]
-        made.objects = [*announced, *applied(*addons, *parts)]
+        made.objects += applied(*addons, *parts)
         lab, chosen = plan(run, config, cluster, istio, only)
-
-        faults = list(chosen)
+        faults.extend(chosen)
         if hold_control(run, lab, chosen, "baseline"):
-            while faults and prove(
-                run, lab, faults.pop(0)
-            ):  # nothing is planted in a lab that is not as it was
-                pass
+            while faults and prove(run, lab, faults.pop(0)):
+                pass  # nothing is planted in a lab that is not as it was
             hold_control(run, lab, chosen, "control")
         not_planted(run, faults, "the lab was not green, or not as it was, before it")
-    except Exception as problem:  # noqa: BLE001 - whatever broke, the lab is taken down
-        note_failure(run, problem)
-        not_planted(run, faults, "a step failed before it, see there")
-    except BaseException as problem:
-        stopped = signal_of(problem)
-        raise
-    finally:
-        with signals_wait():
-            halt_load(run)
-            publish_catches(run)
-            take_down(run, config, made, stopped=stopped, expected=REMOVED, why_kept=made.found_up)
-            state = end_run(run, config, signum=stopped)
-    return state
+
+    def leave(stopped: int | None) -> None:
+        publish_catches(run)
+        take_down(run, config, made, stopped=stopped, expected=REMOVED, why_kept=made.found_up)
+
+    return run_lab(
+        run,
+        config,
+        made,
+        prove_faults,
+        failed=lambda: not_planted(run, faults, "a step failed before it, see there"),
+        leave=leave,
+    )

@@ -22,7 +22,7 @@ from prefect.states import State
 from meshlab.config.settings import LabConfig
 from meshlab.core.signals import signals_wait
 from tasks.reaper import check_gone, put_back, remove, search
-from tasks.run import begin_run, end_run, note_failure, signal_of
+from tasks.run import begin_run, end_run, note_failure, stop_of
 
 
 @flow(name="teardown", persist_result=False)
@@ -52,9 +52,9 @@ def teardown(
         if runs:
             put_back(run, config, runs)
     except Exception as problem:  # noqa: BLE001 - told in the journal, and by the exit code
-        note_failure(run, problem)
+        stopped = note_failure(run, problem)
     except BaseException as problem:
-        stopped = signal_of(problem)
+        stopped = stop_of(run, problem)
         raise
     finally:
         with signals_wait():

@@ -19,10 +19,11 @@ from meshlab.config.settings import LabConfig
 from meshlab.core.cancellation import going
 from meshlab.core.errors import MeshlabError
 from meshlab.core.redaction import redact_exception
+from meshlab.core.signals import signal_of
 from meshlab.kube.applied import applying
 from meshlab.lifecycle.context import context_of, kube_of
 from meshlab.lifecycle.resume import Verify
-from meshlab.run.journal import RunRef, step
+from meshlab.run.journal import RunRef, note_signal, step
 from tasks.resume import Keeping, Missing, any_value, keep, trusted
 from tasks.server import LabTask
 
@@ -86,8 +87,11 @@ def lab_task(
                 try:
                     with noted(run, args) if applies else nullcontext():
                         return work(run, args, kwargs)
-                except Exception as problem:
-                    redact_exception(problem)  # Prefect's server keeps it
+                except BaseException as problem:
+                    if isinstance(problem, Exception):
+                        redact_exception(problem)  # Prefect's server keeps it
+                    elif (signum := signal_of(problem)) is not None:
+                        note_signal(run, signum)  # before Prefect's engine has it, which may lose it
                     raise
 
         return LabTask(

@@ -21,8 +21,9 @@ from meshlab.cli.main import prepared
 from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local.child import UpChild
 from meshlab.config.settings import LabConfig, Machine
-from meshlab.core.errors import Interrupted, KubeError, WaitTimeout
+from meshlab.core.errors import KubeError, WaitTimeout
 from meshlab.core.redaction import guard_logging, redact, redact_exception
+from meshlab.core.signals import signal_of
 from meshlab.core.text import count_of
 from meshlab.history.keep import keep_run, runs_until
 from meshlab.history.trend import changed_since_green, trend_section
@@ -31,7 +32,16 @@ from meshlab.kube.evidence import dump_evidence
 from meshlab.lifecycle.context import begin_context, context_of
 from meshlab.lifecycle.resume import keep_config
 from meshlab.report.html import write_report
-from meshlab.run.journal import RunRef, create, fail_step, note_end, record, record_check
+from meshlab.run.journal import (
+    RunRef,
+    create,
+    fail_step,
+    note_end,
+    note_signal,
+    noted_signal,
+    record,
+    record_check,
+)
 from meshlab.run.ledger import Ledger
 from meshlab.run.orphans import end_servers, orphans
 from meshlab.run.result_file import WRITE_STEP, finish, summarise
@@ -106,20 +116,12 @@ def applied(*futures: PrefectFuture[tuple[ObjectRef, ...]]) -> list[ObjectRef]:
     return refs
 
 
-def signal_of(problem: BaseException | None) -> int | None:
-    """The signal behind an interruption: ours, Prefect's TerminationSignal, or a plain Ctrl-C. None for anything else."""
-    if isinstance(problem, Interrupted):
-        return problem.signum
-    if isinstance(problem, KeyboardInterrupt):
-        return 2
-    signum = getattr(problem, "signal", None)
-    return int(signum) if signum is not None and not isinstance(problem, Exception) else None
-
-
 def stop_of(run: RunRef, problem: BaseException) -> int | None:
-    """The signal behind an interruption; one without a signal is written down as what ended the run."""
+    """Write down what ended the run from outside, and return its signal; None where it was no signal."""
     signum = signal_of(problem)
-    if signum is None:
+    if signum is not None:
+        note_signal(run, signum)
+    else:
         why = "was told to exit, as when the Prefect worker that started it is gone"
         fail_step(run, "flow", f"the run's process {why} ({type(problem).__name__})")
     return signum
@@ -136,8 +138,16 @@ def collect_evidence(run: RunRef, config: LabConfig, cluster: ClusterRef | None)
     return found
 
 
-def note_failure(run: RunRef, problem: Exception) -> None:
-    """Write down what ended the main part of the run. A task's failure is a step's already; this keeps the traceback."""
+def note_failure(run: RunRef, problem: Exception) -> int | None:
+    """Write down what ended the main part of the run. A task's failure is a step's already; this keeps the traceback.
+
+    Returns:
+        The signal that the failure stands for, None where it is a failure of its own.
+    """
+    signum = signal_of(problem) or noted_signal(run)
+    if signum is not None:
+        note_signal(run, signum)
+        return signum
     redact_exception(problem)
     text = redact("".join(traceback.format_exception(problem)))
     try:
@@ -145,6 +155,7 @@ def note_failure(run: RunRef, problem: Exception) -> None:
     except OSError as full:
         log.error("the traceback can't be kept (%s):\n%s", full.strerror, text)
     record(run, {"event": "failure", "type": type(problem).__name__, "reason": str(problem)})
+    return None
 
 
 def fill_in(run: RunRef, config: LabConfig, expected: Iterable[str] = tuple(CATALOG)) -> None:

@@ -63,3 +63,28 @@ def signals_wait(say: Callable[[str], None] = log.warning) -> Iterator[None]:
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler)
+
+
+def signal_of(problem: BaseException | None) -> int | None:
+    """Return the signal behind an exception, or behind what it was raised in place of; None where there is none.
+
+    Args:
+        problem: Our `Interrupted`, an exception that names its signal (Prefect's TerminationSignal), a plain
+            KeyboardInterrupt, or an exception that was raised while one of these was handled: Prefect tells its
+            server of a task that was cut off, and where the server does not answer that failure takes its place.
+
+    Returns:
+        2 (SIGINT), 15 (SIGTERM) or None.
+    """
+    seen: set[int] = set()
+    while problem is not None and id(problem) not in seen:
+        seen.add(id(problem))
+        if isinstance(problem, Interrupted):
+            return problem.signum
+        if isinstance(problem, KeyboardInterrupt):
+            return int(signal.SIGINT)
+        named = getattr(problem, "signal", None)
+        if named is not None and not isinstance(problem, Exception):
+            return int(named)
+        problem = problem.__cause__ or problem.__context__
+    return None

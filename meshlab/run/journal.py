@@ -218,6 +218,27 @@ def fail_step(run: RunRef, name: str, reason: str) -> None:
     record(run, {"event": "step", "name": name, **outcome})
 
 
+def note_signal(run: RunRef, signum: int) -> None:
+    """Write down that a signal ended the run: its exit code follows from it, whatever becomes of the exception.
+
+    Args:
+        run: The run.
+        signum: 2 (SIGINT) or 15 (SIGTERM).
+    """
+    record(run, {"event": "signal", "signum": signum})
+
+
+def noted_signal(run: RunRef) -> int | None:
+    """Return the first signal that ended the run since it began, or since it was taken up again; None where none did."""
+    found: int | None = None
+    for event in read_journal(run):
+        if event["event"] == "resumed":
+            found = None
+        elif event["event"] == "signal" and found is None:
+            found = int(event["signum"])
+    return found
+
+
 def note_end(run: RunRef) -> None:
     """Say that the flow came to its end, its result written: what fails after it is not the lab's."""
     record(run, {"event": "ended"})

@@ -12,7 +12,7 @@ from typing import Any
 
 from meshlab.core.files import write_atomically
 from meshlab.core.redaction import scrub
-from meshlab.run.journal import RunRef, fail_step, now, read_journal
+from meshlab.run.journal import RunRef, fail_step, noted_signal, now, read_journal
 from meshlab.run.junit import junit_xml
 from meshlab.run.results import CheckResult, StepRecord, Verdict, exit_code, settle_skips, verdict_of
 
@@ -47,8 +47,18 @@ def finish(
 
 
 def summarise(run: RunRef, *, optional: Iterable[str], signum: int | None) -> tuple[dict[str, Any], int]:
-    """`result.json`'s content and the exit code, from the journal."""
+    """Make `result.json`'s content and the exit code from the journal.
+
+    Args:
+        run: The run.
+        optional: Checks that may be skipped where they can't be made.
+        signum: The signal that ended the run, if the caller knows of one; else the journal tells.
+
+    Returns:
+        The content and the exit code.
+    """
     events = read_journal(run)
+    signum = signum or noted_signal(run)
     steps = _steps(events)
     checks = settle_skips(_checks(events), optional)
     facts: dict[str, Any] = {}

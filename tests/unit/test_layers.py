@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "cli": "core config run kube clusters istio shared_cluster report history checks lifecycle",
     "tasks": "core config run kube clusters envoy istio shared_cluster app security report observability history"
     " checks faults lifecycle cli",
-    "flows": "core config run faults cli tasks",
+    "flows": "core config run clusters istio faults cli tasks",
 }
 # Libraries that a layer leaves to the one below it.
 FOREIGN = {

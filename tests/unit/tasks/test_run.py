@@ -3,9 +3,10 @@ from pathlib import Path
 import pytest
 
 from meshlab.core.errors import Interrupted
-from meshlab.run.journal import RunRef, create
-from meshlab.run.result_file import finish
-from tasks.run import stop_of
+from meshlab.run.journal import RunRef, create, note_signal, noted_signal, record
+from meshlab.run.result_file import finish, summarise
+from tasks.common import lab_task
+from tasks.run import note_failure, stop_of
 
 
 @pytest.fixture
@@ -23,3 +24,42 @@ def test_an_exit_without_a_signal_is_written_down_as_what_ended_the_run(run: Run
     code, result = finish(run)
     assert code == 3
     assert "the Prefect worker that started it is gone" in result["steps"][-1]["reason"]
+
+
+class Termination(BaseException):
+    """Like Prefect's TerminationSignal: no Exception, and it names its signal."""
+
+    signal = 15
+
+
+def test_a_failure_that_took_the_place_of_a_signal_is_the_signal(run: RunRef) -> None:
+    try:
+        try:
+            raise Termination
+        except Termination:
+            raise OSError("the server did not answer when it was told") from None
+    except OSError as problem:
+        assert note_failure(run, problem) == 15
+    result, code = summarise(run, optional=(), signum=None)
+    assert (code, result["verdict"]) == (143, "error")
+
+
+@pytest.mark.parametrize(("problem", "code"), [(Interrupted(2), 130), (Termination(), 143)])
+def test_a_signal_in_a_step_is_written_down_before_prefect_has_it(
+    problem: BaseException, code: int, run: RunRef
+) -> None:
+
+    @lab_task("install-istio")
+    def install(run: RunRef) -> None:
+        raise problem
+
+    with pytest.raises(type(problem)):
+        install.fn(run)
+    assert note_failure(run, ValueError("raised by whatever swallowed it")) == code - 128
+    assert summarise(run, optional=(), signum=None)[1] == code
+
+
+def test_a_signal_of_before_a_resume_is_not_the_later_runs(run: RunRef) -> None:
+    note_signal(run, 15)
+    record(run, {"event": "resumed", "from": None, "finished": []})
+    assert noted_signal(run) is None and summarise(run, optional=(), signum=None)[1] != 143

@@ -1,0 +1,143 @@
+"""What the flows share: how a run begins to prove, how it ends whatever happened, and the lab's order itself."""
+
+from collections.abc import Callable
+from typing import Any
+
+from prefect.states import State
+
+from meshlab.clusters.base import ClusterRef
+from meshlab.config.settings import LabConfig
+from meshlab.core.signals import signals_wait
+from meshlab.istio.distribution import Distribution
+from meshlab.run.journal import RunRef
+from tasks.addons import (
+    announce_tracing,
+    deploy_grafana,
+    deploy_jaeger,
+    deploy_kiali,
+    deploy_parties,
+    deploy_prometheus,
+)
+from tasks.audit import check_audit
+from tasks.authorization import check_authz
+from tasks.bookinfo import deploy_bookinfo
+from tasks.cluster import start_cluster
+from tasks.edge import check_edge
+from tasks.istio import enable_injection, find_istio, install_istio
+from tasks.nights import compare_paths, deploy_outside, measure_proxies
+from tasks.observability import (
+    check_app,
+    check_cluster,
+    check_istio,
+    check_prometheus,
+    check_rate,
+    count_requests,
+    reconcile_requests,
+)
+from tasks.run import applied, end_run, note_failure, stop_of
+from tasks.security import begin_strict, check_mtls, end_strict
+from tasks.teardown import Made, attempt, on_its_way_out, remember, take_down
+from tasks.traffic import generate_load, halt_load, start_mixed, stop_load, stop_mixed
+from tasks.views import begin_phase, check_dashboards, check_graph, check_traces
+
+
+def run_lab(
+    run: RunRef,
+    config: LabConfig,
+    made: Made,
+    prove: Callable[[RunRef, LabConfig, Made], None],
+    *,
+    failed: Callable[[], object] = lambda: None,
+    leave: Callable[[int | None], object] | None = None,
+) -> State[Any]:
+    """Prove, then take down what was made and write the result, whatever happened meanwhile.
+
+    Args:
+        run: The run.
+        config: What was asked for.
+        made: What is there to be removed; `prove` fills it as it goes.
+        prove: From the cluster to the last check.
+        failed: Called once `prove` has failed.
+        leave: Takes down what was made, given the signal that ended the run, if one did; `take_down` where not given.
+
+    Returns:
+        The flow's state: Completed where every check passed.
+    """
+    stopped = None
+    try:
+        if on_its_way_out(run):
+            remember(run, made)  # it was cut off while it removed what it had made, and goes on there
+        else:
+            prove(run, config, made)
+    except Exception as problem:  # noqa: BLE001 - whatever broke, the lab is taken down and reported
+        stopped = note_failure(run, problem)
+        failed()
+    except BaseException as problem:
+        stopped = stop_of(run, problem)
+        raise
+    finally:
+        with signals_wait():
+            halt_load(run)
+            if leave is not None:
+                leave(stopped)
+            else:
+                take_down(run, config, made, stopped=stopped)
+            state = end_run(run, config, signum=stopped)
+    return state
+
+
+def bring_up(run: RunRef, config: LabConfig, made: Made) -> tuple[ClusterRef, Distribution]:
+    """Cluster, Istio and all mesh configuration: what must be there before the first pod with a sidecar is created."""
+    cluster = made.cluster = start_cluster(run, config, child=made.child)
+    istio = made.istio = find_istio(run, config, cluster)
+    made.mesh = install_istio(run, config, cluster, istio)  # where Istio is there already, it is used
+    made.labelled = enable_injection(run, config, cluster)
+    announced, made.tracing = announce_tracing(run, config, cluster, istio)
+    made.objects = list(announced)
+    return cluster, istio
+
+
+def prove_mesh(run: RunRef, config: LabConfig, made: Made, *, nightly: bool = False) -> None:
+    """The lab in the document's order: traffic while queries are asked, counts reconciled, then security under STRICT."""
+    cluster, istio = bring_up(run, config, made)
+    bookinfo = deploy_bookinfo.submit(run, config, cluster, istio)
+    parties = deploy_parties.submit(run, config, cluster, istio)
+    prometheus = deploy_prometheus.submit(run, config, cluster, istio)
+    outside = [deploy_outside.submit(run, config, cluster, istio)] if nightly else []  # for compare_paths
+    made.objects += applied(prometheus, bookinfo, parties, *outside)
+    bookinfo.result()
+    parties.result()  # nothing goes without these two; without Prometheus only its own checks
+    jaeger = deploy_jaeger.submit(run, config, cluster, istio)  # the first time it compiles meanwhile
+    grafana = deploy_grafana.submit(run, config, cluster, istio)  # these two where their images can be had
+    kiali = deploy_kiali.submit(run, config, cluster, istio)
+    check_cluster(run, config, cluster, istio)
+    check_istio(run, config, cluster, istio)
+    check_app(run, config, cluster)
+
+    before = count_requests(run, config, cluster)  # from here on no mesh configuration changes
+    phase = begin_phase(run, config, cluster)
+    start_mixed(run, config, cluster)
+    fast = generate_load(run, config, cluster, "fast")
+    check_prometheus(run, config, cluster, before)
+    made.objects += applied(grafana)
+    check_dashboards(run, config, cluster, istio)
+    sent_fast = stop_load(run, fast, "fast")
+    made.objects += applied(jaeger, kiali)
+    gentle = generate_load(run, config, cluster, "gentle")
+    check_rate(run, config, cluster)
+    check_graph(run, config, cluster, istio, phase)
+    check_traces(run, config, cluster, phase)
+    if nightly:
+        attempt(measure_proxies, run, config, cluster)  # a measure over nights; no check hangs on it
+    sent_gentle = stop_load(run, gentle, "gentle")
+    stop_mixed(run)
+    reconcile_requests(run, config, cluster, before, [sent_fast, sent_gentle])
+    if nightly:
+        attempt(compare_paths, run, config, cluster)  # when nothing else is sent
+
+    strict = attempt(begin_strict, run, config, cluster, istio)  # measures plaintext, then forbids it
+    check_mtls(run, config, cluster, strict)
+    check_authz(run, config, cluster, istio)
+    check_edge(run, config, cluster, istio)
+    check_audit(run, config, cluster, istio)
+    end_strict(run, config, cluster, strict)
