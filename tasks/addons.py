@@ -41,7 +41,7 @@ def bring_image(run: RunRef, config: LabConfig, cluster: ClusterRef, name: str) 
     return (*cluster.images, *(spec.reference for spec in missing))
 
 
-@lab_task("deploy-prometheus", tags=("addon",), retries=1, holds=objects_ready, applies=True)
+@lab_task("deploy-prometheus", retries=1, verify=objects_ready, records_objects=True)
 def deploy_prometheus(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> tuple[ObjectRef, ...]:
@@ -54,7 +54,7 @@ def deploy_prometheus(
     return refs
 
 
-@lab_task("announce-tracing", tags=("addon",), retries=1, holds=tracing_announced, applies=True)
+@lab_task("announce-tracing", retries=1, verify=tracing_announced, records_objects=True)
 def announce_tracing(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> tuple[tuple[ObjectRef, ...], tracing.Restore]:
@@ -67,7 +67,7 @@ def announce_tracing(
     return refs, restore
 
 
-@lab_task("restore-tracing", tags=("addon", "teardown"))
+@lab_task("restore-tracing")
 def restore_tracing(
     run: RunRef, config: LabConfig, cluster: ClusterRef, before: tracing.Restore | None
 ) -> None:
@@ -81,7 +81,7 @@ def restore_tracing(
     tracing.restore_left(kube, context_of(run).ledger)  # the last word: what was there at first
 
 
-@lab_task("deploy-jaeger", tags=("addon",), retries=1, holds=objects_ready, applies=True)
+@lab_task("deploy-jaeger", retries=1, verify=objects_ready, records_objects=True)
 def deploy_jaeger(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> tuple[ObjectRef, ...]:
@@ -91,7 +91,7 @@ def deploy_jaeger(
         return jaeger.deploy(config, distribution, kube_of(cluster), images=images, progress=tell)
 
 
-@lab_task("deploy-grafana", tags=("addon",), retries=1, holds=objects_ready, applies=True)
+@lab_task("deploy-grafana", retries=1, verify=objects_ready, records_objects=True)
 def deploy_grafana(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> tuple[ObjectRef, ...]:
@@ -99,7 +99,7 @@ def deploy_grafana(
     return _deploy_where_it_can_be_had(grafana, "Grafana", run, config, cluster, distribution)
 
 
-@lab_task("deploy-kiali", tags=("addon",), retries=1, holds=objects_ready, applies=True)
+@lab_task("deploy-kiali", retries=1, verify=objects_ready, records_objects=True)
 def deploy_kiali(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> tuple[ObjectRef, ...]:
@@ -136,7 +136,7 @@ def _deploy_where_it_can_be_had(
     return addon.deploy(config, distribution, kube, held=cluster.images, progress=tell)
 
 
-@lab_task("deploy-parties", tags=("app",), retries=1, holds=objects_ready, applies=True)
+@lab_task("deploy-parties", retries=1, verify=objects_ready, records_objects=True)
 def deploy_parties(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> tuple[ObjectRef, ...]:

@@ -33,7 +33,7 @@ from tasks.report import publish_table
 from tasks.resume import checks_passed
 
 
-@lab_task("check-audit", tags=("check", "security"), holds=checks_passed, pods=True)
+@lab_task("check-audit", verify=checks_passed, depends_on_pods=True)
 def check_audit(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> list[CheckResult]:

@@ -25,7 +25,7 @@ from tasks.views import gather
 EVIDENCE = "authz-truth-table.json"
 
 
-@lab_task("check-authz", tags=("check", "security"), holds=checks_passed, pods=True)
+@lab_task("check-authz", verify=checks_passed, depends_on_pods=True)
 def check_authz(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> CheckResult:

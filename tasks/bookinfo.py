@@ -25,7 +25,7 @@ from tasks.report import progress_artifact
 from tasks.resume import objects_ready
 
 
-@lab_task("deploy-bookinfo", tags=("app",), retries=1, holds=objects_ready, applies=True)
+@lab_task("deploy-bookinfo", retries=1, verify=objects_ready, records_objects=True)
 def deploy_bookinfo(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> tuple[ObjectRef, ...]:
@@ -37,7 +37,7 @@ def deploy_bookinfo(
     return refs
 
 
-@lab_task("list-objects", tags=("app", "teardown"), leaves=True)
+@lab_task("list-objects", teardown=True)
 def list_objects(
     run: RunRef, config: LabConfig, cluster: ClusterRef, refs: Sequence[ObjectRef]
 ) -> dict[str, tuple[str, ...]]:
@@ -55,7 +55,7 @@ def there(kube: Kube, refs: Sequence[ObjectRef]) -> dict[str, tuple[str, ...]]:
     return found
 
 
-@lab_task("remove-objects", tags=("app", "teardown"), leaves=True)
+@lab_task("remove-objects", teardown=True)
 def remove_objects(
     run: RunRef,
     config: LabConfig,

@@ -31,7 +31,7 @@ from tasks.report import progress_artifact
 from tasks.resume import cluster_answers
 
 
-@lab_task("start-cluster", tags=("cluster",), holds=cluster_answers)
+@lab_task("start-cluster", verify=cluster_answers)
 def start_cluster(run: RunRef, config: LabConfig, *, child: local_child.UpChild | None = None) -> ClusterRef:
     """Bring the cluster up, or follow the `up` that was started before Prefect was imported. Returns when nodes are Ready."""
     machine = context_of(run).machine
@@ -79,13 +79,13 @@ def put_back_orphans(run: RunRef, cluster: ClusterRef, machine: Machine, config:
             say(f"removed what run {ledger.run_id} left: {len(removed)} objects")
 
 
-@lab_task("inventory", tags=("cluster", "teardown"), leaves=True)
+@lab_task("inventory", teardown=True)
 def take_inventory(run: RunRef, config: LabConfig) -> Leftovers:
     """What exists of the cluster on this machine: the control of the claim that nothing is left."""
     return context_of(run).provider.inventory()
 
 
-@lab_task("remove-cluster", tags=("cluster", "teardown"))
+@lab_task("remove-cluster")
 def remove_cluster(run: RunRef, config: LabConfig, child: local_child.UpChild | None = None) -> None:
     """Take the cluster down, an unfinished `up` included, and strike it out of the ledger."""
     machine = context_of(run).machine
@@ -101,7 +101,7 @@ def remove_cluster(run: RunRef, config: LabConfig, child: local_child.UpChild | 
         forget_gke(machine, config.gke)
 
 
-@lab_task("release-cluster", tags=("cluster", "teardown"))
+@lab_task("release-cluster")
 def release_cluster(run: RunRef, config: LabConfig) -> None:
     """Leave the cluster up for whoever comes next: the run no longer holds it, and no longer owes its removal.
 
@@ -116,7 +116,7 @@ def release_cluster(run: RunRef, config: LabConfig) -> None:
         ledger.gone(entry)
 
 
-@lab_task("check-teardown", tags=("check", "teardown"), leaves=True)
+@lab_task("check-teardown", teardown=True)
 def check_teardown(run: RunRef, config: LabConfig, before: Leftovers) -> CheckResult:
     """teardown.nothing-left: the inventory that found things before finds nothing now."""
     provider = context_of(run).provider

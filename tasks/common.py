@@ -25,7 +25,6 @@ from meshlab.lifecycle.context import context_of, kube_of
 from meshlab.lifecycle.resume import Verify
 from meshlab.run.journal import RunRef, note_signal, step
 from tasks.resume import Keeping, Missing, any_value, keep, trusted
-from tasks.server import LabTask
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -40,35 +39,39 @@ def may_heal(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
 def lab_task(
     name: str,
     *,
-    tags: tuple[str, ...] = (),
     retries: int = 0,
-    holds: Verify | None = None,
-    pods: bool = False,
-    applies: bool = False,
-    live: bool = False,
-    leaves: bool = False,
+    verify: Verify | None = None,
+    depends_on_pods: bool = False,
+    records_objects: bool = False,
+    in_process: bool = False,
+    teardown: bool = False,
 ) -> Callable[[Callable[P, R]], Task[P, R]]:
-    """A Prefect task that is a step of the run's journal. The function's first parameter must be the RunRef.
-
-    A keyword `child` (a process that was started earlier and does the work) sets the step's real begin.
-
-    holds: verifies a result that a run which was cut off has kept (see `meshlab.lifecycle.resume`); None where the step is
-    always run. pods: the result is of use only while the pods that it looked at are the same. live: the result
-    belongs to this process; a run that goes on has None instead. leaves: a step of the teardown, whose result is of
-    use to a run that was cut off while it removed what it had made. applies: it applies manifests, given (run,
-    config, cluster, …): on a cluster that stays, each object is in the ledger first. tags: shown on its runs,
-    and what Prefect's concurrency limits go by; none once its server is gone (see `LabTask`).
+    """Make a Prefect task that is a step of the run's journal. The function's first parameter must be the RunRef.
 
     Steps have effects, so Prefect caches nothing; deadlines are those of the library's calls, because Prefect's
-    own timeout does not interrupt a blocking call in a thread.
+    own timeout does not interrupt a blocking call in a thread. A keyword argument `child` of a call (a process that was
+    started earlier and does the work) sets the step's real begin.
+
+    Args:
+        name: The step's name in the journal, and the task's in Prefect.
+        retries: How often Prefect tries it again, for errors that say that this may help.
+        verify: Verifies a result that a run which was cut off has kept; None where the step always runs again.
+        depends_on_pods: The result is of use only while the pods that it looked at are the same.
+        records_objects: The step applies manifests, given (run, config, cluster, …): on a cluster that stays, each
+            object is in the ledger first.
+        in_process: The result belongs to this process; a run that goes on has None instead.
+        teardown: The step removes what the run made; its result is of use to a run that was cut off while it did.
+
+    Returns:
+        A decorator that makes the task.
     """
 
     def decorate(function: Callable[P, R]) -> Task[P, R]:
-        keeping = Keeping(function, holds or any_value, pods, live, leaves)  # leaves: nothing to be verified
+        keeping = Keeping(function, verify or any_value, depends_on_pods, in_process, teardown)
 
         def work(run: RunRef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
             call = functools.partial(function, *args, **kwargs)
-            if holds is None and not leaves:
+            if verify is None and not teardown:
                 return call()
             known = trusted(run, name, args, kube_of, keeping)
             if known is not Missing:
@@ -85,7 +88,7 @@ def lab_task(
             began = child.began if isinstance(child, UpChild) else None
             with going(run.run_id, name), step(run, name, attempt=task_run.run_count or 1, began=began):
                 try:
-                    with noted(run, args) if applies else nullcontext():
+                    with noted(run, args) if records_objects else nullcontext():
                         return work(run, args, kwargs)
                 except BaseException as problem:
                     if isinstance(problem, Exception):
@@ -94,10 +97,9 @@ def lab_task(
                         note_signal(run, signum)  # before Prefect's engine has it, which may lose it
                     raise
 
-        return LabTask(
+        return Task(
             as_step,
             name=name,
-            tags=tags,
             retries=retries,
             retry_delay_seconds=2,
             cache_policy=NO_CACHE,

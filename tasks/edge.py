@@ -43,7 +43,7 @@ def check_edge(run: RunRef, config: LabConfig, cluster: ClusterRef, distribution
     inwards.result()
 
 
-@lab_task("check-ingress", tags=("check", "security"), holds=checks_passed, pods=True)
+@lab_task("check-ingress", verify=checks_passed, depends_on_pods=True)
 def check_ingress(
     run: RunRef,
     config: LabConfig,
@@ -87,7 +87,7 @@ def check_ingress(
         return [record_check(run, check) for check in checks]
 
 
-@lab_task("check-egress", tags=("check", "security"), holds=checks_passed, pods=True)
+@lab_task("check-egress", verify=checks_passed, depends_on_pods=True)
 def check_egress(
     run: RunRef,
     config: LabConfig,

@@ -27,7 +27,7 @@ from tasks.report import progress_artifact
 from tasks.resume import istio_ready, istioctl_there, namespace_labelled
 
 
-@lab_task("find-istio", tags=("istio",), holds=istioctl_there)
+@lab_task("find-istio", verify=istioctl_there)
 def find_istio(run: RunRef, config: LabConfig, cluster: ClusterRef) -> Distribution:
     """Which build of Istio runs: its istioctl, its version and its samples."""
     kubernetes = kube_of(cluster).server_version() if config.distribution == "release" else None
@@ -43,7 +43,7 @@ def find_istio(run: RunRef, config: LabConfig, cluster: ClusterRef) -> Distribut
     return distribution
 
 
-@lab_task("install-istio", tags=("istio",), retries=1, holds=istio_ready)
+@lab_task("install-istio", retries=1, verify=istio_ready)
 def install_istio(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> InstallResult:
@@ -77,7 +77,7 @@ class Labelled:
     labelled: bool = False
 
 
-@lab_task("label-namespace", tags=("istio",), retries=2, holds=namespace_labelled)
+@lab_task("label-namespace", retries=2, verify=namespace_labelled)
 def enable_injection(run: RunRef, config: LabConfig, cluster: ClusterRef) -> Labelled:
     """Ask for sidecars in the app's namespace, before its pods are born."""
     kube = kube_of(cluster)
@@ -95,13 +95,13 @@ def enable_injection(run: RunRef, config: LabConfig, cluster: ClusterRef) -> Lab
     return Labelled(created=(ref,) if created else (), labelled=labelled)
 
 
-@lab_task("list-istio", tags=("istio", "teardown"), leaves=True)
+@lab_task("list-istio", teardown=True)
 def list_istio(run: RunRef, config: LabConfig, cluster: ClusterRef) -> dict[str, tuple[str, ...]]:
     """Everything of Istio's in the cluster, before any of it is removed: the control of the claim that nothing is left."""
     return {kind: tuple(names) for kind, names in istio_inventory(kube_of(cluster)).items()}
 
 
-@lab_task("uninstall-istio", tags=("istio", "teardown"), leaves=True)
+@lab_task("uninstall-istio", teardown=True)
 def uninstall_istio(
     run: RunRef,
     config: LabConfig,
@@ -126,7 +126,7 @@ def uninstall_istio(
     return result
 
 
-@lab_task("check-uninstall", tags=("check", "istio", "teardown"), leaves=True)
+@lab_task("check-uninstall", teardown=True)
 def check_uninstall(
     run: RunRef, config: LabConfig, cluster: ClusterRef, result: UninstallResult
 ) -> CheckResult:

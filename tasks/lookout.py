@@ -14,7 +14,7 @@ from tasks.common import kube_of, lab_task
 from tasks.report import publish_table
 
 
-@lab_task("open-links", tags=("keep",))
+@lab_task("open-links")
 def open_links(run: RunRef, config: LabConfig, cluster: ClusterRef) -> tuple[Link, ...]:
     """Open port-forwards and the gentle loop where the command line will hold them; else say how to open them."""
     if not attended():

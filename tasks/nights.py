@@ -43,7 +43,7 @@ def skip_beyond_scope(run: RunRef, config: LabConfig) -> list[CheckResult]:
     return [record_check(run, run_check(spec.id, never, granted=config.scope)) for spec in beyond]
 
 
-@lab_task("deploy-outside", tags=("app",), retries=1, holds=objects_ready, applies=True)
+@lab_task("deploy-outside", retries=1, verify=objects_ready, records_objects=True)
 def deploy_outside(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> tuple[ObjectRef, ...]:
@@ -52,7 +52,7 @@ def deploy_outside(
     return paths.deploy(config, distribution, kube_of(cluster), progress=tell)
 
 
-@lab_task("compare-paths", tags=("traffic",), holds=any_value, pods=True)
+@lab_task("compare-paths", verify=any_value, depends_on_pods=True)
 def compare_paths(run: RunRef, config: LabConfig, cluster: ClusterRef) -> paths.Comparison:
     """The same request with and without the mesh, in turns: p50, p90, p99 and errors of both."""
     found = paths.compare(kube_of(cluster), config.namespace)
@@ -62,7 +62,7 @@ def compare_paths(run: RunRef, config: LabConfig, cluster: ClusterRef) -> paths.
     return found
 
 
-@lab_task("measure-proxies", tags=("addon",), holds=any_value, pods=True)
+@lab_task("measure-proxies", verify=any_value, depends_on_pods=True)
 def measure_proxies(run: RunRef, config: LabConfig, cluster: ClusterRef) -> None:
     """CPU and memory of the sidecars per 1000 requests/s, while load flows; asked of cAdvisor through Prometheus."""
     kube = kube_of(cluster)
@@ -74,7 +74,7 @@ def measure_proxies(run: RunRef, config: LabConfig, cluster: ClusterRef) -> None
     say(f"{usage.proxies} sidecars: {usage}")
 
 
-@lab_task("tell-people", tags=("alert",))
+@lab_task("tell-people")
 def tell_people(run: RunRef, config: LabConfig) -> int:
     """Send what began or ended tonight to the webhook, once each; returns how many messages got through."""
     machine = context_of(run).machine

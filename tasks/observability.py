@@ -57,7 +57,7 @@ SECOND_WINDOW = 20  # requests, where the first window of prometheus.reconcile w
 IMAGE_PREFIX = "localhost/"  # of every image that this project makes
 
 
-@lab_task("check-cluster", tags=("check",), holds=checks_passed, pods=True)
+@lab_task("check-cluster", verify=checks_passed, depends_on_pods=True)
 def check_cluster(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> list[CheckResult]:
@@ -84,7 +84,7 @@ def check_cluster(
     )
 
 
-@lab_task("check-istio", tags=("check", "istio"), holds=checks_passed, pods=True)
+@lab_task("check-istio", verify=checks_passed, depends_on_pods=True)
 def check_istio(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> list[CheckResult]:
@@ -157,7 +157,7 @@ def check_istio(
     )
 
 
-@lab_task("check-app", tags=("check", "app"), holds=checks_passed, pods=True)
+@lab_task("check-app", verify=checks_passed, depends_on_pods=True)
 def check_app(run: RunRef, config: LabConfig, cluster: ClusterRef) -> list[CheckResult]:
     """app.bookinfo, app.productpage, envoy.scrape; notes which images run."""
     kube, namespace = kube_of(cluster), config.namespace
@@ -226,7 +226,7 @@ def images_of(pods: Sequence[PodSummary]) -> dict[str, dict[str, str | bool]]:
     return found
 
 
-@lab_task("count-requests", tags=("check", "traffic"), holds=any_value, pods=True)
+@lab_task("count-requests", verify=any_value, depends_on_pods=True)
 def count_requests(run: RunRef, config: LabConfig, cluster: ClusterRef) -> Snapshot:
     """What the sidecars of sleep and productpage have counted by now, read from the sidecars once nothing moves."""
     kube = kube_of(cluster)
@@ -234,7 +234,7 @@ def count_requests(run: RunRef, config: LabConfig, cluster: ClusterRef) -> Snaps
         return take_snapshot(kube, reader, config.namespace)
 
 
-@lab_task("check-prometheus", tags=("check", "addon"), holds=checks_passed, pods=True)
+@lab_task("check-prometheus", verify=checks_passed, depends_on_pods=True)
 def check_prometheus(
     run: RunRef, config: LabConfig, cluster: ClusterRef, before: Snapshot
 ) -> list[CheckResult]:
@@ -262,7 +262,7 @@ def check_prometheus(
     )
 
 
-@lab_task("check-rate", tags=("check", "addon"), holds=checks_passed, pods=True)
+@lab_task("check-rate", verify=checks_passed, depends_on_pods=True)
 def check_rate(run: RunRef, config: LabConfig, cluster: ClusterRef) -> list[CheckResult]:
     """prometheus.rate-5m, the document's fourth query, while the gentle load flows."""
     low, high = config.traffic.gentle_interval
@@ -275,7 +275,7 @@ def check_rate(run: RunRef, config: LabConfig, cluster: ClusterRef) -> list[Chec
     )
 
 
-@lab_task("reconcile", tags=("check", "traffic"), holds=checks_passed, pods=True)
+@lab_task("reconcile", verify=checks_passed, depends_on_pods=True)
 def reconcile_requests(
     run: RunRef, config: LabConfig, cluster: ClusterRef, before: Snapshot, sent: Sequence[TrafficResult]
 ) -> CheckResult:

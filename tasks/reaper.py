@@ -16,7 +16,7 @@ from tasks.common import lab_task, say
 from tasks.report import publish_table
 
 
-@lab_task("search", tags=("teardown",))
+@lab_task("search")
 def search(run: RunRef, config: LabConfig, runs: Sequence[str], expired: bool) -> Plan:
     """The clusters that are to go, by ledger, label and age; those of ours that stay are told too."""
     machine = context_of(run).machine
@@ -35,7 +35,7 @@ def search(run: RunRef, config: LabConfig, runs: Sequence[str], expired: bool) -
     return plan
 
 
-@lab_task("remove", tags=("teardown",))
+@lab_task("remove")
 def remove(run: RunRef, targets: Sequence[Target]) -> None:
     """Take every target down; one that can't go does not keep the others. Raises MeshlabError naming all that failed."""
     problems = []
@@ -51,7 +51,7 @@ def remove(run: RunRef, targets: Sequence[Target]) -> None:
         raise MeshlabError(told, remedy=remedies)
 
 
-@lab_task("put-back", tags=("teardown",))
+@lab_task("put-back")
 def put_back(run: RunRef, config: LabConfig, runs: Sequence[str]) -> None:
     """What the runs changed on a cluster that is not ours. Raises MeshlabError naming what a ledger still holds."""
     machine = context_of(run).machine
@@ -65,7 +65,7 @@ def put_back(run: RunRef, config: LabConfig, runs: Sequence[str]) -> None:
         )
 
 
-@lab_task("check-teardown", tags=("check", "teardown"))
+@lab_task("check-teardown")
 def check_gone(
     run: RunRef, config: LabConfig, plan: Plan, runs: Sequence[str], expired: bool, acted: bool
 ) -> CheckResult:

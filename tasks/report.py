@@ -1,6 +1,6 @@
 """Publishing: artifacts with fixed keys, so that each builds a history.
 
-A failure to publish is a warning, never the run's.
+What Prefect's server does not take is kept and published later (see `tasks.outbox`); it is never the run's failure.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ from prefect.context import FlowRunContext, TaskRunContext
 
 from meshlab.core.progress import Update
 from meshlab.core.redaction import redact, redact_value
+from meshlab.core.registry import instance
 from meshlab.report.markdown import summary_markdown
 from meshlab.report.tables import Row, check_rows, query_rows, version_rows
 from meshlab.run.journal import listening
-from tasks.server import server_gone
+from tasks.outbox import Outbox, Unpublished
 
 log = logging.getLogger(__name__)
 PROGRESS_EVERY = 2.0  # seconds between updates of a progress artifact: each is a call to the server
@@ -90,7 +91,9 @@ def progress_artifact(key: str, description: str) -> Iterator[None]:
         if artifact is not None:
             shown = artifact
             _try(
-                key, lambda: update_progress_artifact(artifact_id=shown, progress=progress, description=text)
+                key,
+                lambda: update_progress_artifact(artifact_id=shown, progress=progress, description=text),
+                keep=False,
             )
 
     def on_update(update: Update) -> None:
@@ -100,18 +103,16 @@ def progress_artifact(key: str, description: str) -> Iterator[None]:
         last = time.monotonic()
         show(update.percent, f"{description}: {update.what}, {update.detail}")
 
-    _try(key, begin)
+    _try(key, begin, keep=False)
     with listening(updates=on_update):
         yield
     show(100.0, f"{description}: done")
 
 
-def _try(key: str, publish: Callable[[], Any]) -> None:
-    gone = server_gone()
-    if gone:
-        log.warning("artifact %s is not published: %s", key, gone)
-        return
-    try:
-        publish()
-    except Exception as problem:  # noqa: BLE001 - whatever the server says, the lab's own result stands
-        log.warning("artifact %s could not be published: %s", key, problem)
+def _try(key: str, publish: Callable[[], Any], *, keep: bool = True) -> None:
+    instance(Outbox).publish(key, publish, keep=keep)
+
+
+def flush_artifacts() -> tuple[Unpublished, ...]:
+    """Publish what Prefect's server has not taken yet; returns what it never took."""
+    return instance(Outbox).flush()

@@ -46,15 +46,15 @@ class Keeping:
     """How a step's result is kept. The fields are those of `lab_task`; function: the step's own."""
 
     function: Callable[..., Any]
-    holds: resume.Verify
-    pods: bool = False
-    live: bool = False
-    leaves: bool = False
+    verify: resume.Verify
+    depends_on_pods: bool = False
+    in_process: bool = False
+    teardown: bool = False
 
     @property
     def kind(self) -> Any:
         """The type of what is kept."""
-        return None if self.live else get_type_hints(self.function)["return"]
+        return None if self.in_process else get_type_hints(self.function)["return"]
 
 
 def trusted(
@@ -66,7 +66,7 @@ def trusted(
         return Missing
     found = resume.kept(run, name)
     try:
-        judge = _left if keeping.leaves else partial(_holds, args=args, kube_of=kube_of, keeping=keeping)
+        judge = _left if keeping.teardown else partial(_holds, args=args, kube_of=kube_of, keeping=keeping)
         why = judge(resumption, name, found)
         value = None if why or found is None else resume.read_result(found, keeping.kind)
     except MeshlabError as problem:
@@ -89,13 +89,13 @@ def keep(
     cluster = value if isinstance(value, ClusterRef) else _cluster(args, None, keeping)
     identity, inputs, seen = "", "", dict[str, int]()
     try:
-        if not keeping.leaves:
+        if not keeping.teardown:
             if cluster is None:
                 return
             kube = kube_of(cluster)
             identity, inputs = _identity(kube), _inputs(args)
-            seen = resume.pods_of(kube, args[1].namespace) if keeping.pods else {}
-        kept = None if keeping.live else value
+            seen = resume.pods_of(kube, args[1].namespace) if keeping.depends_on_pods else {}
+        kept = None if keeping.in_process else value
         resume.keep(run, name, kept, keeping.kind, cluster=identity, inputs=inputs, pods=seen)
     except (MeshlabError, OSError, PydanticUserError, PydanticSchemaGenerationError) as problem:
         log.warning("the result of %s is not kept, --resume will run it again: %s", name, problem)
@@ -134,7 +134,7 @@ def _holds(
     )
     if why or found is None:
         return why
-    return keeping.holds(kube, config, resume.read_result(found, keeping.kind))
+    return keeping.verify(kube, config, resume.read_result(found, keeping.kind))
 
 
 # ── the steps' own verifications ──

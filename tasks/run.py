@@ -49,7 +49,7 @@ from meshlab.run.results import NOT_MADE, CheckResult, Verdict
 from meshlab.shared_cluster.lock import let_go, take_hold
 from tasks.common import kube_of, lab_task
 from tasks.pictures import drawn_of, publish_pictures
-from tasks.report import publish_result
+from tasks.report import flush_artifacts, publish_result
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +127,7 @@ def stop_of(run: RunRef, problem: BaseException) -> int | None:
     return signum
 
 
-@lab_task("dump-evidence", tags=("evidence",))
+@lab_task("dump-evidence")
 def collect_evidence(run: RunRef, config: LabConfig, cluster: ClusterRef | None) -> list[Path]:
     """What helps to understand a failure, before anything is taken down: pods, events, logs, proxy configuration."""
     found = list(context_of(run).provider.collect_logs(run.evidence / "cluster"))
@@ -178,6 +178,23 @@ def fill_in(run: RunRef, config: LabConfig, expected: Iterable[str] = tuple(CATA
         )  # fmt: skip
 
 
+def note_unpublished(run: RunRef) -> bool:
+    """Publish what Prefect's server has not taken yet, and write down what it never took; returns whether there is any."""
+    lost = flush_artifacts()
+    for each in lost:
+        record(run, {"event": "unpublished", "key": each.key, "reason": each.reason})
+    if lost:
+        keys = ", ".join(each.key for each in lost)
+        record(
+            run,
+            {
+                "event": "warning",
+                "text": f"Prefect's server never took the artifacts {keys}: {lost[0].reason}",
+            },
+        )
+    return bool(lost)
+
+
 def end_run(run: RunRef, config: LabConfig, *, signum: int | None = None) -> State[Any]:
     """Write result.json and junit.xml, publish what Prefect shows, close the ledger; returns the flow's state."""
     let_go(run.run_id)
@@ -200,6 +217,8 @@ def end_run(run: RunRef, config: LabConfig, *, signum: int | None = None) -> Sta
     if signum is None:
         publish_result(result)
         publish_pictures(drawn)
+        if note_unpublished(run):
+            code, result = finish(run, optional=config.checks.optional, signum=signum)
     if not context_of(run).ledger.close():
         record(run, {"event": "ledger", "kept": True})
     note_end(run)

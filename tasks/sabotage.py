@@ -146,7 +146,7 @@ def prove(run: RunRef, lab: Lab, fault: Fault) -> bool:
     return not left
 
 
-@lab_task("plant", tags=("sabotage",))
+@lab_task("plant")
 def plant_fault(round_: RunRef, run: RunRef, lab: Lab, fault: Fault) -> None:
     """Plant a fault; returns when it is in force."""
     machine, runner = context_of(run).machine, SystemRunner()
@@ -157,7 +157,7 @@ def plant_fault(round_: RunRef, run: RunRef, lab: Lab, fault: Fault) -> None:
     say(f"planted: {fault.title}")
 
 
-@lab_task("take-out", tags=("sabotage",))
+@lab_task("take-out")
 def remove_fault(round_: RunRef, run: RunRef, lab: Lab) -> None:
     """Take out what is planted, and what a stage of the round could not put back under it; returns when the lab has
     come to rest."""

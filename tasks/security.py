@@ -35,7 +35,7 @@ TRUST_DOMAIN = "cluster.local"  # Istio's default
 EMBEDDED_PYTHON = "curlimages/curl"  # ours has Python, as all of ours do
 
 
-@lab_task("begin-strict", tags=("security",), holds=any_value, live=True)
+@lab_task("begin-strict", verify=any_value, in_process=True)
 def begin_strict(run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution) -> Strict:
     """Plaintext is measured, then mutual TLS demanded; returns when every proxy of the app has acknowledged it."""
     kube, istioctl = kube_of(cluster), istioctl_of(cluster, distribution)
@@ -59,7 +59,7 @@ def begin_strict(run: RunRef, config: LabConfig, cluster: ClusterRef, distributi
     return strict
 
 
-@lab_task("check-mtls", tags=("check", "security"), holds=checks_passed, pods=True)
+@lab_task("check-mtls", verify=checks_passed, depends_on_pods=True)
 def check_mtls(
     run: RunRef,
     config: LabConfig,
@@ -112,7 +112,7 @@ def check_mtls(
     return results
 
 
-@lab_task("end-strict", tags=("security",), holds=any_value)
+@lab_task("end-strict", verify=any_value)
 def end_strict(
     run: RunRef, config: LabConfig, cluster: ClusterRef, strict: Strict | None
 ) -> tuple[ObjectRef, ...]:
@@ -120,7 +120,7 @@ def end_strict(
     return (*strict.pair.restore(), *strict.changes.restore()) if strict is not None else ()
 
 
-@lab_task("restore-changes", tags=("teardown",))
+@lab_task("restore-changes")
 def restore_changes(run: RunRef, cluster: ClusterRef) -> tuple[ObjectRef, ...]:
     """Put back whatever a stage of this run has changed and, because it failed, not put back itself."""
     return restore_left(kube_of(cluster), context_of(run).ledger)

@@ -81,13 +81,13 @@ def halt_load(run: RunRef, *loads: PrefectFuture[TrafficResult]) -> None:
         mixed.wait()
 
 
-@lab_task("fast-load", tags=("traffic",), holds=any_value, pods=True)
+@lab_task("fast-load", verify=any_value, depends_on_pods=True)
 def fast_load(run: RunRef, config: LabConfig, cluster: ClusterRef) -> TrafficResult:
     """A request every 0.3 s, as while the document looks at dashboards."""
     return _send(run, config, cluster, "fast", config.traffic.fast_interval, config.traffic.fast_seconds)
 
 
-@lab_task("gentle-load", tags=("traffic",), holds=any_value, pods=True)
+@lab_task("gentle-load", verify=any_value, depends_on_pods=True)
 def gentle_load(run: RunRef, config: LabConfig, cluster: ClusterRef) -> TrafficResult:
     """A request every 1–2 s, as while the document looks at traces and the graph."""
     return _send(
@@ -95,7 +95,7 @@ def gentle_load(run: RunRef, config: LabConfig, cluster: ClusterRef) -> TrafficR
     )
 
 
-@lab_task("mixed-traffic", tags=("traffic",), holds=any_value, pods=True)
+@lab_task("mixed-traffic", verify=any_value, depends_on_pods=True)
 def mixed_traffic(
     run: RunRef, config: LabConfig, cluster: ClusterRef, begun: threading.Event, enough: threading.Event
 ) -> MixedResult:

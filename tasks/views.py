@@ -75,7 +75,7 @@ def gather(run: RunRef, **parts: Any) -> None:
         gathered.material = replace(gathered.material, **parts)
 
 
-@lab_task("begin-phase", tags=("traffic",), holds=prometheus_told, pods=True)
+@lab_task("begin-phase", verify=prometheus_told, depends_on_pods=True)
 def begin_phase(run: RunRef, config: LabConfig, cluster: ClusterRef) -> Baseline | None:
     """What Prometheus has counted before the load phase; None when it can't be asked, which the graph's checks will tell."""
     with ExitStack() as stack:
@@ -91,7 +91,7 @@ def begin_phase(run: RunRef, config: LabConfig, cluster: ClusterRef) -> Baseline
             return None
 
 
-@lab_task("check-dashboards", tags=("check", "addon"), holds=checks_passed, pods=True)
+@lab_task("check-dashboards", verify=checks_passed, depends_on_pods=True)
 def check_dashboards(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> list[CheckResult]:
@@ -127,7 +127,7 @@ def check_dashboards(
     return [record_check(run, run_check(name, made, judge)) for name, judge in checks.items()]
 
 
-@lab_task("check-traces", tags=("check", "addon"), holds=checks_passed, pods=True)
+@lab_task("check-traces", verify=checks_passed, depends_on_pods=True)
 def check_traces(
     run: RunRef, config: LabConfig, cluster: ClusterRef, phase: Baseline | None = None
 ) -> CheckResult:
@@ -150,7 +150,7 @@ def check_traces(
     return record_check(run, run_check("jaeger.productpage-traces", traced))
 
 
-@lab_task("check-graph", tags=("check", "addon"), holds=checks_passed, pods=True)
+@lab_task("check-graph", verify=checks_passed, depends_on_pods=True)
 def check_graph(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution, baseline: Baseline | None
 ) -> list[CheckResult]:

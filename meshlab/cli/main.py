@@ -115,7 +115,7 @@ def main(
         signum = problem.signum if isinstance(problem, Interrupted) else signal.SIGINT
     except Exception as problem:  # noqa: BLE001 - the flow ends itself; this is Prefect failing before or after it
         told = str(problem) or type(problem).__name__
-        deaf = isinstance(problem, httpx.ConnectError)
+        deaf = isinstance(problem, httpx.TransportError)
         if ended(launch.run):
             text = f"Prefect was not told how the run ended{', its server is gone' if deaf else ''}: {told}"
             record(launch.run, {"event": "warning", "text": text})

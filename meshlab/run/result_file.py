@@ -81,6 +81,7 @@ def summarise(run: RunRef, *, optional: Iterable[str], signum: int | None) -> tu
         "checks": [check.as_json() for check in checks],
         "measures": _measures(events),
         "catches": [_without(event, "at", "event") for event in events if event["event"] == "catch"],
+        **_unpublished(events),
     }, code
 
 
@@ -126,6 +127,17 @@ def _measures(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
             measure = _without(event, "at", "event")
             last[json.dumps([measure["name"], measure["labels"]], sort_keys=True)] = measure
     return list(last.values())
+
+
+def _unpublished(events: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Artifacts that Prefect's server never took, since the run began or was taken up again; the key is absent without."""
+    lost: list[dict[str, Any]] = []
+    for event in events:
+        if event["event"] == "resumed":
+            lost = []
+        elif event["event"] == "unpublished":
+            lost.append(_without(event, "at", "event"))
+    return {"unpublished": lost} if lost else {}
 
 
 def _merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:

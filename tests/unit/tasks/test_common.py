@@ -20,13 +20,13 @@ def ended(run: RunRef) -> dict:
 
 
 def test_a_task_is_a_step_of_the_journal(run: RunRef) -> None:
-    @lab_task("install-istio", tags=("istio",), retries=2)
+    @lab_task("install-istio", retries=2)
     def install(run: RunRef, *, profile: str) -> str:
         return profile
 
     assert install.fn(run, profile="demo") == "demo"
     assert (ended(run)["name"], ended(run)["state"], ended(run)["attempts"]) == ("install-istio", "done", 1)
-    assert (install.name, install.tags, install.retries) == ("install-istio", {"istio"}, 2)
+    assert (install.name, install.tags, install.retries) == ("install-istio", set(), 2)
     assert install.cache_policy == NO_CACHE
 
 

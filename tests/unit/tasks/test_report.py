@@ -63,7 +63,7 @@ def test_a_server_that_refuses_costs_a_warning_and_no_more(
     monkeypatch.setattr(report, "create_table_artifact", refuse)
     with caplog.at_level(logging.WARNING):
         report.publish_table("pods", [], "Pods")
-    assert "artifact pods could not be published: the server is gone" in caplog.text
+    assert "artifact pods was refused: the server is gone" in caplog.text
 
 
 def test_progress_outside_of_a_run_is_published_nowhere(artifacts: Artifacts) -> None:

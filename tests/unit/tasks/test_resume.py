@@ -51,10 +51,10 @@ class Steps:
         )
 
     def strict(self) -> object:
-        return self._step("begin-strict", object, object, any_value, live=True)
+        return self._step("begin-strict", object, object, any_value, in_process=True)
 
     def removal(self, name: str) -> str:
-        return self._step(name, lambda: name, str, None, leaves=True)
+        return self._step(name, lambda: name, str, None, teardown=True)
 
     def _step(
         self, name: str, work: Callable[[], Any], kind: Any, holds: resume.Verify | None, **how: bool
@@ -64,7 +64,7 @@ class Steps:
             return work()
 
         body.__annotations__["return"] = kind
-        return lab_task(name, holds=holds, pods=True, **how)(body).fn(self.run, CONFIG, CLUSTER)
+        return lab_task(name, verify=holds, depends_on_pods=True, **how)(body).fn(self.run, CONFIG, CLUSTER)
 
     def cut_off(self, *begun: str) -> None:
         """The run is killed in these steps, and goes on."""

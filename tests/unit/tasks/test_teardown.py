@@ -41,7 +41,7 @@ def kube(monkeypatch: pytest.MonkeyPatch) -> FakeKube:
 
 
 def test_what_a_step_had_applied_when_it_was_cut_off_is_removed(run: RunRef, kube: FakeKube) -> None:
-    @lab_task("deploy", applies=True)
+    @lab_task("deploy", records_objects=True)
     def deploy(run: RunRef, config: LabConfig, cluster: ClusterRef) -> None:
         service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "page"}}
         apply(kube, [service], namespace="shop", clock=FakeClock())  # type: ignore[arg-type]
