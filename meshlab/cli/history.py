@@ -45,34 +45,25 @@ def main(arguments: Sequence[str], *, program: str, about: str) -> int:
 
 def parser(program: str, about: str) -> argparse.ArgumentParser:
     """The commands and their flags."""
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument(
-        "--path", type=Path, metavar="FILE", help="the history; else the setting history.path"
-    )
-    common.add_argument("--flow", help="runs of this flow only: full-lab, nightly-validation, …")
-    common.add_argument("--cluster", metavar="PROVIDER/NAME", help="runs on this cluster only")
-    common.add_argument(
-        "--last", type=_count, default=30, metavar="N", help="the newest N runs (30) of each flow and cluster"
-    )
     shown = argparse.ArgumentParser(
         prog=program, description=about, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = shown.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    commands.add_parser("runs", parents=[common], help="list the runs")
-    trend = commands.add_parser("trend", parents=[common], help="draw a measure over the runs")
+    commands.add_parser("runs", parents=[_common()], help="list the runs")
+    trend = commands.add_parser("trend", parents=[_common()], help="draw a measure over the runs")
     trend.add_argument("measure", help="its name, with labels where it has some: 'request-p50{loop=fast}'")
     trend.add_argument("--svg", type=Path, metavar="FILE", help="write the chart to this file, too")
     commands.add_parser(
-        "flaky", parents=[common], help="checks that changed between pass and not, flakiest first"
+        "flaky", parents=[_common()], help="checks that changed between pass and not, flakiest first"
     )
-    diff = commands.add_parser("diff", parents=[common], help="what differs between two runs")
+    diff = commands.add_parser("diff", parents=[_common()], help="what differs between two runs")
     diff.add_argument(
         "before", nargs="?", metavar="RUN", help="with a second: the earlier one; alone: what changed in it"
     )
     diff.add_argument("after", nargs="?", metavar="RUN", help="none: what changed in the newest run")
     incidents = commands.add_parser(
         "incidents",
-        parents=[common],
+        parents=[_common()],
         help="measures that got worse, runs that failed, nights that were missed",
     )
     incidents.add_argument(
@@ -80,14 +71,34 @@ def parser(program: str, about: str) -> argparse.ArgumentParser:
     )
     told = commands.add_parser(
         "tell",
-        parents=[common],
+        parents=[_common(flow="nightly-validation")],
         help="send what began or ended to the webhook, once; from cron it notices that no run came",
     )
     told.add_argument(
         "--every", type=_hours, default=24.0, metavar="HOURS", help="a run is due so often (24)"
     )
-    told.set_defaults(flow="nightly-validation")
     return shown
+
+
+def _common(flow: str | None = None) -> argparse.ArgumentParser:
+    """The flags of every command, in a parser of its own: a default that one command sets is then no other's.
+
+    flow: the value of --flow where it is not given.
+    """
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--path", type=Path, metavar="FILE", help="the history; else the setting history.path"
+    )
+    common.add_argument(
+        "--flow",
+        default=flow,
+        help=f"runs of this flow only: full-lab, nightly-validation, … ({flow or 'all flows'})",
+    )
+    common.add_argument("--cluster", metavar="PROVIDER/NAME", help="runs on this cluster only")
+    common.add_argument(
+        "--last", type=_count, default=30, metavar="N", help="the newest N runs (30) of each flow and cluster"
+    )
+    return common
 
 
 def _open(path: Path | None) -> History:

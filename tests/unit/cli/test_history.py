@@ -45,6 +45,25 @@ def test_runs_newest_first(path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert "2 of 3" in lines[1] and "existing/blue" in lines[1]
 
 
+def test_runs_of_every_flow_and_cluster_are_listed_each_with_its_own(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with History(path) as history:
+        for number, flow in ((3, "full-lab"), (7, "sabotage")):
+            other = night(number, flow=flow)
+            other["run_id"] += f"-{flow}"
+            history.record(from_result(other))
+    lines = said(capsys, 0, "runs", "--path", path, "--last", 2).splitlines()[1:]
+    assert [line.split()[1] for line in lines] == [
+        "nightly-validation",
+        "nightly-validation",
+        "sabotage",
+        "full-lab",
+    ]
+    only = said(capsys, 0, "runs", "--path", path, "--flow", "sabotage").splitlines()[1:]
+    assert [line.split()[1] for line in only] == ["sabotage"]
+
+
 def test_a_trend_is_drawn_with_its_limit_and_the_versions_that_changed(
     path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
