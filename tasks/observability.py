@@ -30,6 +30,7 @@ from meshlab.checks.snapshot import Snapshot, take_scraped, take_snapshot
 from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local import build
 from meshlab.config.settings import LabConfig
+from meshlab.core.address import host_port
 from meshlab.core.errors import IstioError, KubeError, MeshlabError, SecretsWithheldError, WaitTimeout
 from meshlab.envoy.stats import SidecarReader
 from meshlab.istio.distribution import Distribution
@@ -170,7 +171,7 @@ def check_app(run: RunRef, config: LabConfig, cluster: ClusterRef) -> list[Check
 
     def productpage() -> CheckResult:
         source = find_source(kube, namespace, app.SLEEPER.selector)
-        url = f"{app.PRODUCTPAGE.app}:{app.PORT}{app.PAGE_PATH}"
+        url = host_port(app.PRODUCTPAGE.app, app.PORT) + app.PAGE_PATH
         return app_checks.productpage(
             n_requests(
                 kube, namespace, source.pod, url, config.app.page_requests, container=source.container,
@@ -306,7 +307,7 @@ def reconcile_requests(
     def second() -> CheckResult:
         begin = snapshot()
         source = find_source(kube, namespace, app.SLEEPER.selector)
-        url = f"{app.PRODUCTPAGE.app}:{app.PORT}{app.PAGE_PATH}"
+        url = host_port(app.PRODUCTPAGE.app, app.PORT) + app.PAGE_PATH
         sent = n_requests(kube, namespace, source.pod, url, SECOND_WINDOW, container=source.container)
         return window(begin, [sent])
 

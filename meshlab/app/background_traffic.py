@@ -17,6 +17,7 @@ from meshlab.app.script import ECHOED, TCP
 from meshlab.app.source import find_source
 from meshlab.app.traffic_clients import CALLER, INGRESS_URL, TCP_ECHO
 from meshlab.config.settings import LabConfig
+from meshlab.core.address import host_port
 from meshlab.core.errors import MeshlabError
 from meshlab.kube.client import Kube
 
@@ -73,9 +74,9 @@ class MixedResult:
 def streams(config: LabConfig) -> tuple[Stream, ...]:
     """The streams of a run; the one through the ingress gateway only where its route could be made."""
     namespace = config.namespace
-    page = f"http://{PRODUCTPAGE.app}.{namespace}.svc:{PORT}{PAGE_PATH}"
-    reviews = f"http://{REVIEWS_V3.app}.{namespace}.svc:{PORT}/reviews/0"  # one of its three versions answers
-    echo = f"{TCP}{TCP_ECHO.name}.{namespace}.svc:{TCP_ECHO.port}"
+    page = f"http://{host_port(f'{PRODUCTPAGE.app}.{namespace}.svc', PORT)}{PAGE_PATH}"
+    reviews = f"http://{host_port(f'{REVIEWS_V3.app}.{namespace}.svc', PORT)}/reviews/0"  # one of its three versions answers
+    echo = TCP + host_port(f"{TCP_ECHO.name}.{namespace}.svc", TCP_ECHO.port)
     # Prometheus has no sidecar: the one HTTP server that is there in every lab and that a sidecar calls in
     # plaintext.
     outside = f"http://prometheus.{config.prometheus.namespace}.svc:9090/-/ready"

@@ -18,6 +18,7 @@ from meshlab.app.once import n_requests
 from meshlab.app.source import find_source
 from meshlab.app.traffic_clients import CALLER
 from meshlab.config.settings import LabConfig
+from meshlab.core.address import host_port
 from meshlab.core.errors import IstioError
 from meshlab.core.progress import Progress, silent
 from meshlab.istio.distribution import Distribution
@@ -117,8 +118,8 @@ def compare(kube: Kube, namespace: str, *, rounds: int = ROUNDS, each: int = EAC
     Every answer of the first way must carry the header of a sidecar, none of the second's may.
     """
     ways = {
-        "mesh": (SLEEPER.selector, f"http://{DETAILS.app}.{namespace}.svc:{PORT}{REQUEST}"),
-        "outside": (CALLER.selector, f"http://{OUTSIDE.app}.{namespace}.svc:{PORT}{REQUEST}"),
+        "mesh": (SLEEPER.selector, f"http://{host_port(f'{DETAILS.app}.{namespace}.svc', PORT)}{REQUEST}"),
+        "outside": (CALLER.selector, f"http://{host_port(f'{OUTSIDE.app}.{namespace}.svc', PORT)}{REQUEST}"),
     }
     sources = {name: find_source(kube, namespace, selector) for name, (selector, _) in ways.items()}
     times: dict[str, list[float]] = {name: [] for name in ways}

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from meshlab.checks.base import judged
+from meshlab.core.address import host_port
 from meshlab.core.errors import QueryError
 from meshlab.envoy.stats import ADMIN_PORT, fetch
 from meshlab.kube.client import Kube
@@ -214,7 +215,7 @@ def _certificate(found: Mapping[str, Any]) -> Certificate:
 
 def _address(address: Mapping[str, Any]) -> str:
     if "socket_address" in address:
-        return f"{address['socket_address']['address']}:{address['socket_address']['port_value']}"
+        return host_port(address["socket_address"]["address"], address["socket_address"]["port_value"])
     return str(next(iter(address.values()), ""))
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from cryptography import x509
 
 from meshlab.checks.base import broken, failed, judged, passed, skipped
+from meshlab.core.address import host_port
 from meshlab.core.text import count_of
 from meshlab.run.results import CheckResult, Table
 from meshlab.security.mtls.capture import Captured, Seen
@@ -173,7 +174,7 @@ def identity(
     unasked = "not asked: the cluster forbids it" if shown is None else "not asked: it serves nothing"
     rows = [{**each, "shown": unasked} for each in rows]
     for edge in servers(edges) if shown is not None else ():
-        answer = (shown or {}).get(f"{edge.target_pod.ip}:{edge.target.port}", "not asked")
+        answer = (shown or {}).get(host_port(edge.target_pod.ip, edge.target.port), "not asked")
         mine = next(each for each in rows if each["pod"] == edge.target_pod.name)
         if isinstance(answer, str):
             mine["shown"] = f"no handshake: {answer}"

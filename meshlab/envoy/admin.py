@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
+from meshlab.core.address import host_port
 from meshlab.core.http import Getter
 from meshlab.kube.client import Kube
 from meshlab.kube.portforward import PortForward
@@ -47,7 +48,7 @@ class PodPages:
                 getter = Getter(
                     forward.url,
                     timeout=TIMEOUT,
-                    name=f"{namespace}/{pod}:{port}",
+                    name=host_port(f"{namespace}/{pod}", port),
                     remedy="look at the pod and its log; reading it needs the permission to port-forward",
                     why=lambda: forward.last_error.message if forward.last_error else "",
                 )

@@ -14,6 +14,7 @@ from typing import Any
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
+from meshlab.core.address import host_port
 from meshlab.core.errors import QueryError
 from meshlab.kube.client import Kube
 from meshlab.kube.portforward import PortForward
@@ -147,7 +148,7 @@ def families(samples: Sequence[Sample]) -> tuple[str, ...]:
 
 def _address(address: Mapping[str, Any]) -> str:
     socket = address.get("socket_address", {})
-    return f"{socket.get('address', '?')}:{socket.get('port_value', '?')}"
+    return host_port(socket.get("address", "?"), socket.get("port_value", "?"))
 
 
 class SidecarReader:

@@ -22,6 +22,7 @@ from typing import Any
 import websocket
 from kubernetes.stream.ws_client import WSClient
 
+from meshlab.core.address import host_port
 from meshlab.core.errors import KubeError, MeshlabError
 from meshlab.kube.client import Kube, close_quietly
 from meshlab.kube.pods import condition
@@ -84,7 +85,7 @@ class PortForward:
     @property
     def url(self) -> str:
         """http://127.0.0.1:<port>"""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{host_port('127.0.0.1', self.port)}"
 
     def open(self) -> PortForward:
         """Find the target and listen. Raises KubeError when no Ready pod is there or the local port is

@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Iterator
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -201,6 +202,30 @@ def test_the_machine_is_looked_at_where_a_process_begins() -> None:
     assert asked == ENTRY_POINTS
 
 
+def joined_with_port(path: Path) -> Iterator[str]:
+    """F-strings that put a port behind a host."""
+    for node in nodes(path):
+        if isinstance(node, ast.JoinedStr):
+            for first, second in pairwise(node.values):
+                before = ast.unparse(first)[1:-1] if isinstance(first, ast.Constant) else ""
+                is_port = (
+                    isinstance(second, ast.FormattedValue) and "port" in ast.unparse(second.value).lower()
+                )
+                if is_port and before.endswith(":") and (before != ":" or first is not node.values[0]):
+                    yield ast.unparse(node)
+
+
+def test_an_address_is_built_in_one_place() -> None:
+    # Programs of pods import nothing of ours.
+    wrong = [
+        f"{name_of(path)}: {text}"
+        for path in MODULES
+        if name_of(path) != "meshlab/core/address.py" and not name_of(path).startswith(WORKLOADS)
+        for text in joined_with_port(path)
+    ]
+    assert wrong == []
+
+
 def test_nothing_sleeps_but_the_wait_loop() -> None:
     wrong = [
         name_of(path)
@@ -239,9 +264,11 @@ def test_the_rules_see_what_they_are_there_to_see(tmp_path: Path) -> None:
     path.write_text(
         "import os, subprocess as sp\nimport prefect.x\nfrom tasks import run\nfrom os import environ\n"
         "def f():\n    from flows.full_lab import full_lab\n    sp.run(['x'])\n    os.execv('a', [])\n"
+        "    return f'http://{ip}:{PORT}/', f'svc:{x.port}', f':{port}', f'{import_}'\n"
     )
     layers = {name.split(".")[0] for _, name in imports(path)}
     assert layers == {"os", "subprocess", "prefect", "tasks", "flows"}
     assert {name for _, name in uses(path, "os")} == {"environ", "execv"}
     assert {name for _, name in uses(path, "subprocess")} == {"run"}
+    assert [*joined_with_port(path)] == ["f'http://{ip}:{PORT}/'", "f'svc:{x.port}'"]
     assert len(MODULES) > 50

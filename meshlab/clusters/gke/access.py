@@ -13,6 +13,7 @@ from google.cloud.container_v1.services.cluster_manager.transports import Cluste
 
 from meshlab.clusters.gke.credential import credentials_of
 from meshlab.config.settings import GkeSettings
+from meshlab.core.address import host_port
 from meshlab.core.errors import Problem
 
 
@@ -51,7 +52,7 @@ def rest_endpoint(settings: GkeSettings) -> str | None:
     given = settings.compute_endpoint
     if given is None and settings.api_endpoint is not None:
         host, _, port = settings.api_endpoint.removeprefix("http://").rpartition(":")
-        given = f"{host}:{int(port) + 1}"
+        given = host_port(host.strip("[]"), int(port) + 1)
     return given.removeprefix("http://") if given else None
 
 

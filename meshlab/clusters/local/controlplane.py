@@ -12,6 +12,7 @@ from pathlib import Path
 from meshlab.clusters.local import kubeconfig
 from meshlab.clusters.local.components import Component, Gate, inside
 from meshlab.clusters.local.layout import API_PORT, CLUSTER_DOMAIN, Layout
+from meshlab.core.address import host_port
 
 ETCD = "http://127.0.0.1:2379"  # only the hub's namespace reaches it
 AGENTS, STORES = 2, 1  # order of stopping: whoever talks to etcd or containerd goes first
@@ -31,7 +32,7 @@ def api_ready(layout: Layout) -> Gate:
 
 def api_listens(layout: Layout) -> Gate:
     """Open once the API server takes connections, a second or so before it is ready."""
-    return Gate("tcp", f"{layout.hub_address}:{API_PORT}")
+    return Gate("tcp", host_port(layout.hub_address, API_PORT))
 
 
 def components(layout: Layout, binaries: Mapping[str, Path]) -> list[Component]:

@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 
 from meshlab.config.settings import LocalSettings, Machine
+from meshlab.core.address import host_port
 
 NETNS_DIR = Path("/run/netns")  # where iproute2 looks for names of network namespaces
 API_PORT = 6443
@@ -130,7 +131,7 @@ class Layout:
     @property
     def endpoint(self) -> str:
         """The API server's URL."""
-        return f"https://{self.hub_address}:{API_PORT}"
+        return f"https://{host_port(self.hub_address, API_PORT)}"
 
     @property
     def node_subnet(self) -> str:

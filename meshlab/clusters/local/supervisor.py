@@ -222,7 +222,7 @@ def gate_is_open(gate: Gate) -> bool:
             return True
         if gate.kind == "tcp":
             address, _, port = gate.target.rpartition(":")
-            socket.create_connection((address, int(port)), timeout=1).close()
+            socket.create_connection((address.strip("[]"), int(port)), timeout=1).close()
             return True
         return _https_answers(gate)
     except (OSError, http.client.HTTPException):

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from meshlab.config.settings import LabConfig
+from meshlab.core.address import host_port
 from meshlab.core.errors import IstioError, KubeError
 from meshlab.core.progress import Progress, silent
 from meshlab.core.waiting import Clock, wait
@@ -52,7 +53,8 @@ def manifest(distribution: Distribution, config: LabConfig) -> list[dict[str, An
     listed = yaml.safe_load(holders[0]["data"][DATASOURCES])
     for source in listed["datasources"]:
         if source["type"] == "prometheus" and config.prometheus.namespace != SYSTEM_NAMESPACE:
-            source["url"] = f"http://{prometheus.NAME}.{config.prometheus.namespace}.svc:{prometheus.PORT}"
+            host = f"{prometheus.NAME}.{config.prometheus.namespace}.svc"
+            source["url"] = f"http://{host_port(host, prometheus.PORT)}"
     holders[0]["data"][DATASOURCES] = yaml.safe_dump(listed, sort_keys=False)
     return documents
 

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from meshlab.app.source import Source, find_source
+from meshlab.core.address import host_port
 from meshlab.core.errors import MeshlabError
 from meshlab.istio.operator_file import SYSTEM_NAMESPACE
 from meshlab.kube.client import Kube
@@ -157,7 +158,7 @@ class Prover:
         )
         if source is None or istiod is None or not istiod.ip:
             return None
-        url = f"http://{istiod.ip}:{UNDECLARED_PORT}/ready"
+        url = f"http://{host_port(istiod.ip, UNDECLARED_PORT)}/ready"
         answer = self._ask(source, url)
         return Proof(
             f"GET {url}, which no service declares, from {_who(source)}",
@@ -169,9 +170,10 @@ class Prover:
         ip, port = finding.about.get("ip"), finding.about.get("port")
         if self._bare is None or not ip or not port:
             return None
-        answer = self._ask(self._bare, f"http://{ip}:{port}/")
+        address = host_port(ip, port)
+        answer = self._ask(self._bare, f"http://{address}/")
         return Proof(
-            f"plaintext to {ip}:{port} ({finding.about['pod']}) from {_who(self._bare)}",
+            f"plaintext to {address} ({finding.about['pod']}) from {_who(self._bare)}",
             str(answer),
             answer.connected,
         )
@@ -203,11 +205,12 @@ class Prover:
         host, port = finding.about.get("host"), finding.about.get("port")
         if self._bare is None or not host or not port:
             return None
-        answer = self._ask(self._bare, f"http://{host}:{port}/", "--http0.9")
+        address = host_port(host, port)
+        answer = self._ask(self._bare, f"http://{address}/", "--http0.9")
         # A sidecar takes every connection; there only an answer of the application tells that something listens.
         served = answer.status not in ("000", *NOBODY)
         shown = served or (answer.connected and answer.status == "000" and "meshed" not in finding.about)
-        return Proof(f"a connection to {host}:{port} from {_who(self._bare)}", str(answer), shown)
+        return Proof(f"a connection to {address} from {_who(self._bare)}", str(answer), shown)
 
     # ── asking
 
@@ -267,7 +270,8 @@ class Prover:
                 if about["port"] in map(str, (p.get("targetPort"), p["port"]))
             ]
             if ports and wanted.items() <= (spec.get("selector") or {}).items():
-                return f"http://{meta['name']}.{meta['namespace']}:{ports[0]['port']}{about['path']}"
+                address = host_port(f"{meta['name']}.{meta['namespace']}", ports[0]["port"])
+                return f"http://{address}{about['path']}"
         return None
 
 
@@ -281,7 +285,8 @@ def _http_port(service: Object) -> int | None:
 
 def _url(service: Object) -> str:
     meta = service["metadata"]
-    return f"http://{meta['name']}.{meta['namespace']}:{_http_port(service)}/"
+    address = host_port(f"{meta['name']}.{meta['namespace']}", _http_port(service))
+    return f"http://{address}/"
 
 
 def _who(source: Source) -> str:

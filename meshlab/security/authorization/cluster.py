@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from meshlab.core.address import host_port
 from meshlab.core.errors import KubeError
 from meshlab.istio.control_plane import SIDECAR
 from meshlab.istio.operator_file import SYSTEM_NAMESPACE
@@ -91,7 +92,7 @@ def request_of(case: Case, client: Client, target: Target, tokens: Mapping[str, 
     service, meshed = target.service, client.identity is not None
     name = f"{service.name}.{target.namespace}.svc"
     facts: dict[str, Any] = {
-        "host": client.through or f"{name}:{service.port}",
+        "host": client.through or host_port(name, service.port),
         "source_ip": client.ip,
         # A gateway tells the called proxy of its own caller, in a header; how far that is trusted is a setting.
         "remote_ip": None if client.through else client.ip,

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from meshlab.app.source import Source
+from meshlab.core.address import host_port
 from meshlab.core.errors import ExecError
 from meshlab.kube.client import Kube
 from meshlab.kube.exec import run_in_pod
@@ -103,7 +104,8 @@ def observe(
 
 def url_of(case: Case, client: Client, namespace: str, port: int) -> str:
     """Where a client asks: the service by its name, or the gateway."""
-    return f"http://{client.through or f'{case.service}.{namespace}.svc:{port}'}{case.path}"
+    address = client.through or host_port(f"{case.service}.{namespace}.svc", port)
+    return f"http://{address}{case.path}"
 
 
 def configuration(asks: Sequence[Ask], marker: str) -> str:

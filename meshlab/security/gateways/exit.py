@@ -11,6 +11,7 @@ from meshlab.app.bookinfo import PAGE_PATH, PORT, PRODUCTPAGE, SLEEPER
 from meshlab.app.once import n_requests
 from meshlab.app.source import Source, find_source
 from meshlab.app.traffic_clients import CALLER
+from meshlab.core.address import host_port
 from meshlab.envoy.stats import SidecarReader
 from meshlab.istio.acknowledge import wait_acknowledged
 from meshlab.istio.istioctl import Istioctl
@@ -114,7 +115,7 @@ class Exit:
 
     def known(self) -> Trial:
         """A service of the mesh: the control that the caller can send at all."""
-        url = f"http://{PRODUCTPAGE.app}.{self.namespace}:{PORT}{PAGE_PATH}"
+        url = f"http://{host_port(f'{PRODUCTPAGE.app}.{self.namespace}', PORT)}{PAGE_PATH}"
         return self._trial("a service of the mesh", url, passes=True, text="")
 
     def undeclared(self, *, passes: bool, control: str = "") -> Trial:
@@ -124,7 +125,7 @@ class Exit:
 
     def direct(self, *, passes: bool, control: str = "") -> Trial:
         """The declared host's pod by its address: the way around the egress gateway."""
-        url = f"http://{self._address}:{answering.PORT}{PAGE}"
+        url = f"http://{host_port(self._address, answering.PORT)}{PAGE}"
         return self._trial("direct, by address", url, passes=passes, control=control)
 
     def declared(self) -> Trial:

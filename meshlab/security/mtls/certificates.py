@@ -18,6 +18,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 
+from meshlab.core.address import host_port
 from meshlab.core.errors import ExecError, QueryError
 from meshlab.envoy.admin import PROXY_PORT, Pages
 from meshlab.kube.client import Kube
@@ -66,7 +67,7 @@ def held_by(pages: Pages, namespace: str, pod: str) -> Held:
 def presented(
     kube: Kube, post: Post, targets: Sequence[tuple[str, int]], *, seconds: float = 5.0
 ) -> dict[str, x509.Certificate | str]:
-    """The certificate that each target (address, port) shows in a handshake, or why there was none.
+    """The certificate that each target (address, port) shows in a handshake, or why there was none, by host:port.
 
     post: a container outside the mesh that has Python. Raises ExecError when the program itself fails.
     """
@@ -81,16 +82,16 @@ def presented(
         check=True,
     )
     try:
-        answers: Mapping[str, Mapping[str, str]] = json.loads(done.stdout)
+        answers: list[Mapping[str, str]] = json.loads(done.stdout)
     except ValueError as problem:
         raise ExecError(
             f"the handshakes from {post.pod} answered {done.stdout[:200]!r}", remedy="run the check again"
         ) from problem
     return {
-        address: x509.load_der_x509_certificate(base64.b64decode(answer["certificate"]))
+        host_port(*target): x509.load_der_x509_certificate(base64.b64decode(answer["certificate"]))
         if "certificate" in answer
         else answer["error"]
-        for address, answer in answers.items()
+        for target, answer in zip(targets, answers, strict=True)
     }
 
 

@@ -1,8 +1,8 @@
 """Runs inside a pod, handed to `python3 -c`: asks servers for their certificates, as any peer would.
 
-Standard library only. argv[1]: JSON {targets: [[address, port], …], alpn, seconds}. Prints one line of JSON:
-"address:port" → {certificate: base64 of the DER} or {error: text}. No client certificate is offered: with
-TLS 1.3 the server shows its own before it asks for ours.
+Standard library only. argv[1]: JSON {targets: [[address, port], …], alpn, seconds}. Prints one line of JSON, a list
+with an answer for each target in their order: {certificate: base64 of the DER} or {error: text}. No client certificate is
+offered: with TLS 1.3 the server shows its own before it asks for ours.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ def certificate_of(address: str, port: int, alpn: str, seconds: float) -> bytes:
 def main() -> None:
     """Ask the targets that argv[1] names."""
     wanted = json.loads(sys.argv[1])
-    answer = {}
+    answers = []
     for address, port in wanted["targets"]:
         try:
             found = certificate_of(address, port, wanted["alpn"], wanted["seconds"])
-            answer[f"{address}:{port}"] = {"certificate": base64.b64encode(found).decode()}
+            answers.append({"certificate": base64.b64encode(found).decode()})
         except OSError as problem:
-            answer[f"{address}:{port}"] = {"error": str(problem) or type(problem).__name__}
-    print(json.dumps(answer), flush=True)
+            answers.append({"error": str(problem) or type(problem).__name__})
+    print(json.dumps(answers), flush=True)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from meshlab.app.bookinfo import PAGE_PATH
 from meshlab.app.source import Source
+from meshlab.core.address import host_port
 from meshlab.core.errors import ExecError
 from meshlab.core.waiting import Clock, wait
 from meshlab.envoy.admin import PROXY_PORT, Pages
@@ -108,11 +109,10 @@ def ways(edges: Sequence[Edge], namespace: str) -> tuple[Way, ...]:
         path, port = PATHS[edge.target.app], edge.target.port
         host = f"{edge.target.app}.{namespace}.svc"
         behind = tuple(dict.fromkeys(pods[edge.target.app]))
-        found[host] = Way(edge.target.app, "service", f"http://{host}:{port}{path}", behind)
+        found[host] = Way(edge.target.app, "service", f"http://{host_port(host, port)}{path}", behind)
         ip = edge.target_pod.ip
-        address = f"[{ip}]" if ":" in ip else ip
-        found[address] = Way(
-            edge.target.name, "pod IP", f"http://{address}:{port}{path}", (edge.target_pod.name,)
+        found[ip] = Way(
+            edge.target.name, "pod IP", f"http://{host_port(ip, port)}{path}", (edge.target_pod.name,)
         )
     return tuple(sorted(found.values(), key=lambda way: (way.by != "service", way.server)))
 

@@ -18,6 +18,7 @@ from meshlab.app.once import RoundResult, n_requests
 from meshlab.app.source import Source, find_source
 from meshlab.app.traffic_clients import CALLER
 from meshlab.config.settings import LabConfig
+from meshlab.core.address import host_port
 from meshlab.core.errors import KubeError, MeshlabError, WaitTimeout
 from meshlab.envoy.admin import PodPages
 from meshlab.envoy.stats import SidecarReader
@@ -244,11 +245,11 @@ def _window(
         seconds = CAPTURE_SECONDS + config.security.requests * PAGE_SECONDS
         with Captures(kube, targets, marker, interfaces, seconds) as captures:
             sent = n_requests(
-                kube, namespace, sleeper.pod, f"{bookinfo.PRODUCTPAGE.app}:{bookinfo.PORT}{bookinfo.PAGE_PATH}",
+                kube, namespace, sleeper.pod, host_port(bookinfo.PRODUCTPAGE.app, bookinfo.PORT) + bookinfo.PAGE_PATH,
                 config.security.requests, container=sleeper.container, expect=bookinfo.PAGE_TITLE, options=carries,
             )  # fmt: skip
             probed = n_requests(
-                kube, namespace, client.name, f"http://{PROBE}:{PROBE_PORT}{PROBE_PATH}", PROBE_REQUESTS,
+                kube, namespace, client.name, f"http://{host_port(PROBE, PROBE_PORT)}{PROBE_PATH}", PROBE_REQUESTS,
                 container="curl", options=carries,
             )  # fmt: skip
             seen = captures.stop()

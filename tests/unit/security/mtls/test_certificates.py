@@ -90,14 +90,14 @@ def test_a_row_tells_times_and_no_key(authority: Authority) -> None:
 
 def test_a_handshake_gives_a_certificate_or_the_reason(authority: Authority) -> None:
     leaf = authority.issue(NAME, NOW)
-    told = {
-        "10.0.0.2:9080": {"certificate": base64.b64encode(leaf.public_bytes(Encoding.DER)).decode()},
-        "10.0.0.3:9080": {"error": "timed out"},
-    }
+    told = [
+        {"certificate": base64.b64encode(leaf.public_bytes(Encoding.DER)).decode()},
+        {"error": "timed out"},
+    ]
     kube = FakeKube()
     kube.streams = [FakeExecStream([(1, json.dumps(told).encode())])]
-    found = presented(kube, POST, [("10.0.0.2", 9080), ("10.0.0.3", 9080)])
-    assert found == {"10.0.0.2:9080": leaf, "10.0.0.3:9080": "timed out"}
+    found = presented(kube, POST, [("10.0.0.2", 9080), ("2001:db8:42::16", 9080)])
+    assert found == {"10.0.0.2:9080": leaf, "[2001:db8:42::16]:9080": "timed out"}
     kube.streams = [FakeExecStream([(1, b"no json")])]
     with pytest.raises(ExecError, match="answered 'no json'"):
         presented(kube, POST, [("10.0.0.2", 9080)])
