@@ -1,12 +1,14 @@
 """What README and the pages name exists: commands, goals of make, files, settings, checks, flags, flows, deployments."""
 
 import re
+import tomllib
 from functools import cache
 from pathlib import Path
 
 import pytest
 import yaml
 
+from meshlab import __version__
 from meshlab.checks.base import CATALOG
 from meshlab.config.loader import keys
 from meshlab.config.settings import LabConfig
@@ -125,3 +127,11 @@ def test_readme_names_every_flow_deployment_and_page() -> None:
 
 def test_readme_is_read_in_five_minutes() -> None:
     assert len(README.split()) < 1300  # 250 words a minute
+
+
+def test_the_changelog_has_an_entry_for_this_version_one_line_a_change() -> None:
+    lines = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").splitlines()
+    versions = [line.split("]")[0].removeprefix("## [") for line in lines if line.startswith("## ")]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert versions[:2] == ["Unreleased", project["version"]] and project["version"] == __version__
+    assert [line for line in lines[4:] if line and not line.startswith(("- ", "## [", "### "))] == []
