@@ -14,7 +14,7 @@ from meshlab.istio.distribution import Distribution
 from meshlab.istio.install import install, operator_document
 from meshlab.istio.istioctl import Istioctl
 from meshlab.istio.operator_file import at
-from meshlab.kube import rollout
+from meshlab.kube import causes, rollout
 from tests.fakes.clock import FakeClock
 from tests.fakes.istioctl import FakeIstioctl, Said
 from tests.fakes.mesh import FakeMesh, make_object
@@ -161,6 +161,7 @@ def test_a_failure_brings_the_cause_along(module: Path):
 
 def test_a_cause_that_does_not_heal_ends_istioctl_at_once(module: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(rollout, "CAUSES_EVERY", 0.0)
+    monkeypatch.setattr(causes, "AT_ONCE", 0.0)
     fake = FakeIstioctl({"install": Said(until_stopped=True)})
     with pytest.raises(RolloutError, match="hub/pilot:1"):
         install(

@@ -124,16 +124,16 @@ def test_a_run_in_which_all_passed_says_so() -> None:
     assert "All images are official" in page
 
 
-def test_risks_that_were_accepted_are_told_on_the_first_screen() -> None:
+def test_risks_that_were_accepted_are_told_on_the_first_screen(everything: Drawn) -> None:
     finding = {"severity": "warning", "resource": "Deployment shop/cart", "why": "has no limit", "fix": "limits: {}",
                "expires": "", "request": "", "answer": ""}  # fmt: skip
     findings = [finding | {"accepted": "measured"}, finding | {"accepted": ""}]
     one = check(
         "audit.limits", "pass", "1 finding", evidence={"looked": 1, "what": "x", "findings": findings}
     )
-    first = report_html(FULL | {"checks": [one]}, draw(material())).split("<section")[1]
+    first = report_html(FULL | {"checks": [one]}, everything).split("<section")[1]
     assert "1 finding of the" in first and "is an accepted risk" in first
-    assert "accepted risk" not in report_html(FULL, draw(material())).split("<section")[1]
+    assert "accepted risk" not in report_html(FULL, everything).split("<section")[1]
 
 
 def test_the_story_is_told_in_the_documents_order(everything: Drawn) -> None:
