@@ -5,7 +5,9 @@ VENV := .venv
 PY := $(VENV)/bin/python
 ARGS ?=
 # Unit tests need nothing of each other; what is live shares one lab, in one process.
-SIDE_BY_SIDE := -n 4 --dist worksteal
+# What pytest compiles is kept, whatever the environment says: else each process does it again, for seconds.
+UNIT := PYTHONDONTWRITEBYTECODE= $(PY) -m pytest
+SIDE_BY_SIDE := -n 4 --dist worksteal -o tmp_path_retention_policy=failed
 
 .PHONY: help lab sabotage sabotage-page up down status test test-unit test-long check format lock setup clean
 
@@ -33,14 +35,14 @@ status: setup ## what exists of the local cluster
 test: setup ## every test, the live ones on the local cluster included
 	@sh deployments/setup-debian.sh tests/debian-packages.txt
 ifeq ($(ARGS),)
-	$(PY) -m pytest $(SIDE_BY_SIDE) tests/unit
+	$(UNIT) $(SIDE_BY_SIDE) tests/unit
 	$(PY) -m pytest tests --ignore tests/unit
 else
 	$(PY) -m pytest $(ARGS)
 endif
 
 test-unit: $(VENV)/.installed ## the quick tests, no cluster
-	$(PY) -m pytest $(SIDE_BY_SIDE) tests/unit tests/flows $(ARGS)
+	$(UNIT) $(SIDE_BY_SIDE) tests/unit tests/flows $(ARGS)
 
 test-long: setup ## the long matrices (kill at every stage, sabotage, …)
 	$(PY) -m pytest -m long $(ARGS)

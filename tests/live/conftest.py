@@ -102,6 +102,8 @@ def down() -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="session", autouse=True)
 def able_machine() -> None:
     """Say what this machine lacks, as a failure: a skipped proof would look like a proof."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        pytest.fail("the live tests share one lab: run them in one process (-n 0)", pytrace=False)
     lacks = []
     if not sys.platform.startswith("linux"):
         lacks.append("Linux")
