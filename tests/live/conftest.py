@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from meshlab.config.settings import Machine
+from tests.golden.record import artifacts_in, compare, read, record_of
 from tests.live import host
 
 ROOT = Path(__file__).parents[2]
@@ -80,15 +81,32 @@ def command(*words: str, module: str = "flows.full_lab") -> list[str]:
 
 
 def run_lab(runs_dir: Path, *words: str, timeout: float = COLD, module: str = "flows.full_lab") -> Ran:
-    """Run `python -m flows.full_lab` (or another flow) to its end."""
+    """Run `python -m flows.full_lab` (or another flow) to its end, with a Prefect of its own (see `prefect_home`)."""
     runs_dir.mkdir(parents=True, exist_ok=True)
     known = set(runs_dir.iterdir())
     done = subprocess.run(
         command("--runs-dir", str(runs_dir), *LAB, *words, module=module),
         cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False, stdin=subprocess.DEVNULL,
+        env=own_prefect(runs_dir),
     )  # fmt: skip
     made = [path for path in runs_dir.iterdir() if path not in known]
     return Ran(done.returncode, done.stdout + done.stderr, made[0] if made else None)
+
+
+def prefect_home(runs_dir: Path) -> Path:
+    """Where the temporary Prefect server of the runs in this folder keeps its database."""
+    return runs_dir.parent / f"{runs_dir.name}-prefect"
+
+
+def own_prefect(runs_dir: Path) -> dict[str, str]:
+    """An environment in which the runs in this folder have a Prefect server of their own."""
+    others = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")}
+    return {**others, "PREFECT_HOME": str(prefect_home(runs_dir))}
+
+
+def differs(record: str, directory: Path) -> list[str]:
+    """How a run, the only one in its folder, differs from a record of the baseline."""
+    return compare(read(record), record_of(directory, artifacts_in(prefect_home(directory.parent))))
 
 
 def down() -> subprocess.CompletedProcess[str]:

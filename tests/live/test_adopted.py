@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.live import host
-from tests.live.conftest import Ran, down, run_lab
+from tests.live.conftest import Ran, differs, down, run_lab
 
 pytestmark = pytest.mark.live
 
@@ -20,6 +20,7 @@ def test_a_second_run_adopts_the_cluster_and_leaves_nothing(
     assert again.code == 0, again.output[-6000:]
     assert again.directory is not None
     assert json.loads((again.directory / "evidence" / "cluster.json").read_text())["adopted"] is True
+    assert differs("full-lab", again.directory) == []
     assert again.check("uninstall.nothing-left")["verdict"] == "pass"
     left = again.check("teardown.nothing-left")
     assert left["verdict"] == "pass"

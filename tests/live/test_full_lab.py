@@ -9,8 +9,12 @@ import jsonschema
 import pytest
 
 from meshlab.checks.base import CATALOG
+from meshlab.config.settings import Machine
+from meshlab.kube import fingerprint
+from meshlab.kube.client import Kube
 from meshlab.run.result_file import schema
-from tests.live.conftest import NAME, Ran
+from tests.golden.record import objects_that_differ
+from tests.live.conftest import NAME, Ran, differs
 
 pytestmark = pytest.mark.live
 TOKEN = re.compile(r"\beyJ[\w-]{16,}\.eyJ[\w-]{16,}\.")  # of a JSON Web Token, its header and claims
@@ -25,6 +29,16 @@ def test_every_check_passes_on_the_kept_lab(kept_lab: Ran) -> None:
     assert {k: v for k, v in verdicts.items() if k not in optional} == {
         k: v for k, v in expected.items() if k not in optional
     }
+
+
+def test_the_run_shows_what_the_baseline_showed(kept_lab: Ran) -> None:
+    assert kept_lab.directory is not None
+    assert differs("full-lab-kept", kept_lab.directory) == []
+
+
+def test_the_cluster_has_the_objects_that_the_baseline_had(kept_lab: Ran, machine: Machine) -> None:
+    kube = Kube.connect(machine.state / "clusters" / NAME / "kubeconfig", NAME)
+    assert objects_that_differ(fingerprint.take(kube)) == []
 
 
 def test_the_result_keeps_its_contract(kept_lab: Ran) -> None:

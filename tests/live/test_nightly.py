@@ -16,7 +16,7 @@ from meshlab.core.waiting import wait
 from meshlab.history.store import History
 from meshlab.kube.client import Kube
 from meshlab.kube.portforward import PortForward
-from tests.live.conftest import ROOT, Ran, command
+from tests.live.conftest import ROOT, Ran, command, differs, own_prefect
 from tests.live.test_interrupted import follow, started_steps
 
 pytestmark = pytest.mark.live
@@ -63,10 +63,11 @@ def words(kubeconfig: Path, tmp_path: Path) -> list[str]:
     )
 
 
-def run(words: list[str], *more: str) -> subprocess.CompletedProcess[str]:
+def run(words: list[str], *more: str, runs: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a night to its end. runs: its folder, where it gets a Prefect server of its own."""
     return subprocess.run(
         [*words, *more], cwd=ROOT, capture_output=True, text=True, timeout=LONGEST, check=False,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL, env=own_prefect(runs) if runs else None,
     )  # fmt: skip
 
 
@@ -76,9 +77,10 @@ def journal(directory: Path, event: str) -> list[dict[str, Any]]:
 
 
 def test_a_night_passes_measures_both_ways_and_is_in_the_history(words: list[str], tmp_path: Path) -> None:
-    done = run(words)
+    done = run(words, runs=tmp_path / "runs")
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     [directory] = (tmp_path / "runs").iterdir()
+    assert differs("nightly", directory) == []
     result = json.loads((directory / "result.json").read_text())
     skipped = {check["id"]: check["reason"] for check in result["checks"] if check["verdict"] == "skipped"}
     assert skipped["ingress.https"] == "needs scope mesh"

@@ -13,7 +13,7 @@ from meshlab.config.settings import Machine
 from meshlab.faults.faults import FAULTS
 from meshlab.kube import fingerprint
 from meshlab.kube.client import Kube
-from tests.live.conftest import LAB, NAME, ROOT, Ran, command, run_lab
+from tests.live.conftest import LAB, NAME, ROOT, Ran, command, differs, run_lab
 
 pytestmark = pytest.mark.live
 MODULE = "flows.sabotage"
@@ -42,6 +42,8 @@ def test_three_faults_are_caught_and_leave_nothing(kube: Kube, tmp_path: Path) -
     words = [word for name in QUICK for word in ("--only", name)]
     ran = run_lab(tmp_path / "runs", *words, module=MODULE)
     caught(ran, QUICK)
+    assert ran.directory is not None
+    assert differs("sabotage", ran.directory) == []
     assert "the lab was up before the run" in ran.check("teardown.nothing-left")["reason"]
     assert fingerprint.difference(before, fingerprint.take(kube)) == ()
     assert len(before) > 50
