@@ -14,7 +14,7 @@ JSON = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", "b", "c-1"]), inner, max_size=3)
     ),
-    max_leaves=12,
+    max_leaves=8,
 )
 
 
