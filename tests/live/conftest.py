@@ -47,6 +47,7 @@ ORDER = (
     "test_interrupted",
     "test_resume",
     "test_gke",
+    "test_debian",
 )
 
 
