@@ -33,7 +33,7 @@ from prefect.states import State
 from flows.sequence import prove_mesh, run_lab
 from meshlab.config.settings import LabConfig
 from tasks.run import begin_run
-from tasks.teardown import Made
+from tasks.teardown import CreatedResources
 
 
 @flow(name="full-lab", persist_result=False)
@@ -44,4 +44,4 @@ def full_lab(config: LabConfig = LabConfig()) -> State[Any]:  # noqa: B008 - fro
         config: What is wanted of the run; every field has a default.
     """
     run, child = begin_run(config)
-    return run_lab(run, config, Made(child=child), prove_mesh)
+    return run_lab(run, config, CreatedResources(child=child), prove_mesh)

@@ -35,7 +35,7 @@ from meshlab.core.signals import signals_wait
 from meshlab.run.journal import RunRef, noted_signal
 from tasks.nights import judge_provider, skip_beyond_scope, tell_people
 from tasks.run import begin_run
-from tasks.teardown import Made, attempt
+from tasks.teardown import CreatedResources, attempt
 
 
 @flow(name="nightly-validation", persist_result=False)
@@ -47,14 +47,14 @@ def nightly(config: LabConfig = LabConfig(cluster="existing")) -> State[Any]:  #
     """
     judge_provider(config)
     run, _ = begin_run(config, "nightly-validation")
-    state = run_lab(run, config, Made(), prove)
+    state = run_lab(run, config, CreatedResources(), prove)
     with signals_wait():
         if noted_signal(run) is None:
             attempt(tell_people, run, config)  # reads the run from the history, so it comes last
     return state
 
 
-def prove(run: RunRef, config: LabConfig, made: Made) -> None:
+def prove(run: RunRef, config: LabConfig, created: CreatedResources) -> None:
     """From a namespace of our own to the last proof; `made` tells what was applied."""
     skip_beyond_scope(run, config)
-    prove_mesh(run, config, made, nightly=True)
+    prove_mesh(run, config, created, nightly=True)

@@ -36,11 +36,11 @@ from flows.sequence import bring_up, run_lab
 from meshlab.config.settings import LabConfig
 from meshlab.faults.fault import Fault
 from meshlab.run.journal import RunRef
-from tasks.addons import deploy_jaeger, deploy_parties, deploy_prometheus
+from tasks.addons import deploy_jaeger, deploy_prometheus, deploy_traffic_clients
 from tasks.bookinfo import deploy_bookinfo
 from tasks.run import applied, begin_run
 from tasks.sabotage import hold_control, not_planted, plan, prove, publish_catches
-from tasks.teardown import Made, take_down
+from tasks.teardown import CreatedResources, take_down
 
 REMOVED = ("uninstall.nothing-left", "teardown.nothing-left")  # checks of the lab's own removal
 
@@ -54,13 +54,15 @@ def sabotage(config: LabConfig = LabConfig(), only: tuple[str, ...] = ()) -> Sta
         only: Names of the faults to plant; all when empty.
     """
     run, child = begin_run(config, "sabotage")
-    made, faults = Made(child=child), list[Fault]()
+    created, faults = CreatedResources(child=child), list[Fault]()
 
-    def prove_faults(run: RunRef, config: LabConfig, made: Made) -> None:
-        cluster, istio = bring_up(run, config, made)
+    def prove_faults(run: RunRef, config: LabConfig, created: CreatedResources) -> None:
+        cluster, istio = bring_up(run, config, created)
         addons = [task.submit(run, config, cluster, istio) for task in (deploy_prometheus, deploy_jaeger)]
-        parts = [task.submit(run, config, cluster, istio) for task in (deploy_bookinfo, deploy_parties)]
-        made.objects += applied(*addons, *parts)
+        parts = [
+            task.submit(run, config, cluster, istio) for task in (deploy_bookinfo, deploy_traffic_clients)
+        ]
+        created.objects += applied(*addons, *parts)
         lab, chosen = plan(run, config, cluster, istio, only)
         faults.extend(chosen)
         if hold_control(run, lab, chosen, "baseline"):
@@ -71,12 +73,12 @@ def sabotage(config: LabConfig = LabConfig(), only: tuple[str, ...] = ()) -> Sta
 
     def leave(stopped: int | None) -> None:
         publish_catches(run)
-        take_down(run, config, made, stopped=stopped, expected=REMOVED, why_kept=made.found_up)
+        take_down(run, config, created, stopped=stopped, expected=REMOVED, why_kept=created.found_up)
 
     return run_lab(
         run,
         config,
-        made,
+        created,
         prove_faults,
         failed=lambda: not_planted(run, faults, "a step failed before it, see there"),
         leave=leave,

@@ -15,13 +15,14 @@ from tasks.addons import (
     deploy_grafana,
     deploy_jaeger,
     deploy_kiali,
-    deploy_parties,
     deploy_prometheus,
+    deploy_traffic_clients,
 )
 from tasks.audit import check_audit
 from tasks.authorization import check_authz
 from tasks.bookinfo import deploy_bookinfo
 from tasks.cluster import start_cluster
+from tasks.dashboards_and_traces import begin_phase, check_dashboards, check_graph, check_traces
 from tasks.edge import check_edge
 from tasks.istio import enable_injection, find_istio, install_istio
 from tasks.nights import compare_paths, deploy_outside, measure_proxies
@@ -36,16 +37,21 @@ from tasks.observability import (
 )
 from tasks.run import applied, end_run, note_failure, stop_of
 from tasks.security import begin_strict, check_mtls, end_strict
-from tasks.teardown import Made, attempt, on_its_way_out, remember, take_down
-from tasks.traffic import generate_load, halt_load, start_mixed, stop_load, stop_mixed
-from tasks.views import begin_phase, check_dashboards, check_graph, check_traces
+from tasks.teardown import CreatedResources, attempt, on_its_way_out, remember, take_down
+from tasks.traffic import (
+    generate_load,
+    halt_load,
+    start_background_traffic,
+    stop_background_traffic,
+    stop_load,
+)
 
 
 def run_lab(
     run: RunRef,
     config: LabConfig,
-    made: Made,
-    prove: Callable[[RunRef, LabConfig, Made], None],
+    created: CreatedResources,
+    prove: Callable[[RunRef, LabConfig, CreatedResources], None],
     *,
     failed: Callable[[], object] = lambda: None,
     leave: Callable[[int | None], object] | None = None,
@@ -66,9 +72,9 @@ def run_lab(
     stopped = None
     try:
         if on_its_way_out(run):
-            remember(run, made)  # it was cut off while it removed what it had made, and goes on there
+            remember(run, created)  # it was cut off while it removed what it had made, and goes on there
         else:
-            prove(run, config, made)
+            prove(run, config, created)
     except Exception as problem:  # noqa: BLE001 - whatever broke, the lab is taken down and reported
         stopped = note_failure(run, problem)
         failed()
@@ -81,30 +87,30 @@ def run_lab(
             if leave is not None:
                 leave(stopped)
             else:
-                take_down(run, config, made, stopped=stopped)
+                take_down(run, config, created, stopped=stopped)
             state = end_run(run, config, signum=stopped)
     return state
 
 
-def bring_up(run: RunRef, config: LabConfig, made: Made) -> tuple[ClusterRef, Distribution]:
+def bring_up(run: RunRef, config: LabConfig, created: CreatedResources) -> tuple[ClusterRef, Distribution]:
     """Cluster, Istio and all mesh configuration: what must be there before the first pod with a sidecar is created."""
-    cluster = made.cluster = start_cluster(run, config, child=made.child)
-    istio = made.istio = find_istio(run, config, cluster)
-    made.mesh = install_istio(run, config, cluster, istio)  # where Istio is there already, it is used
-    made.labelled = enable_injection(run, config, cluster)
-    announced, made.tracing = announce_tracing(run, config, cluster, istio)
-    made.objects = list(announced)
+    cluster = created.cluster = start_cluster(run, config, child=created.child)
+    istio = created.istio = find_istio(run, config, cluster)
+    created.mesh = install_istio(run, config, cluster, istio)  # where Istio is there already, it is used
+    created.labelled = enable_injection(run, config, cluster)
+    announced, created.tracing = announce_tracing(run, config, cluster, istio)
+    created.objects = list(announced)
     return cluster, istio
 
 
-def prove_mesh(run: RunRef, config: LabConfig, made: Made, *, nightly: bool = False) -> None:
+def prove_mesh(run: RunRef, config: LabConfig, created: CreatedResources, *, nightly: bool = False) -> None:
     """The lab in the document's order: traffic while queries are asked, counts reconciled, then security under STRICT."""
-    cluster, istio = bring_up(run, config, made)
+    cluster, istio = bring_up(run, config, created)
     bookinfo = deploy_bookinfo.submit(run, config, cluster, istio)
-    parties = deploy_parties.submit(run, config, cluster, istio)
+    parties = deploy_traffic_clients.submit(run, config, cluster, istio)
     prometheus = deploy_prometheus.submit(run, config, cluster, istio)
     outside = [deploy_outside.submit(run, config, cluster, istio)] if nightly else []  # for compare_paths
-    made.objects += applied(prometheus, bookinfo, parties, *outside)
+    created.objects += applied(prometheus, bookinfo, parties, *outside)
     bookinfo.result()
     parties.result()  # nothing goes without these two; without Prometheus only its own checks
     jaeger = deploy_jaeger.submit(run, config, cluster, istio)  # the first time it compiles meanwhile
@@ -116,13 +122,13 @@ def prove_mesh(run: RunRef, config: LabConfig, made: Made, *, nightly: bool = Fa
 
     before = count_requests(run, config, cluster)  # from here on no mesh configuration changes
     phase = begin_phase(run, config, cluster)
-    start_mixed(run, config, cluster)
+    start_background_traffic(run, config, cluster)
     fast = generate_load(run, config, cluster, "fast")
     check_prometheus(run, config, cluster, before)
-    made.objects += applied(grafana)
+    created.objects += applied(grafana)
     check_dashboards(run, config, cluster, istio)
     sent_fast = stop_load(run, fast, "fast")
-    made.objects += applied(jaeger, kiali)
+    created.objects += applied(jaeger, kiali)
     gentle = generate_load(run, config, cluster, "gentle")
     check_rate(run, config, cluster)
     check_graph(run, config, cluster, istio, phase)
@@ -130,7 +136,7 @@ def prove_mesh(run: RunRef, config: LabConfig, made: Made, *, nightly: bool = Fa
     if nightly:
         attempt(measure_proxies, run, config, cluster)  # a measure over nights; no check hangs on it
     sent_gentle = stop_load(run, gentle, "gentle")
-    stop_mixed(run)
+    stop_background_traffic(run)
     reconcile_requests(run, config, cluster, before, [sent_fast, sent_gentle])
     if nightly:
         attempt(compare_paths, run, config, cluster)  # when nothing else is sent

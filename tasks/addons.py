@@ -18,9 +18,9 @@ from meshlab.kube.apply import ObjectRef
 from meshlab.kube.client import Kube
 from meshlab.lifecycle.context import context_of
 from meshlab.observability.addons import grafana, jaeger, kiali, prometheus
-from meshlab.run.journal import RunRef, tell
+from meshlab.run.journal import RunRef, report_progress
 from meshlab.run.ledger import Entry
-from tasks.common import kube_of, lab_task, say
+from tasks.common import kube_of, lab_task, log_info
 from tasks.report import progress_artifact
 from tasks.resume import objects_ready, tracing_announced
 
@@ -34,8 +34,10 @@ def bring_image(run: RunRef, config: LabConfig, cluster: ClusterRef, name: str) 
         return cluster.images
     machine, runner = context_of(run).machine, SystemRunner()
     with progress_artifact(f"progress-{name}-build", f"Compile {name}"):
-        build.build([name], machine=machine, runner=runner, log_dir=machine.state / "logs", progress=tell)
-    specs = materials.addon_images(machine, [name], runner=runner, progress=tell)
+        build.build(
+            [name], machine=machine, runner=runner, log_dir=machine.state / "logs", progress=report_progress
+        )
+    specs = materials.addon_images(machine, [name], runner=runner, progress=report_progress)
     missing = [spec for spec in specs if spec.reference not in cluster.images]
     LocalCluster(config.local, machine, run_id=run.run_id).add_images(missing)
     return (*cluster.images, *(spec.reference for spec in missing))
@@ -49,8 +51,10 @@ def deploy_prometheus(
     context_of(run).ledger.intend(Entry("addon", "prometheus", cluster.endpoint))
     images = bring_image(run, config, cluster, "prometheus")
     with progress_artifact("progress-prometheus", "Prometheus"):
-        refs = prometheus.deploy(config, distribution, kube_of(cluster), images=images, progress=tell)
-    say(f"Prometheus is Ready in {config.prometheus.namespace}: {len(refs)} objects applied")
+        refs = prometheus.deploy(
+            config, distribution, kube_of(cluster), images=images, progress=report_progress
+        )
+    log_info(f"Prometheus is Ready in {config.prometheus.namespace}: {len(refs)} objects applied")
     return refs
 
 
@@ -63,7 +67,7 @@ def announce_tracing(
     context_of(run).ledger.intend(Entry("addon", "jaeger", cluster.endpoint))
     refs = jaeger.announce(config, distribution, kube)
     restore = tracing.enable(kube, config, None if config.ours else context_of(run).ledger)
-    say(f"every request is traced by provider {restore.provider}")
+    log_info(f"every request is traced by provider {restore.provider}")
     return refs, restore
 
 
@@ -88,7 +92,7 @@ def deploy_jaeger(
     """Apply Istio's Jaeger addon and wait until it is Ready; compiled behind the lab's first half where it must be."""
     images = bring_image(run, config, cluster, "jaeger")
     with progress_artifact("progress-jaeger", "Jaeger"):
-        return jaeger.deploy(config, distribution, kube_of(cluster), images=images, progress=tell)
+        return jaeger.deploy(config, distribution, kube_of(cluster), images=images, progress=report_progress)
 
 
 @lab_task("deploy-grafana", retries=1, verify=objects_ready, records_objects=True)
@@ -130,17 +134,17 @@ def _deploy_where_it_can_be_had(
 ) -> tuple[ObjectRef, ...]:
     kube = kube_of(cluster)
     if reason := addon.why_not(config, distribution, kube, cluster.images):
-        say(f"no {name}: {reason}")
+        log_info(f"no {name}: {reason}")
         return ()
     context_of(run).ledger.intend(Entry("addon", name.lower(), cluster.endpoint))
-    return addon.deploy(config, distribution, kube, held=cluster.images, progress=tell)
+    return addon.deploy(config, distribution, kube, held=cluster.images, progress=report_progress)
 
 
 @lab_task("deploy-parties", retries=1, verify=objects_ready, records_objects=True)
-def deploy_parties(
+def deploy_traffic_clients(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> tuple[ObjectRef, ...]:
     """A TCP echo, a caller without a sidecar and a route through the ingress gateway: the traffic that dashboards tell apart."""
     return traffic_clients.deploy(
-        config, distribution, kube_of(cluster), images=distribution.images, progress=tell
+        config, distribution, kube_of(cluster), images=distribution.images, progress=report_progress
     )

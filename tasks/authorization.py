@@ -17,10 +17,10 @@ from meshlab.report.authz import matrix_rows
 from meshlab.run.journal import RunRef, record_check, record_measures
 from meshlab.run.results import CheckResult, Measure
 from meshlab.security.authorization.prove import Proof, prove
-from tasks.common import kube_of, lab_task, say
+from tasks.common import kube_of, lab_task, log_info
+from tasks.dashboards_and_traces import gather
 from tasks.report import publish_table
 from tasks.resume import checks_passed
-from tasks.views import gather
 
 EVIDENCE = "authz-truth-table.json"
 
@@ -55,4 +55,6 @@ def keep(run: RunRef, proof: Proof) -> None:
     gather(run, authorization=table)
     publish_table("authorization", matrix_rows(table), "Who may do what: expected = observed, cell by cell")
     record_measures(run, Measure("authz-cells", len(rows), "cells"))
-    say(f"{len(rows)} cells, {table.sent} requests, {len(table.differences)} differ; {dict(proof.seconds)}")
+    log_info(
+        f"{len(rows)} cells, {table.sent} requests, {len(table.differences)} differ; {dict(proof.seconds)}"
+    )

@@ -17,10 +17,10 @@ from meshlab.kube.applied import applied
 from meshlab.kube.apply import ObjectRef, delete
 from meshlab.kube.client import Kube
 from meshlab.lifecycle.context import context_of
-from meshlab.run.journal import RunRef, record_check, tell
+from meshlab.run.journal import RunRef, record_check, report_progress
 from meshlab.run.ledger import Entry
 from meshlab.run.results import CheckResult, Verdict
-from tasks.common import kube_of, lab_task, say
+from tasks.common import kube_of, lab_task, log_info
 from tasks.report import progress_artifact
 from tasks.resume import objects_ready
 
@@ -32,8 +32,8 @@ def deploy_bookinfo(
     """Apply Bookinfo and sleep and wait until all of it is Ready."""
     context_of(run).ledger.intend(Entry("app", config.namespace, cluster.endpoint))
     with progress_artifact("progress-bookinfo", "Bookinfo and sleep"):
-        refs = bookinfo.deploy(config, distribution, kube_of(cluster), progress=tell)
-    say(f"{len(refs)} objects applied, {len(bookinfo.WORKLOADS)} workloads Ready in {config.namespace}")
+        refs = bookinfo.deploy(config, distribution, kube_of(cluster), progress=report_progress)
+    log_info(f"{len(refs)} objects applied, {len(bookinfo.WORKLOADS)} workloads Ready in {config.namespace}")
     return refs
 
 

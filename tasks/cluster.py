@@ -15,18 +15,18 @@ from meshlab.clusters.provider import forget_gke, provider_of
 from meshlab.config.settings import LabConfig, Machine
 from meshlab.core.cancellation import stopping
 from meshlab.core.process import SystemRunner
-from meshlab.core.text import count_of
+from meshlab.core.text import pluralize
 from meshlab.faults.planting import CHANGES, firewall_of, put_back
 from meshlab.istio.acknowledge import remove_sentinels
 from meshlab.lifecycle.context import context_of
-from meshlab.run.journal import RunRef, record_check, record_facts, tell
+from meshlab.run.journal import RunRef, record_check, record_facts, report_progress
 from meshlab.run.ledger import Entry, Ledger
 from meshlab.run.orphans import forget_local, orphans
 from meshlab.run.results import CheckResult
 from meshlab.shared_cluster.cleanup import left_here, take_out
 from meshlab.shared_cluster.footprint import footprint_before, keep_footprint
-from tasks.billed import show_status
-from tasks.common import kube_of, lab_task, say
+from tasks.common import kube_of, lab_task, log_info
+from tasks.load_balancers import show_status
 from tasks.report import progress_artifact
 from tasks.resume import cluster_answers
 
@@ -42,9 +42,9 @@ def start_cluster(run: RunRef, config: LabConfig, *, child: local_child.UpChild 
             child = child or local_child.start(
                 config.local, run.run_id, run.evidence, addons=addons_of(config)
             )
-            cluster = local_child.follow(child, progress=tell, stop=stopping())
+            cluster = local_child.follow(child, progress=report_progress, stop=stopping())
         else:
-            cluster = provider_of(config, machine, run.run_id).up(progress=tell, stop=stopping())
+            cluster = provider_of(config, machine, run.run_id).up(progress=report_progress, stop=stopping())
     if config.cluster == "gke":
         show_status(run, config)
     if cluster.adopted or cluster.provider != "local":
@@ -55,9 +55,9 @@ def start_cluster(run: RunRef, config: LabConfig, *, child: local_child.UpChild 
         before = footprint_before(kube_of(cluster), config.namespace, run.run_id)
         keep_footprint(run.evidence, before)
     (run.evidence / "cluster.json").write_text(json.dumps(asdict(cluster), default=str), encoding="utf-8")
-    say(
+    log_info(
         f"cluster {cluster.name} {'adopted' if cluster.adopted else 'is up'}: "
-        f"{count_of(cluster.nodes, 'nodes')} at {cluster.endpoint}"
+        f"{pluralize(cluster.nodes, 'nodes')} at {cluster.endpoint}"
     )
     return cluster
 
@@ -69,14 +69,14 @@ def put_back_orphans(run: RunRef, cluster: ClusterRef, machine: Machine, config:
     for ledger in left:
         firewall = firewall_of(config, machine, SystemRunner(), ledger)
         restored = put_back(kube_of(cluster), ledger, firewall)
-        say(f"put back what run {ledger.run_id} left changed: {', '.join(restored) or 'nothing here'}")
+        log_info(f"put back what run {ledger.run_id} left changed: {', '.join(restored) or 'nothing here'}")
     if left:
         remove_sentinels(kube_of(cluster))
     if config.cluster == "existing":
         kube = kube_of(cluster)
         for ledger in (each for each in orphans(machine) if left_here(kube, each)):
-            removed = take_out(kube, ledger, config.namespace, heir=run.run_id)
-            say(f"removed what run {ledger.run_id} left: {len(removed)} objects")
+            removed = take_out(kube, ledger, config.namespace, adopting_run=run.run_id)
+            log_info(f"removed what run {ledger.run_id} left: {len(removed)} objects")
 
 
 @lab_task("inventory", teardown=True)
@@ -91,7 +91,7 @@ def remove_cluster(run: RunRef, config: LabConfig, child: local_child.UpChild | 
     machine = context_of(run).machine
     if child is not None:
         local_child.end(child)
-    provider_of(config, machine, run.run_id).down(progress=tell)
+    provider_of(config, machine, run.run_id).down(progress=report_progress)
     ledger = Ledger.open(machine, run)
     for entry in ledger.entries():  # all that the run made lived in it
         ledger.gone(entry)

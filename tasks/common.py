@@ -16,7 +16,7 @@ from prefect.runtime import task_run
 from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local.child import UpChild
 from meshlab.config.settings import LabConfig
-from meshlab.core.cancellation import going
+from meshlab.core.cancellation import track
 from meshlab.core.errors import MeshlabError
 from meshlab.core.redaction import redact_exception
 from meshlab.core.signals import signal_of
@@ -86,7 +86,7 @@ def lab_task(
             assert isinstance(run, RunRef)
             child = kwargs.get("child")
             began = child.began if isinstance(child, UpChild) else None
-            with going(run.run_id, name), step(run, name, attempt=task_run.run_count or 1, began=began):
+            with track(run.run_id, name), step(run, name, attempt=task_run.run_count or 1, began=began):
                 try:
                     with noted(run, args) if records_objects else nullcontext():
                         return work(run, args, kwargs)
@@ -118,7 +118,7 @@ def noted(run: RunRef, args: tuple[Any, ...]) -> AbstractContextManager[None]:
     return nullcontext() if config.ours else applying(kube_of(cluster), context_of(run).ledger)
 
 
-def say(message: str) -> None:
+def log_info(message: str) -> None:
     """Log to the Prefect run, where there is one."""
     try:
         get_run_logger().info(message)

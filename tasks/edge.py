@@ -20,13 +20,13 @@ from meshlab.lifecycle.context import context_of, istioctl_of
 from meshlab.run.journal import RunRef, record_check
 from meshlab.run.results import CheckResult
 from meshlab.security.gateways import egress, ingress
-from meshlab.security.gateways.entry import Entry, gateway_pods, missing, opened
-from meshlab.security.gateways.exit import Exit
+from meshlab.security.gateways.entry import IngressProbe, gateway_pods, missing, opened
+from meshlab.security.gateways.exit import EgressProbe
 from meshlab.security.gateways.pki import LIFETIME, make_keys
 from tasks.common import kube_of, lab_task
 from tasks.resume import checks_passed
 
-INGRESS: dict[str, Callable[[Entry], CheckResult]] = {
+INGRESS: dict[str, Callable[[IngressProbe], CheckResult]] = {
     "ingress.https": ingress_checks.https,
     "ingress.mtls": ingress_checks.mtls,
     "ingress.jwt": ingress_checks.tokens,
@@ -68,7 +68,7 @@ def check_ingress(
     if without:
         return [record_check(run, check) for check in without]
     with Changes(kube, context_of(run).ledger, run) as changes, ExitStack() as stack:
-        entry: Entry | MeshlabError
+        entry: IngressProbe | MeshlabError
         try:
             keys = make_keys(*ingress.HOSTS, lifetime=lifetime)
             istioctl = istioctl_of(cluster, distribution)
@@ -107,7 +107,7 @@ def check_egress(
         return _not_made(run, config, problem, "egress.blocked", "egress.gateway")
     asked: list[tuple[egress_checks.Open, egress_checks.Closed]] = []
     with Changes(kube, context_of(run).ledger, run) as changes:
-        way = Exit(
+        way = EgressProbe(
             kube,
             istioctl_of(cluster, distribution),
             changes,

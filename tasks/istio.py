@@ -18,11 +18,11 @@ from meshlab.kube.applied import note
 from meshlab.kube.apply import ObjectRef
 from meshlab.kube.changes import RUN_LABEL
 from meshlab.lifecycle.context import context_of, istioctl_of
-from meshlab.run.journal import RunRef, record_check, tell
+from meshlab.run.journal import RunRef, record_check, report_progress
 from meshlab.run.ledger import Entry
 from meshlab.run.results import CheckResult
-from tasks.billed import note_balancers
-from tasks.common import kube_of, lab_task, say
+from tasks.common import kube_of, lab_task, log_info
+from tasks.load_balancers import note_balancers
 from tasks.report import progress_artifact
 from tasks.resume import istio_ready, istioctl_there, namespace_labelled
 
@@ -37,9 +37,9 @@ def find_istio(run: RunRef, config: LabConfig, cluster: ClusterRef) -> Distribut
             machine=context_of(run).machine,
             images=cluster.images,
             kubernetes=kubernetes,
-            progress=tell,
+            progress=report_progress,
         )
-    say(f"Istio {distribution.version} ({distribution.kind}), istioctl at {distribution.istioctl}")
+    log_info(f"Istio {distribution.version} ({distribution.kind}), istioctl at {distribution.istioctl}")
     return distribution
 
 
@@ -56,14 +56,19 @@ def install_istio(
     begun = entry in ledger.entries()
     with progress_artifact("progress-istio", "Istio"):
         installed = install(
-            config, distribution, kube, istioctl_of(cluster, distribution), begun=begun, progress=tell
+            config,
+            distribution,
+            kube,
+            istioctl_of(cluster, distribution),
+            begun=begun,
+            progress=report_progress,
         )
     if config.cluster == "gke":
         note_balancers(run, config, kube)
     (run.evidence / "istio-install.json").write_text(
         json.dumps(asdict(installed), indent=1, default=str), encoding="utf-8"
     )
-    say(
+    log_info(
         f"Istio {'found' if installed.reused else 'installed'} in {installed.seconds:.1f} s: {', '.join(installed.deployments)}"
     )
     return installed
@@ -91,7 +96,7 @@ def enable_injection(run: RunRef, config: LabConfig, cluster: ClusterRef) -> Lab
         note(kube, ledger, ref)
     elif labelled:
         ledger.intend(Entry("label", config.namespace, cluster.endpoint))
-    say(f"namespace {config.namespace} has the label {label_namespace(kube, config.namespace)}")
+    log_info(f"namespace {config.namespace} has the label {label_namespace(kube, config.namespace)}")
     return Labelled(created=(ref,) if created else (), labelled=labelled)
 
 
@@ -115,7 +120,7 @@ def uninstall_istio(
         istioctl_of(cluster, distribution),
         before=before,
         namespaces=None if config.ours else {config.namespace},
-        progress=tell,
+        progress=report_progress,
     )
     (run.evidence / "uninstall.json").write_text(
         json.dumps(asdict(result), indent=1, default=str), encoding="utf-8"

@@ -17,10 +17,10 @@ from meshlab.kube.apply import ObjectRef
 from meshlab.lifecycle.context import context_of
 from meshlab.observability.addons import prometheus
 from meshlab.observability.addons.proxy_usage import read_usage
-from meshlab.run.journal import RunRef, record_check, record_measures, tell
+from meshlab.run.journal import RunRef, record_check, record_measures, report_progress
 from meshlab.run.ledger import Entry
 from meshlab.run.results import SCOPES, CheckResult
-from tasks.common import kube_of, lab_task, say
+from tasks.common import kube_of, lab_task, log_info
 from tasks.resume import any_value, objects_ready
 from tasks.secrets import alert_way
 
@@ -49,7 +49,7 @@ def deploy_outside(
 ) -> tuple[ObjectRef, ...]:
     """A service outside of the mesh, in our own namespace: the other end of the way that has no sidecar."""
     context_of(run).ledger.intend(Entry("app", config.namespace, cluster.endpoint))
-    return paths.deploy(config, distribution, kube_of(cluster), progress=tell)
+    return paths.deploy(config, distribution, kube_of(cluster), progress=report_progress)
 
 
 @lab_task("compare-paths", verify=any_value, depends_on_pods=True)
@@ -58,7 +58,7 @@ def compare_paths(run: RunRef, config: LabConfig, cluster: ClusterRef) -> paths.
     found = paths.compare(kube_of(cluster), config.namespace)
     record_measures(run, *found.measures())
     (run.evidence / "paths.json").write_text(json.dumps(asdict(found), indent=1), encoding="utf-8")
-    say(f"with the mesh {found.mesh.times}, without {found.outside.times}")
+    log_info(f"with the mesh {found.mesh.times}, without {found.outside.times}")
     return found
 
 
@@ -71,7 +71,7 @@ def measure_proxies(run: RunRef, config: LabConfig, cluster: ClusterRef) -> None
         client, timeout = prometheus.client(forward), config.prometheus.answer_timeout
         usage = read_usage(client, config.namespace, pods, timeout=timeout)
     record_measures(run, *usage.measures())
-    say(f"{usage.proxies} sidecars: {usage}")
+    log_info(f"{usage.proxies} sidecars: {usage}")
 
 
 @lab_task("tell-people")

@@ -43,13 +43,13 @@ from meshlab.lifecycle.context import context_of, istioctl_of
 from meshlab.observability.addons import prometheus
 from meshlab.observability.addons.query import PrometheusClient
 from meshlab.report.tables import pod_rows
-from meshlab.run.journal import RunRef, record_check, record_facts, tell
+from meshlab.run.journal import RunRef, record_check, record_facts, report_progress
 from meshlab.run.results import CheckResult
-from tasks.common import kube_of, lab_task, say
+from tasks.common import kube_of, lab_task, log_info
+from tasks.dashboards_and_traces import gather
 from tasks.report import publish_table
 from tasks.resume import any_value, checks_passed
 from tasks.traffic import sent_so_far
-from tasks.views import gather
 
 SYSTEM = "istio-system"
 PROXY = istio_checks.PROXY
@@ -137,9 +137,9 @@ def check_istio(
         return analyze(findings, namespaces=[SYSTEM, config.namespace])
 
     try:
-        wait_synced(istioctl, expected(), timeout=config.istio.install_timeout, progress=tell)
+        wait_synced(istioctl, expected(), timeout=config.istio.install_timeout, progress=report_progress)
     except (WaitTimeout, IstioError) as late:  # no reason to make no check: they tell what is wrong
-        say(late.message)
+        log_info(late.message)
     gather(run, pods=pod_rows(lab_pods(kube, config)))
     publish_table("pods", pod_rows(lab_pods(kube, config)), f"Pods of {SYSTEM} and {config.namespace}")
     return _record(

@@ -9,8 +9,8 @@ from meshlab.report.material import ReportMaterial
 from meshlab.report.sections import Drawn, draw
 from meshlab.report.svg import standalone
 from meshlab.run.journal import RunRef
+from tasks.dashboards_and_traces import material_of
 from tasks.report import publish_image
-from tasks.views import material_of
 
 LARGEST = 24_000  # bytes of a picture that Prefect shows: its page holds the address, which is all of it, as text, too
 SHOWN = ("graph-1", "trace-1", "query-1", "query-2", "query-3", "query-4")

@@ -10,9 +10,9 @@ from meshlab.core.errors import InputError, MeshlabError
 from meshlab.lifecycle import teardown as reaping
 from meshlab.lifecycle.context import context_of
 from meshlab.lifecycle.teardown import Plan, Target
-from meshlab.run.journal import RunRef, record_check, tell
+from meshlab.run.journal import RunRef, record_check, report_progress
 from meshlab.run.results import CheckResult
-from tasks.common import lab_task, say
+from tasks.common import lab_task, log_info
 from tasks.report import publish_table
 
 
@@ -31,7 +31,7 @@ def search(run: RunRef, config: LabConfig, runs: Sequence[str], expired: bool) -
         "clusters", [*rows, *({"cluster": each, "what": "stays"} for each in plan.stay)], "Clusters of ours"
     )
     for row in rows:
-        say(f"{row['what']}: {row['cluster']}")
+        log_info(f"{row['what']}: {row['cluster']}")
     return plan
 
 
@@ -41,8 +41,8 @@ def remove(run: RunRef, targets: Sequence[Target]) -> None:
     problems = []
     for target in targets:
         try:
-            reaping.remove(target, context_of(run).machine, tell)
-            say(f"removed: {target.said}")
+            reaping.remove(target, context_of(run).machine, report_progress)
+            log_info(f"removed: {target.said}")
         except MeshlabError as problem:
             problems.append((target, problem))
     if problems:

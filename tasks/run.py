@@ -24,7 +24,7 @@ from meshlab.config.settings import LabConfig, Machine
 from meshlab.core.errors import KubeError, WaitTimeout
 from meshlab.core.redaction import guard_logging, redact, redact_exception
 from meshlab.core.signals import signal_of
-from meshlab.core.text import count_of
+from meshlab.core.text import pluralize
 from meshlab.history.keep import keep_run, runs_until
 from meshlab.history.trend import changed_since_green, trend_section
 from meshlab.kube.apply import ObjectRef
@@ -46,7 +46,7 @@ from meshlab.run.ledger import Ledger
 from meshlab.run.orphans import end_servers, orphans
 from meshlab.run.result_file import WRITE_STEP, finish, summarise
 from meshlab.run.results import NOT_MADE, CheckResult, Verdict
-from meshlab.shared_cluster.lock import let_go, take_hold
+from meshlab.shared_cluster.lock import acquire_lease, release_lease
 from tasks.common import kube_of, lab_task
 from tasks.pictures import drawn_of, publish_pictures
 from tasks.report import flush_artifacts, publish_result
@@ -64,31 +64,31 @@ def begin_run(
     guard_logging()
     launch = prepared()
     machine = launch.machine if launch is not None else Machine.here()
-    bury_orphans(machine)
+    mark_orphans_crashed(machine)
     run = launch.run if launch is not None else create(config.runs_dir, flow)
     if launch is None:
         keep_config(run, config)
     ledger = begin_context(run, config, machine).ledger
     try:
         if holds:
-            take_hold(config, machine, run.run_id)  # the command line has done so already
+            acquire_lease(config, machine, run.run_id)  # the command line has done so already
     except (KubeError, WaitTimeout) as problem:
         log.info("the cluster can't be held, which its start will say: %s", problem.message)
     if flow_run.id is not None:
-        bury(ledger)  # the one of a run that was killed, and goes on
+        mark_crashed(ledger)  # the one of a run that was killed, and goes on
         ledger.note_flow_run(str(flow_run.id))
     return run, launch.child if launch is not None else None
 
 
-def bury_orphans(machine: Machine) -> None:
+def mark_orphans_crashed(machine: Machine) -> None:
     """Mark the flow runs of killed runs Crashed: Prefect itself leaves them RUNNING for good, and its server."""
     end_servers()
     for ledger in orphans(machine):
-        if ledger.flow_run is not None and bury(ledger) and not ledger.entries():
+        if ledger.flow_run is not None and mark_crashed(ledger) and not ledger.entries():
             ledger.close()
 
 
-def bury(ledger: Ledger) -> bool:
+def mark_crashed(ledger: Ledger) -> bool:
     """Mark the flow run that a ledger names Crashed, where it has not ended; returns whether Prefect could be told."""
     dead = ledger.flow_run
     if dead is None:
@@ -166,7 +166,7 @@ def fill_in(run: RunRef, config: LabConfig, expected: Iterable[str] = tuple(CATA
     why = f"step {broke['name']} failed, see there" if broke else "the run ended before it"
     missing = [check_id for check_id in expected if check_id not in made]
     if missing:
-        record(run, {"event": "warning", "text": f"{count_of(len(missing), 'checks')} not made: {why}"})
+        record(run, {"event": "warning", "text": f"{pluralize(len(missing), 'checks')} not made: {why}"})
     for check_id in missing:
         spec = CATALOG[check_id]
         record_check(
@@ -197,7 +197,7 @@ def note_unpublished(run: RunRef) -> bool:
 
 def end_run(run: RunRef, config: LabConfig, *, signum: int | None = None) -> State[Any]:
     """Write result.json and junit.xml, publish what Prefect shows, close the ledger; returns the flow's state."""
-    let_go(run.run_id)
+    release_lease(run.run_id)
     code, result = finish(run, optional=config.checks.optional, signum=signum)
     drawn = drawn_of(run)
     keep_run(run, config, context_of(run).machine, result)

@@ -28,7 +28,8 @@ from meshlab.run.ledger import Entry, Ledger
 from meshlab.run.result_file import summarise
 from tasks.audit import check_audit
 from tasks.authorization import check_authz
-from tasks.common import kube_of, lab_task, say
+from tasks.common import kube_of, lab_task, log_info
+from tasks.dashboards_and_traces import begin_phase, check_graph, check_traces
 from tasks.edge import check_egress, check_ingress
 from tasks.observability import (
     check_app,
@@ -41,7 +42,6 @@ from tasks.report import publish_table
 from tasks.security import begin_strict, check_mtls, end_strict
 from tasks.teardown import attempt
 from tasks.traffic import generate_load, halt_load, stop_load
-from tasks.views import begin_phase, check_graph, check_traces
 
 Checks = Mapping[str, Mapping[str, Any]]  # id → the check as `result.json` holds it
 BASELINE, CONTROL = "baseline", "control"
@@ -123,17 +123,17 @@ def prove(run: RunRef, lab: Lab, fault: Fault) -> bool:
         began = time.monotonic()
         before = inventory_of(run, lab)
         checks: Checks = {}
-        round_ = begin_round(run, lab, fault.name)
+        probe_run = begin_round(run, lab, fault.name)
         planted = None
         try:
-            planted = plant_fault(round_, run, lab, fault, return_state=True)
+            planted = plant_fault(probe_run, run, lab, fault, return_state=True)
             if planted.is_completed():
                 config = changed(lab.config, {"app": {"page_requests": fault.pages}})
-                checks = make_checks(round_, replace(lab, config=config, edge=fault.edge), fault.groups)
+                checks = make_checks(probe_run, replace(lab, config=config, edge=fault.edge), fault.groups)
         finally:
             with signals_wait():
-                left = take_out(round_, run, lab, before)
-                end_round(round_, lab)
+                left = take_out(probe_run, run, lab, before)
+                end_round(probe_run, lab)
         if planted.is_completed():
             record(run, {"event": "catch", **catch_of(fault, checks, restored=not left).as_json()})
             record_check(run, judge(fault, checks, left, seconds=time.monotonic() - began))
@@ -147,18 +147,18 @@ def prove(run: RunRef, lab: Lab, fault: Fault) -> bool:
 
 
 @lab_task("plant")
-def plant_fault(round_: RunRef, run: RunRef, lab: Lab, fault: Fault) -> None:
+def plant_fault(probe_run: RunRef, run: RunRef, lab: Lab, fault: Fault) -> None:
     """Plant a fault; returns when it is in force."""
     machine, runner = context_of(run).machine, SystemRunner()
     ledger = Ledger.open(machine, run)
     firewall = firewall_of(lab.config, machine, runner, ledger)
     istioctl = istioctl_of(lab.cluster, lab.istio)
     plant(fault, lab.config, kube_of(lab.cluster), istioctl, ledger, run, firewall)
-    say(f"planted: {fault.title}")
+    log_info(f"planted: {fault.title}")
 
 
 @lab_task("take-out")
-def remove_fault(round_: RunRef, run: RunRef, lab: Lab) -> None:
+def remove_fault(probe_run: RunRef, run: RunRef, lab: Lab) -> None:
     """Take out what is planted, and what a stage of the round could not put back under it; returns when the lab has
     come to rest."""
     machine = context_of(run).machine
@@ -167,16 +167,16 @@ def remove_fault(round_: RunRef, run: RunRef, lab: Lab) -> None:
     istioctl = istioctl_of(lab.cluster, lab.istio)
     kube, namespace = kube_of(lab.cluster), lab.config.namespace
     done = remove(kube, istioctl, ledger, namespace, firewall)
-    stages = restore_left(kube, Ledger.open(machine, round_))
+    stages = restore_left(kube, Ledger.open(machine, probe_run))
     if stages:
         done = (*done, *map(str, stages))
         wait_settled(kube, istioctl, namespace)
-    say(f"taken out: {', '.join(done) or 'nothing'}")
+    log_info(f"taken out: {', '.join(done) or 'nothing'}")
 
 
-def take_out(round_: RunRef, run: RunRef, lab: Lab, before: Mapping[str, str]) -> tuple[str, ...]:
+def take_out(probe_run: RunRef, run: RunRef, lab: Lab, before: Mapping[str, str]) -> tuple[str, ...]:
     """Take out the fault, and tell in what the lab differs from before it."""
-    removed = remove_fault(round_, run, lab, return_state=True)
+    removed = remove_fault(probe_run, run, lab, return_state=True)
     if not removed.is_completed():
         problem = removed.result(raise_on_failure=False)
         return (f"taking it out failed: {getattr(problem, 'message', problem)}",)
@@ -199,104 +199,107 @@ def inventory_of(run: RunRef, lab: Lab) -> dict[str, str]:
 
 def make_round(run: RunRef, lab: Lab, name: str, groups: Sequence[str]) -> Checks:
     """Make the checks of some groups; returns them by id."""
-    round_ = begin_round(run, lab, name)
+    probe_run = begin_round(run, lab, name)
     try:
-        return make_checks(round_, lab, groups)
+        return make_checks(probe_run, lab, groups)
     finally:
-        end_round(round_, lab)
+        end_round(probe_run, lab)
 
 
 def begin_round(run: RunRef, lab: Lab, name: str) -> RunRef:
     """A run below the run: with its own journal, evidence and ledger."""
-    round_ = RunRef(f"{run.run_id}.{name}", run.evidence / "rounds" / name, "sabotage-round", now())
-    for folder in (round_.evidence, round_.directory / "pictures"):
+    probe_run = RunRef(f"{run.run_id}.{name}", run.evidence / "rounds" / name, "sabotage-round", now())
+    for folder in (probe_run.evidence, probe_run.directory / "pictures"):
         folder.mkdir(parents=True, exist_ok=True)
-    begin_context(round_, lab.config, context_of(run).machine)
-    record(round_, {"event": "run", "run_id": round_.run_id, "flow": round_.flow, "started": round_.started})
+    begin_context(probe_run, lab.config, context_of(run).machine)
+    record(
+        probe_run,
+        {"event": "run", "run_id": probe_run.run_id, "flow": probe_run.flow, "started": probe_run.started},
+    )
     if lab.config.cluster == "local":  # what removes the cluster closes this ledger, too
-        context_of(round_).ledger.intend(Entry("cluster", lab.cluster.name, "local"))
-    return round_
+        context_of(probe_run).ledger.intend(Entry("cluster", lab.cluster.name, "local"))
+    return probe_run
 
 
-def end_round(round_: RunRef, lab: Lab) -> None:
+def end_round(probe_run: RunRef, lab: Lab) -> None:
     """End what still sends, and close the round's ledger."""
-    halt_load(round_)
-    ledger = context_of(round_).ledger
+    halt_load(probe_run)
+    ledger = context_of(probe_run).ledger
     ledger.gone(Entry("cluster", lab.cluster.name, "local"))
     ledger.close()
 
 
-def make_checks(round_: RunRef, lab: Lab, groups: Iterable[str]) -> Checks:
+def make_checks(probe_run: RunRef, lab: Lab, groups: Iterable[str]) -> Checks:
     """Make each group's checks, whatever became of the others."""
     for group in (group for group in groups if group not in STRICT):
-        MAKERS[group](round_, lab)
+        MAKERS[group](probe_run, lab)
     strict = [group for group in groups if group in STRICT]
     if strict:
-        _under_strict(round_, lab, strict)
-    result, _ = summarise(round_, optional=lab.config.checks.optional, signum=None)
+        _under_strict(probe_run, lab, strict)
+    result, _ = summarise(probe_run, optional=lab.config.checks.optional, signum=None)
     return {check["id"]: check for check in result["checks"]}
 
 
-def _under_strict(round_: RunRef, lab: Lab, groups: Sequence[str]) -> None:
+def _under_strict(probe_run: RunRef, lab: Lab, groups: Sequence[str]) -> None:
     """Groups that are made while mutual TLS is demanded, as in the full lab."""
-    strict = attempt(begin_strict, round_, lab.config, lab.cluster, lab.istio)
+    strict = attempt(begin_strict, probe_run, lab.config, lab.cluster, lab.istio)
     if strict is None:
         return
     try:
         if "mtls" in groups:
-            attempt(check_mtls, round_, lab.config, lab.cluster, strict)
+            attempt(check_mtls, probe_run, lab.config, lab.cluster, strict)
         for group in (group for group in groups if group in MAKERS):
-            MAKERS[group](round_, lab)
+            MAKERS[group](probe_run, lab)
     finally:
-        attempt(end_strict, round_, lab.config, lab.cluster, strict)
+        attempt(end_strict, probe_run, lab.config, lab.cluster, strict)
 
 
-def _app(round_: RunRef, lab: Lab) -> None:
-    attempt(check_app, round_, lab.config, lab.cluster)
+def _app(probe_run: RunRef, lab: Lab) -> None:
+    attempt(check_app, probe_run, lab.config, lab.cluster)
 
 
-def _istio(round_: RunRef, lab: Lab) -> None:
-    attempt(check_istio, round_, lab.config, lab.cluster, lab.istio)
+def _istio(probe_run: RunRef, lab: Lab) -> None:
+    attempt(check_istio, probe_run, lab.config, lab.cluster, lab.istio)
 
 
-def _load(round_: RunRef, lab: Lab) -> None:
+def _load(probe_run: RunRef, lab: Lab) -> None:
     """A load phase of its own: what earlier ones have counted is in its baseline."""
     config, cluster = lab.config, lab.cluster
-    before = attempt(count_requests, round_, config, cluster)
-    phase = attempt(begin_phase, round_, config, cluster)
+    before = attempt(count_requests, probe_run, config, cluster)
+    phase = attempt(begin_phase, probe_run, config, cluster)
     if before is None:
         return
-    load = generate_load(round_, config, cluster, "fast")
-    queries = check_prometheus.submit(round_, config, cluster, before)
-    traces = check_traces.submit(round_, config, cluster, phase)
-    attempt(check_graph, round_, config, cluster, lab.istio, phase)
+    load = generate_load(probe_run, config, cluster, "fast")
+    queries = check_prometheus.submit(probe_run, config, cluster, before)
+    traces = check_traces.submit(probe_run, config, cluster, phase)
+    attempt(check_graph, probe_run, config, cluster, lab.istio, phase)
     queries.wait()
     traces.wait()
     try:
-        sent = stop_load(round_, load, "fast")
+        sent = stop_load(probe_run, load, "fast")
     except MeshlabError as problem:
-        say(
+        log_info(
             f"the load failed: {problem.message}"
         )  # its step says so, and the checks that need it are not made
         return
-    attempt(reconcile_requests, round_, config, cluster, before, [sent])
+    attempt(reconcile_requests, probe_run, config, cluster, before, [sent])
 
 
-def _authz(round_: RunRef, lab: Lab) -> None:
-    attempt(check_authz, round_, lab.config, lab.cluster, lab.istio)
+def _authz(probe_run: RunRef, lab: Lab) -> None:
+    attempt(check_authz, probe_run, lab.config, lab.cluster, lab.istio)
 
 
-def _ingress(round_: RunRef, lab: Lab) -> None:
+def _ingress(probe_run: RunRef, lab: Lab) -> None:
     edge = lab.edge
-    attempt(check_ingress, round_, lab.config, lab.cluster, lab.istio, edge.ingress, edge.lifetime)
+    attempt(check_ingress, probe_run, lab.config, lab.cluster, lab.istio, edge.ingress, edge.lifetime)
 
 
-def _egress(round_: RunRef, lab: Lab) -> None:
-    attempt(check_egress, round_, lab.config, lab.cluster, lab.istio, lab.edge.egress)
+def _egress(probe_run: RunRef, lab: Lab) -> None:
+    attempt(check_egress, probe_run, lab.config, lab.cluster, lab.istio, lab.edge.egress)
 
 
-def _audit(round_: RunRef, lab: Lab) -> None:
-    attempt(check_audit, round_, lab.config, lab.cluster, lab.istio)
+def _audit(probe_run: RunRef, lab: Lab) -> None:
+    attempt(check_audit, probe_run, lab.config, lab.cluster, lab.istio)
 
 
 MAKERS: Mapping[str, Callable[[RunRef, Lab], None]] = {

@@ -11,7 +11,7 @@ from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local.images import replacement
 from meshlab.config.settings import LabConfig
 from meshlab.core.errors import KubeError, MeshlabError
-from meshlab.core.text import count_of
+from meshlab.core.text import pluralize
 from meshlab.istio.acknowledge import wait_acknowledged
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.drained import wait_drained
@@ -26,7 +26,7 @@ from meshlab.run.results import CheckResult
 from meshlab.security.audit.inventory import mesh_config
 from meshlab.security.mtls import capture, stage
 from meshlab.security.mtls.stage import Evidence, Strict, Window
-from tasks.common import kube_of, lab_task, say
+from tasks.common import kube_of, lab_task, log_info
 from tasks.resume import any_value, checks_passed, done_before
 
 T = TypeVar("T")
@@ -51,8 +51,8 @@ def begin_strict(run: RunRef, config: LabConfig, cluster: ClusterRef, distributi
         changes.restore()
         pair.restore()
         raise
-    say(
-        f"STRICT holds for the {strict.where}: {count_of(len(strict.acknowledged), 'proxies')} in {strict.seconds:.1f} s"
+    log_info(
+        f"STRICT holds for the {strict.where}: {pluralize(len(strict.acknowledged), 'proxies')} in {strict.seconds:.1f} s"
     )
     if done_before(run, config, kube, "check-mtls"):
         pair.restore()  # nobody will capture it; the next stages shall not find it

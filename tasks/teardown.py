@@ -12,7 +12,7 @@ from meshlab.checks.base import CATALOG, skipped
 from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local.child import UpChild
 from meshlab.config.settings import LabConfig
-from meshlab.core.cancellation import end
+from meshlab.core.cancellation import cancel
 from meshlab.core.errors import MeshlabError
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.install import InstallResult
@@ -27,7 +27,7 @@ from tasks.addons import restore_tracing
 from tasks.bookinfo import list_objects, remove_objects
 from tasks.cluster import check_teardown, release_cluster, remove_cluster, take_inventory
 from tasks.istio import Labelled, check_uninstall, list_istio, uninstall_istio
-from tasks.lookout import open_links
+from tasks.kept_lab import open_links
 from tasks.pictures import start_drawing
 from tasks.run import collect_evidence, fill_in
 from tasks.security import restore_changes
@@ -38,7 +38,7 @@ MADE = "made"  # the name under which `Made` is kept
 
 
 @dataclass
-class Made:
+class CreatedResources:
     """How far the run came: what is there to be removed. Filled by the flow as it goes."""
 
     child: UpChild | None = None
@@ -62,7 +62,7 @@ class Made:
 def take_down(
     run: RunRef,
     config: LabConfig,
-    made: Made,
+    created: CreatedResources,
     *,
     stopped: int | None,
     expected: Iterable[str] = tuple(CATALOG),
@@ -74,22 +74,22 @@ def take_down(
     removed and the two checks are skipped, as asked for; so it is with another reason, why_kept. expected: checks that
     the run owes; those that were not made are named.
     """
-    end(run.run_id)  # of a run that was cut off, steps still go on in other threads
+    cancel(run.run_id)  # of a run that was cut off, steps still go on in other threads
     going_on = on_its_way_out(run)
     start_drawing(run)  # needs no cluster: side by side with what waits for one
     _, code = summarise(run, optional=config.checks.optional, signum=stopped)
     failed = code != 0
     if failed:
-        attempt(collect_evidence, run, config, made.cluster)
-    if made.cluster is not None and changes_left(run):
-        attempt(restore_changes, run, made.cluster)
+        attempt(collect_evidence, run, config, created.cluster)
+    if created.cluster is not None and changes_left(run):
+        attempt(restore_changes, run, created.cluster)
     if not going_on and (why_kept or config.keep or (config.keep_on_failure and failed)):
         asked = "--keep was given" if config.keep else "--keep-on-failure was given, and the run failed"
         keep(run, config, why_kept or asked)
-        if made.cluster is not None and stopped is None and not why_kept:
-            attempt(open_links, run, config, made.cluster)
+        if created.cluster is not None and stopped is None and not why_kept:
+            attempt(open_links, run, config, created.cluster)
     else:
-        remove(run, config, made, stopped)
+        remove(run, config, created, stopped)
     if stopped is None:
         fill_in(run, config, expected)
 
@@ -119,52 +119,52 @@ def on_its_way_out(run: RunRef) -> bool:
     return resumption is not None and resumption.leaving
 
 
-def remember(run: RunRef, made: Made) -> None:
+def remember(run: RunRef, created: CreatedResources) -> None:
     """Fill `made` with what the run had made before it was cut off while it removed that."""
     found = resume.kept(run, MADE)
     if found is None:
         raise MeshlabError(f"what run {run.run_id} had made was not kept", remedy="make down")
-    known: Made = resume.read_result(found, Made)
-    for each in fields(Made):
-        setattr(made, each.name, getattr(known, each.name))
+    known: CreatedResources = resume.read_result(found, CreatedResources)
+    for each in fields(CreatedResources):
+        setattr(created, each.name, getattr(known, each.name))
 
 
-def leave(run: RunRef, made: Made, stopped: int | None) -> None:
+def leave(run: RunRef, created: CreatedResources, stopped: int | None) -> None:
     """Write down that the run removes what it made from now on, and what that is: it may be cut off meanwhile."""
     if resume.leave(run, stopped=stopped is not None):
-        resume.keep(run, MADE, replace(made, child=None), Made, cluster="", inputs="", pods={})
+        resume.keep(run, MADE, replace(created, child=None), CreatedResources, cluster="", inputs="", pods={})
 
 
-def remove(run: RunRef, config: LabConfig, made: Made, stopped: int | None) -> None:
+def remove(run: RunRef, config: LabConfig, created: CreatedResources, stopped: int | None) -> None:
     """Remove app, Istio and cluster, as far as the run made them."""
-    leave(run, made, stopped)
-    if made.cluster is not None and not config.ours:
-        attempt(restore_tracing, run, config, made.cluster, made.tracing)
-        refs = [*made.objects, *made.labelled.created]
-        objects = attempt(list_objects, run, config, made.cluster, refs)
-        attempt(remove_objects, run, config, made.cluster, refs, made.labelled.labelled, objects)
+    leave(run, created, stopped)
+    if created.cluster is not None and not config.ours:
+        attempt(restore_tracing, run, config, created.cluster, created.tracing)
+        refs = [*created.objects, *created.labelled.created]
+        objects = attempt(list_objects, run, config, created.cluster, refs)
+        attempt(remove_objects, run, config, created.cluster, refs, created.labelled.labelled, objects)
     if (
-        made.cluster is not None
-        and made.istio is not None
-        and (made.mesh is not None or istio_begun(run, config))
+        created.cluster is not None
+        and created.istio is not None
+        and (created.mesh is not None or istio_begun(run, config))
     ):
-        if made.mesh is not None and made.mesh.reused:
+        if created.mesh is not None and created.mesh.reused:
             why = "Istio was there before the run, which leaves it as it is"
             skip_step(run, "uninstall-istio", why)
             record_check(run, skipped("uninstall.nothing-left", why, asked_for=True))
         elif stopped and config.ours:
             skip_step(run, "uninstall-istio", "the run was interrupted; Istio goes with the cluster")
         else:
-            before = attempt(list_istio, run, config, made.cluster)
-            gone = attempt(uninstall_istio, run, config, made.cluster, made.istio, before)
+            before = attempt(list_istio, run, config, created.cluster)
+            gone = attempt(uninstall_istio, run, config, created.cluster, created.istio, before)
             if gone is not None:
-                attempt(check_uninstall, run, config, made.cluster, gone)
+                attempt(check_uninstall, run, config, created.cluster, gone)
     if not config.ours:
         skip_step(run, "remove-cluster", "the cluster is not ours")
         return
     there = attempt(take_inventory, run, config)
-    attempt(remove_cluster, run, config, made.child)
-    if there is not None and (made.cluster is not None or any(there.items.values())):
+    attempt(remove_cluster, run, config, created.child)
+    if there is not None and (created.cluster is not None or any(there.items.values())):
         # Nothing there, and no cluster ever came up: not a control that failed, a check that can't be made.
         attempt(check_teardown, run, config, there)
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 from prefect.futures import PrefectFuture
 
-from meshlab.app.background_traffic import MixedResult, MixedTraffic, streams
+from meshlab.app.background_traffic import BackgroundResult, BackgroundTraffic, streams
 from meshlab.app.loop import RequestLoop, TrafficResult
 from meshlab.app.source import find_source
 from meshlab.app.traffic_clients import wait_ingress
@@ -18,9 +18,9 @@ from meshlab.clusters.base import ClusterRef
 from meshlab.config.settings import LabConfig
 from meshlab.core.progress import Update
 from meshlab.core.registry import instance
-from meshlab.run.journal import RunRef, record_measures, tell
+from meshlab.run.journal import RunRef, record_measures, report_progress
 from meshlab.run.results import Measure
-from tasks.common import kube_of, lab_task, say
+from tasks.common import kube_of, lab_task, log_info
 from tasks.resume import any_value
 
 Pace = Literal["fast", "gentle"]
@@ -40,7 +40,7 @@ class _Loads:
     def __init__(self) -> None:
         self.brakes: dict[Pace, _Brake] = {"fast": _Brake(), "gentle": _Brake()}
         self.loops: list[RequestLoop] = []
-        self.mixed: tuple[threading.Event, PrefectFuture[MixedResult]] | None = None
+        self.mixed: tuple[threading.Event, PrefectFuture[BackgroundResult]] | None = None
 
 
 def _loads(run: RunRef) -> _Loads:
@@ -96,31 +96,31 @@ def gentle_load(run: RunRef, config: LabConfig, cluster: ClusterRef) -> TrafficR
 
 
 @lab_task("mixed-traffic", verify=any_value, depends_on_pods=True)
-def mixed_traffic(
+def send_background_traffic(
     run: RunRef, config: LabConfig, cluster: ClusterRef, begun: threading.Event, enough: threading.Event
-) -> MixedResult:
+) -> BackgroundResult:
     """Plaintext, TCP and ingress traffic beside the counted loop, from `start_mixed` to `stop_mixed`."""
     kube = kube_of(cluster)
     if config.scope == "mesh":
         wait_ingress(kube, config.namespace)
-    with MixedTraffic(kube, config.namespace, streams(config)) as traffic:
+    with BackgroundTraffic(kube, config.namespace, streams(config)) as traffic:
         begun.set()
         enough.wait()
         sent = traffic.stop_and_drain()
-    say(f"mixed traffic: {sent}")
+    log_info(f"mixed traffic: {sent}")
     record_measures(run, Measure("mixed-requests-sent", sent.sent, "requests"))
     return sent
 
 
-def start_mixed(run: RunRef, config: LabConfig, cluster: ClusterRef) -> None:
+def start_background_traffic(run: RunRef, config: LabConfig, cluster: ClusterRef) -> None:
     """Start the mixed traffic beside the flow, and return when it flows. Raises what kept it from that."""
     begun, enough, ended = threading.Event(), threading.Event(), threading.Event()
 
-    def end(_: PrefectFuture[MixedResult]) -> None:
+    def end(_: PrefectFuture[BackgroundResult]) -> None:
         ended.set()
         begun.set()
 
-    mixed = mixed_traffic.submit(run, config, cluster, begun, enough)
+    mixed = send_background_traffic.submit(run, config, cluster, begun, enough)
     _loads(run).mixed = enough, mixed
     mixed.add_done_callback(end)
     begun.wait()
@@ -128,13 +128,13 @@ def start_mixed(run: RunRef, config: LabConfig, cluster: ClusterRef) -> None:
         mixed.result()
 
 
-def stop_mixed(run: RunRef) -> MixedResult | None:
+def stop_background_traffic(run: RunRef) -> BackgroundResult | None:
     """End and drain the mixed traffic; None when there is none. May be called twice. Raises what the traffic raised."""
     mixed = _end_mixed(run)
     return mixed.result() if mixed is not None else None
 
 
-def _end_mixed(run: RunRef) -> PrefectFuture[MixedResult] | None:
+def _end_mixed(run: RunRef) -> PrefectFuture[BackgroundResult] | None:
     """Tell the mixed traffic to end; None where there is none, or it was told before."""
     loads = _loads(run)
     mixed, loads.mixed = loads.mixed, None
@@ -162,7 +162,7 @@ def _send(
         while not brake.now.is_set():
             so_far = loop.snapshot()
             left = least - (time.monotonic() - begun)
-            tell(
+            report_progress(
                 Update(
                     f"{pace} load",
                     detail=f"{so_far.sent} requests, {so_far.by_status.get('200', 0)} with 200",
@@ -172,9 +172,9 @@ def _send(
                 break
             (brake.now if brake.enough.is_set() else brake.enough).wait(min(1.0, max(left, 0.2)))
         sent = loop.stop_and_drain()
-    tell(Update(f"{pace} load", 1, 1, f"{sent.sent} requests"))
+    report_progress(Update(f"{pace} load", 1, 1, f"{sent.sent} requests"))
     _keep(run, pace, loop, sent)
-    say(
+    log_info(
         f"{pace} load: {sent.sent} requests, {dict(sent.by_status)}, p50 {sent.p50_ms} ms, p99 {sent.p99_ms} ms"
     )
     return sent

@@ -43,7 +43,7 @@ class Stream:
 
 
 @dataclass(frozen=True)
-class MixedResult:
+class BackgroundResult:
     """What the streams sent, by their names."""
 
     streams: Mapping[str, TrafficResult]
@@ -91,7 +91,7 @@ def streams(config: LabConfig) -> tuple[Stream, ...]:
     )
 
 
-class MixedTraffic:
+class BackgroundTraffic:
     """All streams at once, each a `RequestLoop`. A context manager that starts and drains; used once.
 
     Raises KubeError (retryable) when a pod that sends is not Ready.
@@ -105,7 +105,7 @@ class MixedTraffic:
             for stream in wanted
         }
 
-    def start(self) -> MixedTraffic:
+    def start(self) -> BackgroundTraffic:
         """Start every stream; when one can't be started, those before it are ended. Raises KubeError,
         ExecError."""
         begun: list[RequestLoop] = []
@@ -119,13 +119,13 @@ class MixedTraffic:
             raise
         return self
 
-    def stop_and_drain(self) -> MixedResult:
+    def stop_and_drain(self) -> BackgroundResult:
         """End every stream after its request under way, and return what was sent. May be called twice."""
         for loop in self._loops.values():
             loop.ask_to_stop()
         return self._result({name: loop.stop_and_drain() for name, loop in self._loops.items()})
 
-    def snapshot(self) -> MixedResult:
+    def snapshot(self) -> BackgroundResult:
         """What is known now."""
         return self._result({name: loop.snapshot() for name, loop in self._loops.items()})
 
@@ -134,10 +134,12 @@ class MixedTraffic:
         """Whether every stream still sends."""
         return all(loop.running for loop in self._loops.values())
 
-    def _result(self, results: Mapping[str, TrafficResult]) -> MixedResult:
-        return MixedResult(dict(results), {name: stream.wanted for name, stream in self._streams.items()})
+    def _result(self, results: Mapping[str, TrafficResult]) -> BackgroundResult:
+        return BackgroundResult(
+            dict(results), {name: stream.wanted for name, stream in self._streams.items()}
+        )
 
-    def __enter__(self) -> MixedTraffic:
+    def __enter__(self) -> BackgroundTraffic:
         return self.start()
 
     def __exit__(

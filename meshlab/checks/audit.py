@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from meshlab.checks.base import infra_error, judged, skipped
 from meshlab.core.errors import SecretsWithheldError
-from meshlab.core.text import count_of
+from meshlab.core.text import pluralize
 from meshlab.run.results import CheckResult, Table
 from meshlab.security.audit.inventory import Inventory
 from meshlab.security.audit.model import Examined, Finding, Rule
@@ -31,7 +31,7 @@ def audit(rule: Rule, inventory: Inventory, examined: Examined, findings: Sequen
             remedy="grant get and list on these kinds, or audit as somebody who has them; istioctl says more by hand",
         )
     expired = [each for each in findings if each.expired]
-    looked = f"{'' if examined.looked else 'nothing to look at: '}{count_of(examined.looked, examined.what)}"
+    looked = f"{'' if examined.looked else 'nothing to look at: '}{pluralize(examined.looked, examined.what)}"
     parts = [f"{looked}: {_counts(findings)}"]
     if expired:
         parts.append(
@@ -60,7 +60,7 @@ def _counts(findings: Sequence[Finding]) -> str:
     told = sum(each.accepted is None and not each.severity.fails for each in findings)
     why = [f"{accepted} accepted as known risks"] if accepted else []
     why += [f"{told} for information only"] if told else []
-    found = count_of(len(findings), "findings")
+    found = pluralize(len(findings), "findings")
     return f"{found} ({', '.join(why)})" if why else found
 
 

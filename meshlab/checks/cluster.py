@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from meshlab.checks.base import judged
-from meshlab.core.text import count_of
+from meshlab.core.text import pluralize
 from meshlab.kube.pods import condition
 from meshlab.run.results import CheckResult, Table
 
@@ -25,7 +25,7 @@ def nodes_ready(nodes: Sequence[Mapping[str, Any]], wanted: int) -> CheckResult:
     needed = wanted or 1
     problems = [f"node {row['name']} is not Ready: {row['reason']}" for row in rows if not row["ready"]]
     if len(rows) < needed or (wanted and len(rows) != wanted):
-        problems.insert(0, f"{count_of(len(rows), 'nodes')}, {needed} wanted")
+        problems.insert(0, f"{pluralize(len(rows), 'nodes')}, {needed} wanted")
     of = wanted or len(rows)
     versions = ", ".join(sorted({row["version"] for row in rows})) or "no version"
     return judged(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from meshlab.checks.base import broken, judged
 from meshlab.run.results import CheckResult
-from meshlab.security.gateways.exit import Exit, Passed
+from meshlab.security.gateways.exit import EgressProbe, Passed
 from meshlab.security.gateways.trials import ROUNDS, Tried, in_turn, problems, rows
 
 DECLARED_REQUESTS = 5
@@ -54,14 +54,14 @@ class Declared:
     answered_around: int
 
 
-def ask_open(exit_: Exit) -> Open:
+def ask_open(exit_: EgressProbe) -> Open:
     """The controls, with everything allowed. Raises ExecError, QueryError, KubeError."""
     before = exit_.answered()
     undeclared, direct = in_turn([exit_.undeclared(passes=True), exit_.direct(passes=True)])
     return Open(undeclared, direct, exit_.answered() - before)
 
 
-def ask_closed(exit_: Exit) -> Closed:
+def ask_closed(exit_: EgressProbe) -> Closed:
     """The refusals, each beside a request that passes. Raises ExecError, QueryError, KubeError."""
     before = exit_.answered()
     known, undeclared, direct = in_turn(
@@ -74,7 +74,7 @@ def ask_closed(exit_: Exit) -> Closed:
     return Closed(known, undeclared, direct, exit_.answered() - before)
 
 
-def ask_declared(exit_: Exit) -> Declared:
+def ask_declared(exit_: EgressProbe) -> Declared:
     """The declared host, through the gateway and around it. Raises ExecError, QueryError, KubeError."""
     gateway, outside = [exit_.passed()], [exit_.answered()]
     (declared,) = in_turn([exit_.declared()], DECLARED_REQUESTS)

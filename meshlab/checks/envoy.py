@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from meshlab.checks.base import failed, judged
 from meshlab.checks.istio import has_sidecar
-from meshlab.core.text import count_of
+from meshlab.core.text import pluralize
 from meshlab.envoy.stats import (
     EMBEDDED_PREFIX,
     REQUESTS,
@@ -61,7 +61,8 @@ def scrape(pod: str, samples: Sequence[Sample], *, lines: int) -> CheckResult:
     return judged(
         "envoy.scrape",
         problems,
-        f"{pod}: {len(samples)} series of {', '.join(names)}, {count_of(total, 'requests')} received, {count_of(lines, 'lines')}",
+        f"{pod}: {len(samples)} series of {', '.join(names)}, {pluralize(total, 'requests')} received, "
+        f"{pluralize(lines, 'lines')}",
         {"pod": pod, "url": f":{STATS_PORT}{STATS_PATH}", "family": list(names), "lines": lines}
         | {"series": series_rows(samples)},
         remedy="send a request first; if none comes up, look at the mesh's telemetry configuration",

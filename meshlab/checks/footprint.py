@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from meshlab.checks.base import failed
-from meshlab.core.text import count_of
+from meshlab.core.text import pluralize
 from meshlab.kube.client import Kube
 from meshlab.run.results import CheckResult, Verdict
 from meshlab.shared_cluster.footprint import changes, concerns
@@ -34,9 +34,9 @@ def unchanged(check: CheckResult, directory: Path, kube: Kube, namespace: str) -
     if ours and check.verdict is Verdict.PASS:
         return failed(check.id, ours, evidence, remedy="put these objects back as they were")
     told = (
-        f"{count_of(objects, 'objects')} as before"
+        f"{pluralize(objects, 'objects')} as before"
         if not lines
-        else f"of {count_of(objects, 'objects')}: {_few(lines)}"
+        else f"of {pluralize(objects, 'objects')}: {_few(lines)}"
     )
     return replace(check, summary=f"{check.summary}; {told}", evidence=evidence)
 

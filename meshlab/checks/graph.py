@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from meshlab.checks.base import judged
-from meshlab.core.text import count_of
+from meshlab.core.text import pluralize
 from meshlab.observability.graph.metrics import REPORTERS, Key, MetricGraph
 from meshlab.observability.graph.traces import TraceGraph, service_edges
 from meshlab.report.material import GraphNode, ServiceGraph
@@ -45,7 +45,7 @@ def edges(graph: MetricGraph, expected: Collection[Edge], *, others: Collection[
         "graph.edges",
         problems,
         f"{seen} of {len(expected)} expected edges, {requests:.0f} requests since the load phase began, "
-        f"{count_of(len(extra), 'extra edges')}"
+        f"{pluralize(len(extra), 'extra edges')}"
         + (f", {beside} edges of the run's other traffic" if beside else ""),
         {
             "edges": edge_table(graph, expected, others),
@@ -105,7 +105,7 @@ def agreement(
         f"{len(inside)} sources and {DEPENDENCIES} agree on {len(every)} edges between workloads, "
         f"{len(services)} between services ({traces.traces} traces)"
         if not problems
-        else f"{count_of(len(every), 'edges')} compared, {count_of(len(problems), 'differences')}",
+        else f"{pluralize(len(every), 'edges')} compared, {pluralize(len(problems), 'differences')}",
         {
             "sources": {
                 **{name: len(found) for name, found in inside.items()},

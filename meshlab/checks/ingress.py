@@ -14,7 +14,7 @@ from meshlab.app.bookinfo import PAGE_PATH, PAGE_TITLE
 from meshlab.checks.base import broken, judged
 from meshlab.run.results import CheckResult
 from meshlab.security.gateways.client import CLOSED, OLD, TLS_ALERT, Reply, can_speak, trusting
-from meshlab.security.gateways.entry import Entry
+from meshlab.security.gateways.entry import IngressProbe
 from meshlab.security.gateways.ingress import MUTUAL, SECURE, TOKEN
 from meshlab.security.gateways.tokens import TokenCase
 from meshlab.security.gateways.trials import Answer, Trial, Tried, in_turn, problems, rows
@@ -26,7 +26,7 @@ REFUSED = "refused"
 REMEDY = "compare the Gateway, its Secrets and `istioctl proxy-config listener` of the ingress gateway"
 
 
-def https(entry: Entry) -> CheckResult:
+def https(entry: IngressProbe) -> CheckResult:
     """Own authority, right name, TLS 1.2 and up, plain HTTP redirected.
 
     Evidence: `requests` (every case with its control), `certificate`, `tls` (version → cipher).
@@ -78,7 +78,7 @@ def https(entry: Entry) -> CheckResult:
     return judged("ingress.https", wrong, summary, evidence, remedy=REMEDY)
 
 
-def mtls(entry: Entry) -> CheckResult:
+def mtls(entry: IngressProbe) -> CheckResult:
     """A client certificate is required, and it must be of the right authority. Evidence: `requests`."""
     known, nobody, stranger = (
         trusting(entry.keys.authority, client=client)
@@ -101,7 +101,7 @@ def mtls(entry: Entry) -> CheckResult:
     return judged("ingress.mtls", problems(tried), summary, {"requests": rows(tried)}, remedy=REMEDY)
 
 
-def tokens(entry: Entry) -> CheckResult:
+def tokens(entry: IngressProbe) -> CheckResult:
     """Each kind of token and its answer. Evidence: `requests`; no token is in it."""
     context = trusting(entry.keys.authority)
 

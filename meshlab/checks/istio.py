@@ -8,7 +8,7 @@ from pathlib import Path
 
 from meshlab.checks.base import judged
 from meshlab.checks.cluster import is_unstamped, minor
-from meshlab.core.text import count_of
+from meshlab.core.text import pluralize
 from meshlab.istio.control_plane import INJECTION_LABEL, REVISION_LABEL, SIDECAR
 from meshlab.istio.istioctl import MeshVersions, ProxyStatus
 from meshlab.kube.pods import PodSummary
@@ -89,7 +89,7 @@ def control_plane(
     return judged(
         "istio.control-plane",
         problems,
-        f"{count_of(sum(ready.values()), 'pods')} of {count_of(len(components), 'components')} Running and Ready ({shown})",
+        f"{pluralize(sum(ready.values()), 'pods')} of {pluralize(len(components), 'components')} Running and Ready ({shown})",
         {"pods": pod_rows(pods), "components": ready},
         remedy="`kubectl -n istio-system describe pod NAME` and its log name the cause",
     )
@@ -177,7 +177,8 @@ def versions(found: MeshVersions, *, expected_proxies: Iterable[str] | None = No
     problems += [text for plane in planes for proxy in proxies if (text := _unsupported(plane, proxy))]
     skew = sorted({found.client, *planes, *proxies})
     shown = (
-        ", ".join(f"{version} ({count_of(n, 'proxies')})" for version, n in sorted(proxies.items())) or "none"
+        ", ".join(f"{version} ({pluralize(n, 'proxies')})" for version, n in sorted(proxies.items()))
+        or "none"
     )
     told = ", ".join(sorted(planes)) or "none"
     named = f"skew: {' / '.join(skew)}" if len(skew) > 1 else "no skew"
@@ -232,7 +233,7 @@ def proxies_synced(statuses: Sequence[ProxyStatus], expected_proxies: Iterable[s
         "istio.proxies-synced",
         problems,
         f"{synced} of {len(statuses)} proxies synced, {len(expected)} of the lab among them, "
-        f"{count_of(rejected, 'rejected updates')}",
+        f"{pluralize(rejected, 'rejected updates')}",
         {"proxies": rows, "expected": sorted(expected)},
         remedy="`istioctl proxy-status` and the istio-proxy container's log tell what was rejected and why",
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from meshlab.checks.base import broken, failed, passed, skipped
 from meshlab.core.errors import WaitTimeout
-from meshlab.core.text import count_of
+from meshlab.core.text import pluralize
 from meshlab.core.waiting import Clock, wait
 from meshlab.run.results import CheckResult, Table
 
@@ -114,7 +114,7 @@ def _nothing_left(
             ready=lambda state: count(state) == 0,
             timeout=timeout,
             successes=IN_A_ROW,
-            describe=lambda state: f"{count_of(count(state), 'things')}: {_counts(state)}",
+            describe=lambda state: f"{pluralize(count(state), 'things')}: {_counts(state)}",
             clock=clock,
         )
     except WaitTimeout:
@@ -128,7 +128,7 @@ def _nothing_left(
         "looks": len(looks),
         "inventory": _table([*stages, ("after", after)]),
     }
-    found = f"{count_of(count(before), 'things')} of {count_of(len([k for k in before if before[k]]), 'kinds')} before"
+    found = f"{pluralize(count(before), 'things')} of {pluralize(len([k for k in before if before[k]]), 'kinds')} before"
     if count(after):
         kinds = [
             f"{kind} {', '.join(names[:5])}{' …' * (len(names) > 5)}"

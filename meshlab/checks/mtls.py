@@ -13,7 +13,7 @@ from cryptography import x509
 
 from meshlab.checks.base import broken, failed, judged, passed, skipped
 from meshlab.core.address import host_port
-from meshlab.core.text import count_of
+from meshlab.core.text import pluralize
 from meshlab.run.results import CheckResult, Table
 from meshlab.security.mtls.capture import Captured, Seen
 from meshlab.security.mtls.certificates import Held, chain_problem, fingerprint, identities, row
@@ -229,7 +229,7 @@ def counter(edges: Sequence[Edge], window: Window) -> CheckResult:
     first, total = edges[0].name, window.sent.sent
     if counted[first].sent != total:
         problems.append(
-            f"{count_of(total, 'requests')} sent over {first}, its sidecar counted {counted[first].sent:g}"
+            f"{pluralize(total, 'requests')} sent over {first}, its sidecar counted {counted[first].sent:g}"
         )
     if window.sent.passed != total:
         problems.append(
@@ -246,7 +246,7 @@ def counter(edges: Sequence[Edge], window: Window) -> CheckResult:
     return judged(
         COUNTER,
         problems,
-        f"{count_of(total, 'pages')}, {sum(each['sent'] for each in rows):g} requests over {len(rows)} edges: "
+        f"{pluralize(total, 'pages')}, {sum(each['sent'] for each in rows):g} requests over {len(rows)} edges: "
         f"{sum(each[MUTUAL] for each in rows):g} counted as {MUTUAL}, 0 otherwise",
         {"edges": rows},
         remedy=STRICT_REMEDY,

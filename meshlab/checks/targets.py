@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from meshlab.checks.base import judged
 from meshlab.checks.istio import has_sidecar
 from meshlab.core.errors import WaitTimeout
-from meshlab.core.text import count_of
+from meshlab.core.text import pluralize
 from meshlab.core.waiting import Clock, wait
 from meshlab.kube.pods import PodSummary
 from meshlab.observability.addons.query import PrometheusClient, Target
@@ -65,7 +65,7 @@ def targets(
         up[target.job] = up.get(target.job, 0) + (target.health == "up")
     wanted = {name for names in expected.values() for name in names}
     others = [f"{t.job} {t.instance}" for t in found if t.health != "up" and not wanted & {t.pod, t.instance}]
-    note = f"; {count_of(len(others), 'others')} down" if others else ""
+    note = f"; {pluralize(len(others), 'others')} down" if others else ""
     return judged(
         "prometheus.targets",
         problems,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from meshlab.app.bookinfo import DETAILS, PRODUCTPAGE, RATINGS, REVIEWS_V1
 from meshlab.checks.base import judged
-from meshlab.core.text import count_of
+from meshlab.core.text import pluralize
 from meshlab.core.waiting import Clock, wait_or_last
 from meshlab.observability.addons.jaeger_client import JaegerClient
 from meshlab.report.material import Span, Trace
@@ -110,8 +110,8 @@ def productpage_traces(search: TraceSearch) -> CheckResult:
         begin = min(span.start_us / 1e3 for span in best.spans)
         names = sorted({span.service for span in best.spans})
         summary = (
-            f"{count_of(len(search.traces), 'traces')}; one of {count_of(len(best.spans), 'spans')} and {length - begin:.1f} ms "
-            f"goes through {', '.join(names)}"
+            f"{pluralize(len(search.traces), 'traces')}; one of {pluralize(len(best.spans), 'spans')} "
+            f"and {length - begin:.1f} ms goes through {', '.join(names)}"
         )
     return judged(
         "jaeger.productpage-traces",

@@ -17,7 +17,7 @@ from meshlab.core.errors import InputError, Interrupted, MeshlabError, Problem
 from meshlab.core.signals import signals_raise, signals_wait
 from meshlab.kube.api_errors import api_errors
 from meshlab.kube.client import Kube
-from meshlab.lifecycle.kept_lab import Lookout
+from meshlab.lifecycle.kept_lab import KeptLab
 
 
 def main(arguments: list[str], *, program: str, about: str) -> int:
@@ -30,11 +30,11 @@ def main(arguments: list[str], *, program: str, about: str) -> int:
         Console(stderr=True).print(Text(f"{program}: {InputError(found).message}"), soft_wrap=True)
         return 2
     signals_raise()
-    lookout: Lookout | None = None
+    kept: KeptLab | None = None
     try:
         kube = connect(loaded.config, machine)
-        lookout = Lookout(kube, loaded.config).open()
-        hold(lookout, console)
+        kept = KeptLab(kube, loaded.config).open()
+        hold(kept, console)
     except Interrupted:
         console.print(Text("interrupted before the pages were open"))
     except MeshlabError as problem:
@@ -42,8 +42,8 @@ def main(arguments: list[str], *, program: str, about: str) -> int:
         return 3
     finally:
         with signals_wait():
-            if lookout is not None:
-                lookout.close()
+            if kept is not None:
+                kept.close()
     return 0
 
 

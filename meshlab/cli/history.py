@@ -17,7 +17,15 @@ from meshlab.history.alerts import Webhook, tell
 from meshlab.history.difference import difference, flakiest
 from meshlab.history.nights import troubles_of
 from meshlab.history.records import RunRecord, moment
-from meshlab.history.series import Trouble, missed, reds, regressions, series_name, series_of, version_changes
+from meshlab.history.series import (
+    Incident,
+    missed,
+    reds,
+    regressions,
+    series_name,
+    series_of,
+    version_changes,
+)
 from meshlab.history.store import History, history_path
 from meshlab.history.view import WIDTH, difference_view, flaky_table, runs_table, trend_view, troubles_view
 from meshlab.report.charts import line_chart
@@ -189,7 +197,7 @@ def _diff(history: History, words: argparse.Namespace, console: Console) -> None
 def _incidents(history: History, words: argparse.Namespace, console: Console) -> None:
     """Judged from all runs, as the alerts are; shown are those that last or reach into the newest runs."""
     now, every = datetime.now(UTC), timedelta(hours=words.every) if words.every else None
-    shown: list[tuple[str, Trouble]] = []
+    shown: list[tuple[str, Incident]] = []
     for runs in _chosen(history, words):
         recent = {run.run_id for run in runs[-words.last :]}
         found = [*reds(runs), *regressions(runs), *(missed(runs, every=every, now=now) if every else ())]

@@ -37,15 +37,25 @@ from meshlab.core.errors import (
     WaitTimeout,
 )
 from meshlab.core.redaction import guard_logging
-from meshlab.core.safe_output import Steady, settle
+from meshlab.core.safe_output import SafeOutput, flush_output
 from meshlab.core.signals import signals_note, signals_raise, signals_wait
 from meshlab.history.keep import keep_run
-from meshlab.lifecycle.kept_lab import Lookout, attend, handed_over, lines
+from meshlab.lifecycle.kept_lab import KeptLab, lines, serve_pages, take_kept_lab
 from meshlab.lifecycle.resume import keep_config
-from meshlab.run.journal import RunRef, create, ended, fail_step, new_run_id, record, record_facts, step, tell
+from meshlab.run.journal import (
+    RunRef,
+    create,
+    ended,
+    fail_step,
+    new_run_id,
+    record,
+    record_facts,
+    report_progress,
+    step,
+)
 from meshlab.run.ledger import Entry, Ledger
 from meshlab.run.result_file import finish
-from meshlab.shared_cluster.lock import let_go, take_hold
+from meshlab.shared_cluster.lock import acquire_lease, release_lease
 
 log = logging.getLogger(__name__)
 
@@ -102,8 +112,8 @@ def main(
         decide=decide,
         resumable=resumable,
     )
-    console, signum, deaf = Console(file=Steady(sys.stdout)), None, False  # type: ignore[arg-type]
-    attend(launch.config.serve or (sys.stdin.isatty() and sys.stdout.isatty()))
+    console, signum, server_unreachable = Console(file=SafeOutput(sys.stdout)), None, False  # type: ignore[arg-type]
+    serve_pages(launch.config.serve or (sys.stdin.isatty() and sys.stdout.isatty()))
     try:
         with View(console).showing():
             signals_raise()
@@ -115,18 +125,22 @@ def main(
         signum = problem.signum if isinstance(problem, Interrupted) else signal.SIGINT
     except Exception as problem:  # noqa: BLE001 - the flow ends itself; this is Prefect failing before or after it
         told = str(problem) or type(problem).__name__
-        deaf = isinstance(problem, httpx.TransportError)
+        server_unreachable = isinstance(problem, httpx.TransportError)
         if ended(launch.run):
-            text = f"Prefect was not told how the run ended{', its server is gone' if deaf else ''}: {told}"
+            text = f"Prefect was not told how the run ended{', its server is gone' if server_unreachable else ''}: {told}"
             record(launch.run, {"event": "warning", "text": text})
             console.print(Text(f"  ! {text}", style="bold yellow"), soft_wrap=True)
         else:
-            fail_step(launch.run, "flow", f"Prefect's server does not answer: {told}" if deaf else told)
+            fail_step(
+                launch.run,
+                "flow",
+                f"Prefect's server does not answer: {told}" if server_unreachable else told,
+            )
     with signals_wait():
         if prepared() is not None and launch.child is not None:
             _abandon(launch)
-        let_go(launch.run.run_id)
-        if not deaf:  # else the next run still has to tell Prefect how this one ended
+        release_lease(launch.run.run_id)
+        if not server_unreachable:  # else the next run still has to tell Prefect how this one ended
             forget(launch.run, launch.machine)
         code, result = finish(launch.run, optional=launch.config.checks.optional, signum=signum)
         keep_run(launch.run, launch.config, launch.machine, result, console)
@@ -134,13 +148,13 @@ def main(
         launch.config, code, flow, machine=launch.machine, owing=owing(launch.run, launch.machine)
     )
     closing(console, result, code, str(launch.run.directory), commands)
-    lookout = handed_over()
-    if lookout is not None and signum is None:
-        hold(lookout, console)
-    elif lookout is not None:
-        lookout.close()
-    settle(sys.stdout, sys.stderr)
-    if deaf:
+    kept = take_kept_lab()
+    if kept is not None and signum is None:
+        hold(kept, console)
+    elif kept is not None:
+        kept.close()
+    flush_output(sys.stdout, sys.stderr)
+    if server_unreachable:
         leave(code)
     return code
 
@@ -189,11 +203,11 @@ def prepare(
     run_id = run.run_id if run is not None else new_run_id()
     try:
         if decide is None:
-            take_hold(config, machine, run_id)
+            acquire_lease(config, machine, run_id)
         signals_note()
     except Interrupted as problem:
         with signals_wait():
-            let_go(run_id)
+            release_lease(run_id)
         Console(stderr=True).print(Text(f"{program}: {problem}; nothing was started"), soft_wrap=True)
         sys.exit(128 + problem.signum)
     except ClusterBusyError as problem:
@@ -219,7 +233,7 @@ def prepare(
         if run is not None:
             fail_step(run, "prepare", str(problem))
             finish(run)
-        let_go(run_id)
+        release_lease(run_id)
         sys.exit(3)
     launch = Launch(config, run, child, machine, chosen)
     registry.put(launch)
@@ -238,18 +252,18 @@ def leave(code: int) -> None:
     os._exit(code)
 
 
-def hold(lookout: Lookout, console: Console) -> None:
+def hold(kept: KeptLab, console: Console) -> None:
     """Say where the pages are and keep them up until Ctrl-C or SIGTERM, then end them. The lab stays up."""
     try:
-        for line in lines(lookout.links, lookout.loop_note):
+        for line in lines(kept.links, kept.loop_note):
             console.print(Text(f"  {line}"), soft_wrap=True)
         console.print(Text("open until Ctrl-C; the lab stays up after it"))
-        lookout.hold()
+        kept.hold()
     except (Interrupted, KeyboardInterrupt):
         console.print(Text("port-forwards and traffic ended"))
     finally:
         with signals_wait():
-            lookout.close()
+            kept.close()
 
 
 def _abandon(launch: Launch) -> None:
@@ -258,7 +272,7 @@ def _abandon(launch: Launch) -> None:
     local_child.end(launch.child)
     machine = launch.machine
     with step(launch.run, "remove-cluster"):
-        provider_of(launch.config, machine, launch.run.run_id).down(progress=tell)
+        provider_of(launch.config, machine, launch.run.run_id).down(progress=report_progress)
     ledger = Ledger.open(machine, launch.run)
     ledger.gone(Entry("cluster", launch.config.local.name, "local"))
     ledger.close()

@@ -13,7 +13,7 @@ def _ordered(schema: dict[str, Any]) -> None:
         field["position"] = position
 
 
-class Section(BaseModel):
+class SettingsBase(BaseModel):
     """A group of settings: unknown names are errors, values don't change after they were judged."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra=_ordered)

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, field_validator
 
-from meshlab.config.base import Section as Section
+from meshlab.config.base import SettingsBase as SettingsBase
 from meshlab.config.settings_gke import GkeSettings as GkeSettings
 
 Provider = Literal["local", "existing", "gke"]
@@ -29,7 +29,7 @@ def variables() -> dict[str, str]:
     return dict(os.environ)
 
 
-class LocalSettings(Section):
+class LocalSettings(SettingsBase):
     """The cluster that is made on this machine."""
 
     name: Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,10}[a-z0-9])?$")] = Field(
@@ -49,7 +49,7 @@ class LocalSettings(Section):
     )
 
 
-class ExistingSettings(Section):
+class ExistingSettings(SettingsBase):
     """A cluster that somebody else runs."""
 
     context: str | None = Field(None, description="The kubeconfig's context; its current one when not given.")
@@ -58,7 +58,7 @@ class ExistingSettings(Section):
     )
 
 
-class IstioSettings(Section):
+class IstioSettings(SettingsBase):
     """The mesh."""
 
     distribution: Distribution | None = Field(
@@ -92,7 +92,7 @@ class IstioSettings(Section):
     )
 
 
-class AppSettings(Section):
+class AppSettings(SettingsBase):
     """Bookinfo and sleep."""
 
     namespace: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")] | None = Field(
@@ -113,7 +113,7 @@ class AppSettings(Section):
 Pause = Annotated[float, Field(ge=0.05, le=60)]  # seconds between two requests
 
 
-class TrafficSettings(Section):
+class TrafficSettings(SettingsBase):
     """The document's two loops."""
 
     fast_interval: float = Field(
@@ -133,7 +133,7 @@ class TrafficSettings(Section):
         return value
 
 
-class PrometheusSettings(Section):
+class PrometheusSettings(SettingsBase):
     """The metrics addon."""
 
     scrape_seconds: int = Field(
@@ -148,7 +148,7 @@ class PrometheusSettings(Section):
     )
 
 
-class SecuritySettings(Section):
+class SecuritySettings(SettingsBase):
     """The proofs of mutual TLS."""
 
     plain_requests: int = Field(3, ge=3, le=100, description="Plaintext requests per way to each server.")
@@ -156,7 +156,7 @@ class SecuritySettings(Section):
     capture_image: str | None = Field(None, description="Image with Python 3; ours, or the official one.")
 
 
-class CheckSettings(Section):
+class CheckSettings(SettingsBase):
     """Which checks must be made."""
 
     optional: tuple[str, ...] = Field(
@@ -164,7 +164,7 @@ class CheckSettings(Section):
     )
 
 
-class HistorySettings(Section):
+class HistorySettings(SettingsBase):
     """What is kept of earlier runs."""
 
     path: Path | None = Field(
@@ -178,7 +178,7 @@ class HistorySettings(Section):
     )
 
 
-class AcceptedRisk(Section):
+class AcceptedRisk(SettingsBase):
     """A finding of the audit that the owner of the cluster lives with until a day."""
 
     rule: Annotated[str, Field(pattern=r"^(audit\.)?[a-z][a-z-]+$")] = Field(
@@ -191,7 +191,7 @@ class AcceptedRisk(Section):
     expires: date = Field(description="The last day on which it counts, as YYYY-MM-DD.")
 
 
-class AuditSettings(Section):
+class AuditSettings(SettingsBase):
     """The audit of best practices."""
 
     accepted: tuple[AcceptedRisk, ...] = Field(
@@ -207,7 +207,7 @@ class AuditSettings(Section):
     )
 
 
-class LabConfig(Section):
+class LabConfig(SettingsBase):
     """Everything that a run can be asked for.
 
     Each field is a flag or a `--set` key, a config-file key, and a variable.
@@ -270,7 +270,7 @@ class LabConfig(Section):
         return self.ours and self.distribution == "embedded"
 
 
-class Machine(Section):
+class Machine(SettingsBase):
     """This machine, read once: the XDG folders and the few variables that matter to us."""
 
     cache: Path

@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from meshlab.config.base import Section
+from meshlab.config.base import SettingsBase
 
 
-class GkeSettings(Section):
+class GkeSettings(SettingsBase):
     """A cluster on Google Kubernetes Engine. Defaults are the document's own command."""
 
     project: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.:-]{0,61}[a-z0-9])?$")] | None = Field(

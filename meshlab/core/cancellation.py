@@ -47,7 +47,7 @@ def cleaning() -> Iterator[None]:
 
 
 @contextmanager
-def going(run_id: str, name: str) -> Iterator[None]:
+def track(run_id: str, name: str) -> Iterator[None]:
     """A step goes on while the block runs. Raises MeshlabError where the run ends already."""
     if _leaving.get() == run_id:
         yield
@@ -67,7 +67,7 @@ def going(run_id: str, name: str) -> Iterator[None]:
             steps.changed.notify_all()
 
 
-def end(run_id: str, *, timeout: float = STOPPED_WITHIN) -> tuple[str, ...]:
+def cancel(run_id: str, *, timeout: float = STOPPED_WITHIN) -> tuple[str, ...]:
     """Stop the run's steps and wait for them, up to `timeout` seconds; returns the names of those that go on.
 
     Call it outside of any step. Steps that begin afterwards in the caller's context are the teardown's, and go on.

@@ -29,7 +29,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from meshlab.core.redaction import redact
-from meshlab.core.text import count_of
+from meshlab.core.text import pluralize
 
 
 class MeshlabError(Exception):
@@ -71,7 +71,7 @@ class InputError(MeshlabError):
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
-        head = count_of(len(self.problems), "problems")
+        head = pluralize(len(self.problems), "problems")
         super().__init__("\n".join([f"{head}, nothing was started:", *(f"  - {p}" for p in self.problems)]))
 
 

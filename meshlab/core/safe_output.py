@@ -10,7 +10,7 @@ from typing import IO, Any
 log = logging.getLogger(__name__)
 
 
-class Steady:
+class SafeOutput:
     """A text stream whose writes never raise OSError: what finds no room stays in its buffer, or is lost.
 
     Everything else is the stream's own.
@@ -44,7 +44,7 @@ class Steady:
             log.warning("the output can't be written, and the run goes on: %s", problem.strerror)
 
 
-def settle(*streams: IO[str]) -> None:
+def flush_output(*streams: IO[str]) -> None:
     """Flush streams for the last time; one that can't be is given up. Python would turn the exit code into 120."""
     for stream in streams:
         try:

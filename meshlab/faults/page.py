@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from meshlab.core.text import count_of
+from meshlab.core.text import pluralize
 from meshlab.report.catches import page
 
 
@@ -26,7 +26,7 @@ def main(arguments: list[str]) -> int:
         print(f"{source} has no catches: name a run of the flow sabotage", file=sys.stderr)
         return 2
     target.write_text(text, encoding="utf-8")
-    print(f"{target}: {count_of(len(result['catches']), 'faults')}")
+    print(f"{target}: {pluralize(len(result['catches']), 'faults')}")
     return 0
 
 

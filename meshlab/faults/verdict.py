@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from meshlab.core.text import count_of
+from meshlab.core.text import pluralize
 from meshlab.faults.fault import Fault
 from meshlab.run.results import CheckResult, Verdict
 
@@ -92,7 +92,7 @@ def judge(
         id=fault.check_id,
         title=fault.title,
         verdict=verdict,
-        summary=f"{told}; {count_of(green, 'checks')} stayed green"
+        summary=f"{told}; {pluralize(green, 'checks')} stayed green"
         if verdict is Verdict.PASS
         else reason.split("; ")[0],
         scope=fault.scope,
@@ -144,9 +144,9 @@ def control(
         id=f"sabotage.{name}",
         title=title,
         verdict=Verdict.INFRA_ERROR if bad else Verdict.PASS,
-        summary=f"not green without a fault: {count_of(len(bad), 'checks')}: {bad[0]}"
+        summary=f"not green without a fault: {pluralize(len(bad), 'checks')}: {bad[0]}"
         if bad
-        else f"green without a fault: {count_of(green, 'checks')} of {', '.join(groups)}",
+        else f"green without a fault: {pluralize(green, 'checks')} of {', '.join(groups)}",
         seconds=seconds,
         evidence={"checks": [_row(checks, check_id, "green") for check_id in expected]},
         reason=reason or None,

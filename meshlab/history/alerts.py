@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from meshlab.core.errors import AlertError
 from meshlab.history.records import Alert
-from meshlab.history.series import MISSED, Trouble
+from meshlab.history.series import MISSED, Incident
 from meshlab.history.store import History
 from meshlab.run.journal import stamp
 
@@ -40,7 +40,7 @@ class Message:
 Send = Callable[[Message], None]  # raises AlertError where the message did not get through
 
 
-def message_of(trouble: Trouble, *, ended: bool, series: str = "", context: str = "") -> Message:
+def message_of(trouble: Incident, *, ended: bool, series: str = "", context: str = "") -> Message:
     """An incident's begin, or its end, in words."""
     title = f"{'Resolved' if ended else 'Incident'}: {trouble.what}" + (f" ({series})" if series else "")
     return Message(title, trouble.end_text if ended else trouble.text, ended, context)
@@ -97,7 +97,7 @@ class Webhook:
 
 def tell(
     history: History,
-    troubles: Iterable[Trouble],
+    troubles: Iterable[Incident],
     send: Send,
     *,
     series: str = "",
@@ -146,12 +146,12 @@ def deliver(history: History, send: Send) -> list[Message]:
     return sent
 
 
-def _post(history: History, troubles: list[Trouble], series: str, latest: str, context: str) -> None:
+def _post(history: History, troubles: list[Incident], series: str, latest: str, context: str) -> None:
     """Write down begins and ends that were not yet."""
     known = {(each.incident, each.ended): each for each in history.alerts()}
     at = stamp(datetime.now(UTC))
 
-    def post(trouble: Trouble, *, ended: bool, sent: str = "") -> None:
+    def post(trouble: Incident, *, ended: bool, sent: str = "") -> None:
         message = message_of(trouble, ended=ended, series=series, context=context)
         history.post_alert(Alert(trouble.name, ended, series, message.title, message.text, context, at, sent))
 
@@ -169,7 +169,7 @@ def _post(history: History, troubles: list[Trouble], series: str, latest: str, c
         if not ended and alert.series == series and name not in there and (name, True) not in known:
             what, _, run = name.partition(":")
             text = f"it is none any more: a run of it ({run}) was recorded anew, as when it was resumed"
-            post(Trouble(name, what, run, latest, "", text), ended=True)
+            post(Incident(name, what, run, latest, "", text), ended=True)
 
 
 class _Quiet(logging.Filter):

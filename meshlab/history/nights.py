@@ -10,14 +10,16 @@ from meshlab.config.settings import LabConfig, Machine
 from meshlab.core.errors import AlertError
 from meshlab.history.alerts import Send, tell
 from meshlab.history.records import RunRecord, moment
-from meshlab.history.series import Trouble, missed, reds, regressions, series_name
+from meshlab.history.series import Incident, missed, reds, regressions, series_name
 from meshlab.history.store import History, cluster_key
 from meshlab.run.journal import RunRef, record
 
 log = logging.getLogger(__name__)
 
 
-def troubles_of(runs: Sequence[RunRecord], *, every: timedelta, now: datetime | None = None) -> list[Trouble]:
+def troubles_of(
+    runs: Sequence[RunRecord], *, every: timedelta, now: datetime | None = None
+) -> list[Incident]:
     """Every incident of these runs, all of one flow and cluster, oldest first.
 
     now: until when nights are missed; until the newest run began when not given.

@@ -92,7 +92,7 @@ class Baseline:
 
 
 @dataclass(frozen=True)
-class Incident:
+class Degradation:
     """A series that got worse. first: the first bad night; noticed: the night that made it certain.
 
     ended: the night that ended it, None while it goes on. renewed: it ended because the new level has lasted
@@ -134,7 +134,7 @@ class Judgement:
     bad: bool
 
 
-def incidents(nights: Sequence[Night], how: Judged, rule: Rule = Rule()) -> list[Incident]:
+def degradations(nights: Sequence[Night], how: Judged, rule: Rule = Rule()) -> list[Degradation]:
     """Every incident of a series, oldest first; only the last can be without an end.
 
     nights: in order of time, those without a value left out.
@@ -147,14 +147,14 @@ def judge(nights: Sequence[Night], how: Judged, rule: Rule = Rule()) -> list[Jud
     return _course(nights, how, rule)[0]
 
 
-def _course(nights: Sequence[Night], how: Judged, rule: Rule) -> tuple[list[Judgement], list[Incident]]:
+def _course(nights: Sequence[Night], how: Judged, rule: Rule) -> tuple[list[Judgement], list[Degradation]]:
     """The nights of an incident never become part of a baseline, unless the new level stays for a whole window."""
-    found: list[Incident] = []
+    found: list[Degradation] = []
     judged: list[Judgement] = []
     calm: list[float] = []  # what baselines are made of
     row: list[Night] = []  # bad nights that may become an incident, or good ones that may end one
     during: list[Night] = []  # nights of the open incident
-    current: Incident | None = None
+    current: Degradation | None = None
     base: Baseline | None = None
     for night in nights:
         if current is None and not row:
@@ -168,7 +168,7 @@ def _course(nights: Sequence[Night], how: Judged, rule: Rule) -> tuple[list[Judg
                 continue
             row.append(night)
             if len(row) == rule.nights:
-                current = Incident(base, row[0], night, _worst(row, how.bad))
+                current = Degradation(base, row[0], night, _worst(row, how.bad))
                 during, row = row, []
             continue
         during.append(night)
@@ -189,5 +189,5 @@ def _worst(nights: Sequence[Night], bad: Direction) -> Night:
     return (max if bad == "up" else min)(nights, key=lambda night: night.value)
 
 
-def _with(incident: Incident, **changes: Night | bool) -> Incident:
-    return Incident(**{**vars(incident), **changes})
+def _with(incident: Degradation, **changes: Night | bool) -> Degradation:
+    return Degradation(**{**vars(incident), **changes})

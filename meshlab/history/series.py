@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from meshlab.core.text import count_of
+from meshlab.core.text import pluralize
 from meshlab.history.records import MeasureRow, RunRecord, moment
-from meshlab.history.regression import Incident, Night, Rule, incidents, judged_as
+from meshlab.history.regression import Degradation, Night, Rule, degradations, judged_as
 from meshlab.report.units import format_value
 
 RUN_RED, MISSED = "run-red", "night-missed"  # incidents that are no measure's
@@ -17,7 +17,7 @@ NAMED, LONGEST = 6, 160  # of a kind that are named in a sentence; characters of
 
 
 @dataclass(frozen=True)
-class Trouble:
+class Incident:
     """Something to tell people, once when it begins and once when it ends.
 
     name: stable for as long as it lasts, and never used again. what: the measure with its labels, RUN_RED or
@@ -49,18 +49,18 @@ def series_of(runs: Sequence[RunRecord]) -> dict[str, tuple[MeasureRow, list[Nig
 
 
 @dataclass(frozen=True)
-class Worse:
+class Regression:
     """One measure that got worse. began, ended: places in the list of runs; ended None while it lasts."""
 
     key: str
     measure: MeasureRow
     family: str
-    incident: Incident
+    degradation: Degradation
     began: int
     ended: int | None
 
 
-def worsened(runs: Sequence[RunRecord], rule: Rule = Rule()) -> list[Worse]:  # noqa: B008
+def worsened(runs: Sequence[RunRecord], rule: Rule = Rule()) -> list[Regression]:  # noqa: B008
     """Measures that got worse, past incidents included, in order of time. runs: of one flow and cluster.
 
     Runs that did not make a verdict (error) say nothing about a measure: they are left out.
@@ -70,20 +70,20 @@ def worsened(runs: Sequence[RunRecord], rule: Rule = Rule()) -> list[Worse]:  # 
     found = []
     for key, (measure, nights) in series_of(sound).items():
         how = judged_as(measure.name)
-        for each in incidents(nights, how, rule) if how else ():
+        for each in degradations(nights, how, rule) if how else ():
             ended = place[each.ended.run_id] if each.ended else None
-            found.append(Worse(key, measure, how.family, each, place[each.noticed.run_id], ended))  # type: ignore[union-attr]
+            found.append(Regression(key, measure, how.family, each, place[each.noticed.run_id], ended))  # type: ignore[union-attr]
     return sorted(found, key=lambda worse: (worse.began, worse.key))
 
 
-def regressions(runs: Sequence[RunRecord], rule: Rule = Rule()) -> list[Trouble]:  # noqa: B008
+def regressions(runs: Sequence[RunRecord], rule: Rule = Rule()) -> list[Incident]:  # noqa: B008
     """What got worse, as people are told it. runs: of one flow and cluster, in order of time.
 
     What becomes certain with the same run is one incident: a machine that was busy for two nights is slow in all
     that is measured. So are measures of one family whose bad times overlap: a slower mesh is slower in many
     numbers. Which measure began an incident does not change with nights to come.
     """
-    groups: list[list[Worse]] = []
+    groups: list[list[Regression]] = []
     for worse in worsened(runs, rule):
         group = next((g for g in groups if _belongs(worse, g)), None)
         if group is None:
@@ -93,20 +93,20 @@ def regressions(runs: Sequence[RunRecord], rule: Rule = Rule()) -> list[Trouble]
     return [_told(group, runs) for group in groups]
 
 
-def _belongs(worse: Worse, group: Sequence[Worse]) -> bool:
+def _belongs(worse: Regression, group: Sequence[Regression]) -> bool:
     if group[0].began == worse.began:
         return True
     same = [each for each in group if each.family == worse.family]
     return any(each.ended is None or each.ended >= worse.began for each in same)
 
 
-def reds(runs: Sequence[RunRecord]) -> list[Trouble]:
+def reds(runs: Sequence[RunRecord]) -> list[Incident]:
     """What went red, night by night: checks and steps that are red since the same run are one incident.
 
     It ends when none of them is red any more. One that was red before is told no more, and hides no other: a mesh
     with a known failure still tells what else fails.
     """
-    found: list[Trouble] = []
+    found: list[Incident] = []
     lasting: list[
         tuple[RunRecord, set[str], set[str]]
     ] = []  # began with, names then, names that are red still
@@ -130,7 +130,7 @@ def _red_of(run: RunRecord) -> set[str]:
     return red or {"verdict"}
 
 
-def missed(runs: Sequence[RunRecord], *, every: timedelta, now: datetime) -> list[Trouble]:
+def missed(runs: Sequence[RunRecord], *, every: timedelta, now: datetime) -> list[Incident]:
     """Nights without a run: gaps between runs, and since the last one, of more than one and a half times `every`.
 
     The incident is named after the run before the gap, so that the gap that is still open is the same incident
@@ -144,7 +144,7 @@ def missed(runs: Sequence[RunRecord], *, every: timedelta, now: datetime) -> lis
             hours = gap.total_seconds() / 3600
             until = f"until {follower.run_id}" if follower else "and there is none yet"
             found.append(
-                Trouble(
+                Incident(
                     f"{MISSED}:{run.run_id}",
                     MISSED,
                     run.run_id,
@@ -178,17 +178,17 @@ def version_changes(runs: Sequence[RunRecord]) -> list[tuple[RunRecord, str]]:
     return found
 
 
-def _told(group: Sequence[Worse], runs: Sequence[RunRecord]) -> Trouble:
+def _told(group: Sequence[Regression], runs: Sequence[RunRecord]) -> Incident:
     """An incident in words, with the versions that changed between its first night and the last one before it."""
-    first = min(group, key=lambda worse: (worse.began, worse.incident.first.at))
+    first = min(group, key=lambda worse: (worse.began, worse.degradation.first.at))
     text = "; ".join(_worse_text(worse) for worse in group)
-    changed = changed_until(first.incident.first.run_id, runs)
+    changed = changed_until(first.degradation.first.run_id, runs)
     if changed:
         text += f"; on its first night versions changed: {changed}"
     places = [worse.ended for worse in group]
     over = [place for place in places if place is not None]
     ended = runs[max(over)].run_id if len(over) == len(places) else ""
-    return Trouble(
+    return Incident(
         f"{first.family}:{runs[first.began].run_id}",
         first.family,
         runs[first.began].run_id,
@@ -206,8 +206,8 @@ def changed_until(run_id: str, runs: Sequence[RunRecord]) -> str:
     return "; ".join(said for run, said in version_changes(runs[: place + 1]) if run.run_id in nights)
 
 
-def _worse_text(worse: Worse) -> str:
-    base, unit, night = worse.incident.baseline, worse.measure.unit, worse.incident.noticed
+def _worse_text(worse: Regression) -> str:
+    base, unit, night = worse.degradation.baseline, worse.measure.unit, worse.degradation.noticed
     way = "above" if base.bad == "up" else "below"
     change = f" ({(night.value - base.middle) / base.middle:+.0%})" if base.middle else ""
     return (
@@ -217,16 +217,16 @@ def _worse_text(worse: Worse) -> str:
     )
 
 
-def _back_text(worse: Worse) -> str:
-    incident, unit = worse.incident, worse.measure.unit
+def _back_text(worse: Regression) -> str:
+    incident, unit = worse.degradation, worse.measure.unit
     value = format_value(incident.ended.value, unit) if incident.ended else "no value"
     if incident.renewed:
         return f"{worse.key} has been at {value} for so long that it is the new level"
     return f"{worse.key} is back: {value}, the limit is {format_value(incident.baseline.limit, unit)}"
 
 
-def _red(began: RunRecord, names: set[str], ended: RunRecord | None) -> Trouble:
-    return Trouble(
+def _red(began: RunRecord, names: set[str], ended: RunRecord | None) -> Incident:
+    return Incident(
         f"{RUN_RED}:{began.run_id}",
         RUN_RED,
         began.run_id,
@@ -244,7 +244,7 @@ def _what_is_red(run: RunRecord, names: set[str]) -> list[str]:
     checks = [check for check in run.checks if f"check {check.check_id}" in names]
     failed = [check for check in checks if check.verdict != "infra-error"]
     said += [f"{check.verdict} {check.check_id}{_why(check.reason)}" for check in failed[:NAMED]]
-    said += [f"and {count_of(len(failed) - NAMED, 'more checks')}"] * (len(failed) > NAMED)
+    said += [f"and {pluralize(len(failed) - NAMED, 'more checks')}"] * (len(failed) > NAMED)
     not_made = [check.check_id for check in checks if check.verdict == "infra-error"]
     return said + [f"could not be made: {_listed(not_made)}"] * bool(not_made)
 

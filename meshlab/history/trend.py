@@ -12,7 +12,7 @@ from statistics import median
 from meshlab.history.difference import Difference, difference, last_green
 from meshlab.history.records import MeasureRow, RunRecord, moment
 from meshlab.history.regression import Night, Rule, judge, judged_as
-from meshlab.history.series import Worse, changed_until, series_of, version_changes, worsened
+from meshlab.history.series import Regression, changed_until, series_of, version_changes, worsened
 from meshlab.report.charts import line_chart
 from meshlab.report.html import Changed
 from meshlab.report.material import Series
@@ -77,19 +77,19 @@ def changed_since_green(runs: Sequence[RunRecord]) -> Changed | None:
     return Changed(green.run_id, tuple(_lines(difference(green, runs[-1]))), worse)
 
 
-def _worse(lasting: Sequence[Worse], runs: Sequence[RunRecord]) -> list[tuple[str, str]]:
+def _worse(lasting: Sequence[Regression], runs: Sequence[RunRecord]) -> list[tuple[str, str]]:
     """The measures that are in an incident, and the versions that changed when it began."""
     tonight = {measure.key: measure.value for measure in runs[-1].measures}
     said = []
     for worse in lasting[:MOST]:
-        base, unit, first = worse.incident.baseline, worse.measure.unit, worse.incident.first.run_id
+        base, unit, first = worse.degradation.baseline, worse.measure.unit, worse.degradation.first.run_id
         value = format_value(tonight[worse.key], unit) if worse.key in tonight else "not measured"
         said.append(
             f"{worse.key}: {value}, calm {format_value(base.middle, unit)}, bad {'above' if base.bad == 'up' else 'below'} "
             f"{format_value(base.limit, unit)}; since {first}"
         )
     said += [f"and {len(lasting) - MOST} more"] * (len(lasting) > MOST)
-    firsts = dict.fromkeys(worse.incident.first.run_id for worse in lasting)
+    firsts = dict.fromkeys(worse.degradation.first.run_id for worse in lasting)
     changes = ((first, changed_until(first, runs)) for first in firsts)
     told = [("worse", each) for each in said]
     return told + [("versions", f"{changed}, in {first}") for first, changed in changes if changed]

@@ -12,7 +12,7 @@ from rich.text import Text
 from meshlab.history.difference import Difference, Flakiness
 from meshlab.history.records import MeasureRow, RunRecord
 from meshlab.history.regression import Judgement, Night, Rule, judge, judged_as
-from meshlab.history.series import Trouble
+from meshlab.history.series import Incident
 from meshlab.report.units import format_value
 
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -141,7 +141,7 @@ def difference_view(found: Difference) -> Group:
     return Group(*parts)
 
 
-def troubles_view(troubles: Iterable[tuple[str, Trouble]]) -> RenderableType:
+def troubles_view(troubles: Iterable[tuple[str, Incident]]) -> RenderableType:
     """Incidents with the flow and cluster that they are of, those that last first, then the newest first."""
     rows = [*troubles]
     if not rows:

@@ -73,10 +73,8 @@ def is_sidecar(container: Mapping[str, Any]) -> bool:
 
 def condition(subject: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
     """The condition of that type in an object's status; empty where there is none."""
-    for each in subject.get("status", {}).get("conditions") or []:
-        if each.get("type") == kind:
-            return each
-    return {}
+    conditions: list[Mapping[str, Any]] = subject.get("status", {}).get("conditions") or []
+    return next((each for each in conditions if each.get("type") == kind), {})
 
 
 def _printed(pod: Mapping[str, Any]) -> tuple[str, int, int]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from meshlab.core.errors import KubeError, RolloutError
 from meshlab.core.progress import Progress, Update, silent
-from meshlab.core.text import count_of
+from meshlab.core.text import pluralize
 from meshlab.core.waiting import Clock, SystemClock, wait
 from meshlab.kube.client import Kube
 from meshlab.kube.diagnosis import Cause, belongs, explain, find_causes
@@ -101,7 +101,7 @@ def nodes_ready(
         return good >= count and good == len(found)
 
     return wait(
-        f"{count_of(count, 'nodes')} to be Ready",
+        f"{pluralize(count, 'nodes')} to be Ready",
         lambda: nodes(kube),
         ready=ready,
         describe=told,

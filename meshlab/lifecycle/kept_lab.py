@@ -61,7 +61,7 @@ def places(config: LabConfig) -> tuple[Place, ...]:
     )
 
 
-class Lookout:
+class KeptLab:
     """Port-forwards to every page that is there, and the gentle loop. `close` ends both; the lab stays as it is.
 
     links: one for each place, known once it is open. loop_note: why there is no traffic, "" where there is.
@@ -74,7 +74,7 @@ class Lookout:
         self.links: tuple[Link, ...] = ()
         self.loop_note = ""
 
-    def open(self) -> Lookout:
+    def open(self) -> KeptLab:
         """Open what is there. A place that does not answer becomes a link without an address, never an error."""
         try:
             self._send()
@@ -139,30 +139,30 @@ class _Terminal:
     """What the command line of this process and its flow hand each other."""
 
     def __init__(self) -> None:
-        self.attended = False
-        self.lookout: Lookout | None = None
+        self.serves_pages = False
+        self.kept: KeptLab | None = None
 
 
-def attend(wanted: bool) -> None:
-    """The command line says whether it will hold a lookout once the flow of this process has ended."""
-    instance(_Terminal).attended = wanted
+def serve_pages(wanted: bool) -> None:
+    """Note whether the command line will keep the pages open once the flow of this process has ended."""
+    instance(_Terminal).serves_pages = wanted
 
 
-def attended() -> bool:
-    """Whether somebody will hold a lookout of this process. Not where a worker runs the flow."""
-    return instance(_Terminal).attended
+def serves_pages() -> bool:
+    """Return whether the command line keeps the pages open; it does not where a worker runs the flow."""
+    return instance(_Terminal).serves_pages
 
 
-def hand_over(lookout: Lookout) -> None:
-    """Give an open lookout to the command line, which closes it."""
-    instance(_Terminal).lookout = lookout
+def hand_over(kept: KeptLab) -> None:
+    """Give the open pages to the command line, which closes them."""
+    instance(_Terminal).kept = kept
 
 
-def handed_over() -> Lookout | None:
-    """The lookout that the flow has opened, once; later calls give None."""
+def take_kept_lab() -> KeptLab | None:
+    """Return the pages that the flow has opened, once; later calls give None."""
     terminal = instance(_Terminal)
-    lookout, terminal.lookout = terminal.lookout, None
-    return lookout
+    kept, terminal.kept = terminal.kept, None
+    return kept
 
 
 def lines(links: Sequence[Link], loop_note: str = "") -> list[str]:

@@ -16,7 +16,7 @@ from meshlab.clusters.provider import forget_gke
 from meshlab.config.settings import GkeSettings, LabConfig, LocalSettings, Machine
 from meshlab.core.errors import CloudError, Problem
 from meshlab.core.progress import Progress
-from meshlab.core.text import count_of
+from meshlab.core.text import pluralize
 from meshlab.kube.client import Kube
 from meshlab.run.ledger import Entry, Ledger
 from meshlab.run.orphans import forget_local
@@ -79,7 +79,7 @@ def problems(config: LabConfig, machine: Machine, runs: Sequence[str], *, expire
 def of_runs(config: LabConfig, machine: Machine, runs: Sequence[str]) -> Plan:
     """What these runs left: by their ledgers, and by label where a project is named. Raises CloudError."""
     targets = [target for run_id in runs for target in _of_ledger(machine, run_id)]
-    seen = f"{count_of(len(targets), 'clusters')} in ledgers of this machine"
+    seen = f"{pluralize(len(targets), 'clusters')} in ledgers of this machine"
     if config.gke.project is not None:
         from meshlab.clusters.gke.reaper import survey
 
@@ -90,7 +90,7 @@ def of_runs(config: LabConfig, machine: Machine, runs: Sequence[str]) -> Plan:
             for each in found.ours
             if each.run_id in runs and (each.place.location, each.place.name) not in known
         ]
-        ours, others = count_of(len(found.ours), "clusters"), count_of(found.foreign, "others")
+        ours, others = pluralize(len(found.ours), "clusters"), pluralize(found.foreign, "others")
         seen += f", {ours} of ours and {others} in {config.gke.project}"
     return Plan(tuple(targets), seen=seen)
 
@@ -109,7 +109,7 @@ def expired(config: LabConfig, machine: Machine, *, now: datetime | None = None)
             stay.append(f"{each}: its run still goes on")
         else:
             targets.append(_of_owned(each, config.gke))
-    ours, others = count_of(len(found.ours), "clusters"), count_of(found.foreign, "others")
+    ours, others = pluralize(len(found.ours), "clusters"), pluralize(found.foreign, "others")
     seen = f"{ours} of ours and {others} in {config.gke.project}, all zones"
     return Plan(tuple(targets), tuple(stay), seen)
 
@@ -128,16 +128,16 @@ def remove(target: Target, machine: Machine, progress: Progress) -> None:
     from meshlab.clusters.gke.cluster import GkeCluster
 
     assert isinstance(provider, GkeCluster)
-    heir = provider.heir()
-    if heir is None:
+    adopting_run = provider.adopting_run()
+    if adopting_run is None:
         forget_gke(machine, target.settings)
         return
     if (ledger := Ledger.of(machine, target.run_id)) is not None:
         disown(provider.place, ledger)
     raise CloudError(
-        f"{provider.place.path} stays: run {heir} has adopted it, and answers for it",
+        f"{provider.place.path} stays: run {adopting_run} has adopted it, and answers for it",
         kind="exists",
-        remedy=f"remove it: python -m flows.teardown --run {heir} --project {provider.place.project}",
+        remedy=f"remove it: python -m flows.teardown --run {adopting_run} --project {provider.place.project}",
     )
 
 

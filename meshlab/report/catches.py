@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from meshlab.core.text import count_of
+from meshlab.core.text import pluralize
 from meshlab.report.tables import Row
 
 CAUGHT, TOO, MISSED, EXTRA = "caught", "red too", "missed", "red, unexpected"
@@ -79,7 +79,7 @@ def page(result: Mapping[str, Any]) -> str:
         "policies, and the pods' labels and annotations (`meshlab/kube/fingerprint.py` has the list).",
         "",
         f"This page is made from a run (`make sabotage-page`): {result['started'][:10]}, {cluster['provider']} cluster of "
-        f"{count_of(cluster['nodes'], 'nodes')}, distribution {result['distribution']}: "
+        f"{pluralize(cluster['nodes'], 'nodes')}, distribution {result['distribution']}: "
         f"**{caught} of {len(catches)} faults caught**.",
         "",
         "● turned red, as it must · ○ turned red with it, as it may · ✗ is a finding",

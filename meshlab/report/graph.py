@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
-from meshlab.core.text import count_of
+from meshlab.core.text import pluralize
 from meshlab.report.graph_layout import HEADER, XY, Box, Route, lay_out
 from meshlab.report.material import GraphEdge, Row, ServiceGraph
 from meshlab.report.svg import Picture, picture
@@ -218,6 +218,6 @@ def _alt(graph: ServiceGraph) -> str:
     told = "; ".join(_told(edge) for edge in graph.edges[:30])
     more = f"; and {len(graph.edges) - 30} more, in the table" if len(graph.edges) > 30 else ""
     return (
-        f"{graph.title}: {count_of(len(graph.nodes), 'workloads')} of {count_of(apps, 'apps')}, "
-        f"{count_of(len(graph.edges), 'edges')}, {wrong} with errors. {told}{more}"
+        f"{graph.title}: {pluralize(len(graph.nodes), 'workloads')} of {pluralize(apps, 'apps')}, "
+        f"{pluralize(len(graph.edges), 'edges')}, {wrong} with errors. {told}{more}"
     )

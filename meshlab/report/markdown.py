@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from meshlab.core.text import count_of
+from meshlab.core.text import pluralize
 from meshlab.report.tables import grouped
 
 
@@ -21,7 +21,7 @@ def summary_markdown(result: Mapping[str, Any]) -> str:
     where = "ended before there was a cluster"
     if cluster["name"]:
         size = (
-            f"{cluster['provider']}, {count_of(cluster['nodes'], 'nodes')}"
+            f"{cluster['provider']}, {pluralize(cluster['nodes'], 'nodes')}"
             if cluster["nodes"]
             else cluster["provider"]
         )

@@ -12,7 +12,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from meshlab.core.text import count_of
+from meshlab.core.text import pluralize
 from meshlab.report import catches
 from meshlab.report.audit import audit_html
 from meshlab.report.authz import TITLE as AUTHORIZATION_TITLE
@@ -159,7 +159,7 @@ def _traces(traces: Sequence[Trace], pictures: list[tuple[str, Picture]]) -> Ite
         picture = draw_waterfall(trace)
         if picture:
             pictures.append((name, picture))
-        caption = f"Trace {trace.trace_id}, {count_of(len(trace.spans), 'spans')}."
+        caption = f"Trace {trace.trace_id}, {pluralize(len(trace.spans), 'spans')}."
         parts.append(
             render(
                 "drawing.html",
@@ -183,7 +183,7 @@ def _graphs(graphs: Sequence[ServiceGraph], pictures: list[tuple[str, Picture]])
         picture = draw_graph(graph)
         if picture:
             pictures.append((name, picture))
-        caption = f"{count_of(len(graph.nodes), 'workloads')}, {count_of(len(graph.edges), 'edges')}" + (
+        caption = f"{pluralize(len(graph.nodes), 'workloads')}, {pluralize(len(graph.edges), 'edges')}" + (
             f", from {graph.source}." if graph.source else "."
         )
         parts.append(

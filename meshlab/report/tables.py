@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from meshlab.core.text import count_of
+from meshlab.core.text import pluralize
 from meshlab.kube.pods import PodSummary
 from meshlab.run.results import NOT_MADE
 
@@ -80,7 +80,9 @@ def grouped(checks: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         group.append(check)
     groups = {id(group[0]): group for group in alike.values() if len(group) > 1}
     return [
-        {**row, "id": count_of(len(groups[id(row)]), "checks"), "grouped": True} if id(row) in groups else row
+        {**row, "id": pluralize(len(groups[id(row)]), "checks"), "grouped": True}
+        if id(row) in groups
+        else row
         for row in rows
     ]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
-from meshlab.core.text import count_of
+from meshlab.core.text import pluralize
 from meshlab.report.material import Row, Span, Trace
 from meshlab.report.svg import COLOURS, Picture, picture
 from meshlab.report.units import format_value, scale_for
@@ -174,6 +174,6 @@ def _alt(trace: Trace, ordered: Sequence[Step], services: Sequence[str], total: 
     )
     more = f"; and {len(ordered) - 20} more" if len(ordered) > 20 else ""
     return (
-        f"Trace {trace.trace_id}: {count_of(len(ordered), 'spans')} of {count_of(len(services), 'services')} "
+        f"Trace {trace.trace_id}: {pluralize(len(ordered), 'spans')} of {pluralize(len(services), 'services')} "
         f"in {format_value(total, 'ms')}. In order: {told}{more}."
     )

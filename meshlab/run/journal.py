@@ -264,7 +264,7 @@ def read_journal(run: RunRef) -> list[dict[str, Any]]:
     return events
 
 
-def tell(update: Update) -> None:
+def report_progress(update: Update) -> None:
     """Hand a progress report to this process's watchers: the `progress` argument of long calls."""
     clean = replace(update, what=redact(update.what), detail=redact(update.detail))
     for watcher in tuple(instance(_Audience).updates):

@@ -27,7 +27,7 @@ def left_here(kube: Kube, ledger: Ledger) -> bool:
 
 
 def take_out(
-    kube: Kube, ledger: Ledger, namespace: str, *, heir: str = "", clock: Clock | None = None
+    kube: Kube, ledger: Ledger, namespace: str, *, adopting_run: str = "", clock: Clock | None = None
 ) -> tuple[ObjectRef, ...]:
     """Put changes back, and remove what the run applied, with a namespace that it had made; returns what was removed.
 
@@ -41,7 +41,7 @@ def take_out(
         namespace,
         *(ref.namespace or ref.name for ref in refs if ref.namespace or ref.kind == "Namespace"),
     }
-    busy = [each for each in sorted(places) if holder(kube, each) not in ("", heir, ledger.run_id)]
+    busy = [each for each in sorted(places) if holder(kube, each) not in ("", adopting_run, ledger.run_id)]
     if busy:
         log.warning("what run %s left stays: another run works in %s", ledger.run_id, ", ".join(busy))
         return ()
@@ -50,9 +50,11 @@ def take_out(
     found = kube.get("v1", "Namespace", namespace)
     if found is not None and (found["metadata"].get("labels") or {}).get(RUN_LABEL) == ledger.run_id:
         refs = (*refs, home)  # made for its Lease
-    if heir and home in refs and found is not None:
-        kube.patch("v1", "Namespace", namespace, {"metadata": {"labels": {RUN_LABEL: heir}}})
-    removed = delete(kube, [ref for ref in dict.fromkeys(refs) if not (heir and ref == home)], clock=clock)
+    if adopting_run and home in refs and found is not None:
+        kube.patch("v1", "Namespace", namespace, {"metadata": {"labels": {RUN_LABEL: adopting_run}}})
+    removed = delete(
+        kube, [ref for ref in dict.fromkeys(refs) if not (adopting_run and ref == home)], clock=clock
+    )
     for entry in ledger.entries():
         if entry.kind == "label" and entry.name == namespace:
             unlabel_namespace(kube, namespace)

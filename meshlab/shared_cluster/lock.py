@@ -13,7 +13,7 @@ from meshlab.shared_cluster.lease import ClusterHold, places
 _lock = threading.Lock()
 
 
-def take_hold(config: LabConfig, machine: Machine, run_id: str) -> None:
+def acquire_lease(config: LabConfig, machine: Machine, run_id: str) -> None:
     """Hold the cluster for this run until `let_go`. Nothing where the provider is not `existing`, or it is held already.
 
     Raises ClusterBusyError naming the run that holds it, KubeError.
@@ -32,7 +32,7 @@ def take_hold(config: LabConfig, machine: Machine, run_id: str) -> None:
             raise
 
 
-def let_go(run_id: str) -> None:
+def release_lease(run_id: str) -> None:
     """Give the cluster back. Twice, or without holding one, is fine."""
     with _lock:
         taken = registry.take(ClusterHold, run_id)

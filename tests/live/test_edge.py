@@ -20,7 +20,7 @@ from meshlab.run.ledger import Ledger
 from meshlab.run.results import CheckResult, Verdict
 from meshlab.security.gateways import egress
 from meshlab.security.gateways.entry import gateway_pods, opened
-from meshlab.security.gateways.exit import Exit
+from meshlab.security.gateways.exit import EgressProbe
 from meshlab.security.gateways.ingress import HOSTS, Document
 from meshlab.security.gateways.pki import EXPIRED, make_keys
 from tests.live.conftest import NAME, Ran
@@ -135,7 +135,7 @@ def test_a_gateway_that_serves_every_name_and_asks_nobody_turns_red(
 
 def leave(kube: Kube, istioctl: Istioctl, changes: Changes, alter: Any) -> tuple[CheckResult, CheckResult]:
     """Both egress checks with a fault."""
-    way = Exit(
+    way = EgressProbe(
         kube, istioctl, changes, NAMESPACE, egress.OUTSIDE,
         gateways=gateway_pods(kube, egress.GATEWAY), alter=alter,
     )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 
 from google.cloud.container_v1.types import Cluster
 
-from meshlab.clusters.gke.billed import Balancer
+from meshlab.clusters.gke.load_balancers import Balancer
 from meshlab.clusters.gke.names import EXPIRES, OWNER, RUN, Place
 from meshlab.config.settings import GkeSettings, Machine
 from meshlab.run.ledger import Entry, Ledger

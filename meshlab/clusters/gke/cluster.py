@@ -18,10 +18,10 @@ from google.cloud.container_v1.types import Cluster
 from meshlab.clusters.base import ClusterRef, Leftovers
 from meshlab.clusters.gke import access, kubeconfig, names
 from meshlab.clusters.gke.api import Backoff, GkeApi
-from meshlab.clusters.gke.billed import balancers, remove_billed
 from meshlab.clusters.gke.books import Books
 from meshlab.clusters.gke.compute import Rest, zones_of
 from meshlab.clusters.gke.leftovers import commands, leftovers
+from meshlab.clusters.gke.load_balancers import balancers, remove_billed
 from meshlab.clusters.gke.make import adoptable, make
 from meshlab.clusters.gke.operations import Follower, deleted
 from meshlab.clusters.gke.request import node_count
@@ -169,7 +169,7 @@ class GkeCluster:
         if cluster is None or self._is_this_runs(cluster):
             self._none_left()
 
-    def heir(self) -> str | None:
+    def adopting_run(self) -> str | None:
         """The other run that the cluster belongs to by now, having adopted it: `down` leaves it to that run.
 
         None where the cluster is gone, is this run's, or is nobody's of ours. Raises CloudError.

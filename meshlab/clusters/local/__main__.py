@@ -19,7 +19,7 @@ from meshlab.clusters.local.preflight import problems
 from meshlab.config.settings import LocalSettings, Machine
 from meshlab.core.errors import InputError, MeshlabError
 from meshlab.core.progress import Update
-from meshlab.core.text import count_of
+from meshlab.core.text import pluralize
 from meshlab.run.orphans import end_servers, forget_local
 
 
@@ -84,7 +84,7 @@ def _up(cluster: LocalCluster, settings: LocalSettings, machine: Machine, stop: 
     how = (
         "adopted"
         if ref.adopted
-        else f"{count_of(ref.nodes, 'nodes')} Ready {ref.started_seconds} s after the first process"
+        else f"{pluralize(ref.nodes, 'nodes')} Ready {ref.started_seconds} s after the first process"
     )
     print(f"cluster {ref.name} is up ({how})")
     print(f"  export KUBECONFIG={ref.kubeconfig}")

@@ -39,7 +39,7 @@ from meshlab.config.settings import LocalSettings, Machine
 from meshlab.core.errors import ClusterError, MeshlabError
 from meshlab.core.process import Runner, SystemRunner
 from meshlab.core.progress import Progress, Update, silent
-from meshlab.core.text import count_of
+from meshlab.core.text import pluralize
 from meshlab.core.waiting import SystemClock, wait
 
 log = logging.getLogger(__name__)
@@ -131,7 +131,7 @@ class LocalCluster:
                 "start the cluster",
                 len(steps) + 2,
                 len(steps) + 2,
-                f"{count_of(layout.node_count, 'nodes')} Ready in {seconds:.1f} s",
+                f"{pluralize(layout.node_count, 'nodes')} Ready in {seconds:.1f} s",
             )
         )
         return self._ref(adopted=False, seconds=seconds)
@@ -176,7 +176,7 @@ class LocalCluster:
             applied = pool.submit(api.apply_first, first, timeout=timeout, stop=given_up)
             try:
                 wait(
-                    count_of(self.layout.node_count, "Ready nodes"),
+                    pluralize(self.layout.node_count, "Ready nodes"),
                     lambda: self._node_states(api),
                     ready=lambda nodes: list(nodes.values()).count("Ready") == self.layout.node_count,
                     error=judge,
@@ -280,7 +280,7 @@ class LocalCluster:
         with ThreadPoolExecutor(max_workers=len(self.layout.nodes)) as pool:
             list(pool.map(add, self.layout.nodes))
         self.state.note_images(references)
-        progress(Update("image archives", 1, 1, f"{count_of(len(references), 'images')} on every node"))
+        progress(Update("image archives", 1, 1, f"{pluralize(len(references), 'images')} on every node"))
         return references
 
     def wait_dns(self, *, timeout: float = 60.0) -> None:

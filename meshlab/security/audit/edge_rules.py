@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from meshlab.core.text import count_of
+from meshlab.core.text import pluralize
 from meshlab.security.audit.inventory import CERTIFICATE, Inventory, Object
 from meshlab.security.audit.istio_objects import again
 from meshlab.security.audit.model import Examined, Finding, Severity, as_yaml, named
@@ -103,7 +103,7 @@ def certificates(inventory: Inventory) -> Examined:
         elif days < inventory.certificate_days:
             severity, why = (
                 Severity.WARNING,
-                f"expires in {count_of(days, 'days')}, on {each.not_after:%Y-%m-%d}",
+                f"expires in {pluralize(days, 'days')}, on {each.not_after:%Y-%m-%d}",
             )
         else:
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from meshlab.core.text import count_of
+from meshlab.core.text import pluralize
 from meshlab.istio.control_plane import INJECTION_LABEL, REVISION_LABEL, SIDECAR
 from meshlab.security.audit.inventory import Inventory, Object
 from meshlab.security.audit.istio_objects import again, in_root, operator, selector
@@ -67,7 +67,7 @@ def sidecars_missing(inventory: Inventory) -> Examined:
             Finding("sidecars", Severity.WARNING, workload, f"{why}: outside of every policy", fix, about),
         )
     return Examined(
-        len(pods), f"pods in {count_of(len(asking), 'namespaces')} with injection", tuple(found.values())
+        len(pods), f"pods in {pluralize(len(asking), 'namespaces')} with injection", tuple(found.values())
     )
 
 
@@ -91,7 +91,7 @@ def injection(inventory: Inventory) -> Examined:
             )
             pod = inventory.running(name)[0]
             about = {"namespace": name, "pod": pod["metadata"]["name"], **_address(pod)}
-            why = f"{count_of(len(inventory.running(name)), 'pods')} in it run, and it asks for no sidecars"
+            why = f"{pluralize(len(inventory.running(name)), 'pods')} in it run, and it asks for no sidecars"
             findings.append(Finding("injection", Severity.WARNING, f"Namespace {name}", why, fix, about))
     return Examined(len(looked), "namespaces with pods", tuple(findings))
 

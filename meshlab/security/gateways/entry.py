@@ -27,7 +27,7 @@ ROLLOUT_TIMEOUT = 90.0  # seconds for the pod that serves the keys
 
 
 @dataclass(frozen=True)
-class Entry:
+class IngressProbe:
     """The gateway as it stands open. http, https: ways to its ports. keys: what it shows and accepts.
 
     Both methods raise KubeError where the way to the gateway broke: that is no refusal of the gateway's.
@@ -98,7 +98,7 @@ def opened(
     *,
     keys: EdgeKeys | None = None,
     alter: Alter = unchanged,
-) -> Iterator[Entry]:
+) -> Iterator[IngressProbe]:
     """Apply the ingress, wait until the gateway uses it, and hold the ways to it open.
 
     changes: puts everything back; that is its owner's to do. namespace: the app's. keys, alter: what a planted
@@ -121,4 +121,4 @@ def opened(
             )
             for port in (HTTP, HTTPS)
         )
-        yield Entry(http, https, keys, issuer)
+        yield IngressProbe(http, https, keys, issuer)

@@ -46,7 +46,7 @@ class Passed:
         return Passed(self.metric - other.metric, self.attempts - other.attempts)
 
 
-class Exit:
+class EgressProbe:
     """The caller, the pod outside, and the gateway between them.
 
     namespace: the app's. outside: the namespace of the pod outside the mesh, made unless it is the app's.

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 
 from meshlab.core.errors import QueryError
-from meshlab.core.text import count_of
+from meshlab.core.text import pluralize
 from meshlab.core.waiting import Clock, wait
 from meshlab.envoy.stats import ADMIN_PORT, fetch
 from meshlab.kube.client import Kube
@@ -33,7 +33,7 @@ def wait_clusters(
                 f"the proxy of {pod.namespace}/{pod.name} to know its clusters' addresses",
                 lambda url=forward.url: read_warming(fetch(f"{url}/stats?filter=warming_clusters").text),  # type: ignore[misc]
                 ready=lambda warming: warming == 0,
-                describe=lambda warming: f"{count_of(warming, 'clusters')} still warming",
+                describe=lambda warming: f"{pluralize(warming, 'clusters')} still warming",
                 timeout=timeout,
                 delay=0.1,
                 remedy="its log tells what it waits for, such as a host name that has no address",

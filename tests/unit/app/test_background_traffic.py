@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from meshlab.app.background_traffic import MixedTraffic, Stream, streams
+from meshlab.app.background_traffic import BackgroundTraffic, Stream, streams
 from meshlab.app.script import loop_argv
 from meshlab.config.settings import LabConfig
 from meshlab.core.errors import ExecError, KubeError
@@ -32,7 +32,7 @@ def loop(*lines: str) -> FakeExecStream:
 
 def test_every_stream_sends_from_its_own_pod_and_is_counted():
     kube = cluster(loop("200 0.1 0", "200 0.1 0"), loop("echo 1.0 0"))
-    traffic = MixedTraffic(kube, "default", TWO)  # type: ignore[arg-type]
+    traffic = BackgroundTraffic(kube, "default", TWO)  # type: ignore[arg-type]
     with traffic:
         assert traffic.running
     found = traffic.stop_and_drain()
@@ -48,7 +48,7 @@ def test_every_stream_sends_from_its_own_pod_and_is_counted():
 
 def test_a_stream_of_failures_and_a_broken_one_are_told():
     kube = cluster(loop("503 0.1 0"), FakeExecStream([(1, b"B 0\nR 1 000 1.0 7\n"), (1, b"E 2\n")]))
-    with MixedTraffic(kube, "default", TWO) as traffic:  # type: ignore[arg-type]
+    with BackgroundTraffic(kube, "default", TWO) as traffic:  # type: ignore[arg-type]
         pass
     found = traffic.stop_and_drain()
     assert found.problems == (
@@ -62,13 +62,13 @@ def test_when_one_cant_start_those_before_it_are_ended():
     first = loop("200 0.1 0")
     kube = cluster(first, FakeExecStream([(1, b"X there is no curl in this container\n")], exit_status(127)))
     with pytest.raises(ExecError, match="no curl"):
-        MixedTraffic(kube, "default", TWO).start()  # type: ignore[arg-type]
+        BackgroundTraffic(kube, "default", TWO).start()  # type: ignore[arg-type]
     assert first.written == [b"stop\n"]
 
 
 def test_a_pod_that_is_missing():
     with pytest.raises(KubeError, match="no Ready pod app=plaintext-caller"):
-        MixedTraffic(FakeKube(), "default", TWO)  # type: ignore[arg-type]
+        BackgroundTraffic(FakeKube(), "default", TWO)  # type: ignore[arg-type]
 
 
 def test_the_streams_of_a_lab():

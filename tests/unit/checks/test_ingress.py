@@ -8,13 +8,13 @@ from meshlab.checks import ingress
 from meshlab.checks.base import run_check
 from meshlab.core.errors import KubeError
 from meshlab.run.results import CheckResult, Verdict
-from meshlab.security.gateways.entry import Entry
+from meshlab.security.gateways.entry import IngressProbe
 from meshlab.security.gateways.ingress import HOSTS
 from meshlab.security.gateways.pki import EXPIRED, EdgeKeys, make_keys
 from meshlab.security.gateways.tokens import Issuer
 from tests.fakes.gateway import FakeGateway
 
-CHECKS: dict[str, Callable[[Entry], CheckResult]] = {
+CHECKS: dict[str, Callable[[IngressProbe], CheckResult]] = {
     "ingress.https": ingress.https,
     "ingress.mtls": ingress.mtls,
     "ingress.jwt": ingress.tokens,
@@ -33,7 +33,7 @@ def issuer() -> Issuer:
 
 def checked(name: str, keys: EdgeKeys, issuer: Issuer, **faults: Any) -> CheckResult:
     with FakeGateway(keys, issuer, **faults) as gateway:
-        entry = Entry(gateway.http, gateway.https, keys, issuer)  # type: ignore[arg-type]
+        entry = IngressProbe(gateway.http, gateway.https, keys, issuer)  # type: ignore[arg-type]
         return run_check(name, CHECKS[name], entry)
 
 
@@ -78,7 +78,7 @@ def test_an_expired_certificate_is_a_failure(name: str, issuer: Issuer) -> None:
 
 def test_tokens_of_another_key_are_refused_all_of_them(keys: EdgeKeys, issuer: Issuer) -> None:
     with FakeGateway(keys, Issuer()) as gateway:
-        entry = Entry(gateway.http, gateway.https, keys, issuer)  # type: ignore[arg-type]
+        entry = IngressProbe(gateway.http, gateway.https, keys, issuer)  # type: ignore[arg-type]
         result = ingress.tokens(entry)
     assert result.verdict is Verdict.FAIL
     assert "valid token" in result.summary
@@ -87,7 +87,7 @@ def test_tokens_of_another_key_are_refused_all_of_them(keys: EdgeKeys, issuer: I
 def test_a_way_that_broke_is_no_refusal(keys: EdgeKeys, issuer: Issuer) -> None:
     with FakeGateway(keys, issuer) as gateway:
         gateway.https.last_error = KubeError("no pod is Ready", remedy="wait")
-        entry = Entry(gateway.http, gateway.https, keys, issuer)  # type: ignore[arg-type]
+        entry = IngressProbe(gateway.http, gateway.https, keys, issuer)  # type: ignore[arg-type]
         result = run_check("ingress.mtls", ingress.mtls, entry)
     assert result.verdict is Verdict.INFRA_ERROR
     assert result.reason == "no pod is Ready"

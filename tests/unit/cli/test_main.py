@@ -15,7 +15,7 @@ from meshlab.cli.main import main, next_commands, owing, prepare, prepared
 from meshlab.config.settings import LabConfig, Machine
 from meshlab.core.errors import Interrupted
 from meshlab.core.signals import signals_raise, signals_wait
-from meshlab.lifecycle.kept_lab import Lookout, attended, hand_over
+from meshlab.lifecycle.kept_lab import KeptLab, hand_over, serves_pages
 from meshlab.run.journal import create, note_end, read_journal, record_check
 from meshlab.run.ledger import Entry, Ledger, ledgers
 from meshlab.run.results import CheckResult, Verdict
@@ -255,7 +255,7 @@ def test_a_lookout_that_the_flow_opened_is_held_until_a_signal_and_changes_no_ex
 ) -> None:
     held: list[str] = []
 
-    class Held(Lookout):
+    class Held(KeptLab):
         def hold(self, **_: object) -> None:
             held.append("held")
             signal.raise_signal(signal.SIGINT)
@@ -264,13 +264,13 @@ def test_a_lookout_that_the_flow_opened_is_held_until_a_signal_and_changes_no_ex
             held.append("closed")
 
     def flow(config: LabConfig, return_state: bool) -> None:
-        assert attended()
+        assert serves_pages()
         hand_over(Held(None, config))  # type: ignore[arg-type]
 
     assert run_main([*good, "--keep", "--serve"], flow) == 3  # of the run, which made no check
     assert held == ["held", "closed"]
     assert "open until Ctrl-C" in capsys.readouterr().out
-    assert run_main([*good, "--keep"], lambda config, return_state: held.append(str(attended()))) == 3
+    assert run_main([*good, "--keep"], lambda config, return_state: held.append(str(serves_pages()))) == 3
     assert held[2:] == ["False"]  # this is no terminal
 
 
@@ -285,8 +285,8 @@ def test_a_signal_while_the_cluster_is_held_ends_the_start_and_lets_go(
     good: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     let: list[str] = []
-    monkeypatch.setattr(launch, "take_hold", lambda *_: signal.raise_signal(signal.SIGTERM))
-    monkeypatch.setattr(launch, "let_go", let.append)
+    monkeypatch.setattr(launch, "acquire_lease", lambda *_: signal.raise_signal(signal.SIGTERM))
+    monkeypatch.setattr(launch, "release_lease", let.append)
     with pytest.raises(SystemExit) as ended:
         prepare("lab", "The lab.", good)
     assert ended.value.code == 143 and len(let) == 1
@@ -303,7 +303,7 @@ def test_a_signal_between_the_hold_and_the_flow_ends_the_run_before_the_flow(
         signal.raise_signal(signal.SIGTERM)
 
     monkeypatch.setattr(launch, "keep_config", keep)
-    monkeypatch.setattr(launch, "let_go", let.append)
+    monkeypatch.setattr(launch, "release_lease", let.append)
 
     def flow(config: LabConfig, return_state: bool) -> None:
         raise AssertionError("the flow began")

@@ -7,7 +7,7 @@ from rich.console import Console
 from meshlab.cli.terminal import View, checks_table, closing
 from meshlab.core.errors import MeshlabError
 from meshlab.core.progress import Update
-from meshlab.run.journal import RunRef, create, record_check, skip_step, step, tell
+from meshlab.run.journal import RunRef, create, record_check, report_progress, skip_step, step
 from meshlab.run.results import NOT_MADE, CheckResult, Verdict
 from tests.fakes.clock import FakeClock
 
@@ -69,10 +69,10 @@ def test_plain_progress_is_said_now_and_then_and_at_its_end() -> None:
     console, clock = plain(), FakeClock(start=3.0)  # three seconds after the machine's boot
     with View(console, clock=clock).showing():
         for done in range(0, 101, 10):
-            tell(Update("compile", done, 100, f"package [{done}]"))
+            report_progress(Update("compile", done, 100, f"package [{done}]"))
             clock.sleep(4)
-        tell(Update("compile", 100, 100, "package [100]"))
-        tell(Update("pods", detail="3 Pending"))
+        report_progress(Update("compile", 100, 100, "package [100]"))
+        report_progress(Update("pods", detail="3 Pending"))
     assert lines(console) == [
         "      compile:   0 %  package [0]",
         "      compile:  40 %  package [40]",
@@ -90,8 +90,8 @@ def test_a_terminal_shows_what_is_under_way_with_its_time_and_share(run: RunRef)
     view = View(console, clock=clock)
     with view.showing(), step(run, "cluster"):
         clock.sleep(12)
-        tell(Update("compile", 25, 100, "package [1/4]"))
-        tell(Update("image", 4, 4))
+        report_progress(Update("compile", 25, 100, "package [1/4]"))
+        report_progress(Update("image", 4, 4))
         page = Console(record=True, width=100, file=io.StringIO())
         page.print(view._moving())
     moving = page.export_text()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from meshlab.core.cancellation import end, going, stopping
+from meshlab.core.cancellation import cancel, stopping, track
 from meshlab.core.errors import MeshlabError, ProcessError
 from meshlab.core.process import SystemRunner
 from meshlab.core.waiting import wait
@@ -19,7 +19,7 @@ def beside(run_id: str, work: Callable[[], object]) -> tuple[threading.Thread, l
 
     def step() -> None:
         try:
-            with going(run_id, "deploy"):
+            with track(run_id, "deploy"):
                 began.set()
                 work()
         except MeshlabError as problem:
@@ -37,7 +37,7 @@ def never(run_id: str) -> object:
 
 def test_a_wait_beside_is_ended_and_names_what_was_awaited() -> None:
     thread, raised = beside("r-wait", lambda: never("r-wait"))
-    assert end("r-wait", timeout=60) == ()
+    assert cancel("r-wait", timeout=60) == ()
     thread.join(60)
     [problem] = raised
     assert isinstance(problem, MeshlabError) and not problem.retryable
@@ -46,7 +46,7 @@ def test_a_wait_beside_is_ended_and_names_what_was_awaited() -> None:
 
 def test_a_command_beside_is_ended(tmp_path: Path) -> None:
     thread, raised = beside("r-run", lambda: SystemRunner().run(["sleep", "600"], timeout=900))
-    assert end("r-run", timeout=60) == ()
+    assert cancel("r-run", timeout=60) == ()
     thread.join(60)
     assert isinstance(raised[0], ProcessError) and "was stopped" in raised[0].message
 
@@ -55,19 +55,19 @@ def test_after_the_end_only_the_teardown_begins_steps() -> None:
     before = copy_context()
 
     def late() -> None:
-        with going("r-late", "deploy"):
+        with track("r-late", "deploy"):
             raise AssertionError("a step began after the end")
 
     def teardown() -> bool:
-        end("r-late")
-        with going("r-late", "remove"):
+        cancel("r-late")
+        with track("r-late", "remove"):
             assert stopping() is None
             return wait("it", lambda: True, ready=bool, timeout=1)
 
     assert copy_context().run(teardown)
     with pytest.raises(MeshlabError, match="deploy was not begun, because the run ends"):
         before.run(late)
-    with going("another run", "deploy"):
+    with track("another run", "deploy"):
         assert stopping() is not None
 
 
@@ -75,7 +75,7 @@ def test_a_step_that_can_not_be_stopped_is_named() -> None:
     go_on = threading.Event()
     thread, _ = beside("r-deaf", lambda: go_on.wait(60))
     try:
-        assert copy_context().run(end, "r-deaf", timeout=0.01) == ("deploy",)
+        assert copy_context().run(cancel, "r-deaf", timeout=0.01) == ("deploy",)
     finally:
         go_on.set()
         thread.join(60)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from meshlab.core.safe_output import Steady, settle
+from meshlab.core.safe_output import SafeOutput, flush_output
 
 SCRIPT = """
 import sys
@@ -44,8 +44,8 @@ def test_a_reader_that_went_away_changes_no_exit_code() -> None:
 
 def test_where_there_is_room_everything_is_written(caplog: pytest.LogCaptureFixture) -> None:
     stream = io.StringIO()
-    console = Console(file=Steady(stream), width=40)
+    console = Console(file=SafeOutput(stream), width=40)
     console.print("a line")
-    settle(stream)
+    flush_output(stream)
     assert stream.getvalue() == "a line\n" and not console.is_terminal
     assert not caplog.records

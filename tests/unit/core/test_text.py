@@ -1,6 +1,6 @@
 import pytest
 
-from meshlab.core.text import count_of
+from meshlab.core.text import pluralize
 
 
 @pytest.mark.parametrize(
@@ -17,4 +17,4 @@ from meshlab.core.text import count_of
     ],
 )
 def test_one_thing_is_said_in_the_singular(number: float, things: str, said: str) -> None:
-    assert count_of(number, things) == said
+    assert pluralize(number, things) == said

@@ -8,12 +8,12 @@ from pydantic import SecretStr
 from meshlab.config.settings import ALERT_WEBHOOK, Machine
 from meshlab.core.errors import AlertError
 from meshlab.history.alerts import Message, Webhook, message_of, slack_payload, tell
-from meshlab.history.series import MISSED, Trouble
+from meshlab.history.series import MISSED, Incident
 from meshlab.history.store import History
 from tests.fakes.http_server import FakeHttpServer, Reply
 
-OPEN = Trouble("p50:r1", "request-p50", "r1", "", "p50 is 13 ms", "")
-OVER = Trouble("p50:r1", "request-p50", "r1", "r5", "p50 is 13 ms", "p50 is back: 10 ms")
+OPEN = Incident("p50:r1", "request-p50", "r1", "", "p50 is 13 ms", "")
+OVER = Incident("p50:r1", "request-p50", "r1", "r5", "p50 is 13 ms", "p50 is back: 10 ms")
 SECRET = "/services/T00/B00/verysecret"
 
 
@@ -41,7 +41,7 @@ def refused(*, retryable: bool) -> AlertError:
 
 
 def test_a_message_that_is_refused_is_sent_by_the_next_run_and_the_others_now(history: History) -> None:
-    other = Trouble("red:r2", "run-red", "r2", "", "failed", "")
+    other = Incident("red:r2", "run-red", "r2", "", "failed", "")
     sent: list[Message] = []
 
     def send(message: Message) -> None:
@@ -62,7 +62,7 @@ def test_where_nothing_gets_through_one_message_is_tried_and_all_wait(history: H
         tried.append(message)
         raise refused(retryable=True)
 
-    other = Trouble("red:r2", "run-red", "r2", "", "failed", "")
+    other = Incident("red:r2", "run-red", "r2", "", "failed", "")
     for _ in range(2):
         with pytest.raises(AlertError):
             tell(history, [OPEN, other], down)
@@ -86,7 +86,7 @@ def test_an_incident_that_was_over_while_the_webhook_was_down_is_told_with_its_e
 def test_a_missed_night_is_told_by_the_run_that_comes_also_when_the_webhook_was_down(
     history: History,
 ) -> None:
-    gap = Trouble("night-missed:r1", MISSED, "r1", "r2", "no run for 48 h after r1 (until r2)", "runs again")
+    gap = Incident("night-missed:r1", MISSED, "r1", "r2", "no run for 48 h after r1 (until r2)", "runs again")
 
     def down(message: Message) -> None:
         raise refused(retryable=True)
@@ -98,12 +98,12 @@ def test_a_missed_night_is_told_by_the_run_that_comes_also_when_the_webhook_was_
 
 
 def test_a_gap_of_long_ago_is_not_told_to_a_new_webhook(history: History) -> None:
-    gap = Trouble("night-missed:r1", MISSED, "r1", "r2", "no run for 48 h after r1 (until r2)", "runs again")
+    gap = Incident("night-missed:r1", MISSED, "r1", "r2", "no run for 48 h after r1 (until r2)", "runs again")
     assert tell(history, [gap], pytest.fail, latest="r9") == []
 
 
 def test_an_incident_that_a_resumed_run_undid_is_told_as_over(history: History) -> None:
-    other = Trouble("p50:r7", "request-p50", "r7", "", "p50 is 13 ms", "")
+    other = Incident("p50:r7", "request-p50", "r7", "", "p50 is 13 ms", "")
     tell(history, [OPEN], lambda message: None, series="full-lab on local/a")
     tell(history, [other], lambda message: None, series="nightly on existing/b")
     [told] = tell(history, [], lambda message: None, series="full-lab on local/a", latest="r1")
@@ -125,7 +125,7 @@ def test_a_process_that_is_killed_while_it_sends_loses_nothing(history: History)
 
 
 def test_two_processes_send_each_message_once(tmp_path: Path) -> None:
-    troubles = [Trouble(f"red:r{n}", "run-red", f"r{n}", "", "failed", "") for n in range(8)]
+    troubles = [Incident(f"red:r{n}", "run-red", f"r{n}", "", "failed", "") for n in range(8)]
     sent: list[str] = []
 
     def process(_: int) -> None:

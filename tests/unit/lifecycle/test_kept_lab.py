@@ -8,7 +8,7 @@ import pytest
 
 from meshlab.config.settings import LabConfig
 from meshlab.lifecycle import kept_lab
-from meshlab.lifecycle.kept_lab import Link, Lookout, Place, lines, probe
+from meshlab.lifecycle.kept_lab import KeptLab, Link, Place, lines, probe
 from meshlab.report.tables import link_rows
 from tests.fakes.http_server import FakeHttpServer, Reply
 from tests.fakes.kube import FakeKube
@@ -45,7 +45,7 @@ def test_a_place_that_does_not_answer_says_why() -> None:
 
 def test_what_is_not_there_is_listed_and_ends_nothing() -> None:
     kube = FakeKube()
-    held = Lookout(kube, LabConfig()).open()  # type: ignore[arg-type]
+    held = KeptLab(kube, LabConfig()).open()  # type: ignore[arg-type]
     assert [link.name for link in held.links] == ["productpage", "Prometheus", "Grafana", "Jaeger", "Kiali"]
     assert {link.url for link in held.links} == {""}
     assert "no Ready pod app=sleep" in held.loop_note
@@ -59,10 +59,10 @@ def test_what_is_not_there_is_listed_and_ends_nothing() -> None:
 
 
 def test_it_is_handed_over_once() -> None:
-    held = Lookout(FakeKube(), LabConfig())  # type: ignore[arg-type]
+    held = KeptLab(FakeKube(), LabConfig())  # type: ignore[arg-type]
     kept_lab.hand_over(held)
-    assert kept_lab.handed_over() is held
-    assert kept_lab.handed_over() is None
+    assert kept_lab.take_kept_lab() is held
+    assert kept_lab.take_kept_lab() is None
 
 
 def test_links_are_shown_as_links_in_tables() -> None:

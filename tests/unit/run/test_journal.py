@@ -22,9 +22,9 @@ from meshlab.run.journal import (
     record,
     record_check,
     record_measures,
+    report_progress,
     skip_step,
     step,
-    tell,
     unwritten,
 )
 from meshlab.run.results import CheckResult, Measure, Verdict
@@ -142,9 +142,9 @@ def test_listeners_hear_events_and_progress_while_they_listen(run: RunRef) -> No
     updates: list[Update] = []
     with listening(lambda event: events.append(event["event"]), updates.append):
         record(run, {"event": "facts", "facts": {}})
-        tell(Update("compile", 1, 2))
+        report_progress(Update("compile", 1, 2))
     record(run, {"event": "facts", "facts": {}})
-    tell(Update("compile", 2, 2))
+    report_progress(Update("compile", 2, 2))
     assert events == ["facts"]
     assert updates == [Update("compile", 1, 2)]
 

@@ -72,7 +72,7 @@ def test_what_is_on_another_cluster_is_still_owed(ledger: Ledger) -> None:
 def test_the_next_run_keeps_the_namespace_that_it_works_in_and_answers_for_it(ledger: Ledger) -> None:
     kube = cluster(ledger, shop(**{"meshlab/run": ledger.run_id}))
     assert left_here(kube, ledger)  # type: ignore[arg-type]
-    removed = take_out(kube, ledger, "shop", heir="run-2", clock=FakeClock())  # type: ignore[arg-type]
+    removed = take_out(kube, ledger, "shop", adopting_run="run-2", clock=FakeClock())  # type: ignore[arg-type]
     assert removed == (PAGE,) and not left_here(kube, ledger)  # type: ignore[arg-type]
     assert kube.get("v1", "Namespace", "shop")["metadata"]["labels"]["meshlab/run"] == "run-2"  # type: ignore[index]
 
@@ -84,5 +84,5 @@ def test_where_another_run_works_everything_stays(who: str, stays: bool, ledger:
     meta = {"name": lease.NAME, "namespace": "shop"}
     spec = {"holderIdentity": holder}
     kube.put({"apiVersion": lease.API, "kind": lease.KIND, "metadata": meta, "spec": spec})
-    removed = take_out(kube, ledger, "elsewhere", heir="run-2", clock=FakeClock())  # type: ignore[arg-type]
+    removed = take_out(kube, ledger, "elsewhere", adopting_run="run-2", clock=FakeClock())  # type: ignore[arg-type]
     assert (removed == ()) is stays and bool(ledger.entries()) is stays

@@ -8,7 +8,7 @@ from prefect.context import SyncClientContext
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from meshlab.core.progress import Update
-from meshlab.run.journal import tell
+from meshlab.run.journal import report_progress
 from tasks import report
 
 RESULT: dict[str, Any] = {
@@ -68,7 +68,7 @@ def test_a_server_that_refuses_costs_a_warning_and_no_more(
 
 def test_progress_outside_of_a_run_is_published_nowhere(artifacts: Artifacts) -> None:
     with report.progress_artifact("progress-build", "Build"):
-        tell(Update("compile", 1, 2))
+        report_progress(Update("compile", 1, 2))
     assert artifacts.kept == []
 
 
@@ -85,9 +85,9 @@ def test_progress_of_a_run_begins_moves_and_ends(
 ) -> None:
     monkeypatch.setattr(report, "FlowRunContext", SomeRun)
     with report.progress_artifact("progress-build", "Build"):
-        tell(Update("compile", 1, 4, "etcd"))
-        tell(Update("compile", 2, 4, "etcd"))  # too soon after the one before
-        tell(Update("pods", detail="of unknown size"))
+        report_progress(Update("compile", 1, 4, "etcd"))
+        report_progress(Update("compile", 2, 4, "etcd"))  # too soon after the one before
+        report_progress(Update("pods", detail="of unknown size"))
     assert [(each["kind"], each["progress"]) for each in artifacts.kept] == [
         ("create_progress", 0.0),
         ("update_progress", 25.0),
@@ -111,7 +111,7 @@ def test_without_an_artifact_the_work_goes_on(artifacts: Artifacts, monkeypatch:
     monkeypatch.setattr(report, "FlowRunContext", SomeRun)
     monkeypatch.setattr(report, "create_progress_artifact", refuse)
     with report.progress_artifact("progress-build", "Build"):
-        tell(Update("compile", 1, 4, "etcd"))
+        report_progress(Update("compile", 1, 4, "etcd"))
     assert artifacts.kept == []
 
 

@@ -22,7 +22,7 @@ from meshlab.run.ledger import Ledger
 from meshlab.run.results import Verdict
 from tasks import sabotage
 from tasks.sabotage import Lab, hold_control, not_planted, plan, prove, rounds_config
-from tasks.teardown import Made
+from tasks.teardown import CreatedResources
 from tests.fakes.kube import FakeKube
 from tests.unit.faults.test_verdict import MUST, checks
 
@@ -60,16 +60,16 @@ class World:
         monkeypatch.setattr(sabotage, "halt_load", lambda *_: None)
         monkeypatch.setitem(sabotage.MAKERS, "app", self.make)
 
-    def plant(self, round_: RunRef, run: RunRef, lab: Lab, fault: Fault, *, return_state: bool) -> Any:
+    def plant(self, probe_run: RunRef, run: RunRef, lab: Lab, fault: Fault, *, return_state: bool) -> Any:
         self.planted.append(fault.name)
         return Failed(data=self.refuses) if self.refuses else Completed(data=None)
 
-    def remove(self, round_: RunRef, run: RunRef, lab: Lab, *, return_state: bool) -> Any:
+    def remove(self, probe_run: RunRef, run: RunRef, lab: Lab, *, return_state: bool) -> Any:
         if not self.sticks:
             self.planted.clear()
         return Completed(data=None)
 
-    def make(self, round_: RunRef, lab: Lab) -> None:
+    def make(self, probe_run: RunRef, lab: Lab) -> None:
         self.pages.append(lab.config.app.page_requests)
         if self.fails:
             raise self.fails()
@@ -77,7 +77,7 @@ class World:
         for check_id, check in found.items():
             made = unproven(FAULT, "x")
             record_check(
-                round_,
+                probe_run,
                 type(made)(check_id, check_id, Verdict(check["verdict"]), check["summary"], reason="1"),
             )
 
@@ -189,9 +189,9 @@ def test_faults_that_were_not_reached_say_why(run: RunRef) -> None:
 def test_a_lab_that_was_up_stays_up_but_nothing_stays_in_a_cluster_of_others(
     provider: str, adopted: bool, stays: bool
 ) -> None:
-    made = Made(cluster=ClusterRef(provider, "c", Path("kubeconfig"), adopted=adopted))
+    made = CreatedResources(cluster=ClusterRef(provider, "c", Path("kubeconfig"), adopted=adopted))
     assert bool(made.found_up) is stays
-    assert Made().found_up == ""
+    assert CreatedResources().found_up == ""
 
 
 def test_every_group_has_a_maker() -> None:
@@ -203,13 +203,13 @@ def test_what_a_stage_could_not_put_back_under_the_fault_goes_with_it(
     run: RunRef, lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kube, settled = FakeKube(), []
-    round_ = sabotage.begin_round(run, lab, "f")
+    probe_run = sabotage.begin_round(run, lab, "f")
     left = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "left", "namespace": "default"}}
-    Changes(kube, Ledger.open(Machine.here(), round_), round_).apply(left)  # type: ignore[arg-type]
+    Changes(kube, Ledger.open(Machine.here(), probe_run), probe_run).apply(left)  # type: ignore[arg-type]
     monkeypatch.setattr(sabotage, "kube_of", lambda _: kube)
     monkeypatch.setattr(sabotage, "remove", lambda *_: ("the fault",))
     monkeypatch.setattr(sabotage, "wait_settled", lambda *_: settled.append("waited"))
-    sabotage.remove_fault.fn(round_, run, lab)
+    sabotage.remove_fault.fn(probe_run, run, lab)
     assert kube.get("v1", "ConfigMap", "left", "default") is None and settled == ["waited"]
-    sabotage.remove_fault.fn(round_, run, lab)
+    sabotage.remove_fault.fn(probe_run, run, lab)
     assert settled == ["waited"], "nothing was left the second time"

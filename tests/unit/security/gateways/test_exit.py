@@ -2,14 +2,14 @@ from typing import Any
 
 import pytest
 
-from meshlab.security.gateways.exit import Exit, Passed
+from meshlab.security.gateways.exit import EgressProbe, Passed
 from meshlab.security.gateways.trials import Answer
 from tests.fakes.kube import FakeExecStream, FakeKube, make_pod
 
 PAGE = "productpage.shop:9080/productpage"
 
 
-def way(*lines: str) -> Exit:
+def way(*lines: str) -> EgressProbe:
     """An Exit whose caller's requests end as these lines say: `status seconds curl-code matched`."""
     kube = FakeKube(
         [
@@ -19,7 +19,7 @@ def way(*lines: str) -> Exit:
     )
     kube.streams = [FakeExecStream([(1, f"R 1 {line}\n".encode())]) for line in lines]
     unused: Any = None
-    return Exit(kube, unused, unused, "shop", "beyond")  # type: ignore[arg-type]
+    return EgressProbe(kube, unused, unused, "shop", "beyond")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ Google's libraries take a second to import, so they are imported where a GKE clu
 from __future__ import annotations
 
 from meshlab.config.settings import LabConfig
-from meshlab.core.text import count_of
+from meshlab.core.text import pluralize
 from meshlab.kube.client import Kube
 from meshlab.lifecycle.context import context_of
 from meshlab.run.journal import RunRef, record_facts
-from tasks.common import say
+from tasks.common import log_info
 from tasks.report import publish_table
 
 
@@ -23,7 +23,7 @@ def show_status(run: RunRef, config: LabConfig) -> None:
     publish_table("cluster", rows, "Status of the cluster, as gcloud prints it")
     (run.evidence / "cluster-status.txt").write_text(as_text(rows), encoding="utf-8")
     record_facts(run, versions={"gke": rows[0]["MASTER_VERSION"]} if rows else {})
-    say(as_text(rows))
+    log_info(as_text(rows))
 
 
 def note_balancers(run: RunRef, config: LabConfig, kube: Kube) -> None:
@@ -31,4 +31,4 @@ def note_balancers(run: RunRef, config: LabConfig, kube: Kube) -> None:
     from meshlab.clusters.gke.cluster import GkeCluster
 
     count = GkeCluster(config.gke, context_of(run).machine, run_id=run.run_id).note_balancers(kube)
-    say(f"{count_of(count, 'load balancers')} in the ledger")
+    log_info(f"{pluralize(count, 'load balancers')} in the ledger")

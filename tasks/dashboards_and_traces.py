@@ -31,7 +31,7 @@ from meshlab.observability.graph.traces import wait_for_traced_edges
 from meshlab.report.material import ReportMaterial, ServiceGraph
 from meshlab.run.journal import RunRef, record_check
 from meshlab.run.results import CheckResult
-from tasks.common import kube_of, lab_task, say
+from tasks.common import kube_of, lab_task, log_info
 from tasks.resume import checks_passed, prometheus_told
 
 # Caller and called workload of the mixed traffic: from a pod without a sidecar, through the gateway, to the echo.
@@ -87,7 +87,7 @@ def begin_phase(run: RunRef, config: LabConfig, cluster: ClusterRef) -> Baseline
                 prometheus.client(forward), config.namespace, timeout=config.prometheus.answer_timeout
             )
         except MeshlabError as problem:
-            say(f"Prometheus can't be asked: {problem.message}")
+            log_info(f"Prometheus can't be asked: {problem.message}")
             return None
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from meshlab.clusters.gke.billed import Balancer, balancers, remove_billed
+from meshlab.clusters.gke.load_balancers import Balancer, balancers, remove_billed
 from meshlab.core.errors import KubeError
 from meshlab.core.progress import Update, silent
 from tests.fakes.clock import FakeClock

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from meshlab.clusters.base import ClusterRef
 from meshlab.config.settings import LabConfig
-from meshlab.lifecycle.kept_lab import Link, Lookout, attended, hand_over
+from meshlab.lifecycle.kept_lab import KeptLab, Link, hand_over, serves_pages
 from meshlab.report.tables import link_rows
 from meshlab.run.journal import RunRef
 from tasks.common import kube_of, lab_task
@@ -17,7 +17,7 @@ from tasks.report import publish_table
 @lab_task("open-links")
 def open_links(run: RunRef, config: LabConfig, cluster: ClusterRef) -> tuple[Link, ...]:
     """Open port-forwards and the gentle loop where the command line will hold them; else say how to open them."""
-    if not attended():
+    if not serves_pages():
         where = (
             f"--set local.name={config.local.name}"
             if config.cluster == "local"
@@ -26,10 +26,10 @@ def open_links(run: RunRef, config: LabConfig, cluster: ClusterRef) -> tuple[Lin
         links: tuple[Link, ...] = (Link("all pages", note=f"python -m flows.dashboards {where}"),)
         publish_table("links", link_rows(map(asdict, links)), "How to open the kept lab's pages")
         return links
-    lookout = Lookout(kube_of(cluster), config).open()
-    hand_over(lookout)
+    kept = KeptLab(kube_of(cluster), config).open()
+    hand_over(kept)
     (run.evidence / "links.json").write_text(
-        json.dumps([asdict(link) for link in lookout.links], indent=1), encoding="utf-8"
+        json.dumps([asdict(link) for link in kept.links], indent=1), encoding="utf-8"
     )
-    publish_table("links", link_rows(map(asdict, lookout.links)), "The kept lab's pages, open until Ctrl-C")
-    return lookout.links
+    publish_table("links", link_rows(map(asdict, kept.links)), "The kept lab's pages, open until Ctrl-C")
+    return kept.links
