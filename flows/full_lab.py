@@ -28,7 +28,7 @@ if __name__ == "__main__":
 from typing import Any
 
 from prefect import flow
-from prefect.states import State
+from prefect.client.schemas.objects import State
 
 from flows.sequence import prove_mesh, run_lab
 from meshlab.config.settings import LabConfig

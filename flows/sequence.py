@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from prefect.states import State
+from prefect.client.schemas.objects import State
 
 from meshlab.clusters.base import ClusterRef
 from meshlab.config.settings import LabConfig

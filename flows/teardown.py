@@ -17,7 +17,7 @@ if __name__ == "__main__":
 from typing import Any
 
 from prefect import flow
-from prefect.states import State
+from prefect.client.schemas.objects import State
 
 from meshlab.config.settings import LabConfig
 from meshlab.core.signals import signals_wait

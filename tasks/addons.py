@@ -16,11 +16,11 @@ from meshlab.istio import tracing
 from meshlab.istio.distribution import Distribution
 from meshlab.kube.apply import ObjectRef
 from meshlab.kube.client import Kube
-from meshlab.lifecycle.context import context_of
+from meshlab.lifecycle.context import context_of, kube_of
 from meshlab.observability.addons import grafana, jaeger, kiali, prometheus
 from meshlab.run.journal import RunRef, report_progress
 from meshlab.run.ledger import Entry
-from tasks.common import kube_of, lab_task, log_info
+from tasks.common import lab_task, log_info
 from tasks.report import progress_artifact
 from tasks.resume import objects_ready, tracing_announced
 

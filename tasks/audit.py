@@ -20,7 +20,7 @@ from meshlab.istio.istioctl import Finding as Analyzed
 from meshlab.istio.istioctl import MeshVersions
 from meshlab.istio.operator_file import SYSTEM_NAMESPACE
 from meshlab.kube.client import Kube
-from meshlab.lifecycle.context import istioctl_of
+from meshlab.lifecycle.context import istioctl_of, kube_of
 from meshlab.run.journal import RunRef, record_check
 from meshlab.run.results import CheckResult
 from meshlab.security.audit.acceptance import acceptances, judge
@@ -28,7 +28,7 @@ from meshlab.security.audit.inventory import ANALYSIS, VERSIONS, Inventory, read
 from meshlab.security.audit.model import Examined, Finding, Rule
 from meshlab.security.audit.proofs import Prover
 from meshlab.security.audit.rules import RULES
-from tasks.common import kube_of, lab_task
+from tasks.common import lab_task
 from tasks.report import publish_table
 from tasks.resume import checks_passed
 

@@ -16,11 +16,11 @@ from meshlab.kube.applied import KIND as OBJECT
 from meshlab.kube.applied import applied
 from meshlab.kube.apply import ObjectRef, delete
 from meshlab.kube.client import Kube
-from meshlab.lifecycle.context import context_of
+from meshlab.lifecycle.context import context_of, kube_of
 from meshlab.run.journal import RunRef, record_check, report_progress
 from meshlab.run.ledger import Entry
 from meshlab.run.results import CheckResult, Verdict
-from tasks.common import kube_of, lab_task, log_info
+from tasks.common import lab_task, log_info
 from tasks.report import progress_artifact
 from tasks.resume import objects_ready
 

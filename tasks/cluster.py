@@ -18,14 +18,14 @@ from meshlab.core.process import SystemRunner
 from meshlab.core.text import pluralize
 from meshlab.faults.planting import CHANGES, firewall_of, put_back
 from meshlab.istio.acknowledge import remove_sentinels
-from meshlab.lifecycle.context import context_of
+from meshlab.lifecycle.context import context_of, kube_of
 from meshlab.run.journal import RunRef, record_check, record_facts, report_progress
 from meshlab.run.ledger import Entry, Ledger
 from meshlab.run.orphans import forget_local, orphans
 from meshlab.run.results import CheckResult
 from meshlab.shared_cluster.cleanup import left_here, take_out
 from meshlab.shared_cluster.footprint import footprint_before, keep_footprint
-from tasks.common import kube_of, lab_task, log_info
+from tasks.common import lab_task, log_info
 from tasks.load_balancers import show_status
 from tasks.report import progress_artifact
 from tasks.resume import cluster_answers

@@ -20,18 +20,20 @@ from meshlab.config.settings import LabConfig
 from meshlab.core.errors import MeshlabError
 from meshlab.core.registry import instance
 from meshlab.istio.distribution import Distribution
+from meshlab.lifecycle.context import kube_of
 from meshlab.observability.addons import jaeger, kiali, prometheus
 from meshlab.observability.dashboards.drawing import drawings
-from meshlab.observability.dashboards.examine import Examination, drawn_again, examine
+from meshlab.observability.dashboards.examine import drawn_again, examine
 from meshlab.observability.dashboards.expected import read_expectations
 from meshlab.observability.dashboards.read import read_dashboards, scrape_interval
+from meshlab.observability.dashboards.results import Examination
 from meshlab.observability.dashboards.sources import source_of
 from meshlab.observability.graph.metrics import Baseline, MetricGraph, take_baseline, wait_for_edges
 from meshlab.observability.graph.traces import wait_for_traced_edges
 from meshlab.report.material import ReportMaterial, ServiceGraph
 from meshlab.run.journal import RunRef, record_check
 from meshlab.run.results import CheckResult
-from tasks.common import kube_of, lab_task, log_info
+from tasks.common import lab_task, log_info
 from tasks.resume import checks_passed, prometheus_told
 
 # Caller and called workload of the mixed traffic: from a pod without a sidecar, through the gateway, to the echo.

@@ -16,14 +16,14 @@ from meshlab.core.errors import MeshlabError
 from meshlab.istio.distribution import Distribution
 from meshlab.kube.changes import Changes
 from meshlab.kube.client import Kube
-from meshlab.lifecycle.context import context_of, istioctl_of
+from meshlab.lifecycle.context import context_of, istioctl_of, kube_of
 from meshlab.run.journal import RunRef, record_check
 from meshlab.run.results import CheckResult
 from meshlab.security.gateways import egress, ingress
 from meshlab.security.gateways.entry import IngressProbe, gateway_pods, missing, opened
 from meshlab.security.gateways.exit import EgressProbe
 from meshlab.security.gateways.pki import LIFETIME, make_keys
-from tasks.common import kube_of, lab_task
+from tasks.common import lab_task
 from tasks.resume import checks_passed
 
 INGRESS: dict[str, Callable[[IngressProbe], CheckResult]] = {

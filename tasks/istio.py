@@ -17,11 +17,11 @@ from meshlab.istio.uninstall import UninstallResult, uninstall
 from meshlab.kube.applied import note
 from meshlab.kube.apply import ObjectRef
 from meshlab.kube.changes import RUN_LABEL
-from meshlab.lifecycle.context import context_of, istioctl_of
+from meshlab.lifecycle.context import context_of, istioctl_of, kube_of
 from meshlab.run.journal import RunRef, record_check, report_progress
 from meshlab.run.ledger import Entry
 from meshlab.run.results import CheckResult
-from tasks.common import kube_of, lab_task, log_info
+from tasks.common import lab_task, log_info
 from tasks.load_balancers import note_balancers
 from tasks.report import progress_artifact
 from tasks.resume import istio_ready, istioctl_there, namespace_labelled

@@ -7,10 +7,11 @@ from dataclasses import asdict
 
 from meshlab.clusters.base import ClusterRef
 from meshlab.config.settings import LabConfig
+from meshlab.lifecycle.context import kube_of
 from meshlab.lifecycle.kept_lab import KeptLab, Link, hand_over, serves_pages
 from meshlab.report.tables import link_rows
 from meshlab.run.journal import RunRef
-from tasks.common import kube_of, lab_task
+from tasks.common import lab_task
 from tasks.report import publish_table
 
 

@@ -14,13 +14,13 @@ from meshlab.core.errors import InputError
 from meshlab.history.nights import tell_tonight
 from meshlab.istio.distribution import Distribution
 from meshlab.kube.apply import ObjectRef
-from meshlab.lifecycle.context import context_of
+from meshlab.lifecycle.context import context_of, kube_of
 from meshlab.observability.addons import prometheus
 from meshlab.observability.addons.proxy_usage import read_usage
 from meshlab.run.journal import RunRef, record_check, record_measures, report_progress
 from meshlab.run.ledger import Entry
 from meshlab.run.results import SCOPES, CheckResult
-from tasks.common import kube_of, lab_task, log_info
+from tasks.common import lab_task, log_info
 from tasks.resume import any_value, objects_ready
 from tasks.secrets import alert_way
 

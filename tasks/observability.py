@@ -39,13 +39,13 @@ from meshlab.kube.client import Kube
 from meshlab.kube.kubectl import client_version
 from meshlab.kube.pods import PodSummary
 from meshlab.kube.portforward import PortForward
-from meshlab.lifecycle.context import context_of, istioctl_of
+from meshlab.lifecycle.context import context_of, istioctl_of, kube_of
 from meshlab.observability.addons import prometheus
 from meshlab.observability.addons.query import PrometheusClient
 from meshlab.report.tables import pod_rows
 from meshlab.run.journal import RunRef, record_check, record_facts, report_progress
 from meshlab.run.results import CheckResult
-from tasks.common import kube_of, lab_task, log_info
+from tasks.common import lab_task, log_info
 from tasks.dashboards_and_traces import gather
 from tasks.report import publish_table
 from tasks.resume import any_value, checks_passed

@@ -11,10 +11,11 @@ from uuid import UUID
 
 import httpx
 from prefect import get_client
+from prefect.client.schemas.objects import State
 from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
-from prefect.states import Completed, Crashed, Failed, State
+from prefect.states import Completed, Crashed, Failed
 
 from meshlab.checks.base import CATALOG
 from meshlab.cli.main import prepared
@@ -29,7 +30,7 @@ from meshlab.history.keep import keep_run, runs_until
 from meshlab.history.trend import changed_since_green, trend_section
 from meshlab.kube.apply import ObjectRef
 from meshlab.kube.evidence import dump_evidence
-from meshlab.lifecycle.context import begin_context, context_of
+from meshlab.lifecycle.context import begin_context, context_of, kube_of
 from meshlab.lifecycle.resume import keep_config
 from meshlab.report.html import write_report
 from meshlab.run.journal import (
@@ -47,7 +48,7 @@ from meshlab.run.orphans import end_servers, orphans
 from meshlab.run.result_file import WRITE_STEP, finish, summarise
 from meshlab.run.results import NOT_MADE, CheckResult, Verdict
 from meshlab.shared_cluster.lock import acquire_lease, release_lease
-from tasks.common import kube_of, lab_task
+from tasks.common import lab_task
 from tasks.pictures import drawn_of, publish_pictures
 from tasks.report import flush_artifacts, publish_result
 

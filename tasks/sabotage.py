@@ -21,14 +21,14 @@ from meshlab.faults.verdict import catch_of, control, crashed, judge, unproven
 from meshlab.istio.distribution import Distribution
 from meshlab.kube import fingerprint
 from meshlab.kube.changes import restore_left
-from meshlab.lifecycle.context import begin_context, context_of, istioctl_of
+from meshlab.lifecycle.context import begin_context, context_of, istioctl_of, kube_of
 from meshlab.report.catches import rows
 from meshlab.run.journal import RunRef, now, record, record_check, skip_step, step
 from meshlab.run.ledger import Entry, Ledger
 from meshlab.run.result_file import summarise
 from tasks.audit import check_audit
 from tasks.authorization import check_authz
-from tasks.common import kube_of, lab_task, log_info
+from tasks.common import lab_task, log_info
 from tasks.dashboards_and_traces import begin_phase, check_graph, check_traces
 from tasks.edge import check_egress, check_ingress
 from tasks.observability import (

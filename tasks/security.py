@@ -19,14 +19,14 @@ from meshlab.istio.images import in_cluster
 from meshlab.kube.apply import ObjectRef
 from meshlab.kube.changes import Changes, restore_left
 from meshlab.kube.client import Kube
-from meshlab.lifecycle.context import context_of, istioctl_of
+from meshlab.lifecycle.context import context_of, istioctl_of, kube_of
 from meshlab.lifecycle.resume import active
 from meshlab.run.journal import RunRef, record_check
 from meshlab.run.results import CheckResult
 from meshlab.security.audit.inventory import mesh_config
 from meshlab.security.mtls import capture, stage
 from meshlab.security.mtls.stage import Evidence, Strict, Window
-from tasks.common import kube_of, lab_task, log_info
+from tasks.common import lab_task, log_info
 from tasks.resume import any_value, checks_passed, done_before
 
 T = TypeVar("T")

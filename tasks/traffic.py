@@ -18,9 +18,10 @@ from meshlab.clusters.base import ClusterRef
 from meshlab.config.settings import LabConfig
 from meshlab.core.progress import Update
 from meshlab.core.registry import instance
+from meshlab.lifecycle.context import kube_of
 from meshlab.run.journal import RunRef, record_measures, report_progress
 from meshlab.run.results import Measure
-from tasks.common import kube_of, lab_task, log_info
+from tasks.common import lab_task, log_info
 from tasks.resume import any_value
 
 Pace = Literal["fast", "gentle"]
@@ -99,7 +100,7 @@ def gentle_load(run: RunRef, config: LabConfig, cluster: ClusterRef) -> TrafficR
 def send_background_traffic(
     run: RunRef, config: LabConfig, cluster: ClusterRef, begun: threading.Event, enough: threading.Event
 ) -> BackgroundResult:
-    """Plaintext, TCP and ingress traffic beside the counted loop, from `start_mixed` to `stop_mixed`."""
+    """Send plaintext, TCP and ingress traffic beside the counted loop, until `stop_background_traffic`."""
     kube = kube_of(cluster)
     if config.scope == "mesh":
         wait_ingress(kube, config.namespace)

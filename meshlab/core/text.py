@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def pluralize(number: float, things: str) -> str:
-    """A number before its things: `count_of(3, "nodes Ready")` → "3 nodes Ready", `count_of(1, …)` → "1 node Ready".
+    """A number before its things: `pluralize(3, "nodes Ready")` → "3 nodes Ready", `pluralize(1, …)` → "1 node Ready".
 
     things: in the plural; the first word that ends in s is the noun. Fractions are rounded.
     """

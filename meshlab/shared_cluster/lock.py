@@ -14,7 +14,7 @@ _lock = threading.Lock()
 
 
 def acquire_lease(config: LabConfig, machine: Machine, run_id: str) -> None:
-    """Hold the cluster for this run until `let_go`. Nothing where the provider is not `existing`, or it is held already.
+    """Hold the cluster for this run until `release_lease`. Nothing where the provider is not `existing`, or it is held already.
 
     Raises ClusterBusyError naming the run that holds it, KubeError.
     """

@@ -12,7 +12,7 @@ from meshlab import __version__
 from meshlab.checks.base import CATALOG
 from meshlab.config.loader import keys
 from meshlab.config.settings import LabConfig
-from meshlab.config.settings import Section as SettingsSection
+from meshlab.config.settings import SettingsBase as SettingsSection
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(

@@ -14,12 +14,12 @@ from meshlab.core.safe_output import SafeOutput, flush_output
 SCRIPT = """
 import sys
 from rich.console import Console
-from meshlab.core.safe_output import Steady, settle
-console = Console(file=Steady(sys.stdout))
+from meshlab.core.safe_output import SafeOutput, flush_output
+console = Console(file=SafeOutput(sys.stdout))
 for _ in range(2000):
     console.print("a line that somebody may read")
 print("went on", file=sys.stderr)
-settle(sys.stdout, sys.stderr)
+flush_output(sys.stdout, sys.stderr)
 sys.exit(3)
 """
 

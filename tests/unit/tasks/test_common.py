@@ -7,7 +7,7 @@ from prefect.states import Completed, Failed
 from meshlab.clusters.local.child import UpChild
 from meshlab.core.errors import ClusterError, InputError, QueryError
 from meshlab.run.journal import RunRef, create, read_journal
-from tasks.common import lab_task, may_heal, say
+from tasks.common import lab_task, log_info, may_heal
 
 
 @pytest.fixture
@@ -71,4 +71,4 @@ def test_a_success_is_not_tried_again() -> None:
 
 
 def test_a_word_outside_of_a_run_is_no_error() -> None:
-    say("nobody listens")
+    log_info("nobody listens")
