@@ -36,7 +36,7 @@ from meshlab.run.ledger import Ledger
 from meshlab.run.orphans import forget_local, orphans
 from meshlab.shared_cluster import lease
 from meshlab.shared_cluster.cleanup import take_out
-from tasks.teardown import Made, remember
+from tasks.teardown import CreatedResources, remember
 from tests.fakes.clock import FakeClock
 from tests.fakes.gke.emulator import Emulator
 from tests.fakes.kube import FakeKube
@@ -187,7 +187,7 @@ def test_its_cluster_that_is_gone_is_named(run: RunRef) -> None:
 
 def test_what_a_night_had_made_when_it_was_leaving_is_known(run: RunRef, tmp_path: Path) -> None:
     (run.evidence / "steps" / "made.json").write_text(written("made-of-a-night.json", tmp_path))
-    made = Made()
+    made = CreatedResources()
     remember(run, made)
     assert made.cluster is not None and made.cluster.adopted and made.mesh is not None and made.mesh.reused
     assert [ref.name for ref in made.labelled.created] == ["meshlab"] and made.objects
