@@ -97,7 +97,7 @@ def test_answers_that_are_none(reply: Reply, words: str, retryable: bool):
     with FakeKiali() as server:
         server.replies[GRAPH] = reply
         with pytest.raises(QueryError) as caught:
-            KialiClient(server.url, timeout=5 if reply.way == "whole" else 0.3).graph("default", seconds=60)
+            KialiClient(server.url, timeout=5 if reply.way == "whole" else 1.5).graph("default", seconds=60)
     assert words in caught.value.message and caught.value.remedy
     assert caught.value.retryable is retryable
 
