@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from contextlib import nullcontext
+from typing import Any
 
 from meshlab.app import traffic_clients
 from meshlab.clusters.base import ClusterRef
@@ -11,13 +11,15 @@ from meshlab.clusters.local import build, materials
 from meshlab.clusters.local.cluster import LocalCluster
 from meshlab.config.settings import LabConfig
 from meshlab.core.process import SystemRunner
-from meshlab.core.progress import Progress
 from meshlab.istio import tracing
 from meshlab.istio.distribution import Distribution
 from meshlab.kube.apply import ObjectRef
-from meshlab.kube.client import Kube
 from meshlab.lifecycle.context import context_of, kube_of
-from meshlab.observability.addons import grafana, jaeger, kiali, prometheus
+from meshlab.observability.addons.addon import Addon
+from meshlab.observability.addons.grafana import GRAFANA
+from meshlab.observability.addons.jaeger import JAEGER, announce
+from meshlab.observability.addons.kiali import KIALI
+from meshlab.observability.addons.prometheus import PROMETHEUS
 from meshlab.run.journal import RunRef, report_progress
 from meshlab.run.ledger import Entry
 from tasks.common import lab_task, log_info
@@ -48,14 +50,7 @@ def deploy_prometheus(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> tuple[ObjectRef, ...]:
     """Apply Istio's Prometheus addon and wait until it is Ready; one that a foreign cluster has is used as it is."""
-    context_of(run).ledger.intend(Entry("addon", "prometheus", cluster.endpoint))
-    images = bring_image(run, config, cluster, "prometheus")
-    with progress_artifact("progress-prometheus", "Prometheus"):
-        refs = prometheus.deploy(
-            config, distribution, kube_of(cluster), images=images, progress=report_progress
-        )
-    log_info(f"Prometheus is Ready in {config.prometheus.namespace}: {len(refs)} objects applied")
-    return refs
+    return deploy(PROMETHEUS, run, config, cluster, distribution)
 
 
 @lab_task("announce-tracing", retries=1, verify=tracing_announced, records_objects=True)
@@ -65,7 +60,7 @@ def announce_tracing(
     """Jaeger's Services, then tracing of every request, before any pod with a sidecar is born."""
     kube = kube_of(cluster)
     context_of(run).ledger.intend(Entry("addon", "jaeger", cluster.endpoint))
-    refs = jaeger.announce(config, distribution, kube)
+    refs = announce(config, distribution, kube)
     restore = tracing.enable(kube, config, None if config.ours else context_of(run).ledger)
     log_info(f"every request is traced by provider {restore.provider}")
     return refs, restore
@@ -90,9 +85,7 @@ def deploy_jaeger(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> tuple[ObjectRef, ...]:
     """Apply Istio's Jaeger addon and wait until it is Ready; compiled behind the lab's first half where it must be."""
-    images = bring_image(run, config, cluster, "jaeger")
-    with progress_artifact("progress-jaeger", "Jaeger"):
-        return jaeger.deploy(config, distribution, kube_of(cluster), images=images, progress=report_progress)
+    return deploy(JAEGER, run, config, cluster, distribution)
 
 
 @lab_task("deploy-grafana", retries=1, verify=objects_ready, records_objects=True)
@@ -100,7 +93,7 @@ def deploy_grafana(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> tuple[ObjectRef, ...]:
     """Apply Istio's Grafana addon where its image can be had; elsewhere its queries are put to Prometheus itself."""
-    return _deploy_where_it_can_be_had(grafana, "Grafana", run, config, cluster, distribution)
+    return deploy(GRAFANA, run, config, cluster, distribution)
 
 
 @lab_task("deploy-kiali", retries=1, verify=objects_ready, records_objects=True)
@@ -108,36 +101,23 @@ def deploy_kiali(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> tuple[ObjectRef, ...]:
     """Apply Istio's Kiali addon where its image can be had; elsewhere kiali.graph is skipped with the reason."""
-    return _deploy_where_it_can_be_had(kiali, "Kiali", run, config, cluster, distribution)
+    return deploy(KIALI, run, config, cluster, distribution)
 
 
-class Addon(Protocol):
-    """What the modules of Grafana and Kiali have in common."""
-
-    def why_not(
-        self, config: LabConfig, distribution: Distribution, kube: Kube, held: Sequence[str]
-    ) -> str: ...
-
-    def deploy(
-        self,
-        config: LabConfig,
-        distribution: Distribution,
-        kube: Kube,
-        *,
-        held: Sequence[str],
-        progress: Progress,
-    ) -> tuple[ObjectRef, ...]: ...
-
-
-def _deploy_where_it_can_be_had(
-    addon: Addon, name: str, run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
+def deploy(
+    addon: Addon[Any], run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> tuple[ObjectRef, ...]:
+    """Bring an addon's image, where we make it, and the addon; nothing where an image that we don't make can't be had."""
     kube = kube_of(cluster)
-    if reason := addon.why_not(config, distribution, kube, cluster.images):
-        log_info(f"no {name}: {reason}")
+    if not addon.compiled and (reason := addon.why_not(config, distribution, kube, cluster.images)):
+        log_info(f"no {addon.title}: {reason}")
         return ()
-    context_of(run).ledger.intend(Entry("addon", name.lower(), cluster.endpoint))
-    return addon.deploy(config, distribution, kube, held=cluster.images, progress=report_progress)
+    context_of(run).ledger.intend(Entry("addon", addon.name, cluster.endpoint))
+    held = bring_image(run, config, cluster, addon.name) if addon.compiled else cluster.images
+    with progress_artifact(f"progress-{addon.name}", addon.title) if addon.compiled else nullcontext():
+        refs = addon.deploy(config, distribution, kube, held=held, progress=report_progress)
+    log_info(f"{addon.title} is Ready in {addon.namespace(config)}: {len(refs)} objects applied")
+    return refs
 
 
 @lab_task("deploy-parties", retries=1, verify=objects_ready, records_objects=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +20,10 @@ from meshlab.core.errors import MeshlabError
 from meshlab.core.registry import instance
 from meshlab.istio.distribution import Distribution
 from meshlab.lifecycle.context import kube_of
-from meshlab.observability.addons import jaeger, kiali, prometheus
+from meshlab.observability.addons import kiali
+from meshlab.observability.addons.jaeger import JAEGER
+from meshlab.observability.addons.kiali import KIALI
+from meshlab.observability.addons.prometheus import PROMETHEUS
 from meshlab.observability.dashboards.drawing import drawings
 from meshlab.observability.dashboards.examine import drawn_again, examine
 from meshlab.observability.dashboards.expected import read_expectations
@@ -80,17 +82,12 @@ def gather(run: RunRef, **parts: Any) -> None:
 @lab_task("begin-phase", verify=prometheus_told, depends_on_pods=True)
 def begin_phase(run: RunRef, config: LabConfig, cluster: ClusterRef) -> Baseline | None:
     """What Prometheus has counted before the load phase; None when it can't be asked, which the graph's checks will tell."""
-    with ExitStack() as stack:
-        try:
-            forward = stack.enter_context(
-                prometheus.port_forward(kube_of(cluster), config.prometheus.namespace)
-            )
-            return take_baseline(
-                prometheus.client(forward), config.namespace, timeout=config.prometheus.answer_timeout
-            )
-        except MeshlabError as problem:
-            log_info(f"Prometheus can't be asked: {problem.message}")
-            return None
+    try:
+        with PROMETHEUS.open(kube_of(cluster), config) as client:
+            return take_baseline(client, config.namespace, timeout=config.prometheus.answer_timeout)
+    except MeshlabError as problem:
+        log_info(f"Prometheus can't be asked: {problem.message}")
+        return None
 
 
 @lab_task("check-dashboards", verify=checks_passed, depends_on_pods=True)
@@ -139,9 +136,9 @@ def check_traces(
     """
 
     def traced() -> CheckResult:
-        with jaeger.port_forward(kube_of(cluster)) as forward:
+        with JAEGER.open(kube_of(cluster), config) as client:
             search = search_traces(
-                jaeger.client(forward),
+                client,
                 config.namespace,
                 start=phase.at if phase else None,
                 timeout=config.prometheus.answer_timeout,
@@ -159,7 +156,7 @@ def check_graph(
     """graph.edges, graph.agreement, kiali.graph: the edges of Bookinfo, and the same from every source."""
     kube, timeout = kube_of(cluster), config.prometheus.answer_timeout
     expected = graph_checks.expected_edges(bookinfo.EDGES, config.namespace)
-    why_no_kiali = kiali.why_not(config, distribution, kube, cluster.images)
+    why_no_kiali = KIALI.why_not(config, distribution, kube, cluster.images)
     read: list[MetricGraph] = []
     seen: list[ServiceGraph] = []  # Kiali's graph, where it was read
 
@@ -169,8 +166,8 @@ def check_graph(
                 "Prometheus could not be asked when the load phase began",
                 remedy="the log of the step begin-phase tells why: see whether Prometheus's pod is Ready",
             )
-        with prometheus.port_forward(kube, config.prometheus.namespace) as forward:
-            return wait_for_edges(prometheus.client(forward), baseline, expected, timeout=timeout)
+        with PROMETHEUS.open(kube, config) as client:
+            return wait_for_edges(client, baseline, expected, timeout=timeout)
 
     def edges() -> CheckResult:
         read.append(metrics())
@@ -178,9 +175,8 @@ def check_graph(
         return graph_checks.edges(read[0], expected, others=beside(read[0]))
 
     def kiali_graph() -> CheckResult:
-        with kiali.port_forward(kube) as forward:
-            client = kiali.client(forward)
-            kiali.wait_answering(client, timeout=timeout)
+        with KIALI.open(kube, config) as client:
+            KIALI.wait_answering(client, timeout=timeout)
             since = KIALI_SECONDS if baseline is None else max(time.time() - baseline.at, KIALI_SECONDS)
             graph = kiali.wait_for_edges(client, config.namespace, expected, seconds=since, timeout=timeout)
             seen.append(graph)
@@ -194,13 +190,9 @@ def check_graph(
                 remedy="mend what kept graph.edges from being made",
             )
         assert baseline is not None
-        with jaeger.port_forward(kube) as forward:
+        with JAEGER.open(kube, config) as client:
             traces = wait_for_traced_edges(
-                jaeger.client(forward),
-                config.namespace,
-                expected,
-                since=baseline.at,
-                timeout=timeout,
+                client, config.namespace, expected, since=baseline.at, timeout=timeout
             )
         gather(run, graphs=(*material_of(run).graphs, traces.drawn()))
         return graph_checks.agreement(

@@ -15,7 +15,7 @@ from meshlab.history.nights import tell_tonight
 from meshlab.istio.distribution import Distribution
 from meshlab.kube.apply import ObjectRef
 from meshlab.lifecycle.context import context_of, kube_of
-from meshlab.observability.addons import prometheus
+from meshlab.observability.addons.prometheus import PROMETHEUS
 from meshlab.observability.addons.proxy_usage import read_usage
 from meshlab.run.journal import RunRef, record_check, record_measures, report_progress
 from meshlab.run.ledger import Entry
@@ -67,9 +67,8 @@ def measure_proxies(run: RunRef, config: LabConfig, cluster: ClusterRef) -> None
     """CPU and memory of the sidecars per 1000 requests/s, while load flows; asked of cAdvisor through Prometheus."""
     kube = kube_of(cluster)
     pods = [pod.name for pod in kube.pods(config.namespace)]
-    with prometheus.port_forward(kube, config.prometheus.namespace) as forward:
-        client, timeout = prometheus.client(forward), config.prometheus.answer_timeout
-        usage = read_usage(client, config.namespace, pods, timeout=timeout)
+    with PROMETHEUS.open(kube, config) as client:
+        usage = read_usage(client, config.namespace, pods, timeout=config.prometheus.answer_timeout)
     record_measures(run, *usage.measures())
     log_info(f"{usage.proxies} sidecars: {usage}")
 

@@ -38,9 +38,8 @@ from meshlab.istio.proxies import proxy_statuses, wait_synced
 from meshlab.kube.client import Kube
 from meshlab.kube.kubectl import client_version
 from meshlab.kube.pods import PodSummary
-from meshlab.kube.portforward import PortForward
 from meshlab.lifecycle.context import context_of, istioctl_of, kube_of
-from meshlab.observability.addons import prometheus
+from meshlab.observability.addons.prometheus import PROMETHEUS
 from meshlab.observability.addons.query import PrometheusClient
 from meshlab.report.tables import pod_rows
 from meshlab.run.journal import RunRef, record_check, record_facts, report_progress
@@ -294,14 +293,9 @@ def reconcile_requests(
 
     def window(before: Snapshot, sent: Sequence[TrafficResult | RoundResult]) -> CheckResult:
         after = snapshot()
-        with prometheus.port_forward(kube, config.prometheus.namespace) as forward:
-            scraped = take_scraped(
-                prometheus.client(forward),
-                after,
-                namespace,
-                before=before,
-                timeout=config.prometheus.answer_timeout,
-            )
+        with PROMETHEUS.open(kube, config) as client:
+            timeout = config.prometheus.answer_timeout
+            scraped = take_scraped(client, after, namespace, before=before, timeout=timeout)
         return reconcile(before, after, sent, scraped)
 
     def second() -> CheckResult:
@@ -324,23 +318,21 @@ def ask_prometheus(
 ) -> list[CheckResult]:
     """Make checks that ask Prometheus, side by side through one port-forward; each waits for scrapes of its own."""
 
-    def made(forward: PortForward | MeshlabError, check_id: str) -> CheckResult:
+    def made(client: PrometheusClient | MeshlabError, check_id: str) -> CheckResult:
         def ask() -> CheckResult:
-            if isinstance(forward, MeshlabError):
-                raise forward
-            return checks[check_id](prometheus.client(forward))
+            if isinstance(client, MeshlabError):
+                raise client
+            return checks[check_id](client)
 
         return record_check(run, run_check(check_id, ask))
 
     with ExitStack() as stack, ThreadPoolExecutor(max_workers=len(checks)) as pool:
-        forward: PortForward | MeshlabError
+        client: PrometheusClient | MeshlabError
         try:
-            forward = stack.enter_context(
-                prometheus.port_forward(kube_of(cluster), config.prometheus.namespace)
-            )
+            client = stack.enter_context(PROMETHEUS.open(kube_of(cluster), config))
         except MeshlabError as problem:
-            forward = problem  # each of the checks can't be made, and says why
-        return list(pool.map(lambda check_id: made(forward, check_id), checks))
+            client = problem  # each of the checks can't be made, and says why
+        return list(pool.map(lambda check_id: made(client, check_id), checks))
 
 
 def lab_pods(kube: Kube, config: LabConfig) -> list[PodSummary]:

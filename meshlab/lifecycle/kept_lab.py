@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 from meshlab.app.loop import RequestLoop
 from meshlab.app.source import find_source
@@ -17,10 +18,13 @@ from meshlab.config.settings import LabConfig
 from meshlab.core.errors import MeshlabError, QueryError
 from meshlab.core.http import Getter
 from meshlab.core.registry import instance
-from meshlab.istio.operator_file import SYSTEM_NAMESPACE
 from meshlab.kube.client import Kube
 from meshlab.kube.portforward import PortForward
-from meshlab.observability.addons import grafana, jaeger, kiali, prometheus
+from meshlab.observability.addons.addon import Addon
+from meshlab.observability.addons.grafana import GRAFANA
+from meshlab.observability.addons.jaeger import JAEGER
+from meshlab.observability.addons.kiali import KIALI
+from meshlab.observability.addons.prometheus import PROMETHEUS
 
 log = logging.getLogger(__name__)
 PAGE_TIMEOUT = 15.0  # seconds that a page gets to answer
@@ -54,11 +58,15 @@ def places(config: LabConfig) -> tuple[Place, ...]:
     """The pages that the document opens, in its order."""
     return (
         Place("productpage", config.namespace, "productpage", 9080, "/productpage"),
-        Place("Prometheus", config.prometheus.namespace, prometheus.NAME, prometheus.PORT),
-        Place("Grafana", SYSTEM_NAMESPACE, grafana.NAME, grafana.PORT),
-        Place("Jaeger", SYSTEM_NAMESPACE, jaeger.SERVICE, jaeger.PORT, "/jaeger/", "not the Jaeger UI"),
-        Place("Kiali", SYSTEM_NAMESPACE, kiali.NAME, kiali.PORT, "/kiali/"),
+        _place(PROMETHEUS, config),
+        _place(GRAFANA, config),
+        _place(JAEGER, config, "/jaeger/", "not the Jaeger UI"),
+        _place(KIALI, config, "/kiali/"),
     )
+
+
+def _place(addon: Addon[Any], config: LabConfig, path: str = "/", stand_in: str = "") -> Place:
+    return Place(addon.title, addon.namespace(config), addon.service, addon.port, path, stand_in)
 
 
 class KeptLab:

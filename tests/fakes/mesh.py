@@ -22,6 +22,9 @@ ISTIO_KINDS = {
 }
 
 
+DONE = {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}
+
+
 class FakeMesh(FakeKube):
     """FakeKube that understands `key in (…)` and `key` as selectors, has `core`, and empties a namespace that
     goes.
@@ -61,6 +64,13 @@ class FakeMesh(FakeKube):
         if kind == "Namespace":
             self.store = {key: each for key, each in self.store.items() if key[2] != name}
         return super().delete(api_version, kind, name, namespace, foreground=foreground)
+
+
+class ReadyMesh(FakeMesh):
+    """Every Deployment that is applied is available at once."""
+
+    def put(self, document: Any) -> None:
+        super().put({**document, **({"status": DONE} if document["kind"] == "Deployment" else {})})
 
 
 class FakeCore:

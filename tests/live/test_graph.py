@@ -13,12 +13,13 @@ from meshlab.app.source import find_source
 from meshlab.checks import graph as graph_checks
 from meshlab.checks import traces as trace_checks
 from meshlab.checks.base import run_check
-from meshlab.config.settings import Machine
+from meshlab.config.settings import LabConfig, Machine
 from meshlab.core.waiting import wait
 from meshlab.kube.client import Kube
 from meshlab.kube.rollout import wait_deployments
-from meshlab.observability.addons import jaeger, prometheus
+from meshlab.observability.addons.jaeger import JAEGER
 from meshlab.observability.addons.jaeger_client import JaegerClient
+from meshlab.observability.addons.prometheus import PROMETHEUS
 from meshlab.observability.addons.query import PrometheusClient
 from meshlab.observability.graph import metrics as graph
 from meshlab.observability.graph import traces as graph_traces
@@ -69,7 +70,7 @@ def test_the_lost_edges_of_a_deleted_workload_are_named(kube: Kube) -> None:
     """Its old counters are still there, in its caller's proxy and in Prometheus; they must not count."""
     with (
         without(kube, NAMESPACE, bookinfo.REVIEWS_V2.name),
-        prometheus.port_forward(kube, SYSTEM) as forward,
+        PROMETHEUS.port_forward(kube, LabConfig()) as forward,
     ):
         client = PrometheusClient(forward.url)
         baseline = graph.take_baseline(client, NAMESPACE)
@@ -82,10 +83,13 @@ def test_the_lost_edges_of_a_deleted_workload_are_named(kube: Kube) -> None:
 
 
 def test_checks_end_with_the_cause_when_the_addons_are_gone(kube: Kube) -> None:
-    with prometheus.port_forward(kube, SYSTEM) as metrics, jaeger.port_forward(kube) as spans:
+    with (
+        PROMETHEUS.port_forward(kube, LabConfig()) as metrics,
+        JAEGER.port_forward(kube, LabConfig()) as spans,
+    ):
         client = PrometheusClient(metrics.url)
         baseline = graph.take_baseline(client, NAMESPACE)
-        asked = jaeger.client(spans)
+        asked = JAEGER.client(spans)
         with without(kube, SYSTEM, "jaeger", "prometheus"):
 
             def cause() -> str:

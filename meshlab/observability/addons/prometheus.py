@@ -13,31 +13,12 @@ import yaml
 from meshlab import manifests
 from meshlab.config.settings import LabConfig
 from meshlab.core.errors import IstioError
-from meshlab.core.progress import Progress, silent
-from meshlab.core.waiting import Clock, wait
 from meshlab.istio.distribution import Distribution
-from meshlab.istio.images import from_cluster, replace
-from meshlab.kube.apply import ObjectRef, apply, delete, read_manifests
-from meshlab.kube.client import Kube
-from meshlab.kube.portforward import PortForward
-from meshlab.kube.rollout import wait_deployments
-from meshlab.observability.addons.query import PrometheusClient, RangeSamples, Sample, Target
-from meshlab.observability.addons.shipped import why_unreachable
+from meshlab.istio.images import replace
+from meshlab.kube.apply import read_manifests
+from meshlab.observability.addons.addon import Addon
+from meshlab.observability.addons.query import PrometheusClient
 
-__all__ = [
-    "PrometheusClient",
-    "RangeSamples",
-    "Sample",
-    "Target",
-    "client",
-    "deploy",
-    "manifest",
-    "port_forward",
-    "remove",
-    "wait_answering",
-]
-
-NAME, PORT = "prometheus", 9090
 # Jobs of the addon's configuration that can meet a sidecar: they scrape what pods and services announce by
 # annotation.
 SIDECAR_JOBS = ("kubernetes-pods", "kubernetes-pods-slow", "kubernetes-service-endpoints")
@@ -50,13 +31,23 @@ GRACE_SECONDS = 2  # the addon asks for 300, to write out data that nobody reads
 def manifest(
     distribution: Distribution, config: LabConfig, images: Sequence[str] = ()
 ) -> list[dict[str, Any]]:
-    """The addon's objects, from the distribution's own samples/addons/prometheus.yaml.
+    """Read the addon's objects from the distribution's own samples/addons/prometheus.yaml.
 
     Embedded distribution: relabelling is added to every job that meets sidecars, because its proxies export
-    the standard metrics under other names. Embedded images (`images`: references of ours): the server's image
-    is replaced and the config reloader left out. Tuned clusters: a shorter scrape interval and a short grace.
-    Else nothing is changed. Raises InputError for a manifest that can't be read, IstioError for one that
-    looks different from what is expected.
+    the standard metrics under other names. Embedded images: the server's image is replaced and the config
+    reloader left out. Tuned clusters: a shorter scrape interval and a short grace. Else nothing is changed.
+
+    Args:
+        distribution: Its samples are read.
+        config: The settings.
+        images: References of images of ours.
+
+    Returns:
+        The objects.
+
+    Raises:
+        InputError: The manifest can't be read.
+        IstioError: It looks different from what is expected, or no image of ours stands for one of its images.
     """
     documents = read_manifests(distribution.samples / "addons" / "prometheus.yaml")
     documents = [_in_namespace(document, config.prometheus.namespace) for document in documents]
@@ -65,69 +56,6 @@ def manifest(
     if config.image_source == "embedded":
         documents = replace([_without_reloader(document) for document in documents], images)
     return documents
-
-
-def deploy(
-    config: LabConfig,
-    distribution: Distribution,
-    kube: Kube,
-    *,
-    images: Sequence[str] = (),
-    progress: Progress = silent,
-    clock: Clock | None = None,
-) -> tuple[ObjectRef, ...]:
-    """Apply the addon and wait until it is Ready; returns what was applied.
-
-    On a cluster that is not ours a Prometheus that is there is used as it is, and nothing is applied.
-    images: references of ours; looked up in the cluster when not given. Raises RolloutError with the cause,
-    KubeError.
-    """
-    if not config.ours and kube.get("v1", "Service", NAME, config.prometheus.namespace):
-        _wait_ready(config, kube, progress, clock)
-        return ()
-    known = images or distribution.images
-    if config.image_source == "embedded" and not known:
-        documents = from_cluster(kube, lambda held: manifest(distribution, config, held), clock=clock)
-    else:
-        documents = manifest(distribution, config, known)
-    refs = apply(kube, documents)
-    _wait_ready(config, kube, progress, clock)
-    return refs
-
-
-def remove(kube: Kube, refs: Sequence[ObjectRef], *, timeout: float = 60) -> None:
-    """Delete what `deploy` applied. Running it twice is fine. Raises WaitTimeout, KubeError."""
-    delete(kube, refs, timeout=timeout)
-
-
-def port_forward(kube: Kube, namespace: str) -> PortForward:
-    """A local port that leads to Prometheus, and goes on doing so when its pod is replaced."""
-    return PortForward(kube, namespace=namespace, port=PORT, service=NAME)
-
-
-def client(forward: PortForward) -> PrometheusClient:
-    """A client behind an open port-forward, whose errors name why that leads nowhere."""
-    return PrometheusClient(forward.url, why=lambda: why_unreachable(forward))
-
-
-def wait_answering(client: PrometheusClient, *, timeout: float, clock: Clock | None = None) -> None:
-    """Wait until Prometheus answers queries. Raises WaitTimeout."""
-    wait(
-        f"Prometheus at {client.url} to answer",
-        client.ready,
-        ready=lambda _: True,
-        describe=lambda _: "it answers",
-        timeout=timeout,
-        remedy="look at the log of its pod",
-        clock=clock,
-    )
-
-
-def _wait_ready(config: LabConfig, kube: Kube, progress: Progress, clock: Clock | None) -> None:
-    timeout = config.app.rollout_timeout
-    wait_deployments(
-        kube, config.prometheus.namespace, [NAME], timeout=timeout, progress=progress, clock=clock
-    )
 
 
 def _in_namespace(document: Mapping[str, Any], namespace: str) -> dict[str, Any]:
@@ -182,3 +110,15 @@ def _only(documents: Sequence[dict[str, Any]], kind: str) -> dict[str, Any]:
             remedy="this release's addon is different; compare it with meshlab/observability/addons/prometheus.py",
         )
     return found[0]
+
+
+PROMETHEUS = Addon(
+    "prometheus",
+    "prometheus",
+    9090,
+    manifest,
+    PrometheusClient,
+    PrometheusClient.ready,
+    compiled=True,
+    movable=True,
+)

@@ -10,9 +10,10 @@ from typing import Protocol
 
 from meshlab.config.settings import LabConfig
 from meshlab.kube.client import Kube
-from meshlab.observability.addons import grafana, prometheus
 from meshlab.observability.addons.explain import explain_miss
+from meshlab.observability.addons.grafana import GRAFANA
 from meshlab.observability.addons.grafana_client import GrafanaClient
+from meshlab.observability.addons.prometheus import PROMETHEUS
 from meshlab.observability.addons.query import PrometheusClient
 from meshlab.observability.dashboards.intervals import Intervals
 from meshlab.observability.dashboards.model import Target
@@ -82,14 +83,13 @@ def source_of(kube: Kube, config: LabConfig) -> Iterator[Source]:
 
     Raises WaitTimeout where Grafana runs and does not answer, KubeError without a way to either.
     """
-    if not grafana.runs(kube):
-        with prometheus.port_forward(kube, config.prometheus.namespace) as forward:
-            yield PrometheusSource(prometheus.client(forward))
-        return
-    with grafana.port_forward(kube) as forward:
-        client = grafana.client(forward)
-        grafana.wait_answering(client, timeout=config.prometheus.answer_timeout)
-        yield GrafanaSource(client)
+    if GRAFANA.runs(kube, config):
+        with GRAFANA.open(kube, config) as grafana:
+            GRAFANA.wait_answering(grafana, timeout=config.prometheus.answer_timeout)
+            yield GrafanaSource(grafana)
+    else:
+        with PROMETHEUS.open(kube, config) as prometheus:
+            yield PrometheusSource(prometheus)
 
 
 class PrometheusSource:

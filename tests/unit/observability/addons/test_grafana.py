@@ -12,15 +12,14 @@ from meshlab.config.settings import LabConfig
 from meshlab.core.errors import IstioError, KubeError, WaitTimeout
 from meshlab.istio.distribution import Distribution
 from meshlab.kube.apply import read_manifests
-from meshlab.observability.addons import grafana
+from meshlab.observability.addons.grafana import GRAFANA, manifest
 from meshlab.observability.addons.grafana_client import GrafanaClient
 from tests.fakes.clock import FakeClock
 from tests.fakes.grafana import FakeGrafana
 from tests.fakes.http_server import Reply
-from tests.fakes.mesh import FakeMesh, make_object
+from tests.fakes.mesh import FakeMesh, ReadyMesh, make_object
 
 SYSTEM, IMAGE = "istio-system", "registry.example/grafana/grafana:12.3.1"
-DONE = {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}
 DATASOURCES = {
     "apiVersion": 1,
     "datasources": [
@@ -28,14 +27,6 @@ DATASOURCES = {
         {"name": "Loki", "type": "loki", "url": "http://loki:3100"},
     ],
 }
-
-
-class ReadyMesh(FakeMesh):
-    """Every Deployment that is applied is available at once."""
-
-    def put(self, document: Any) -> None:
-        status = {"status": DONE} if document["kind"] == "Deployment" else {}
-        super().put({**document, **status})
 
 
 def addon(data: dict[str, str] | None = None) -> list[dict[str, Any]]:
@@ -69,34 +60,34 @@ def node(*images: str) -> dict[str, Any]:
 
 def test_nothing_changes_where_prometheus_is_where_istio_puts_it(tmp_path: Path):
     distribution = shipped(tmp_path)
-    assert grafana.manifest(distribution, config()) == read_manifests(distribution.samples / "addons")
+    assert manifest(distribution, config()) == read_manifests(distribution.samples / "addons")
 
 
 def test_prometheus_elsewhere_is_told_to_the_datasource(tmp_path: Path):
-    moved = grafana.manifest(shipped(tmp_path), config(prometheus={"namespace": "metrics"}))
+    moved = manifest(shipped(tmp_path), config(prometheus={"namespace": "metrics"}))
     prometheus, loki = yaml.safe_load(moved[0]["data"]["datasources.yaml"])["datasources"]
     assert (prometheus["url"], loki["url"]) == ("http://prometheus.metrics.svc:9090", "http://loki:3100")
 
 
 def test_another_addon_is_told(tmp_path: Path):
     with pytest.raises(IstioError, match="0 lists of datasources"):
-        grafana.manifest(shipped(tmp_path, addon({})), config())
+        manifest(shipped(tmp_path, addon({})), config())
 
 
 def test_with_official_images_it_is_put_there(tmp_path: Path):
     mesh = ReadyMesh()
-    assert grafana.why_not(config(), shipped(tmp_path), mesh) == ""
-    refs = grafana.deploy(config(), Distribution("release", Path("i"), "1", tmp_path / "samples"), mesh)
+    assert GRAFANA.why_not(config(), shipped(tmp_path), mesh) == ""
+    refs = GRAFANA.deploy(config(), Distribution("release", Path("i"), "1", tmp_path / "samples"), mesh)
     assert [ref.kind for ref in refs] == ["ConfigMap", "Service", "Deployment"]
 
 
 def test_with_embedded_images_a_node_must_hold_its_image(tmp_path: Path):
     distribution, ours = shipped(tmp_path), config(images="embedded")
-    assert IMAGE in grafana.why_not(ours, distribution, ReadyMesh([node("localhost/meshlab/curl:1")]))
-    assert grafana.why_not(ours, distribution, ReadyMesh([node("a", IMAGE)])) == ""
+    assert IMAGE in GRAFANA.why_not(ours, distribution, ReadyMesh([node("localhost/meshlab/curl:1")]))
+    assert GRAFANA.why_not(ours, distribution, ReadyMesh([node("a", IMAGE)])) == ""
     mesh = ReadyMesh()
     with pytest.raises(KubeError, match="no image archive holds"):
-        grafana.deploy(ours, distribution, mesh)
+        GRAFANA.deploy(ours, distribution, mesh)
     assert mesh.calls == []
 
 
@@ -104,36 +95,36 @@ def test_a_short_name_is_held_under_its_full_one(tmp_path: Path):
     documents = addon()
     documents[2]["spec"]["template"]["spec"]["containers"][0]["image"] = "grafana/grafana:12.3.1"
     distribution = shipped(tmp_path, documents)
-    assert grafana.why_not(config(images="embedded"), distribution, ReadyMesh([node(IMAGE)])) == ""
+    assert GRAFANA.why_not(config(images="embedded"), distribution, ReadyMesh([node(IMAGE)])) == ""
     other = node("registry.example/grafana/grafana:12.3.10", "registry.example/mygrafana/grafana:12.3.1")
-    assert grafana.why_not(config(images="embedded"), distribution, ReadyMesh([other]))
+    assert GRAFANA.why_not(config(images="embedded"), distribution, ReadyMesh([other]))
 
 
 def test_a_grafana_that_is_there_is_used(tmp_path: Path):
     mesh = ReadyMesh([addon()[2]])
     theirs = config(allow_changes=False)
     distribution = shipped(tmp_path)
-    assert grafana.why_not(theirs, distribution, mesh) == ""
-    assert grafana.deploy(theirs, distribution, mesh) == ()
+    assert GRAFANA.why_not(theirs, distribution, mesh) == ""
+    assert GRAFANA.deploy(theirs, distribution, mesh) == ()
     assert mesh.calls == []
 
 
 def test_without_leave_none_is_put_there(tmp_path: Path):
     mesh, theirs, distribution = ReadyMesh(), config(allow_changes=False), shipped(tmp_path)
-    assert "may not put one there" in grafana.why_not(theirs, distribution, mesh)
+    assert "may not put one there" in GRAFANA.why_not(theirs, distribution, mesh)
     with pytest.raises(KubeError, match="may not put one there") as caught:
-        grafana.deploy(theirs, distribution, mesh)
+        GRAFANA.deploy(theirs, distribution, mesh)
     assert "--allow-changes" in caught.value.remedy
 
 
 def test_it_is_awaited_with_its_datasource():
     clock = FakeClock()
     with FakeGrafana() as server:
-        assert grafana.wait_answering(GrafanaClient(server.url), timeout=5, clock=clock) == "12.3.1"
+        assert GRAFANA.wait_answering(GrafanaClient(server.url), timeout=5, clock=clock) == "12.3.1"
     starting = Reply("Service Unavailable", 503)
     with FakeGrafana(health=starting) as server, pytest.raises(WaitTimeout, match="503"):
-        grafana.wait_answering(GrafanaClient(server.url), timeout=5, clock=clock)
+        GRAFANA.wait_answering(GrafanaClient(server.url), timeout=5, clock=clock)
 
 
 def test_the_port_forward_leads_to_its_service():
-    assert grafana.port_forward(FakeMesh()).target == "istio-system/svc/grafana:3000"
+    assert GRAFANA.port_forward(FakeMesh(), config()).target == "istio-system/svc/grafana:3000"

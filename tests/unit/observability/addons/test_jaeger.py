@@ -11,23 +11,15 @@ import yaml
 from meshlab.config.settings import LabConfig
 from meshlab.core.errors import IstioError, KubeError, QueryError, WaitTimeout
 from meshlab.istio.distribution import Distribution
-from meshlab.kube.apply import read_manifests
-from meshlab.observability.addons import jaeger, shipped
+from meshlab.kube.apply import delete, read_manifests
+from meshlab.observability.addons.jaeger import JAEGER, announce, manifest
+from meshlab.observability.addons.jaeger_client import JaegerClient
 from tests.fakes.clock import FakeClock
 from tests.fakes.jaeger import FakeJaeger, page_trace, refusal
-from tests.fakes.mesh import FakeMesh, make_object
+from tests.fakes.mesh import ReadyMesh, make_object
 
 IMAGES = ("localhost/meshlab/jaeger:abc", "localhost/meshlab/prometheus:abc")
 SYSTEM = "istio-system"
-DONE = {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}
-
-
-class ReadyMesh(FakeMesh):
-    """Every Deployment that is applied is available at once."""
-
-    def put(self, document: Any) -> None:
-        status = {"status": DONE} if document["kind"] == "Deployment" else {}
-        super().put({**document, **status})
 
 
 def addon() -> list[dict[str, Any]]:
@@ -60,51 +52,51 @@ def config(**more: Any) -> LabConfig:
 
 
 def test_with_official_images_nothing_changes(samples: Path):
-    assert jaeger.manifest(known(samples), config(), IMAGES) == read_manifests(samples / "addons")
+    assert manifest(known(samples), config(), IMAGES) == read_manifests(samples / "addons")
 
 
 def test_embedded_images_change_the_image_and_nothing_else(samples: Path):
-    made = jaeger.manifest(known(samples), config(images="embedded"), IMAGES)
+    made = manifest(known(samples), config(images="embedded"), IMAGES)
     container = made[0]["spec"]["template"]["spec"]["containers"][0]
     assert container == {"name": "jaeger", "image": IMAGES[0]}
     assert made[1:] == read_manifests(samples / "addons")[1:]
     with pytest.raises(IstioError, match="no image of ours stands for"):
-        jaeger.manifest(known(samples), config(images="embedded"), IMAGES[1:])
+        manifest(known(samples), config(images="embedded"), IMAGES[1:])
 
 
 def test_services_alone_come_first_and_the_rest_follows(samples: Path):
     mesh = ReadyMesh()
-    refs = jaeger.announce(config(), known(samples), mesh)
+    refs = announce(config(), known(samples), mesh)
     assert [ref.name for ref in refs] == ["tracing", "zipkin", "jaeger-collector"]
     assert {kind for _, kind, _ in mesh.calls} == {"Service"}
-    refs = jaeger.deploy(config(), known(samples), mesh)
+    refs = JAEGER.deploy(config(), known(samples), mesh)
     assert len(refs) == 5
-    jaeger.remove(mesh, refs)
+    delete(mesh, refs)
     assert mesh.store == {}
 
 
 def test_images_are_named_or_looked_up(samples: Path):
     mesh = ReadyMesh()
-    jaeger.deploy(config(images="embedded"), known(samples), mesh, images=IMAGES)
+    JAEGER.deploy(config(images="embedded"), known(samples), mesh, held=IMAGES)
     stored = mesh.get("apps/v1", "Deployment", "jaeger", SYSTEM)
     assert stored["spec"]["template"]["spec"]["containers"][0]["image"] == IMAGES[0]
     node = {**make_object("v1", "Node", "n1"), "status": {"images": [{"names": [IMAGES[0]]}]}}
     mesh = ReadyMesh([node])
-    jaeger.deploy(config(images="embedded"), known(samples), mesh)
+    JAEGER.deploy(config(images="embedded"), known(samples), mesh)
     assert mesh.get("apps/v1", "Deployment", "jaeger", SYSTEM) is not None
 
 
 def test_a_jaeger_that_is_there_is_used(samples: Path):
     mesh = ReadyMesh([addon()[0]])
     theirs = config(allow_changes=False)
-    assert jaeger.announce(theirs, known(samples), mesh) == ()
-    assert jaeger.deploy(theirs, known(samples), mesh) == ()
+    assert announce(theirs, known(samples), mesh) == ()
+    assert JAEGER.deploy(theirs, known(samples), mesh) == ()
     assert mesh.calls == []
 
 
 def test_without_leave_none_is_put_there(samples: Path):
     mesh = ReadyMesh()
-    for step in (jaeger.announce, jaeger.deploy):
+    for step in (announce, JAEGER.deploy):
         with pytest.raises(KubeError, match="may not put one there") as caught:
             step(config(allow_changes=False), known(samples), mesh)
         assert "--allow-changes" in caught.value.remedy
@@ -113,13 +105,13 @@ def test_without_leave_none_is_put_there(samples: Path):
 
 def test_waiting_until_it_answers():
     with FakeJaeger([page_trace()]) as server:
-        jaeger.wait_answering(jaeger.JaegerClient(server.url), timeout=1, clock=FakeClock())
+        JAEGER.wait_answering(JaegerClient(server.url), timeout=1, clock=FakeClock())
         server.replies["/jaeger/api/services"] = refusal(503, "starting")
         with pytest.raises(WaitTimeout, match="503: starting"):
-            jaeger.wait_answering(jaeger.JaegerClient(server.url), timeout=1, clock=FakeClock())
+            JAEGER.wait_answering(JaegerClient(server.url), timeout=1, clock=FakeClock())
         server.replies.clear()  # something else listens there: waiting does not help
         with pytest.raises(QueryError, match="404"):
-            jaeger.wait_answering(jaeger.JaegerClient(server.url), timeout=1, clock=FakeClock())
+            JAEGER.wait_answering(JaegerClient(server.url), timeout=1, clock=FakeClock())
 
 
 class DeadForward:
@@ -131,15 +123,15 @@ class DeadForward:
 
 def test_a_client_names_why_its_port_forward_leads_nowhere():
     with pytest.raises(WaitTimeout, match=r"no pod of .* is Ready \(0 in all\)"):
-        jaeger.wait_answering(jaeger.client(DeadForward()), timeout=1, clock=FakeClock())
+        JAEGER.wait_answering(JAEGER.client(DeadForward()), timeout=1, clock=FakeClock())
 
 
 def test_one_that_was_scaled_to_0_gets_its_pod_back(samples: Path):
     mesh = ReadyMesh()
-    jaeger.deploy(config(), known(samples), mesh)
+    JAEGER.deploy(config(), known(samples), mesh)
     scaled = mesh.get("apps/v1", "Deployment", "jaeger", SYSTEM)
     document = read_manifests(samples / "addons")[0]
     applied = {**document, "spec": {**document["spec"], "replicas": 0}}  # what server-side apply leaves
-    assert scaled is not None and shipped.put(mesh, "jaeger", [applied])
+    assert scaled is not None and JAEGER.put(mesh, config(), [applied])
     found = mesh.get("apps/v1", "Deployment", "jaeger", SYSTEM)
     assert found is not None and found["spec"]["replicas"] == 1

@@ -10,24 +10,18 @@ import pytest
 import yaml
 
 from meshlab.config.settings import LabConfig
-from meshlab.core.errors import IstioError, QueryError, WaitTimeout
+from meshlab.core.errors import KubeError, QueryError, WaitTimeout
 from meshlab.istio.distribution import Distribution
-from meshlab.kube.apply import read_manifests
-from meshlab.observability.addons import kiali, shipped
+from meshlab.kube.apply import delete, read_manifests
+from meshlab.observability.addons.addon import images
+from meshlab.observability.addons.kiali import KIALI, manifest, wait_for_edges
+from meshlab.observability.addons.kiali_client import KialiClient
 from tests.fakes.clock import FakeClock
 from tests.fakes.kiali import GRAPH, STATUS, FakeKiali, json_edge, json_graph, json_node, refusal
-from tests.fakes.mesh import FakeMesh, make_object
+from tests.fakes.mesh import FakeMesh, ReadyMesh, make_object
 
 SYSTEM = "istio-system"
 IMAGE = "registry.example/kiali/kiali:v2.27"
-DONE = {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}
-
-
-class ReadyMesh(FakeMesh):
-    """Every Deployment that is applied is available at once."""
-
-    def put(self, document: Any) -> None:
-        super().put({**document, **({"status": DONE} if document["kind"] == "Deployment" else {})})
 
 
 def deployment() -> dict[str, Any]:
@@ -50,12 +44,12 @@ def config(**more: Any) -> LabConfig:
 
 
 def test_the_addon_is_applied_unchanged(known: Distribution):
-    assert kiali.manifest(known) == read_manifests(known.samples / "addons")
-    assert shipped.images(kiali.manifest(known)) == (IMAGE,)
+    assert manifest(known, config()) == read_manifests(known.samples / "addons")
+    assert images(manifest(known, config())) == (IMAGE,)
     mesh = ReadyMesh()
-    refs = kiali.deploy(config(), known, mesh)
+    refs = KIALI.deploy(config(), known, mesh)
     assert [ref.kind for ref in refs] == ["Service", "Deployment"]
-    kiali.remove(mesh, refs)
+    delete(mesh, refs)
     assert mesh.store == {}
 
 
@@ -64,44 +58,44 @@ def test_the_addon_is_applied_unchanged(known: Distribution):
 )
 def test_with_embedded_images_an_archive_must_hold_it(known: Distribution, held: str):
     embedded = config(images="embedded")
-    reason = kiali.why_not(embedded, known, FakeMesh(), [f"{IMAGE}.1", "x"])
+    reason = KIALI.why_not(embedded, known, FakeMesh(), [f"{IMAGE}.1", "x"])
     assert IMAGE in reason and "no image archive" in reason
     same = held != "other.example/kiali/kiali:v2.27"
-    assert (kiali.why_not(embedded, known, FakeMesh(), [held]) == "") is same
+    assert (KIALI.why_not(embedded, known, FakeMesh(), [held]) == "") is same
     mesh = ReadyMesh()
     if same:
-        assert len(kiali.deploy(embedded, known, mesh, held=[held])) == 2
+        assert len(KIALI.deploy(embedded, known, mesh, held=[held])) == 2
     else:
-        with pytest.raises(IstioError, match="no image archive"):
-            kiali.deploy(embedded, known, mesh, held=[held])
+        with pytest.raises(KubeError, match="no image archive"):
+            KIALI.deploy(embedded, known, mesh, held=[held])
         assert mesh.calls == []
 
 
 def test_on_a_cluster_that_is_not_ours(known: Distribution):
     theirs = config(allow_changes=False)
-    assert "may not put one there" in kiali.why_not(theirs, known, FakeMesh())
+    assert "may not put one there" in KIALI.why_not(theirs, known, FakeMesh())
     mesh = ReadyMesh([deployment()])
-    assert kiali.why_not(theirs, known, mesh) == ""
-    assert kiali.deploy(theirs, known, mesh) == ()
+    assert KIALI.why_not(theirs, known, mesh) == ""
+    assert KIALI.deploy(theirs, known, mesh) == ()
     assert mesh.calls == []
 
 
 def test_waiting_until_it_answers():
     with FakeKiali() as server:
-        kiali.wait_answering(kiali.KialiClient(server.url), timeout=1, clock=FakeClock())
+        KIALI.wait_answering(KialiClient(server.url), timeout=1, clock=FakeClock())
         server.replies[STATUS] = refusal(503, "caches are not synced")
         with pytest.raises(WaitTimeout, match="caches are not synced"):
-            kiali.wait_answering(kiali.KialiClient(server.url), timeout=1, clock=FakeClock())
+            KIALI.wait_answering(KialiClient(server.url), timeout=1, clock=FakeClock())
     with FakeKiali(version="v1.0.0") as server, pytest.raises(QueryError, match=r"v1\.0\.0"):
-        kiali.wait_answering(kiali.KialiClient(server.url), timeout=1, clock=FakeClock())
+        KIALI.wait_answering(KialiClient(server.url), timeout=1, clock=FakeClock())
 
 
 def test_the_graph_is_read_until_it_holds_the_edges_and_judged_by_what_was_there_at_the_end():
     edges = [(("shop", "a"), ("shop", "b"))]
     whole = json_graph([json_node("a", "shop"), json_node("b", "shop")], [json_edge("a", "b", "shop")])
     with FakeKiali() as server:
-        client = kiali.KialiClient(server.url)
-        wait = partial(kiali.wait_for_edges, client, "shop", edges, seconds=60, clock=FakeClock())
+        client = KialiClient(server.url)
+        wait = partial(wait_for_edges, client, "shop", edges, seconds=60, clock=FakeClock())
         assert wait(timeout=3).edges == ()
         server.graph = whole
         assert [(edge.source, edge.target) for edge in wait(timeout=3).edges] == edges

@@ -13,6 +13,7 @@ from meshlab.core.errors import IstioError, WaitTimeout
 from meshlab.istio.distribution import Distribution
 from meshlab.kube.apply import read_manifests
 from meshlab.observability.addons import prometheus
+from meshlab.observability.addons.query import PrometheusClient
 from tests.fakes.clock import FakeClock
 from tests.fakes.mesh import FakeMesh, make_object
 from tests.fakes.prometheus_server import FakePrometheusServer, success
@@ -128,13 +129,13 @@ def test_a_prometheus_that_is_there_is_used(samples: Path):
     service = make_object("v1", "Service", "prometheus", "istio-system")
     kube = FakeMesh([{**deployment, "spec": spec, "status": counts}, service])
     release = Distribution("release", Path("istioctl"), "1", samples)
-    assert prometheus.deploy(LabConfig(cluster="existing"), release, kube) == ()
+    assert prometheus.PROMETHEUS.deploy(LabConfig(cluster="existing"), release, kube) == ()
     assert kube.calls == []
 
 
 def test_waiting_until_it_answers():
     answer = success({"resultType": "vector", "result": [{"metric": {}, "value": [1, "1"]}]})
     with FakePrometheusServer({"/api/v1/query": answer}) as server:
-        prometheus.wait_answering(prometheus.PrometheusClient(server.url), timeout=1, clock=FakeClock())
+        prometheus.PROMETHEUS.wait_answering(PrometheusClient(server.url), timeout=1, clock=FakeClock())
     with FakePrometheusServer({}) as server, pytest.raises(WaitTimeout, match="404"):
-        prometheus.wait_answering(prometheus.PrometheusClient(server.url), timeout=1, clock=FakeClock())
+        prometheus.PROMETHEUS.wait_answering(PrometheusClient(server.url), timeout=1, clock=FakeClock())
