@@ -45,7 +45,9 @@ ORDER = (
     "test_without_addons",
     "test_adopted",
     "test_interrupted",
+    "test_signals",
     "test_resume",
+    "test_deployments",
     "test_gke",
     "test_debian",
 )

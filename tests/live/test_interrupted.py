@@ -6,7 +6,7 @@ import json
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -33,11 +33,18 @@ def begin(runs_dir: Path, reached: Callable[[], bool]) -> subprocess.Popen[str]:
     return follow(command("--runs-dir", str(runs_dir), *LAB), reached)
 
 
-def follow(words: list[str], reached: Callable[[], bool], *, seconds: float = 600) -> subprocess.Popen[str]:
-    """Start a command and return when it has come as far as asked."""
+def follow(
+    words: list[str],
+    reached: Callable[[], bool],
+    *,
+    seconds: float = 600,
+    env: Mapping[str, str] | None = None,
+) -> subprocess.Popen[str]:
+    """Start a command and return when it has come as far as asked. env: of its process; ours where not given."""
     process = subprocess.Popen(
-        words, cwd=ROOT, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+        words, cwd=ROOT, env=env, text=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
     deadline = time.monotonic() + seconds
     while not reached():
         assert process.poll() is None, process.communicate()[0][-4000:]
