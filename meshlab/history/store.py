@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -10,9 +10,7 @@ from typing import Any
 
 from sqlalchemy import (
     Connection,
-    Row,
     Select,
-    Table,
     create_engine,
     delete,
     event,
@@ -29,23 +27,10 @@ from meshlab.core.errors import HistoryError
 from meshlab.history import tables
 from meshlab.history.records import (
     Alert,
-    CheckRow,
-    EdgeRow,
-    FindingRow,
-    MeasureRow,
     RunRecord,
-    StepRow,
 )
 
 BUSY_SECONDS = 20  # how long a writer waits for another one
-_PARTS: tuple[tuple[str, Table, Any], ...] = (
-    ("steps", tables.steps, StepRow),
-    ("checks", tables.checks, CheckRow),
-    ("measures", tables.measures, MeasureRow),
-    ("edges", tables.edges, EdgeRow),
-    ("findings", tables.findings, FindingRow),
-)
-_HEAD = tuple(column.name for column in tables.runs.columns)
 
 
 class History:
@@ -68,8 +53,9 @@ class History:
             with self._engine.connect() as db:
                 version = _version_of(db, path)
             if version < tables.VERSION:
-                with self._writing() as db:
-                    _bring_up(db, path)
+                with self._writing() as db:  # unless another process has done so meanwhile
+                    if (version := _version_of(db, path)) < tables.VERSION:
+                        tables.bring_up(db, version)
 
     @classmethod
     def of(cls, config: LabConfig, machine: Machine, *, create: bool = True) -> History:
@@ -90,11 +76,7 @@ class History:
         """Keep a run. One that is there already is replaced, so recording twice is the same as once."""
         with self._told("written"), self._writing() as db:
             db.execute(delete(tables.runs).where(tables.runs.c.run_id == run.run_id))
-            db.execute(insert(tables.runs), {name: getattr(run, name) for name in _HEAD})
-            for name, table, _ in _PARTS:
-                _put(db, table, run.run_id, [asdict(row) for row in getattr(run, name)])
-            versions = [{"name": name, "version": version} for name, version in run.versions.items()]
-            _put(db, tables.versions, run.run_id, versions)
+            db.execute(insert(tables.runs), tables.row_of(run))
 
     def runs(
         self, *, flow: str | None = None, cluster: str | None = None, last: int | None = None
@@ -103,7 +85,7 @@ class History:
 
         cluster: `provider/name`, as `cluster_key` gives it.
         """
-        wanted: Select[Any] = select(tables.runs)
+        wanted: Select[Any] = select(tables.runs.c.record)
         if flow is not None:
             wanted = wanted.where(tables.runs.c.flow == flow)
         if cluster is not None:
@@ -111,15 +93,14 @@ class History:
             wanted = wanted.where(tables.runs.c.provider == provider, tables.runs.c.cluster == name)
         wanted = wanted.order_by(tables.runs.c.started.desc(), tables.runs.c.run_id.desc()).limit(last)
         with self._told("read"), self._engine.connect() as db:
-            heads = list(reversed(db.execute(wanted).all()))
-            return _whole(db, heads)
+            return [_record(text) for text in reversed(db.execute(wanted).scalars().all())]
 
     def run(self, run_id: str) -> RunRecord:
         """One run. HistoryError names the newest ones where there is none of this id."""
         with self._told("read"), self._engine.connect() as db:
-            heads = db.execute(select(tables.runs).where(tables.runs.c.run_id == run_id)).all()
-            if heads:
-                return _whole(db, heads)[0]
+            wanted = select(tables.runs.c.record).where(tables.runs.c.run_id == run_id)
+            if (found := db.execute(wanted).scalar()) is not None:
+                return _record(found)
             newest = db.execute(
                 select(tables.runs.c.run_id).order_by(tables.runs.c.started.desc()).limit(3)
             ).scalars()
@@ -192,19 +173,6 @@ def cluster_key(run: RunRecord) -> str:
     return f"{run.provider}/{run.cluster}"
 
 
-def _bring_up(db: Connection, path: Path) -> None:
-    """Make the tables, or bring an older file's to ours, unless another process has done so meanwhile."""
-    version = _version_of(db, path)
-    if version == 0:
-        tables.metadata.create_all(db)
-    else:
-        for statement in (
-            each for older in range(version, tables.VERSION) for each in tables.UPGRADES[older]
-        ):
-            db.exec_driver_sql(statement)
-    db.execute(text(f"PRAGMA user_version = {tables.VERSION:d}"))
-
-
 def _version_of(db: Connection, path: Path) -> int:
     """The file's version, 0 for a new one.
 
@@ -230,36 +198,8 @@ def _set_up(connection: Any, _record: object) -> None:
     connection.execute("PRAGMA foreign_keys = ON")
 
 
-def _put(db: Connection, table: Table, run_id: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    if rows:
-        db.execute(
-            insert(table),
-            [{"run_id": run_id, "position": position, **row} for position, row in enumerate(rows)],
-        )
-
-
-def _whole(db: Connection, heads: Sequence[Row[Any]]) -> list[RunRecord]:
-    """The runs of these rows with their parts, by one query per table."""
-    ids = [head.run_id for head in heads]
-    parts: dict[str, dict[str, list[Any]]] = {}
-    for name, table, kind in _PARTS:
-        wanted = [field.name for field in fields(kind)]
-        grouped: dict[str, list[Any]] = {}
-        for row in db.execute(
-            select(table).where(table.c.run_id.in_(ids)).order_by(table.c.position)
-        ).mappings():
-            grouped.setdefault(row["run_id"], []).append(kind(**{key: row[key] for key in wanted}))
-        parts[name] = grouped
-    versions: dict[str, dict[str, str]] = {}
-    table = tables.versions
-    for each in db.execute(select(table).where(table.c.run_id.in_(ids)).order_by(table.c.position)):
-        versions.setdefault(each.run_id, {})[each.name] = each.version
-    found = []
-    for head in heads:
-        columns: dict[str, Any] = {name: getattr(head, name) for name in _HEAD}
-        columns |= {name: tuple(parts[name].get(head.run_id, ())) for name, _, _ in _PARTS}
-        found.append(RunRecord(**columns, versions=versions.get(head.run_id, {})))
-    return found
+def _record(text: str) -> RunRecord:
+    return tables.RECORD.validate_json(text)
 
 
 def _alert(row: Mapping[Any, Any]) -> Alert:

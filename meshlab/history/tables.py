@@ -1,90 +1,29 @@
-"""The store's tables. `VERSION` is written into the file; an older file is brought up to it by `store`."""
+"""The store's tables. `VERSION` is written into the file; `bring_up` makes a file, or brings an older one to it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from dataclasses import asdict, fields
+from typing import Any
 
-from sqlalchemy import Boolean, Column, Float, ForeignKey, Integer, MetaData, String, Table, Text
+from pydantic import TypeAdapter
+from sqlalchemy import Boolean, Column, Connection, MetaData, String, Table, Text, insert
 
-VERSION = 2
+from meshlab.history.records import CheckRow, EdgeRow, FindingRow, MeasureRow, RunRecord, StepRow
+
+VERSION = 3
+RECORD = TypeAdapter(RunRecord)
 metadata = MetaData()
-
-
-def _row_of_run() -> tuple[Column[str], Column[int]]:
-    """The run that a row belongs to, and its place among the others: what comes back is in the same order."""
-    return (
-        Column("run_id", ForeignKey("runs.run_id", ondelete="CASCADE"), primary_key=True),
-        Column("position", Integer, primary_key=True),
-    )
-
-
+# One row a run. record: all that is kept of it, as JSON; the other columns are what is asked for.
 runs = Table(
     "runs",
     metadata,
     Column("run_id", String, primary_key=True),
     Column("flow", String, nullable=False, index=True),
-    Column("verdict", String, nullable=False),
-    Column("started", String, nullable=False, index=True),
-    Column("finished", String, nullable=False),
     Column("provider", String, nullable=False),
     Column("cluster", String, nullable=False),
-    Column("nodes", Integer, nullable=False),
-    Column("distribution", String, nullable=False),
-    Column("directory", Text, nullable=False),
-)
-steps = Table(
-    "steps",
-    metadata,
-    *_row_of_run(),
-    Column("name", String, nullable=False),
-    Column("state", String, nullable=False),
-    Column("seconds", Float, nullable=False),
-    Column("attempts", Integer, nullable=False),
-    Column("reason", Text, nullable=False),
-)
-checks = Table(
-    "checks",
-    metadata,
-    *_row_of_run(),
-    Column("check_id", String, nullable=False),
-    Column("verdict", String, nullable=False),
-    Column("seconds", Float, nullable=False),
-    Column("summary", Text, nullable=False),
-    Column("reason", Text, nullable=False),
-)
-measures = Table(
-    "measures",
-    metadata,
-    *_row_of_run(),
-    Column("name", String, nullable=False),
-    Column("labels", String, nullable=False),
-    Column("unit", String, nullable=False),
-    Column("value", Float, nullable=False),
-)
-edges = Table(
-    "edges",
-    metadata,
-    *_row_of_run(),
-    Column("source", String, nullable=False),
-    Column("target", String, nullable=False),
-    Column("protocol", String, nullable=False),
-)
-findings = Table(
-    "findings",
-    metadata,
-    *_row_of_run(),
-    Column("check_id", String, nullable=False),
-    Column("code", String, nullable=False),
-    Column("resource", String, nullable=False),
-    Column("severity", String, nullable=False),
-    Column("message", Text, nullable=False),
-)
-versions = Table(
-    "versions",
-    metadata,
-    *_row_of_run(),
-    Column("name", String, nullable=False),
-    Column("version", String, nullable=False),
+    Column("started", String, nullable=False, index=True),
+    Column("record", Text, nullable=False),
 )
 # Messages to people, kept until they got through: one row when an incident begins, and one when it ends, whichever
 # process looks. tried: when a process last began to send it. sent: "" until it got through.
@@ -99,13 +38,65 @@ alerts = Table(
       ("series", "title", "context", "tried", "sent")),
 )  # fmt: skip
 
-# What brings a file of an older version to the next one. In version 1 an alert was written when it was sent.
-UPGRADES: Mapping[int, tuple[str, ...]] = {
-    1: (
-        *(f"ALTER TABLE alerts ADD COLUMN {name} VARCHAR DEFAULT '' NOT NULL" for name in
-          ("series", "title", "context", "tried", "sent")),
-        "UPDATE alerts SET sent = at",
-        "UPDATE alerts SET series = coalesce((SELECT flow || ' on ' || provider || '/' || cluster FROM runs"
-        " WHERE run_id = substr(incident, instr(incident, ':') + 1)), '')",
-    ),
-}  # fmt: skip
+# In version 1 an alert was written when it was sent.
+ALERTS_SINCE_2 = (
+    *(f"ALTER TABLE alerts ADD COLUMN {name} VARCHAR DEFAULT '' NOT NULL" for name in
+      ("series", "title", "context", "tried", "sent")),
+    "UPDATE alerts SET sent = at",
+    "UPDATE alerts SET series = coalesce((SELECT flow || ' on ' || provider || '/' || cluster FROM runs"
+    " WHERE run_id = substr(incident, instr(incident, ':') + 1)), '')",
+)  # fmt: skip
+# Until version 2 a run was a row here and rows in a table for each of its parts.
+PARTS_UNTIL_2 = {
+    "steps": StepRow,
+    "checks": CheckRow,
+    "measures": MeasureRow,
+    "edges": EdgeRow,
+    "findings": FindingRow,
+}
+HEAD_UNTIL_2 = (
+    "run_id", "flow", "verdict", "started", "finished", "provider", "cluster", "nodes", "distribution", "directory"
+)  # fmt: skip
+
+
+def row_of(run: RunRecord) -> dict[str, Any]:
+    """Return the row that keeps a run."""
+    asked = {name: getattr(run, name) for name in runs.columns.keys() if name != "record"}  # noqa: SIM118
+    return {**asked, "record": json.dumps(asdict(run))}
+
+
+def bring_up(db: Connection, version: int) -> None:
+    """Make the tables, or bring those of an older file to ours; nothing of what it keeps is lost.
+
+    Args:
+        db: A connection in a transaction.
+        version: The file's; 0 for a new one.
+    """
+    if version == 1:
+        for statement in ALERTS_SINCE_2:
+            db.exec_driver_sql(statement)
+    kept = _runs_until_2(db) if version else []
+    for name in ("versions", *PARTS_UNTIL_2, "runs") if version else ():
+        db.exec_driver_sql(f"DROP TABLE {name}")
+    metadata.create_all(db)
+    for run in kept:
+        db.execute(insert(runs), row_of(run))
+    db.exec_driver_sql(f"PRAGMA user_version = {VERSION:d}")
+
+
+def _runs_until_2(db: Connection) -> list[RunRecord]:
+    def rows(table: str, names: tuple[str, ...], run_id: str) -> list[dict[str, Any]]:
+        query = f"SELECT {', '.join(names)} FROM {table} WHERE run_id = ? ORDER BY position"
+        return [dict(row) for row in db.exec_driver_sql(query, (run_id,)).mappings()]
+
+    found = []
+    for head in db.exec_driver_sql(f"SELECT {', '.join(HEAD_UNTIL_2)} FROM runs").mappings().all():
+        parts: dict[str, Any] = {
+            name: tuple(
+                kind(**row) for row in rows(name, tuple(each.name for each in fields(kind)), head["run_id"])
+            )
+            for name, kind in PARTS_UNTIL_2.items()
+        }
+        versions = rows("versions", ("name", "version"), head["run_id"])
+        found.append(RunRecord(**head, **parts, versions={row["name"]: row["version"] for row in versions}))
+    return found

@@ -13,6 +13,7 @@ from meshlab.history.store import History, cluster_key, history_path
 from meshlab.run.result_file import schema
 from tests.examples.nights import night
 
+BASELINE = Path(__file__).parents[2] / "golden" / "baseline" / "history.sql"
 MEASURES = {
     "requests-sent{loop=fast}": (80.0, "requests"),
     "requests-ok{loop=fast}": (76.0, "requests"),
@@ -95,10 +96,14 @@ def test_an_alert_waits_until_it_got_through_and_one_process_sends_it(tmp_path: 
 
 def test_a_file_of_version_1_is_brought_up_with_what_is_in_it(tmp_path: Path) -> None:
     path = tmp_path / "history.sqlite"
-    run = from_result(night(0, MEASURES))
-    with History(path) as history:
-        history.record(run)
     with sqlite3.connect(path) as db:
+        db.executescript(BASELINE.read_text())
+    with History(path, create=False) as history:
+        known = history.runs()
+    path.unlink()
+    [run] = known
+    with sqlite3.connect(path) as db:
+        db.executescript(BASELINE.read_text())
         db.executescript(f"""
             DROP TABLE alerts;
             CREATE TABLE alerts (incident VARCHAR NOT NULL, ended BOOLEAN NOT NULL, at VARCHAR NOT NULL,
@@ -107,9 +112,9 @@ def test_a_file_of_version_1_is_brought_up_with_what_is_in_it(tmp_path: Path) ->
             PRAGMA user_version = 1;""")
     for _ in range(2):
         with History(path, create=False) as history:
-            assert history.runs() == [run]
+            assert history.runs() == [run] and len(run.checks) == 8
             [alert] = history.alerts()
-    assert alert.series == "nightly-validation on existing/blue"
+    assert alert.series == f"{run.flow} on {run.provider}/{run.cluster}"
     assert (alert.text, alert.sent) == ("failed", "2026-03-01T02:33:00.000Z")  # was written when it was sent
 
 
