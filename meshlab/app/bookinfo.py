@@ -43,7 +43,15 @@ class Workload:
         return f"app={self.app},version={self.version}" if self.version else f"app={self.app}"
 
     def principal(self, namespace: str, trust_domain: str = "cluster.local") -> str:
-        """The SPIFFE identity in its certificate."""
+        """Return the SPIFFE identity in the workload's certificate.
+
+        Args:
+            namespace: That it runs in.
+            trust_domain: Of the mesh.
+
+        Returns:
+            The identity, without `spiffe://`.
+        """
         return f"spiffe://{trust_domain}/ns/{namespace}/sa/{self.service_account}"
 
 
@@ -72,11 +80,21 @@ EDGES: tuple[tuple[str, str], ...] = (
 def manifests(
     distribution: Distribution, config: LabConfig, images: Sequence[str] = ()
 ) -> list[dict[str, Any]]:
-    """The official objects of Bookinfo and sleep; with embedded images, their images replaced and nothing
-    else.
+    """Read the official objects of Bookinfo and sleep.
 
-    images: references of ours, needed with embedded images only. Raises InputError for a manifest that can't
-    be read, IstioError for an image without a replacement.
+    With embedded images their images are replaced, and nothing else.
+
+    Args:
+        distribution: Istio's istioctl and samples.
+        config: The settings of the run.
+        images: References of ours, needed with embedded images only.
+
+    Returns:
+        The objects.
+
+    Raises:
+        InputError: A manifest can't be read.
+        IstioError: An image has no replacement.
     """
     documents = [
         document for name in (BOOKINFO, SLEEP) for document in read_manifests(distribution.samples / name)
@@ -93,12 +111,25 @@ def deploy(
     progress: Progress = silent,
     clock: Clock | None = None,
 ) -> tuple[ObjectRef, ...]:
-    """Apply Bookinfo and sleep in the app's namespace, and wait until all of it is Ready; returns what was
-    applied.
+    """Apply Bookinfo and sleep in the app's namespace, and wait until all of it is Ready.
 
-    Label the namespace first: a pod gets its sidecar when it is born; pods of the app that were born before
-    that are restarted. images: references of ours; looked up
-    in the cluster when not given. Raises RolloutError with the cause, KubeError.
+    Label the namespace first: a pod gets its sidecar when it is created. Pods of the app that are older
+    than the label are restarted.
+
+    Args:
+        config: The settings of the run.
+        distribution: Istio's istioctl and samples.
+        kube: Client of the cluster.
+        images: References of ours; looked up in the cluster when not given.
+        progress: Told how far it came.
+        clock: Of the wait; the real one where not given.
+
+    Returns:
+        What was applied.
+
+    Raises:
+        RolloutError: Something does not get Ready; its text names the cause.
+        KubeError: The API server refuses an object.
     """
     known = images or distribution.images
     if config.image_source == "embedded" and not known:
@@ -124,5 +155,15 @@ def deploy(
 
 
 def remove(kube: Kube, refs: Sequence[ObjectRef], *, timeout: float = 60) -> None:
-    """Delete what `deploy` applied. Running it twice is fine. Raises WaitTimeout, KubeError."""
+    """Delete what `deploy` applied; may run twice.
+
+    Args:
+        kube: Client of the cluster.
+        refs: What it applied.
+        timeout: Seconds, at most.
+
+    Raises:
+        WaitTimeout: Something does not go.
+        KubeError: The API server refuses it.
+    """
     delete(kube, refs, timeout=timeout)

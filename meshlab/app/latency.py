@@ -19,8 +19,20 @@ class Latency:
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float:
-    """The smallest value that at least `percent` % of the ascending values do not exceed. ValueError when
-    empty."""
+    """Give a percentile by the nearest-rank method.
+
+    It is the smallest value that at least `percent` % of the values do not exceed.
+
+    Args:
+        ordered: The values, ascending.
+        percent: 0 to 100.
+
+    Returns:
+        One of the values.
+
+    Raises:
+        ValueError: There are no values.
+    """
     if not ordered:
         raise ValueError("no values")
     rank = max(1, math.ceil(percent / 100 * len(ordered)))

@@ -61,11 +61,27 @@ def n_requests(
     options: tuple[str, ...] = (),
     request_timeout: float = 15.0,
 ) -> RoundResult:
-    """Send n requests from inside a pod, one after the other, each exactly once (curl does not repeat).
+    """Send n requests from inside a pod, one after the other, each exactly once.
 
-    expect: text that each body must hold (a page's title). options: further arguments of curl.
-    request_timeout: seconds for each. Raises ExecError when the round itself can't be made or its lines
-    don't add up.
+    curl does not repeat.
+
+    Args:
+        kube: Client of the cluster.
+        namespace: Of the application.
+        pod: Its name.
+        url: What is asked for.
+        n: How many.
+        container: Its name.
+        expect: Text that each body must hold (a page's title).
+        headers: Added to each request.
+        options: Further arguments of curl.
+        request_timeout: Seconds for each.
+
+    Returns:
+        What came back, request by request.
+
+    Raises:
+        ExecError: The round itself can't be made, or its lines don't add up.
     """
     extra = [word for key, value in (headers or {}).items() for word in ("-H", f"{key}: {value}")]
     done = run_in_pod(

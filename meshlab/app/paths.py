@@ -76,9 +76,18 @@ class Comparison:
 def documents(
     distribution: Distribution, config: LabConfig, images: Sequence[str] = ()
 ) -> list[dict[str, Any]]:
-    """The service outside of the mesh: the sample's own details under another name, without a sidecar.
+    """Make the service outside of the mesh: the sample's own details under another name, without a sidecar.
 
-    Raises IstioError where the sample has no such Deployment.
+    Args:
+        distribution: Istio's istioctl and samples.
+        config: The settings of the run.
+        images: References of images that the cluster has.
+
+    Returns:
+        The objects.
+
+    Raises:
+        IstioError: The sample has no such Deployment.
     """
     sample = read_manifests(distribution.samples / BOOKINFO)
     found = [d for d in sample if d["kind"] == "Deployment" and d["metadata"]["name"] == DETAILS.name]
@@ -101,7 +110,21 @@ def documents(
 def deploy(
     config: LabConfig, distribution: Distribution, kube: Kube, *, progress: Progress = silent
 ) -> tuple[ObjectRef, ...]:
-    """Apply the service outside of the mesh and wait until it is Ready. Raises RolloutError, KubeError."""
+    """Apply the service outside of the mesh and wait until it is Ready.
+
+    Args:
+        config: The settings of the run.
+        distribution: Istio's istioctl and samples.
+        kube: Client of the cluster.
+        progress: Told how far it came.
+
+    Returns:
+        What was applied.
+
+    Raises:
+        RolloutError: It does not get Ready; its text names the cause.
+        KubeError: The API server refuses an object.
+    """
     known: tuple[str, ...] = ()
     if config.image_source == "embedded":
         known = tuple(distribution.images) or in_cluster(kube)
@@ -113,9 +136,22 @@ def deploy(
 
 
 def compare(kube: Kube, namespace: str, *, rounds: int = ROUNDS, each: int = EACH) -> Comparison:
-    """Ask both ways in turns. Raises IstioError where a way is not what it is taken for, KubeError, ExecError.
+    """Send the same request with and without the mesh, in turns.
 
-    Every answer of the first way must carry the header of a sidecar, none of the second's may.
+    Every answer of the path through the mesh must carry the header of a sidecar, none of the other's may.
+
+    Args:
+        kube: Client of the cluster.
+        namespace: Of the application.
+        rounds: How many turns.
+        each: Requests of each path in a turn.
+
+    Returns:
+        Times and errors of both paths.
+
+    Raises:
+        IstioError: A path is not what it is taken for.
+        ExecError: A round can't be made.
     """
     ways = {
         "mesh": (SLEEPER.selector, f"http://{host_port(f'{DETAILS.app}.{namespace}.svc', PORT)}{REQUEST}"),

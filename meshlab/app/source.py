@@ -22,9 +22,19 @@ class Source:
 def find_source(
     kube: Kube, namespace: str, selector: str = "app=sleep", *, container: str | None = None
 ) -> Source:
-    """The first Ready pod with these labels. container: None takes the first one of its spec.
+    """Find the first Ready pod with these labels.
 
-    Raises KubeError (retryable) when none is Ready.
+    Args:
+        kube: Client of the cluster.
+        namespace: Of the application.
+        selector: Label selector; all where not given.
+        container: None takes the first one of its spec.
+
+    Returns:
+        It, as a place to send requests from.
+
+    Raises:
+        KubeError: None is Ready; trying again may help.
     """
     pods = [pod for pod in kube.pods(namespace, selector) if pod.is_ready and not pod.deleting]
     if not pods:

@@ -34,11 +34,22 @@ INGRESS_URL = f"http://{INGRESS}.{SYSTEM_NAMESPACE}.svc{PAGE_PATH}"
 def documents(
     distribution: Distribution, config: LabConfig, images: Sequence[str] = ()
 ) -> list[dict[str, Any]]:
-    """The parties' objects: the samples as they are, with embedded images replaced, and the caller of ours.
+    """Make the objects of the traffic clients: samples, with embedded images replaced, and the caller of ours.
 
-    The ingress route is among them only where the whole mesh may be changed: its hosts are "*", which
-    would meet the routes of others. Raises InputError for a sample that can't be read, IstioError for an
-    image without a replacement.
+    The ingress route is among them only where the whole mesh may be changed: its hosts are "*", which would
+    meet the routes of others.
+
+    Args:
+        distribution: Istio's istioctl and samples.
+        config: The settings of the run.
+        images: References of images that the cluster has.
+
+    Returns:
+        The objects.
+
+    Raises:
+        InputError: A sample can't be read.
+        IstioError: An image has no replacement.
     """
     found = [*read_manifests(distribution.samples / TCP_ECHO_SAMPLE), manifests.read("plaintext-caller")]
     if config.scope == "mesh":
@@ -54,10 +65,23 @@ def deploy(
     images: Sequence[str] = (),
     progress: Progress = silent,
 ) -> tuple[ObjectRef, ...]:
-    """Apply the parties in the app's namespace and wait until they are Ready; returns what was applied.
+    """Apply the traffic clients in the app's namespace and wait until they are Ready.
 
-    Do this before anything is counted: the route changes the gateway's configuration. images: references of
-    ours; looked up in the cluster when not given. Raises RolloutError with the cause, KubeError.
+    Do this before anything is counted: the route changes the gateway's configuration.
+
+    Args:
+        config: The settings of the run.
+        distribution: Istio's istioctl and samples.
+        kube: Client of the cluster.
+        images: References of ours; looked up in the cluster when not given.
+        progress: Told how far it came.
+
+    Returns:
+        What was applied.
+
+    Raises:
+        RolloutError: Something does not get Ready; its text names the cause.
+        KubeError: The API server refuses an object.
     """
     known = images or distribution.images
     if config.image_source == "embedded" and not known:
@@ -78,7 +102,20 @@ def wait_ingress(
 ) -> RoundResult:
     """Wait until the ingress gateway has taken the route: a request of the caller gets a 200.
 
-    Bookinfo must be Ready. Raises WaitTimeout with the last answer, KubeError, ExecError.
+    Bookinfo must be Ready.
+
+    Args:
+        kube: Client of the cluster.
+        namespace: Of the application.
+        timeout: Seconds, at most.
+        clock: Of the wait; the real one where not given.
+
+    Returns:
+        The last answer.
+
+    Raises:
+        WaitTimeout: It does not; its text has the last answer.
+        ExecError: A request can't be sent.
     """
     source = find_source(kube, namespace, CALLER.selector)
 

@@ -14,11 +14,18 @@ FAILING = "Error"  # what istioctl itself fails for, by default
 
 
 def analyze(findings: Sequence[Finding], *, namespaces: Sequence[str]) -> CheckResult:
-    """No finding of severity Error; the others are named with code, severity and resource.
+    """Judge `istioctl analyze`: no finding of severity Error; the others are named.
 
-    namespaces: what was analysed; findings of other namespaces are counted and not judged, because the lab
-    answers for its own. An object without a namespace, and a namespace itself, belongs to everybody's.
-    Evidence: `by_severity`, table `findings` (severity, code, resource, message, judged).
+    An object without a namespace, and a namespace itself, belongs to everybody's. Evidence: `by_severity`,
+    table `findings` (severity, code, resource, message, judged).
+
+    Args:
+        findings: Its findings.
+        namespaces: What was analysed; findings of other namespaces are counted and not judged, because the
+            lab answers for its own.
+
+    Returns:
+        The check.
     """
     mine = [each for each in findings if concerns(each, namespaces)]
     counts = Counter(each.level for each in mine)

@@ -17,12 +17,17 @@ from meshlab.run.results import CheckResult, Table
 def bookinfo(
     workloads: Sequence[str], deployments: Sequence[Mapping[str, Any]], pods: Sequence[PodSummary]
 ) -> CheckResult:
-    """Every workload's deployment has all the replicas that it wants, at least one, and all of them are
-    Ready.
+    """Judge the app: every Deployment has all the replicas that it wants, at least one, and all are Ready.
 
-    workloads: names of the deployments that must be there. deployments: of the app's namespace, as the API
-    returns them. pods: of that namespace, for the evidence and to name what is not Ready. Evidence: tables
-    `workloads` (workload, ready, wanted, images) and `pods`.
+    Evidence: tables `workloads` (workload, ready, wanted, images) and `pods`.
+
+    Args:
+        workloads: Names of the deployments that must be there.
+        deployments: Of the app's namespace, as the API returns them.
+        pods: Of that namespace, for the evidence and to name what is not Ready.
+
+    Returns:
+        The check.
     """
     found = {each["metadata"]["name"]: each for each in deployments}
     rows: Table = []
@@ -54,10 +59,17 @@ def bookinfo(
 
 
 def productpage(round_: RoundResult, *, title: str = PAGE_TITLE, p50_ms: float = math.inf) -> CheckResult:
-    """Each request from the sleep pod was answered 200 with a page that holds the title, half of them in time.
+    """Judge requests of the sleep pod: each was answered 200 with a page that holds the title, half of them in time.
 
-    round_: what `n_requests` brought back, with the title as the text it expected. p50_ms: milliseconds
-    that the median may take. Evidence: numbers of the round and the beginning of what was no such page.
+    Evidence: numbers of the round and the beginning of what was no such page.
+
+    Args:
+        round_: What `n_requests` brought back, with the title as the text it expected.
+        title: That a page must hold.
+        p50_ms: Milliseconds that the median may take.
+
+    Returns:
+        The check.
     """
     times = round_.times
     evidence: dict[str, Any] = {

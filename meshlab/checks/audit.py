@@ -15,11 +15,20 @@ REMEDY = "each finding has the YAML that mends it; a risk that stays goes into a
 
 
 def audit(rule: Rule, inventory: Inventory, examined: Examined, findings: Sequence[Finding]) -> CheckResult:
-    """The rule's check. findings: those of `examined`, judged (accepted or not) and shown by requests.
+    """Make the check of an audit's rule.
 
-    Evidence: `looked` (objects), `what` (their kinds), `notes`, table `findings` (severity, resource, why, fix,
-    accepted, expires, request, answer). infra-error where a kind that the rule needs could not be read, skipped where
-    the account is not meant to read it.
+    Evidence: `looked` (objects), `what` (their kinds), `notes`, table `findings` (severity, resource, why,
+    fix, accepted, expires, request, answer). infra-error where a kind that the rule needs could not be
+    read, skipped where the account is not meant to read it.
+
+    Args:
+        rule: The rule.
+        inventory: What was looked at.
+        examined: What the rule found in it.
+        findings: Those of `examined`, judged (accepted or not) and shown by requests.
+
+    Returns:
+        The check.
     """
     if kept := [inventory.withheld[kind] for kind in rule.needs if kind in inventory.withheld]:
         return skipped(rule.check, "; ".join(kept), asked_for=True, remedy=SecretsWithheldError.usual_remedy)

@@ -22,11 +22,18 @@ MOST = 40  # differences that the evidence lists; the file holds all
 
 
 def truth_table(table: TruthTable, *, file: str = "") -> CheckResult:
-    """Every cell observed as expected. file: where both tables are kept whole.
+    """Judge the truth table: every cell was observed as expected.
 
-    broken: the control did not trip (a request that is refused now got no answer before the policies either, or
-    nothing is refused, or nothing allowed). fail: cells that differ. infra-error: cells for which the policies
-    say something that the evaluator does not know.
+    broken: the control did not trip (a request that is refused now got no answer before the policies
+    either, or nothing is refused, or nothing allowed). fail: cells that differ. infra-error: cells for
+    which the policies say something that the evaluator does not know.
+
+    Args:
+        table: The cells.
+        file: Where both tables are kept whole.
+
+    Returns:
+        The check.
     """
     evidence = evidence_of(table, file)
     if table.untripped:

@@ -105,14 +105,36 @@ CATALOG: Mapping[str, CheckSpec] = {spec.id: spec for spec in _SPECS}
 
 
 def passed(check_id: str, summary: str, evidence: Mapping[str, Any] | None = None) -> CheckResult:
-    """The evidence was seen. summary: one line with numbers."""
+    """Make a check that passed.
+
+    Args:
+        check_id: Its id in the catalogue.
+        summary: One line with numbers.
+        evidence: What was seen.
+
+    Returns:
+        The check.
+    """
     return _result(check_id, Verdict.PASS, summary, evidence)
 
 
 def failed(
     check_id: str, problems: Sequence[str], evidence: Mapping[str, Any] | None = None, *, remedy: str = ""
 ) -> CheckResult:
-    """The mesh is wrong: every problem is in the reason, the first of them in the summary."""
+    """Make a check that failed: every problem is in the reason, the first of them in the summary.
+
+    Args:
+        check_id: Its id in the catalogue.
+        problems: What is wrong, in sentences; at least one.
+        evidence: What was seen.
+        remedy: What to do.
+
+    Returns:
+        The check.
+
+    Raises:
+        ValueError: There is no problem.
+    """
     if not problems:
         raise ValueError(f"{check_id}: a failure needs at least one problem")
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
@@ -136,7 +158,17 @@ def judged(
 
 
 def skipped(check_id: str, reason: str, *, asked_for: bool = False, remedy: str = "") -> CheckResult:
-    """Not made. asked_for: the user wanted it so, or the write scope excludes it."""
+    """Make a check that was skipped.
+
+    Args:
+        check_id: Its id in the catalogue.
+        reason: Why.
+        asked_for: The user wanted it so, or the write scope excludes it.
+        remedy: What to do so that it is made.
+
+    Returns:
+        The check.
+    """
     return _result(check_id, Verdict.SKIPPED, f"skipped: {reason}", None, reason, remedy, asked_for=asked_for)
 
 

@@ -15,10 +15,16 @@ UNSTAMPED = ("", "unknown", "v0.0.0", "0.0.0")
 
 
 def nodes_ready(nodes: Sequence[Mapping[str, Any]], wanted: int) -> CheckResult:
-    """Every node is Ready, and there are as many as wanted.
+    """Judge the nodes: every one is Ready, and there are as many as wanted.
 
-    nodes: node objects as the API returns them. wanted: 0 where the number is not ours to say (one is
-    needed all the same). Evidence: table `nodes` with name, ready, reason, version, ip, runtime.
+    Evidence: table `nodes` with name, ready, reason, version, ip, runtime.
+
+    Args:
+        nodes: Node objects as the API returns them.
+        wanted: 0 where the number is not ours to say (one is needed all the same).
+
+    Returns:
+        The check.
     """
     rows: Table = [_node_row(node) for node in nodes]
     ready = [row for row in rows if row["ready"]]
@@ -46,14 +52,23 @@ def version(
     wanted: str | None = None,
     kubelets: Sequence[str] = (),
 ) -> CheckResult:
-    """The versions are known; what differs is named.
+    """Judge the versions of Kubernetes and of its clients: they are known; what differs is named.
 
-    server: the API server's gitVersion (v1.36.1). python_client: of the `kubernetes` package, whose major
-    number is the minor of the Kubernetes that it was made for. kubectl: None when it is not on PATH.
-    wanted: what the settings ask for. kubelets: one version per node. Fails for a version that is missing
-    or unstamped, and for a server that is not the wanted one; skew is named, also of a kubectl, which the
-    lab itself does not use. Evidence: table `versions` with component, version, skew (minors
-    ahead of the server, None: not comparable).
+    Fails for a version that is missing or unstamped, and for a server that is not the wanted one; skew is
+    named, also of a kubectl, which the lab itself does not use. Evidence: table `versions` with component,
+    version, skew (minors ahead of the server, None: not comparable).
+
+    Args:
+        server: The API server's gitVersion, as v1.36.1.
+        python_client: Of the `kubernetes` package, whose major number is the minor of the Kubernetes that
+            it was made for.
+        istioctl: What it says about itself.
+        kubectl: None when it is not on PATH.
+        wanted: What the settings ask for.
+        kubelets: One version per node.
+
+    Returns:
+        The check.
     """
     found = {"server": server, "python client": python_client, "istioctl": istioctl}
     found |= {f"kubelet {v}": v for v in sorted(set(kubelets))}

@@ -94,10 +94,17 @@ def ask_declared(exit_: EgressProbe) -> Declared:
 
 
 def blocked(free: Open, held: Closed) -> CheckResult:
-    """egress.blocked: what the mesh does not know is refused, and nothing of it reaches its destination.
+    """Make egress.blocked: what the mesh does not know is refused, and nothing of it reaches its destination.
 
-    Evidence: `requests`, `answered by the destination`. Broken where the same request failed while everything was
-    allowed, or the caller can't send at all.
+    Evidence: `requests`, `answered by the destination`. Broken where the same request failed while
+    everything was allowed, or the caller can't send at all.
+
+    Args:
+        free: Requests while everything was allowed: the control.
+        held: The same requests under REGISTRY_ONLY.
+
+    Returns:
+        The check.
     """
     control = Tried("undeclared host, ALLOW_ANY", free.undeclared.request, "200", free.undeclared.answers)
     evidence = {
@@ -126,10 +133,18 @@ def blocked(free: Open, held: Closed) -> CheckResult:
 
 
 def gateway(free: Open, held: Closed, declared: Declared) -> CheckResult:
-    """egress.gateway: the declared host is reached through the egress gateway only, by the gateway's own count.
+    """Make egress.gateway: the declared host is reached through the egress gateway only, by the gateway's own count.
 
-    Evidence: `requests`, `counted` (per group: sent, by the gateway's metric and per endpoint, by the destination),
-    `by-pass that remains`. Broken where the direct path failed while everything was allowed.
+    Evidence: `requests`, `counted` (per group: sent, by the gateway's metric and per endpoint, by the
+    destination), `by-pass that remains`. Broken where the direct path failed while everything was allowed.
+
+    Args:
+        free: Requests while everything was allowed: the control.
+        held: The same requests under REGISTRY_ONLY.
+        declared: Requests to the declared host.
+
+    Returns:
+        The check.
     """
     control = Tried("direct, by address, ALLOW_ANY", free.direct.request, "200", free.direct.answers)
     sent = len(declared.declared.answers)

@@ -22,10 +22,17 @@ from meshlab.run.results import CheckResult, Table
 
 
 def scrape_pod(reader: SidecarReader, pod: PodSummary) -> CheckResult:
-    """Read a pod's sidecar and judge what it exports: `scrape`, and a failure where there is no sidecar to
-    read.
+    """Read a pod's sidecar and judge what it exports (`scrape`).
 
-    Raises QueryError when the sidecar does not answer.
+    Args:
+        reader: Reads sidecars.
+        pod: The pod.
+
+    Returns:
+        The check; a failure where there is no sidecar to read.
+
+    Raises:
+        QueryError: The sidecar does not answer.
     """
     if not has_sidecar(pod):
         return failed(

@@ -71,7 +71,20 @@ class Dashboard:
 
 
 def read_dashboard(kube: Kube, namespace: str, pod: str) -> Dashboard:
-    """Fetch the admin pages of a pod's sidecar. Raises QueryError when one does not answer, KubeError."""
+    """Get the admin pages of a pod's sidecar.
+
+    Args:
+        kube: Client of the cluster.
+        namespace: Of the application.
+        pod: Its name.
+
+    Returns:
+        The pages.
+
+    Raises:
+        QueryError: A page does not answer.
+        KubeError: The API server does not reach the pod.
+    """
     with PortForward(kube, namespace=namespace, port=ADMIN_PORT, pod=pod) as forward:
         return parse_dashboard(pod, {page: fetch(forward.url + page).text for page in PAGES})
 
@@ -109,11 +122,18 @@ def parse_dashboard(pod: str, pages: Mapping[str, str]) -> Dashboard:
 def dashboard(
     found: Dashboard, *, principal: str, upstreams: Sequence[str] = (), now: datetime | None = None
 ) -> CheckResult:
-    """The sidecar's dashboard answers: live, traffic captured, upstreams known, its own identity valid.
+    """Judge a sidecar's admin pages: live, traffic captured, upstreams known, its own identity valid.
 
-    principal: the SPIFFE identity that its certificate must carry. upstreams: hosts of services that it must
-    know with an endpoint that may get requests. now: None for the present. Evidence: `server`, tables
-    `clusters`, `listeners` and `certificates`, `files` (names of the raw pages).
+    Evidence: `server`, tables `clusters`, `listeners` and `certificates`, `files` (names of the raw pages).
+
+    Args:
+        found: The pages.
+        principal: The SPIFFE identity that its certificate must carry.
+        upstreams: Hosts of services that it must know with an endpoint that may get requests.
+        now: None for the present.
+
+    Returns:
+        The check.
     """
     now = now or datetime.now(UTC)
     problems = []

@@ -14,10 +14,22 @@ from meshlab.shared_cluster.footprint import changes, concerns
 
 
 def unchanged(check: CheckResult, directory: Path, kube: Kube, namespace: str) -> CheckResult:
-    """teardown.nothing-left, with the difference of the inventories before the run and now.
+    """Make teardown.nothing-left, with the difference of the inventories before the run and now.
 
-    A difference in the app's namespace, or that namespace itself, is a failure; others are named in the summary.
-    Evidence: `objects` (how many were compared), `changed_by_us`, `changed_elsewhere`. Raises KubeError.
+    A difference in the app's namespace, or that namespace itself, is a failure; others are named in the
+    summary. Evidence: `objects` (how many were compared), `changed_by_us`, `changed_elsewhere`.
+
+    Args:
+        check: The check so far.
+        directory: The run's directory, which holds the inventory before the run.
+        kube: Client of the cluster.
+        namespace: Of the application.
+
+    Returns:
+        The check.
+
+    Raises:
+        KubeError: The cluster does not answer.
     """
     compared = changes(directory, kube)
     if compared is None:

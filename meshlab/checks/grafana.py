@@ -24,10 +24,17 @@ REMEDY = "the reason beside each query names what differs; keep the mixed traffi
 
 
 def dashboard(check_id: str, examination: Examination) -> CheckResult:
-    """grafana.mesh, .service or .workload: each query of that dashboard, under the document's own choice, has
-    data or is empty for a proven reason.
+    """Make grafana.mesh, .service or .workload.
 
+    Each query of that dashboard, under the document's own choice, has data or is empty for a proven reason.
     Evidence: `source` (who was asked), `choice`, `variables`, `classes` (class → queries), table `targets`.
+
+    Args:
+        check_id: Which of the three.
+        examination: What became of the queries.
+
+    Returns:
+        The check.
     """
     title = TITLES[check_id]
     results = examination.of(title)
@@ -56,14 +63,21 @@ def dashboard(check_id: str, examination: Examination) -> CheckResult:
 
 
 def all_panels(examination: Examination, *, least: int = 1, pinned: bool = True) -> CheckResult:
-    """grafana.all-panels: none of the queries of all dashboards is unclassified, unexpectedly empty or an
-    error.
+    """Make grafana.all-panels: no query of any dashboard is unclassified, unexpectedly empty or an error.
 
-    Where the document's choice can't fill a query (productpage takes no TCP), it counts under the choice that
-    does. least: how many queries must have data (LEAST_WITH_DATA with the embedded distribution and all of
-    the mixed traffic). pinned: the list of expected queries was made for exactly this Istio, so that an entry
-    for a query that is not shipped is a mistake. Evidence: `source`, `classes`, table `dashboards` (one row
-    for each and choice), table `targets`, `proofs` of the reasons, `stale` entries.
+    Where the document's choice can't fill a query (productpage takes no TCP), it counts under the choice
+    that does. Evidence: `source`, `classes`, table `dashboards` (one row for each and choice), table
+    `targets`, `proofs` of the reasons, `stale` entries.
+
+    Args:
+        examination: What became of the queries.
+        least: How many queries must have data (LEAST_WITH_DATA with the embedded distribution and all of
+            the mixed traffic).
+        pinned: The list of expected queries was made for exactly this Istio, so that an entry for a query
+            that is not shipped is a mistake.
+
+    Returns:
+        The check.
     """
     best = examination.best()
     shipped = sum(1 for each in examination.dashboards for _ in each.targets())

@@ -16,16 +16,31 @@ METRICS, TRACES, DEPENDENCIES, KIALI = "Prometheus", "Jaeger", "Jaeger's depende
 
 
 def expected_edges(pairs: Sequence[tuple[str, str]], namespace: str) -> tuple[Edge, ...]:
-    """Pairs of workloads (meshlab.app.bookinfo.EDGES) as edges within a namespace."""
+    """Make edges within a namespace of pairs of workloads.
+
+    Args:
+        pairs: (Caller, called), as meshlab.app.bookinfo.EDGES.
+        namespace: Of the application.
+
+    Returns:
+        The edges.
+    """
     return tuple(((namespace, source), (namespace, target)) for source, target in pairs)
 
 
 def edges(graph: MetricGraph, expected: Collection[Edge], *, others: Collection[Edge] = ()) -> CheckResult:
-    """The application's edges are there, each counted by both its ends, and no other edge is.
+    """Judge the graph: the application's edges are there, each counted by both its ends, and no other edge is.
 
-    graph: what was counted since the load phase began. others: edges of traffic that the run sends beside the
-    application's (through the gateway, to an echo server): they may be there or not, and are told apart.
     Evidence: `lost`, `extra`, table `edges` (from, to, protocol, by whom counted, errors, p95, mTLS, part).
+
+    Args:
+        graph: What was counted since the load phase began.
+        expected: The application's edges.
+        others: Edges of traffic that the run sends beside the application's (through the gateway, to an
+            echo server): they may be there or not, and are told apart.
+
+    Returns:
+        The check.
     """
     counted = graph.reporters()
     lost = [edge for edge in expected if edge not in counted]
@@ -65,12 +80,21 @@ def agreement(
     kiali: ServiceGraph | None = None,
     kiali_reason: str = "",
 ) -> CheckResult:
-    """Metrics and traces (and Kiali, where it runs) tell the same graph; what only some saw is named.
+    """Judge whether metrics and traces (and Kiali, where it runs) tell the same graph; what only some saw is named.
 
     Compared are HTTP and gRPC edges within the namespace: TCP has no spans, and traffic that comes from
     outside is traced only where its caller is. Jaeger's dependencies are compared service by service.
-    kiali_reason: why Kiali is not among the sources. Evidence: `sources` (name → edges), table `edges` (from,
-    to, and each source's yes or no), `not_compared`.
+    Evidence: `sources` (name → edges), table `edges` (from, to, and each source's yes or no),
+    `not_compared`.
+
+    Args:
+        metrics: The graph from Prometheus.
+        traces: The graph from Jaeger.
+        kiali: The graph from Kiali, where it runs.
+        kiali_reason: Why Kiali is not among the sources.
+
+    Returns:
+        The check.
     """
     namespace = metrics.namespace
     nodes = _nodes(metrics, traces)
@@ -121,10 +145,18 @@ def agreement(
 
 
 def kiali_graph(graph: ServiceGraph, version: str, expected: Collection[Edge]) -> CheckResult:
-    """Kiali's own graph holds every edge of the application; edges beside them are named, not judged.
+    """Judge Kiali's own graph: it holds every edge of the application; edges beside them are named, not judged.
 
     Kiali's edges come from rates over a window in whole seconds, so the exact set is judged by graph.edges.
     Evidence: `version`, table `edges` (from, to, protocol, rate, errors, p95, mTLS), `beside`.
+
+    Args:
+        graph: Kiali's graph.
+        version: Kiali's version.
+        expected: The application's edges.
+
+    Returns:
+        The check.
     """
     namespace = next((edge[0][0] for edge in expected), "")
     seen = {(edge.source, edge.target) for edge in graph.edges}

@@ -42,11 +42,20 @@ def cli(
     wanted: str | None = None,
     expected_sha256: str | None = None,
 ) -> CheckResult:
-    """istioctl is there, knows its version, and is the file that was built or named.
+    """Judge istioctl: it is there, knows its version, and is the file that was built or named.
 
-    version: what it says about itself. sha256: of the file that runs. wanted: the version that the
-    settings ask for. expected_sha256: what the build or download recorded, None where nothing did.
     Evidence: path, version, sha256.
+
+    Args:
+        path: Of the file.
+        version: What it says about itself.
+        sha256: Of the file that runs.
+        revision: The commit that it was built from.
+        wanted: The version that the settings ask for.
+        expected_sha256: What the build or download recorded, None where nothing did.
+
+    Returns:
+        The check.
     """
     problems = []
     if is_unstamped(version):
@@ -69,10 +78,16 @@ def cli(
 def control_plane(
     pods: Sequence[PodSummary], *, components: Mapping[str, tuple[str, str]] = CONTROL_PLANE
 ) -> CheckResult:
-    """Each component has a pod, and every pod of it is Running and Ready.
+    """Judge the control plane: each component has a pod, and every pod of it is Running and Ready.
 
-    pods: of istio-system. components: name → (label, value) of its pods. Evidence: table `pods` (every pod
-    given), `components` (name → Ready pods).
+    Evidence: table `pods` (every pod given), `components` (name → Ready pods).
+
+    Args:
+        pods: Of istio-system.
+        components: Name → (label, value) of its pods.
+
+    Returns:
+        The check.
     """
     problems: list[str] = []
     ready: dict[str, int] = {}
@@ -98,11 +113,18 @@ def control_plane(
 def injection(
     namespace_labels: Mapping[str, Mapping[str, str]], namespace: str, pods: Sequence[PodSummary]
 ) -> CheckResult:
-    """The namespace asks for injection, and every pod in it really has a sidecar that is Ready.
+    """Judge injection: the namespace asks for it, and every pod in it really has a sidecar that is Ready.
 
-    namespace_labels: every namespace → its labels. pods: of `namespace`. A pod whose label
-    sidecar.istio.io/inject is "false" opted out; it is named and not judged. Evidence: tables `namespaces`
-    (as `kubectl get ns -L istio-injection`) and `pods`, each with its sidecar.
+    A pod whose label sidecar.istio.io/inject is "false" opted out; it is named and not judged. Evidence:
+    tables `namespaces` (as `kubectl get ns -L istio-injection`) and `pods`, each with its sidecar.
+
+    Args:
+        namespace_labels: Every namespace → its labels.
+        namespace: The application's.
+        pods: Of `namespace`.
+
+    Returns:
+        The check.
     """
     namespaces: Table = [
         {
@@ -148,12 +170,18 @@ def injection(
 
 
 def versions(found: MeshVersions, *, expected_proxies: Iterable[str] | None = None) -> CheckResult:
-    """Client, control plane and data plane tell their versions; skew is named.
+    """Judge Istio's versions: client, control plane and data plane tell theirs; skew is named.
 
-    expected_proxies: `pod.namespace` of every pod that has a sidecar or is a gateway; None: not known.
     Fails for a version that says nothing, a plane that does not answer, a proxy that is missing, and a
     proxy ahead of its control plane or more than two minors behind. Evidence: table `versions` (component,
     version, count), `data_plane` (version → proxies), table `proxies`.
+
+    Args:
+        found: What `istioctl version` told.
+        expected_proxies: `pod.namespace` of every pod that has a sidecar or is a gateway; None: not known.
+
+    Returns:
+        The check.
     """
     planes = Counter(version for _, version in found.control_plane)
     proxies = Counter(version for _, version in found.data_plane)
@@ -199,11 +227,17 @@ def versions(found: MeshVersions, *, expected_proxies: Iterable[str] | None = No
 
 
 def proxies_synced(statuses: Sequence[ProxyStatus], expected_proxies: Iterable[str]) -> CheckResult:
-    """Every expected proxy is connected, has acknowledged all it was sent, and rejected nothing.
+    """Judge the proxies: every expected one is connected, has acknowledged all it was sent, and rejected nothing.
 
-    expected_proxies: `pod.namespace` of every pod that has a sidecar or is a gateway. A type that istiod
-    has nothing for (NOT SENT) is fine, except clusters and listeners. Evidence: table `proxies` (proxy,
-    version, one column per type, rejected).
+    A type that istiod has nothing for (NOT SENT) is fine, except clusters and listeners. Evidence: table
+    `proxies` (proxy, version, one column per type, rejected).
+
+    Args:
+        statuses: What istiod tells of each proxy.
+        expected_proxies: `pod.namespace` of every pod that has a sidecar or is a gateway.
+
+    Returns:
+        The check.
     """
     expected = set(expected_proxies)
     types = sorted({name for status in statuses for name in status.types})

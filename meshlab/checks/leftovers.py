@@ -25,12 +25,21 @@ def uninstall_nothing_left(
     timeout: float = 60,
     clock: Clock | None = None,
 ) -> CheckResult:
-    """Nothing of Istio is left after `istioctl uninstall --purge` and our own removal of what that leaves.
+    """Make uninstall.nothing-left: nothing of Istio is there after purge and our removal of the rest.
 
-    before: the inventory while Istio was installed, the control. left_by_purge: the inventory between
-    purge and our removal. inventory: asks the cluster again; it must be empty three times in a row within
-    `timeout` seconds (namespaces and their pods need a while to go). keep: the lab is left up on purpose.
     Evidence: `before`, `left_by_purge`, `after` (kind → how many) and the table `inventory`.
+
+    Args:
+        before: The inventory while Istio was installed, the control.
+        left_by_purge: The inventory between purge and our removal.
+        inventory: Asks the cluster again; it must be empty three times in a row within `timeout` seconds
+            (namespaces and their pods need a while to go).
+        keep: The lab is left up on purpose.
+        timeout: Seconds, at most.
+        clock: Of the wait; the real one where not given.
+
+    Returns:
+        The check.
     """
     return _nothing_left(
         "uninstall.nothing-left",
@@ -53,11 +62,20 @@ def teardown_nothing_left(
     timeout: float = 15,
     clock: Clock | None = None,
 ) -> CheckResult:
-    """Nothing that the run made remains: processes, mounts, namespaces, links, disks, whatever the
-    provider counts.
+    """Make teardown.nothing-left: nothing that the run made remains.
 
-    before: the provider's inventory while the cluster was up, the control. inventory: asks again, three
-    times in a row. Evidence: `before`, `after` (kind → how many) and the table `inventory`.
+    Processes, mounts, namespaces, links, disks: whatever the provider counts. Evidence: `before`, `after`
+    (kind → how many) and the table `inventory`.
+
+    Args:
+        before: The provider's inventory while the cluster was up, the control.
+        inventory: Asks again, three times in a row.
+        keep: The lab is left up on purpose.
+        timeout: Seconds until the inventory is empty.
+        clock: Of the wait; the real one where not given.
+
+    Returns:
+        The check.
     """
     return _nothing_left(
         "teardown.nothing-left",

@@ -28,11 +28,17 @@ STRICT_REMEDY = "look for a PeerAuthentication that allows plaintext: kubectl ge
 
 
 def refusal(permissive: Round, strict: Round, inside: Sequence[Asked]) -> CheckResult:
-    """Plain HTTP from a pod outside the mesh is refused over every way, and no application heard of it.
+    """Make mtls.refusal: plain HTTP from outside the mesh is refused over every path, and no application heard of it.
 
-    permissive: the same requests before STRICT, which must be served and heard: the control. inside: requests
-    from inside the mesh under STRICT, which must be served: the servers are alive. Evidence: `plaintext` (one
-    row per way and phase), `inside`.
+    Evidence: `plaintext` (one row per path and phase), `inside`.
+
+    Args:
+        permissive: The same requests before STRICT, which must be served and heard: the control.
+        strict: The requests under STRICT.
+        inside: Requests from inside the mesh under STRICT, which must be served: the servers are alive.
+
+    Returns:
+        The check.
     """
     evidence = {
         "plaintext": [*_plaintext_rows("PERMISSIVE", permissive), *_plaintext_rows("STRICT", strict)],
@@ -86,11 +92,18 @@ def refusal(permissive: Round, strict: Round, inside: Sequence[Asked]) -> CheckR
 
 
 def packets(edges: Sequence[Edge], window: Window) -> CheckResult:
-    """On the wire of every edge TLS records and no byte of the requests; both controls found the marker.
+    """Make mtls.packets: TLS records and no byte of the requests are on the wire of every edge.
 
-    Control 1: the marker is on the last hop to the application, in the same window. Control 2: it is on the wire
-    of a pair for which mutual TLS is switched off. Evidence: `wire` (one row per edge, and the pair's),
-    `requests`. Skipped where the cluster forbids captures; raises what else prevented them.
+    Control 1: the marker is on the last hop to the application, in the same window. Control 2: it is on the
+    wire of a pair for which mutual TLS is switched off. Evidence: `wire` (one row per edge, and the
+    pair's), `requests`. Skipped where the cluster forbids captures.
+
+    Args:
+        edges: The application's edges.
+        window: What was captured.
+
+    Returns:
+        The check.
     """
     if window.no_capture is not None:
         if window.no_capture.status != FORBIDDEN:
@@ -130,12 +143,21 @@ def identity(
     trust_domain: str = "cluster.local",
     now: datetime | None = None,
 ) -> CheckResult:
-    """Both ends of every edge proved the identity of their service account, by certificates that are valid.
+    """Make mtls.identity: both ends of every edge proved their service account, by certificates that are valid.
 
-    counted: the window's identities, as the target's sidecar took them from the TLS session. held: pod → what its
-    proxy holds. shown: address → the certificate that a handshake got; None where the cluster forbids the
-    container that would ask. trust_domain: the mesh's. now: None for the present. Evidence: `edges`,
-    `certificates`.
+    Evidence: `edges`, `certificates`.
+
+    Args:
+        edges: The application's edges.
+        counted: The window's identities, as the target's sidecar took them from the TLS session.
+        held: Pod → what its proxy holds.
+        shown: Address → the certificate that a handshake got; None where the cluster forbids the container
+            that would ask.
+        trust_domain: The mesh's.
+        now: None for the present.
+
+    Returns:
+        The check.
     """
     now = now or datetime.now(UTC)
     seen = {each.edge: each for each in counted}
@@ -198,9 +220,16 @@ def identity(
 
 
 def counter(edges: Sequence[Edge], window: Window) -> CheckResult:
-    """Every request of the window was counted by its server as mutual_tls, and nothing else was.
+    """Make mtls.counter: every request of the window was counted by its server as mutual_tls, and nothing else was.
 
     Evidence: `edges`: sent, counted by security policy and response code.
+
+    Args:
+        edges: The application's edges.
+        window: What was sent and counted.
+
+    Returns:
+        The check.
     """
     counted = {each.edge: each for each in window.counted}
     rows: Table = [

@@ -78,15 +78,22 @@ def rate_5m(
     timeout: float = 60,
     clock: Clock | None = None,
 ) -> CheckResult:
-    """`rate(istio_requests_total{destination_app="productpage"}[5m])` against the rate that its raw
-    samples give.
+    """Make prometheus.rate-5m: the rate that Prometheus gives is the one that its raw samples give.
 
     The window need not be full: the expected value is what Prometheus can see, the raw samples of the same
     window at the same time, extrapolated as it does. Samples and rates are read until no scrape came
-    between them, then each series is judged once: within 10 %. asked_rate: requests per second of the
-    traffic loop, only shown, as sleep's own rate is lower until the window is full. Evidence: `query`,
-    `at`, `asked_rate`, table `series` with answer and expected per second, samples and seconds that they
-    cover.
+    between them, then each series is judged once: within 10 %. Evidence: `query`, `at`, `asked_rate`, table
+    `series` with answer and expected per second, samples and seconds that they cover.
+
+    Args:
+        client: Asks Prometheus.
+        asked_rate: Requests per second of the traffic loop, only shown, as sleep's own rate is lower until
+            the window is full.
+        timeout: Seconds, at most.
+        clock: Of the wait; the real one where not given.
+
+    Returns:
+        The check.
     """
     reading = _read_consistently(client, timeout, clock)
     rates = {_key(s.labels): s for s in reading.rates}

@@ -26,12 +26,7 @@ def reconcile(
     traffic: Sequence[TrafficResult | RoundResult],
     scraped: Scraped | None = None,
 ) -> CheckResult:
-    """Judge one window: load stopped and drained between the two snapshots' reads and the traffic between
-    them.
-
-    traffic: all that the sleep pod sent to productpage in the window, each loop stopped and drained; a loop
-    that lost count makes the check an infra-error. scraped: Prometheus's own totals after the window; judged
-    against the raw counters of `after`.
+    """Judge one window: load stopped and drained between two snapshots, and the traffic between them.
 
     Source reporter: the requests sent, code by code; an absent series counts as 0. Requests without a
     response are at most what the sidecar logged with code 0, the others never reached it. Destination
@@ -41,6 +36,16 @@ def reconcile(
     Changed pods and counters that fell void the window: the answer is an infra-error, `is_void` says so,
     and the window may be repeated. Evidence: tables `by_code` and `attempts`, `series` (each raw counter
     before and after), `sent`.
+
+    Args:
+        before: The snapshot at its begin.
+        after: The snapshot at its end.
+        traffic: All that the sleep pod sent to productpage in the window, each loop stopped and drained; a
+            loop that lost count makes the check an infra-error.
+        scraped: Prometheus's own totals after the window; judged against the raw counters of `after`.
+
+    Returns:
+        The check.
     """
     reasons = [*void_reasons(before, after), *(scraped.falls if scraped else ())]
     sent = sent_by_status(traffic)
@@ -96,7 +101,17 @@ def is_void(result: CheckResult) -> bool:
 
 
 def once_more(first: CheckResult, again: Callable[[], CheckResult]) -> CheckResult:
-    """The answer of a second window where the first was void. Its evidence `first_window` tells why there was one."""
+    """Judge a second window where the first was void.
+
+    Its evidence `first_window` tells why there was one.
+
+    Args:
+        first: The check of the first window.
+        again: Makes the check of a second one.
+
+    Returns:
+        The first check, or the second.
+    """
     if not is_void(first):
         return first
     second = again()

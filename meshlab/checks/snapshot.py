@@ -84,11 +84,23 @@ def take_snapshot(
     delay: float = 0.5,
     clock: Clock | None = None,
 ) -> Snapshot:
-    """Read the sidecars of sleep and productpage until two reads in a row agree: the load is stopped and
-    drained.
+    """Read the sidecars of sleep and productpage until two reads in a row agree: the load is stopped and drained.
 
-    timeout, delay: seconds. Raises WaitTimeout when the counters go on moving (some load still runs),
-    QueryError when a pod or its sidecar is missing, KubeError when the cluster does not answer.
+    Args:
+        kube: Client of the cluster.
+        reader: Reads sidecars.
+        namespace: Of the application.
+        timeout: Seconds.
+        delay: Seconds between two reads.
+        clock: Of the wait; the real one where not given.
+
+    Returns:
+        The counters.
+
+    Raises:
+        WaitTimeout: The counters go on moving: some load still runs.
+        QueryError: A pod or its sidecar is missing.
+        KubeError: The cluster does not answer.
     """
     before: list[Snapshot] = []
 
@@ -160,13 +172,26 @@ def take_scraped(
     timeout: float = 60,
     clock: Clock | None = None,
 ) -> Scraped:
-    """What Prometheus has of the counters that `after` read raw, once each pod was scraped twice since and
-    both agree.
+    """Read what Prometheus has of the counters that `after` read raw.
 
-    Only series of the snapshot's pods count, and one that is not there counts as 0. before: the window's
-    first snapshot; its time on, counters that fell are told. When the deadline (`timeout` seconds) passes
-    first, what was scraped last is returned, to be judged. Raises QueryError, WaitTimeout when there was
-    no answer at all.
+    It is read once each pod was scraped twice since, and both agree. Only series of the snapshot's pods
+    count, and one that is not there counts as 0. When the deadline passes first, what was scraped last is
+    returned, to be judged.
+
+    Args:
+        client: Asks Prometheus.
+        after: The window's last snapshot.
+        namespace: Of the application.
+        before: The window's first snapshot; its time on, counters that fell are told.
+        timeout: Seconds, at most.
+        clock: Of the wait; the real one where not given.
+
+    Returns:
+        Prometheus's totals.
+
+    Raises:
+        QueryError: Prometheus refuses a query.
+        WaitTimeout: There was no answer at all.
     """
     since = client.query("time()")[0].value
     last: list[Scraped] = []

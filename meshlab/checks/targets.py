@@ -25,12 +25,20 @@ def targets(
     timeout: float = 60,
     clock: Clock | None = None,
 ) -> CheckResult:
-    """Every target that must be there is up, over two scrapes: proxies and istiod, nodes and their
-    cAdvisor, the API server, Prometheus itself.
+    """Make prometheus.targets: every target that must be there is up, over two scrapes.
 
-    pods: of every namespace with a part of the mesh; those with a sidecar, and istiod, must be targets.
-    nodes: names. Others that are down are named and not judged. Evidence: table `targets`, `by_job` (job →
-    up), `others_down`.
+    Proxies and istiod, nodes and their cAdvisor, the API server, Prometheus itself. Others that are down
+    are named and not judged. Evidence: table `targets`, `by_job` (job → up), `others_down`.
+
+    Args:
+        client: Asks Prometheus.
+        pods: Of every namespace with a part of the mesh; those with a sidecar, and istiod, must be targets.
+        nodes: Names.
+        timeout: Seconds, at most.
+        clock: Of the wait; the real one where not given.
+
+    Returns:
+        The check.
     """
     expected = _expected_targets(pods, nodes)
     first_scrapes: dict[str, float] = {}

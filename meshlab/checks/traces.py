@@ -63,11 +63,22 @@ def search_traces(
     timeout: float = 60,
     clock: Clock | None = None,
 ) -> TraceSearch:
-    """Fetch traces of productpage until one holds every branch, or `timeout` seconds have passed.
+    """Get traces of productpage until one holds every branch, or the time is over.
 
-    start: only traces since then (seconds since the epoch); None: the last hour. Proxies send their spans
-    every few seconds, each proxy on its own, so a trace comes together bit by bit. Returns what was there at
-    the end, to be judged. Raises WaitTimeout when Jaeger did not answer then.
+    Proxies send their spans every few seconds, each proxy on its own, so a trace comes together bit by bit.
+
+    Args:
+        client: Asks Jaeger.
+        namespace: Of the application.
+        start: Only traces since then (seconds since the epoch); None: the last hour.
+        timeout: Seconds, at most.
+        clock: Of the wait; the real one where not given.
+
+    Returns:
+        What was there at the end, to be judged.
+
+    Raises:
+        WaitTimeout: Jaeger did not answer at the end.
     """
     service = f"{PRODUCTPAGE.app}.{namespace}"
 

@@ -21,7 +21,16 @@ from meshlab.lifecycle.kept_lab import KeptLab
 
 
 def main(arguments: list[str], *, program: str, about: str) -> int:
-    """Open the pages, say where they are, and hold them. Exit codes: 0 after Ctrl-C or SIGTERM, 2 bad input, 3 failed."""
+    """Open the lab's pages, say where they are, and hold them.
+
+    Args:
+        arguments: The command line, without the program.
+        program: What the help calls the command.
+        about: The help's description.
+
+    Returns:
+        The exit code: 0 after Ctrl-C or SIGTERM, 2 for bad input, 3 where it failed.
+    """
     machine, console = Machine.here(), Console()
     words = parse(arguments, parser(program, about))
     loaded = load(words.flags, words.sets, words.config)
@@ -48,7 +57,20 @@ def main(arguments: list[str], *, program: str, about: str) -> int:
 
 
 def connect(config: LabConfig, machine: Machine) -> Kube:
-    """The cluster that is up, asked once whether it answers. Raises KubeError."""
+    """Connect to the cluster that is up.
+
+    It is asked once whether it answers.
+
+    Args:
+        config: The settings of the run.
+        machine: This machine: its folders and what it has.
+
+    Returns:
+        A client of it.
+
+    Raises:
+        KubeError: It does not answer.
+    """
     if config.cluster == "local":
         layout = Layout.of(config.local, machine)
         kube = Kube.connect(layout.kubeconfig, layout.name)
@@ -61,7 +83,19 @@ def connect(config: LabConfig, machine: Machine) -> Kube:
 
 
 def problems(config: LabConfig, machine: Machine, *, spoiled: set[str]) -> list[Problem]:
-    """Why there is no lab to look at. Touches nothing; a lab that a run uses may be looked at, too."""
+    """Find out why there is no lab to look at.
+
+    Touches nothing; a lab that a run uses may be looked at, too.
+
+    Args:
+        config: The settings of the run.
+        machine: This machine: its folders and what it has.
+        spoiled: Sections of the settings in which a problem was found already: nothing is concluded from
+            them.
+
+    Returns:
+        One problem for each reason; none where there is a lab.
+    """
     if "cluster" in spoiled or config.cluster in spoiled:
         return []
     if config.cluster == "existing":

@@ -81,6 +81,14 @@ def parse(arguments: Sequence[str], shown: _Parser, choices: Sequence[Choice] = 
     """Take the command line apart.
 
     Unknown flags, missing values and choices that don't exist become problems; `--help` prints and exits 0.
+
+    Args:
+        arguments: The command line, without the program.
+        shown: The parser of these flags.
+        choices: The flow's own flags.
+
+    Returns:
+        The words, not judged yet.
     """
     words = Words()
     rest = list(arguments)
@@ -133,10 +141,22 @@ def judge(
     providers: Sequence[Provider] = (),
     kept: Mapping[str, Any] | None = None,
 ) -> LabConfig:
-    """The configuration, or InputError with every problem of flags, files, variables and machine.
+    """Judge the command line together with files, variables and the machine.
 
-    Touches nothing. providers: those that a flow can run on, its own default first; empty for all. kept: what a
-    run that goes on was asked for; what is given now wins.
+    Touches nothing.
+
+    Args:
+        words: The command line, taken apart.
+        machine: This machine: its folders and what it has.
+        need_cluster: The flow works on a cluster, which is judged, too.
+        providers: Those that a flow can run on, its own default first; empty for all.
+        kept: What a run that goes on was asked for; what is given now wins.
+
+    Returns:
+        The settings.
+
+    Raises:
+        InputError: Something is wrong; it names every problem.
     """
     defaults = {**({"cluster": providers[0]} if providers else {}), **(kept or {})}
     loaded = load(words.flags, words.sets, words.config, defaults=defaults)
@@ -152,7 +172,15 @@ def judge(
 
 
 def wrong_provider(config: LabConfig, providers: Sequence[Provider]) -> Problem:
-    """What to say about a provider that a flow can't run on."""
+    """Say that a flow can't run on a provider.
+
+    Args:
+        config: The settings of the run.
+        providers: Those that it runs on.
+
+    Returns:
+        The problem, with what to use instead.
+    """
     return Problem(
         f"--cluster {config.cluster}",
         "this flow makes no cluster: it looks at one that exists",

@@ -36,8 +36,17 @@ MOST_RUNS = 100_000  # that --last takes
 
 
 def main(arguments: Sequence[str], *, program: str, about: str) -> int:
-    """The whole command; returns the exit code: 0, 2 for bad input (no history, no such run or measure), 3 where an
-    alert did not get through."""
+    """Run `python -m flows.history`.
+
+    Args:
+        arguments: The command line, without the program.
+        program: What the help calls the command.
+        about: The help's description.
+
+    Returns:
+        The exit code: 0, 2 for bad input (no history, no such run or measure), 3 where an alert did not get
+        through.
+    """
     words = parser(program, about).parse_args(arguments)
     console = Console()
     if not console.is_terminal:

@@ -95,12 +95,22 @@ def main(
     decide: Decide | None = None,
     resumable: bool = False,
 ) -> int:
-    """The whole command line of a flow; returns the exit code.
+    """Run a flow from its command line.
 
-    load: imports the flow (and Prefect with it) and returns it; called while the cluster comes up already.
-    flow: its name. choices: flags of its own; it gets them as parameters. providers: those that it runs on, its
-    default first; empty for all. decide: reads the command line of a flow that needs no cluster, and gives its
-    parameters. resumable: it takes --resume and --from.
+    Args:
+        arguments: The command line, without the program.
+        program: What the help calls the command.
+        about: The help's description.
+        load: Imports the flow (and Prefect with it) and returns it; called when the cluster comes up
+            already.
+        flow: Its name.
+        choices: Flags of its own; it gets them as parameters.
+        providers: Those that it runs on, its default first; empty for all.
+        decide: Reads the command line of a flow that needs no cluster, and gives its parameters.
+        resumable: It takes --resume and --from.
+
+    Returns:
+        The exit code.
     """
     launch = prepare(
         program,
@@ -172,8 +182,21 @@ def prepare(
 ) -> Launch:
     """Judge the command line, then make run directory and ledger, then start the cluster.
 
-    Exits with 2, every problem named, before anything is touched, when the input is bad. Once the cluster is held,
-    signals are noted only, for `signals_raise` to raise them where what was begun is ended, too.
+    Exits with 2, every problem named, before anything is touched, when the input is bad. Once the cluster
+    is held, signals are noted only, for `signals_raise` to raise them where what was begun is ended, too.
+
+    Args:
+        program: What the help calls the command.
+        about: The help's description.
+        arguments: The command line, without the program.
+        flow: The flow's name.
+        choices: The flow's own flags.
+        providers: Those that the flow runs on, its default first; empty for all.
+        decide: Reads the command line of a flow that needs no cluster, and gives its parameters.
+        resumable: The flow takes --resume and --from.
+
+    Returns:
+        What is to be run.
     """
     machine = Machine.here()
     guard_logging()
@@ -241,7 +264,16 @@ def prepare(
 
 
 def note_cluster(run: RunRef, config: LabConfig, machine: Machine) -> None:
-    """Write down which cluster the run is on, before it is asked: one that does not answer is the worst of nights."""
+    """Write down which cluster the run is on, before it is asked.
+
+    One that does not answer is the worst of nights: its run must still be compared with the others of that
+    cluster.
+
+    Args:
+        run: The run.
+        config: The settings of the run.
+        machine: This machine: its folders and what it has.
+    """
     record_facts(run, cluster={"provider": config.cluster, "name": name_of(config, machine)})
 
 
@@ -285,7 +317,14 @@ def owing(run: RunRef, machine: Machine) -> str:
 
 
 def forget(run: RunRef, machine: Machine) -> None:
-    """Close the run's ledger where nothing is left in it; the flow does so itself if it comes to its end."""
+    """Close the run's ledger where nothing is left in it.
+
+    The flow does so itself if it comes to its end.
+
+    Args:
+        run: The run.
+        machine: This machine: its folders and what it has.
+    """
     ledger = Ledger.of(machine, run.run_id)
     if ledger is not None:
         ledger.close()

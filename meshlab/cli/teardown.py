@@ -16,7 +16,16 @@ PROGRAM = "python -m flows.teardown"
 
 
 def main(arguments: list[str], *, about: str, load: Callable[[], Callable[..., Any]]) -> int:
-    """The whole command line; returns the exit code."""
+    """Run `python -m flows.teardown`.
+
+    Args:
+        arguments: The command line, without the program.
+        about: The help's description.
+        load: Imports the flow and returns it.
+
+    Returns:
+        The exit code.
+    """
     return launch.main(
         arguments,
         program=PROGRAM,

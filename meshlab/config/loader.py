@@ -50,9 +50,17 @@ def load(
 ) -> Loaded:
     """Merge all sources and judge them.
 
-    flags: dotted setting → text, as given on the command line. sets: `KEY=VALUE` words of --set. environ: for
-    tests. defaults: a flow's own, for what no source names. Never raises for bad input: problems are returned,
-    so that the caller can join its own.
+    Never raises for bad input: problems are returned, so that the caller can join its own.
+
+    Args:
+        flags: Dotted setting → text, as given on the command line.
+        sets: `KEY=VALUE` words of --set.
+        config_file: The YAML file of --config.
+        environ: The variables; this process's where not given.
+        defaults: A flow's own, for what no source names.
+
+    Returns:
+        The settings, and the problems.
     """
     problems: list[Problem] = []
     origin: dict[str, str] = {}
@@ -114,7 +122,15 @@ FLAGS: dict[str, str] = {
 
 
 def keys(model: type[BaseModel] = LabConfig, prefix: str = "") -> dict[str, str]:
-    """Every dotted setting with its description, in the model's order."""
+    """List every setting with its description, in the model's order.
+
+    Args:
+        model: The settings, or a section of them.
+        prefix: What stands before the section's names.
+
+    Returns:
+        Dotted name → description.
+    """
     found: dict[str, str] = {}
     for name, info in model.model_fields.items():
         kind = info.annotation
@@ -252,6 +268,14 @@ def _where(key: str, source: str) -> str:
 
 
 def closest(name: str, names: Iterable[str]) -> str:
-    """A remedy for a name that does not exist: the ones that look like it."""
+    """Find the names that look like one that does not exist.
+
+    Args:
+        name: What was written.
+        names: What exists.
+
+    Returns:
+        The remedy, in words.
+    """
     near = difflib.get_close_matches(name, list(names), n=3, cutoff=0.5)
     return f"did you mean {' or '.join(near)}?" if near else "see --help for all of them"

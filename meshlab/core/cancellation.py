@@ -48,7 +48,15 @@ def cleaning() -> Iterator[None]:
 
 @contextmanager
 def track(run_id: str, name: str) -> Iterator[None]:
-    """A step goes on while the block runs. Raises MeshlabError where the run ends already."""
+    """Count a step among those that go on, while the block runs.
+
+    Args:
+        run_id: The run that it belongs to.
+        name: The step's name.
+
+    Raises:
+        MeshlabError: The run is being ended, and nothing new begins.
+    """
     if _leaving.get() == run_id:
         yield
         return
@@ -68,9 +76,17 @@ def track(run_id: str, name: str) -> Iterator[None]:
 
 
 def cancel(run_id: str, *, timeout: float = STOPPED_WITHIN) -> tuple[str, ...]:
-    """Stop the run's steps and wait for them, up to `timeout` seconds; returns the names of those that go on.
+    """Stop the run's steps and wait for them.
 
-    Call it outside of any step. Steps that begin afterwards in the caller's context are the teardown's, and go on.
+    Call it outside of any step. Steps that begin afterwards in the caller's context are the teardown's, and
+    go on.
+
+    Args:
+        run_id: The run.
+        timeout: Seconds to wait.
+
+    Returns:
+        The names of the steps that go on all the same.
     """
     _leaving.set(run_id)
     steps = instance(_Steps, run_id)

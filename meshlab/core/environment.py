@@ -34,10 +34,15 @@ def quieten_prefect(environ: MutableMapping[str, str] | None = None) -> None:
 
 
 def mark_children(pid: int, began: float, environ: MutableMapping[str, str] | None = None) -> None:
-    """Name this process to all that it starts from now on, and to all that those start.
+    """Mark all that this process starts from now on, and all that those start, with this process's name.
 
-    began: seconds since the epoch. A process that a library starts for us can so be told from others, from its
-    first moment on and without having been written down.
+    A process that a library starts for us can so be told from others, from its first moment on and without
+    having been written down.
+
+    Args:
+        pid: Of this process.
+        began: Seconds since the epoch.
+        environ: The variables that children get; this process's where not given.
     """
     env = os.environ if environ is None else environ
     env[OWNER] = f"{pid}:{began}"

@@ -46,7 +46,19 @@ class Getter:
         self._local = threading.local()
 
     def json(self, path: str, params: Mapping[str, str | int] | None = None) -> Any:
-        """The JSON of a 200. A 4xx can't heal; everything else may."""
+        """Get a JSON document.
+
+        Args:
+            path: After the server's URL.
+            params: The query's.
+
+        Returns:
+            The document.
+
+        Raises:
+            QueryError: There is no answer, another status than 200, or no JSON. A 4xx can't heal,
+                everything else may.
+        """
         answer = self.get(path, params)
         if answer.status != 200:
             bad = 400 <= answer.status < 500
@@ -64,11 +76,33 @@ class Getter:
             ) from problem
 
     def get(self, path: str, params: Mapping[str, str | int] | None = None) -> Answer:
-        """The answer to a GET, whatever its status."""
+        """Send a GET.
+
+        Args:
+            path: After the server's URL.
+            params: The query's.
+
+        Returns:
+            The answer, whatever its status.
+
+        Raises:
+            QueryError: There is no answer.
+        """
         return self._send("GET", path, params=dict(params or {}))
 
     def post(self, path: str, document: Mapping[str, Any]) -> Answer:
-        """The answer to a POST of a JSON document, whatever its status."""
+        """Send a POST of a JSON document.
+
+        Args:
+            path: After the server's URL.
+            document: The body.
+
+        Returns:
+            The answer, whatever its status.
+
+        Raises:
+            QueryError: There is no answer.
+        """
         return self._send("POST", path, json=dict(document))
 
     def _send(self, method: str, path: str, **what: Any) -> Answer:

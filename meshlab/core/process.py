@@ -53,7 +53,23 @@ class Runner(Protocol):
         on_line: Callable[[str], None] | None = None,
         stop: threading.Event | None = None,
         remedy: str = "",
-    ) -> Completed: ...
+    ) -> Completed:
+        """Run a command to its end; see `SystemRunner.run`.
+
+        Args:
+            argv: Program and arguments.
+            timeout: Seconds for the whole command.
+            check: Raise on a return code other than 0.
+            input: What it reads on stdin.
+            cwd: Its folder.
+            env: Added to this process's environment.
+            on_line: Called with each line of stderr.
+            stop: Ends the command when it is set.
+            remedy: What the reader should do when it fails.
+
+        Returns:
+            What it said.
+        """
 
     def spawn(
         self,
@@ -63,7 +79,19 @@ class Runner(Protocol):
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
         new_session: bool = True,
-    ) -> subprocess.Popen[bytes]: ...
+    ) -> subprocess.Popen[bytes]:
+        """Start a program that goes on running; see `SystemRunner.spawn`.
+
+        Args:
+            argv: Program and arguments.
+            log_file: Its output is appended here.
+            cwd: Its folder.
+            env: Added to this process's environment.
+            new_session: It leads a process group of its own.
+
+        Returns:
+            The process.
+        """
 
 
 class SystemRunner:
@@ -85,13 +113,25 @@ class SystemRunner:
         stop: threading.Event | None = None,
         remedy: str = "",
     ) -> Completed:
-        """Run a command to its end and return what it said.
+        """Run a command to its end.
 
-        timeout: seconds; past it, or when `stop` is set or the step's run ends, the command's whole process group is ended.
-        env: added to this process's environment. on_line: called with each line of stderr as it comes (for
-        progress). check: raise on a return code other than 0. remedy: what the reader should do when it
-        fails. Raises ProcessError when the program is missing, fails (with check), is stopped, or runs past
-        its timeout.
+        Args:
+            argv: Program and arguments.
+            timeout: Seconds; past it, or when `stop` is set or the step's run ends, the command's whole
+                process group is ended.
+            check: Raise on a return code other than 0.
+            input: What it reads on stdin.
+            cwd: Its folder.
+            env: Added to this process's environment.
+            on_line: Called with each line of stderr as it comes, for progress.
+            stop: Ends the command when it is set.
+            remedy: What the reader should do when it fails.
+
+        Returns:
+            What it said.
+
+        Raises:
+            ProcessError: The program is missing, fails (with check), is stopped, or runs past its timeout.
         """
         words = tuple(os.fspath(a) for a in argv)
         log.debug("run: %s", " ".join(words))
@@ -160,9 +200,20 @@ class SystemRunner:
         env: Mapping[str, str] | None = None,
         new_session: bool = True,
     ) -> subprocess.Popen[bytes]:
-        """Start a program that goes on running; its output is appended to `log_file`.
+        """Start a program that goes on running.
 
-        Raises ProcessError if it is missing.
+        Args:
+            argv: Program and arguments.
+            log_file: Its output is appended here.
+            cwd: Its folder.
+            env: Added to this process's environment.
+            new_session: It leads a process group of its own.
+
+        Returns:
+            The process.
+
+        Raises:
+            ProcessError: The program is missing.
         """
         words = tuple(os.fspath(a) for a in argv)
         log.debug("spawn: %s", " ".join(words))
@@ -231,7 +282,12 @@ def _await(child: subprocess.Popen[str], deadline: float, stops: Sequence[thread
 
 
 def end_group(child: subprocess.Popen[str] | subprocess.Popen[bytes], grace: float = 3.0) -> None:
-    """End a process group that we started, all its members: SIGTERM, and SIGKILL after `grace` seconds."""
+    """End a process group that we started: SIGTERM, then SIGKILL.
+
+    Args:
+        child: The group's leader.
+        grace: Seconds between the two.
+    """
     with suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGTERM)
         with suppress(WaitTimeout), cleaning():
@@ -251,9 +307,16 @@ def _group_ended(child: subprocess.Popen[str] | subprocess.Popen[bytes]) -> bool
 
 
 def lives(pid: int, began: float) -> bool:
-    """Whether the process that began then (seconds since the epoch) still runs, and its pid is not another's.
+    """Tell whether a process still runs, and its pid is not another's.
 
     A zombie does not live. The kernel counts a begin from the boot, whose own moment wanders by a second.
+
+    Args:
+        pid: Its number.
+        began: When it began, in seconds since the epoch.
+
+    Returns:
+        True where it runs.
     """
     try:
         process = psutil.Process(pid)
@@ -263,9 +326,17 @@ def lives(pid: int, began: float) -> bool:
 
 
 def end_process(pid: int, began: float, grace: float) -> bool:
-    """End the process that began then: SIGTERM, so that it can leave in order, SIGKILL after `grace` seconds.
+    """End a process: SIGTERM, so that it can leave in order, then SIGKILL.
 
-    Returns whether it lived; one that is gone, and a pid that is another's by now, are left alone.
+    One that is gone, and a pid that is another's by now, are left alone.
+
+    Args:
+        pid: Its number.
+        began: When it began, in seconds since the epoch.
+        grace: Seconds between the two signals.
+
+    Returns:
+        Whether it lived.
     """
     if not lives(pid, began):
         return False

@@ -35,18 +35,39 @@ def instance(kind: type[T], run_id: str = PROCESS, make: Callable[[], T] | None 
 
 
 def find(kind: type[T], run_id: str = PROCESS) -> T | None:
-    """Return the run's instance of a class, or None where there is none yet."""
+    """Find the run's instance of a class.
+
+    Args:
+        kind: The class.
+        run_id: The run; the process itself where not given.
+
+    Returns:
+        It; None where there is none yet.
+    """
     with _lock:
         return cast("T | None", _instances.get((run_id, kind)))
 
 
 def put(value: object, run_id: str = PROCESS) -> None:
-    """Hold a value as the run's instance of its class, in place of an earlier one."""
+    """Hold a value as the run's instance of its class, in place of an earlier one.
+
+    Args:
+        value: The instance.
+        run_id: The run; the process itself where not given.
+    """
     with _lock:
         _instances[run_id, type(value)] = value
 
 
 def take(kind: type[T], run_id: str = PROCESS) -> T | None:
-    """Return the run's instance of a class and hold it no longer; None where there is none."""
+    """Give the run's instance of a class away: it is held no longer.
+
+    Args:
+        kind: The class.
+        run_id: The run; the process itself where not given.
+
+    Returns:
+        It; None where there is none.
+    """
     with _lock:
         return cast("T | None", _instances.pop((run_id, kind), None))

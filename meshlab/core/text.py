@@ -4,9 +4,16 @@ from __future__ import annotations
 
 
 def pluralize(number: float, things: str) -> str:
-    """A number before its things: `pluralize(3, "nodes Ready")` → "3 nodes Ready", `pluralize(1, …)` → "1 node Ready".
+    """Put a number before its things: `pluralize(1, "nodes Ready")` gives "1 node Ready".
 
-    things: in the plural; the first word that ends in s is the noun. Fractions are rounded.
+    Fractions are rounded.
+
+    Args:
+        number: How many.
+        things: In the plural; the first word that ends in s is the noun.
+
+    Returns:
+        The words.
     """
     if round(number) != 1:
         return f"{number:.0f} {things}"

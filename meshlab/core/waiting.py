@@ -57,16 +57,32 @@ def wait(
     clock: Clock | None = None,
     on_change: Callable[[str], None] | None = None,
 ) -> State:
-    """Call `probe` until `ready` holds `successes` times in a row, and return the state that satisfied it.
+    """Ask until the answer is good, several times in a row if asked to.
 
-    what: the thing awaited, for messages. timeout, delay: seconds. error: returns an exception for a state
-    that can't heal, which ends the wait at once. describe: one line about a state; it is logged, and handed
-    to on_change, only when it changes. explain: asked once after the deadline for the cause (pod events,
-    image, quota), joined to the message. A probe that raises a retryable MeshlabError counts as "not yet"
-    with that error as its state text; any other exception passes through. remedy: of the timeout; without it
-    that of the error which the last probe raised.
+    A probe that raises a retryable MeshlabError counts as "not yet" with that error as its state text; any
+    other exception passes through.
 
-    Raises WaitTimeout after the deadline (the probe is asked at least once), or what `error` returned.
+    Args:
+        what: The thing awaited, for messages.
+        probe: Asks; called at once, then after each delay.
+        ready: Tells whether a state is good.
+        timeout: Seconds.
+        error: Returns an exception for a state that can't heal, which ends the wait at once.
+        describe: One line about a state; it is logged, and handed to on_change, only when it changes.
+        explain: Asked once after the deadline for the cause (pod events, image, quota), joined to the
+            message.
+        delay: Seconds.
+        successes: How many good states in a row end the wait.
+        remedy: Of the timeout; without it that of the error which the last probe raised.
+        clock: Of the wait; the real one where not given.
+        on_change: Told each new line about the state.
+
+    Returns:
+        The state that was good.
+
+    Raises:
+        WaitTimeout: The deadline passed (the probe is asked at least once).
+        MeshlabError: What `error` returned.
     """
     stop = stopping()
     clock = clock or SystemClock(stop)
@@ -107,10 +123,19 @@ def wait(
 
 
 def wait_or_last(what: str, probe: Callable[[], State], **options: Any) -> State:
-    """As `wait`, but what the last probe saw is returned after the deadline, too: it is to be judged.
+    """Wait as `wait` does, but return what the last probe saw after the deadline, too: it is to be judged.
 
-    options: those of `wait`. Raises WaitTimeout only when the last probe raised: what answered before and does not
-    now is not judged by what it said then.
+    Args:
+        what: The thing awaited, for messages.
+        probe: Asks.
+        options: Those of `wait`.
+
+    Returns:
+        The last state.
+
+    Raises:
+        WaitTimeout: The last probe raised: what answered before and does not now is not judged by what it
+            said then.
     """
     last: list[State] = []
 

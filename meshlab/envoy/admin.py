@@ -23,7 +23,22 @@ class Pages(Protocol):
     def json(
         self, namespace: str, pod: str, port: int, path: str, params: Mapping[str, str | int] | None = None
     ) -> Any:
-        """The JSON at `path` of a port of a pod. Raises QueryError (retryable), KubeError."""
+        """Get the JSON of a page of a pod.
+
+        Args:
+            namespace: Of the application.
+            pod: Its name.
+            port: Of the pod.
+            path: Of the page.
+            params: The query's.
+
+        Returns:
+            The document.
+
+        Raises:
+            QueryError: There is no answer, or no JSON; trying again may help.
+            KubeError: The API server does not reach the pod.
+        """
 
 
 class PodPages:
@@ -37,7 +52,22 @@ class PodPages:
     def json(
         self, namespace: str, pod: str, port: int, path: str, params: Mapping[str, str | int] | None = None
     ) -> Any:
-        """The JSON at `path` of a port of a pod. Raises QueryError (retryable), KubeError."""
+        """Get the JSON of a page of a pod.
+
+        Args:
+            namespace: Of the application.
+            pod: Its name.
+            port: Of the pod.
+            path: Of the page.
+            params: The query's.
+
+        Returns:
+            The document.
+
+        Raises:
+            QueryError: There is no answer, or no JSON; trying again may help.
+            KubeError: The API server does not reach the pod.
+        """
         return self._getter(namespace, pod, port).json(path, params)
 
     def _getter(self, namespace: str, pod: str, port: int) -> Getter:

@@ -65,11 +65,21 @@ class Attempts:
 
 
 def parse_stats(text: str, names: Iterable[str] = (REQUESTS,)) -> tuple[Sample, ...]:
-    """The samples of some metrics in an answer of /stats/prometheus, in Istio's standard form.
+    """Read some metrics from an answer of /stats/prometheus, in Istio's standard form.
 
-    Takes both exporters' forms: `istio_requests_total` of Istio's own proxy, and
-    `envoy_istio_requests_total` of the embedded distribution, whose peer labels are split as its
-    Prometheus relabelling does. Raises QueryError when the text is no exposition.
+    Both exporters' forms are read: `istio_requests_total` of Istio's own proxy, and
+    `envoy_istio_requests_total` of the embedded distribution, whose peer labels are split as its Prometheus
+    relabelling does.
+
+    Args:
+        text: The answer.
+        names: The metrics' standard names.
+
+    Returns:
+        The samples.
+
+    Raises:
+        QueryError: The text is no exposition.
     """
     wanted = tuple(prefix + name for name in names for prefix in ("", EMBEDDED_PREFIX))
     lines = [line for line in text.splitlines() if line.startswith(wanted)]
@@ -174,7 +184,15 @@ class SidecarReader:
         self._forwards.clear()
 
     def stats(self, pod: str, names: Iterable[str] = (REQUESTS,)) -> tuple[Sample, ...]:
-        """What the pod's sidecar counts under these names, in Istio's standard form."""
+        """Read what a pod's sidecar counts, in Istio's standard form.
+
+        Args:
+            pod: Its name.
+            names: The metrics' standard names.
+
+        Returns:
+            The samples.
+        """
         return parse_stats(self.stats_text(pod), names)
 
     def stats_text(self, pod: str) -> str:
@@ -182,7 +200,18 @@ class SidecarReader:
         return fetch(self._url(pod, STATS_PORT) + STATS_PATH).text
 
     def attempts(self, pod: str, service: str) -> tuple[Attempts, ...]:
-        """The attempts that the pod's sidecar made at a service, per endpoint."""
+        """Read the attempts that a pod's sidecar made at a service.
+
+        Args:
+            pod: Its name.
+            service: Its name.
+
+        Returns:
+            One entry for each endpoint.
+
+        Raises:
+            QueryError: The answer has another form.
+        """
         answer = fetch(self._url(pod, ADMIN_PORT) + CLUSTERS_PATH)
         try:
             return parse_clusters(answer.json(), service)
@@ -197,8 +226,18 @@ class SidecarReader:
 
 
 def fetch(url: str, timeout: float = 15) -> requests.Response:
-    """GET a page of a sidecar. Raises QueryError when there is no answer, or one with another status than
-    200."""
+    """Get a page of a sidecar.
+
+    Args:
+        url: The page.
+        timeout: Seconds, at most.
+
+    Returns:
+        The answer, with status 200.
+
+    Raises:
+        QueryError: There is no answer, or one with another status than 200.
+    """
     try:
         with requests.Session() as session:
             session.trust_env = False  # a proxy of the environment can't reach a port-forward

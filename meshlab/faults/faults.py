@@ -282,7 +282,16 @@ def choose(only: Sequence[str] = ()) -> tuple[Fault, ...]:
 
 
 def why_not(fault: Fault, scope: str, *, local: bool) -> str:
-    """Why a fault can't be planted with this write scope on this kind of cluster; empty where it can."""
+    """Say why a fault can't be planted with this write scope on this kind of cluster.
+
+    Args:
+        fault: The fault.
+        scope: The write scope.
+        local: The cluster is on this machine.
+
+    Returns:
+        The reason; empty where it can be planted.
+    """
     if fault.local and not local:
         return "needs a node of the local cluster"
     order = ("observe", "namespace", "mesh")

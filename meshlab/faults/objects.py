@@ -17,7 +17,18 @@ Object = dict[str, Any]
 
 
 def make(api_version: str, kind: str, name: str, namespace: str, spec: Mapping[str, Any]) -> Object:
-    """An object of ours: its name tells where it comes from."""
+    """Make an object of ours: its name tells where it comes from.
+
+    Args:
+        api_version: Of the kind, as in `apps/v1`.
+        kind: Of the object, as in `Deployment`.
+        name: What follows our prefix.
+        namespace: The object's.
+        spec: The object's.
+
+    Returns:
+        The object.
+    """
     metadata = {"name": f"{PREFIX}-{name}", "namespace": namespace}
     return {"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": dict(spec)}
 

@@ -35,9 +35,23 @@ def plant(
     run: RunRef,
     firewall: Firewall | None,
 ) -> None:
-    """Plant a fault and return when it is in force. Everything is in the ledger before it is changed.
+    """Plant a fault and return when it is in force.
 
-    What was planted stays when this fails; `remove` takes it out. Raises MeshlabError.
+    Everything is in the ledger before it is changed.
+
+    What was planted stays when this fails; `remove` takes it out.
+
+    Args:
+        fault: The fault.
+        config: The settings of the run.
+        kube: Client of the cluster.
+        istioctl: Runs istioctl on the mesh.
+        ledger: What the run made, written down first.
+        run: The run.
+        firewall: Of the cluster's nodes; None where they are not on this machine.
+
+    Raises:
+        MeshlabError: It can't be planted, or does not come into force.
     """
     for selector in fault.heal:
         ledger.intend(Entry(HEAL, f"{config.namespace}/{selector}", kube.host))
@@ -48,9 +62,22 @@ def plant(
 def remove(
     kube: Kube, istioctl: Istioctl, ledger: Ledger, namespace: str, firewall: Firewall | None
 ) -> tuple[str, ...]:
-    """Take out all that the ledger names, and return when the lab has come to rest; returns what was put back.
+    """Take out all that the ledger names, and return when the lab has come to rest.
 
-    May be called twice. Raises MeshlabError.
+    May be called twice.
+
+    Args:
+        kube: Client of the cluster.
+        istioctl: Runs istioctl on the mesh.
+        ledger: Names what was planted.
+        namespace: Of the application.
+        firewall: Of the cluster's nodes; None where they are not on this machine.
+
+    Returns:
+        What was put back.
+
+    Raises:
+        MeshlabError: Something stays planted, or the lab does not come to rest.
     """
     done = put_back(kube, ledger, firewall)
     wait_settled(kube, istioctl, namespace)
@@ -58,9 +85,17 @@ def remove(
 
 
 def put_back(kube: Kube, ledger: Ledger, firewall: Firewall | None) -> tuple[str, ...]:
-    """Take out all that a ledger names in this cluster, of a killed run, too; returns what was put back.
+    """Take out all that a ledger names in this cluster, of a killed run, too.
 
     Changes of objects, firewall rules of ours (by their mark), pods whose proxies remember what is gone.
+
+    Args:
+        kube: Client of the cluster.
+        ledger: Names what was planted.
+        firewall: Of the cluster's nodes; None where they are not on this machine.
+
+    Returns:
+        What was put back.
     """
     done = list(firewall.restore()) if firewall else []
     done += [str(ref) for ref in restore_left(kube, ledger)]
@@ -81,7 +116,17 @@ def heal(kube: Kube, ledger: Ledger) -> list[str]:
 
 
 def firewall_of(config: LabConfig, machine: Machine, runner: Runner, ledger: Ledger) -> Firewall | None:
-    """The firewall of the cluster's nodes, None where they are not on this machine."""
+    """Make the firewall of the cluster's nodes.
+
+    Args:
+        config: The settings of the run.
+        machine: This machine: its folders and what it has.
+        runner: Starts processes.
+        ledger: What the run made, written down first.
+
+    Returns:
+        It; None where they are not on this machine.
+    """
     if config.cluster != "local":
         return None
     return Firewall(Layout.of(config.local, machine), runner, ledger)

@@ -27,10 +27,21 @@ def wait_settled(
 ) -> None:
     """Return when what was changed is in force in istio-system and `namespace`.
 
-    rejecting: selectors of pods whose proxies can't take the configuration; they are not waited for. Also
-    waits until no proxy serves a listener that it has replaced: its connections follow the earlier policies, and
-    its counters go with it. Without an istiod nothing can be acknowledged, and nothing has changed in the proxies.
-    Raises WaitTimeout naming the laggards, RolloutError, KubeError, IstioError.
+    Also waits until no proxy serves a listener that it has replaced: its connections follow the earlier
+    policies, and its counters go with it. Without an istiod nothing can be acknowledged, and nothing has
+    changed in the proxies.
+
+    Args:
+        kube: Client of the cluster.
+        istioctl: Runs istioctl on the mesh.
+        namespace: Of the application.
+        rejecting: Selectors of pods whose proxies can't take the configuration; they are not waited for.
+        clock: Of the wait; the real one where not given.
+
+    Raises:
+        WaitTimeout: A proxy does not acknowledge; its text names it.
+        RolloutError: istiod does not get Ready.
+        IstioError: istioctl fails.
     """
     for each in dict.fromkeys((SYSTEM_NAMESPACE, namespace)):
         _wait_rollouts(kube, each, clock)

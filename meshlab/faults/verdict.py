@@ -42,7 +42,16 @@ class Catch:
 
 
 def catch_of(fault: Fault, checks: Mapping[str, Mapping[str, Any]], *, restored: bool) -> Catch:
-    """What became of a fault. checks: id → a check of the round in which it was planted, as JSON."""
+    """Say what became of a fault.
+
+    Args:
+        fault: The fault.
+        checks: Id → a check of the round in which it was planted, as JSON.
+        restored: The lab is as it was before.
+
+    Returns:
+        Which checks turned red, and which had to.
+    """
     red = tuple(sorted(check_id for check_id, check in checks.items() if check["verdict"] in RED))
     return Catch(fault.name, fault.must, fault.may, red, restored)
 
@@ -50,11 +59,20 @@ def catch_of(fault: Fault, checks: Mapping[str, Mapping[str, Any]], *, restored:
 def judge(
     fault: Fault, checks: Mapping[str, Mapping[str, Any]], left: Sequence[str], *, seconds: float
 ) -> CheckResult:
-    """The fault's own check: pass when every `must` and nothing beside `must` and `may` turned red.
+    """Make the fault's own check: pass when every `must` and nothing beside `must` and `may` turned red.
 
-    checks: as for `catch_of`. left: how the lab differs from before the fault. A check that could not be made
-    and is not among `may` leaves it open what it would have said, and so does a lab that is not as it was:
-    infra-error. Evidence: tables `checks` (check, expected, verdict, what was seen) and lists of the rest.
+    A check that could not be made and is not among `may` leaves it open what it would have said, and so
+    does a lab that is not as it was: infra-error. Evidence: tables `checks` (check, expected, verdict, what
+    was seen) and lists of the rest.
+
+    Args:
+        fault: The fault.
+        checks: As for `catch_of`.
+        left: How the lab differs from before the fault.
+        seconds: How long its round took.
+
+    Returns:
+        The check.
     """
     catch = catch_of(fault, checks, restored=not left)
     unmade = [
@@ -104,8 +122,17 @@ def judge(
 
 
 def unproven(fault: Fault, reason: str, *, remedy: str = "", skipped: bool = False) -> CheckResult:
-    """A fault that was not planted, or of which nothing can be said. skipped: this cluster or the write scope does not
-    allow it."""
+    """Make the check of a fault that was not planted, or of which nothing can be said.
+
+    Args:
+        fault: The fault.
+        reason: Why.
+        remedy: What to do.
+        skipped: This cluster or the write scope does not allow it.
+
+    Returns:
+        The check.
+    """
     return CheckResult(
         id=fault.check_id,
         title=fault.title,
@@ -127,9 +154,18 @@ def control(
     *,
     seconds: float,
 ) -> CheckResult:
-    """A round without a fault: everything that the faults could turn red must be green, else nothing is proven.
+    """Judge a round without a fault: everything that the faults could turn red must be green, else nothing is proven.
 
-    name: of the round, the check is sabotage.NAME. expected: ids that the round must have made.
+    Args:
+        name: Of the round, the check is sabotage.NAME.
+        title: What the check says.
+        groups: The groups of checks that it made.
+        checks: Id → a check of the round, as JSON.
+        expected: Ids that the round must have made.
+        seconds: How long the round took.
+
+    Returns:
+        The check.
     """
     bad = [
         f"{check_id} is {_verdict(checks, check_id)}: {_seen(checks, check_id)}"
@@ -155,7 +191,17 @@ def control(
 
 
 def crashed(check_id: str, title: str, scope: str, problem: Exception) -> CheckResult:
-    """The check of a fault's or a round's step that an exception ended: nothing is proven, and the cause is told."""
+    """Make the check of a round that an exception ended: nothing is proven, and the cause is told.
+
+    Args:
+        check_id: Its id.
+        title: What it says.
+        scope: The write scope that it needs.
+        problem: The exception.
+
+    Returns:
+        The check.
+    """
     reason = getattr(problem, "message", "") or f"{type(problem).__name__}: {problem}"
     return CheckResult(
         id=check_id,

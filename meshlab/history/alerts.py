@@ -104,11 +104,21 @@ def tell(
     latest: str = "",
     context: str = "",
 ) -> list[Message]:
-    """Write down what is to be told of a series and send all that waits; returns what got through.
+    """Write down what is to be told of a series and send all that waits.
 
-    An incident that goes on is told once; its end is told once, if its begin was. series: the flow and cluster
-    whose incidents these are, all of them. latest: its newest run; a missed night that it ended can't be told
-    before, so it is told then, and its end with it. Raises as `deliver`.
+    An incident that goes on is told once; its end is told once, if its begin was.
+
+    Args:
+        history: The store.
+        troubles: The series' incidents.
+        send: Sends a message.
+        series: The flow and cluster whose incidents these are, all of them.
+        latest: Its newest run; a missed night that it ended can't be told before, so it is told then, and
+            its end with it.
+        context: Which run tells it, and where it is.
+
+    Returns:
+        What got through.
     """
     _post(history, list(troubles), series, latest, context)
     return deliver(history, send)

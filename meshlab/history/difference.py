@@ -45,7 +45,15 @@ MOVED = 0.1  # relative change of a measure from which on it is told
 
 
 def difference(before: RunRecord, after: RunRecord) -> Difference:
-    """What changed from `before` to `after`."""
+    """Say what changed from one run to a later one.
+
+    Args:
+        before: The earlier run.
+        after: The later run.
+
+    Returns:
+        What differs.
+    """
     verdicts = [{check.check_id: check.verdict for check in run.checks} for run in (before, after)]
     made = _made(before) & _made(after)
     found = [

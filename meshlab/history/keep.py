@@ -25,10 +25,19 @@ def keep_run(
     result: Mapping[str, Any],
     console: Console | None = None,
 ) -> bool:
-    """Record the run's result; False where that failed, which the log, the journal and the terminal then say.
+    """Record the run's result in the history.
 
-    May be called twice for a run: the later result replaces the earlier one. console: where nobody listens to
-    the run's events any more.
+    May be called twice for a run: the later result replaces the earlier one.
+
+    Args:
+        run: The run.
+        config: The settings of the run.
+        machine: This machine: its folders and what it has.
+        result: The content of `result.json`.
+        console: Where nobody listens to the run's events any more.
+
+    Returns:
+        False where that failed, which the log, the journal and the terminal then say.
     """
     try:
         with History.of(config, machine) as history:
@@ -44,9 +53,17 @@ def keep_run(
 
 
 def runs_until(run: RunRef, config: LabConfig, machine: Machine) -> list[RunRecord]:
-    """The runs of this run's flow on its cluster up to itself, oldest first; empty where the history can't be read.
+    """Read the runs of this run's flow on its cluster, up to itself.
 
     What keeps it from being read was said when the run was recorded.
+
+    Args:
+        run: The run.
+        config: The settings of the run.
+        machine: This machine: its folders and what it has.
+
+    Returns:
+        The runs, oldest first; empty where the history can't be read.
     """
     try:
         with History.of(config, machine, create=False) as history:

@@ -20,20 +20,38 @@ log = logging.getLogger(__name__)
 def troubles_of(
     runs: Sequence[RunRecord], *, every: timedelta, now: datetime | None = None
 ) -> list[Incident]:
-    """Every incident of these runs, all of one flow and cluster, oldest first.
+    """Find every incident of these runs.
 
-    now: until when nights are missed; until the newest run began when not given.
+    Args:
+        runs: Of one flow and cluster, oldest first.
+        every: How often a run is due.
+        now: Until when nights are missed; until the newest run began when not given.
+
+    Returns:
+        The incidents, oldest first.
     """
     until = now or moment(runs[-1].started)
     return [*reds(runs), *regressions(runs), *missed(runs, every=every, now=until)]
 
 
 def tell_tonight(run: RunRef, config: LabConfig, machine: Machine, send: Send | None) -> int:
-    """Send what began or ended with this run, and what did not get through before; returns how many messages did.
+    """Send what began or ended with this run, and what did not get through before.
 
-    The run must be in the history. send: how; None without a webhook: nothing is sent, and what would have been is written into
-    the journal. A message that does not get through is a warning and waits for the next run: it says nothing
-    about the mesh. Raises HistoryError.
+    The run must be in the history. A message that does not get through is a warning and waits for the next
+    run: it says nothing about the mesh.
+
+    Args:
+        run: The run.
+        config: The settings of the run.
+        machine: This machine: its folders and what it has.
+        send: How; None without a webhook: nothing is sent, and what would have been is written into the
+            journal.
+
+    Returns:
+        How many messages got through.
+
+    Raises:
+        HistoryError: The history can't be read or written.
     """
     with History.of(config, machine) as history:
         tonight = history.run(run.run_id)

@@ -113,7 +113,16 @@ def judged_as(name: str) -> Judged | None:
 
 
 def baseline(values: Sequence[float], how: Judged, rule: Rule = Rule()) -> Baseline | None:
-    """The baseline of the last `rule.window` values, None where there are fewer than `rule.least`."""
+    """Compute the baseline of the last `rule.window` values.
+
+    Args:
+        values: In order of time.
+        how: What is bad for them.
+        rule: The rule's numbers.
+
+    Returns:
+        It; None where there are fewer than `rule.least` values.
+    """
     recent = values[-rule.window :]
     if len(recent) < rule.least:
         return None
@@ -143,7 +152,16 @@ def degradations(nights: Sequence[Night], how: Judged, rule: Rule = Rule()) -> l
 
 
 def judge(nights: Sequence[Night], how: Judged, rule: Rule = Rule()) -> list[Judgement]:
-    """Every night of a series as the rule saw it, in the order given."""
+    """Judge every night of a series by the rule.
+
+    Args:
+        nights: In order of time.
+        how: What is bad for them.
+        rule: The rule's numbers.
+
+    Returns:
+        One judgement a night, in the same order.
+    """
     return _course(nights, how, rule)[0]
 
 

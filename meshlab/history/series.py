@@ -77,11 +77,18 @@ def worsened(runs: Sequence[RunRecord], rule: Rule = Rule()) -> list[Regression]
 
 
 def regressions(runs: Sequence[RunRecord], rule: Rule = Rule()) -> list[Incident]:  # noqa: B008
-    """What got worse, as people are told it. runs: of one flow and cluster, in order of time.
+    """Find what got worse, as people are told it.
 
-    What becomes certain with the same run is one incident: a machine that was busy for two nights is slow in all
-    that is measured. So are measures of one family whose bad times overlap: a slower mesh is slower in many
-    numbers. Which measure began an incident does not change with nights to come.
+    What becomes certain with the same run is one incident: a machine that was busy for two nights is slow
+    in all that is measured. So are measures of one family whose bad times overlap: a slower mesh is slower
+    in many numbers. Which measure began an incident does not change with nights to come.
+
+    Args:
+        runs: Of one flow and cluster, in order of time.
+        rule: The rule's numbers.
+
+    Returns:
+        The incidents.
     """
     groups: list[list[Regression]] = []
     for worse in worsened(runs, rule):
@@ -131,10 +138,18 @@ def _red_of(run: RunRecord) -> set[str]:
 
 
 def missed(runs: Sequence[RunRecord], *, every: timedelta, now: datetime) -> list[Incident]:
-    """Nights without a run: gaps between runs, and since the last one, of more than one and a half times `every`.
+    """Find nights without a run: gaps of more than one and a half times `every`, the one since the last run included.
 
-    The incident is named after the run before the gap, so that the gap that is still open is the same incident
-    once the next run has come.
+    The incident is named after the run before the gap, so that the gap that is still open is the same
+    incident once the next run has come.
+
+    Args:
+        runs: Of one flow and cluster, in order of time.
+        every: How often a run is due.
+        now: Until when runs are missed.
+
+    Returns:
+        The incidents.
     """
     found = []
     for index, run in enumerate(runs):

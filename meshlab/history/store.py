@@ -59,7 +59,19 @@ class History:
 
     @classmethod
     def of(cls, config: LabConfig, machine: Machine, *, create: bool = True) -> History:
-        """The history that the settings name."""
+        """Open the history that the settings name.
+
+        Args:
+            config: The settings of the run.
+            machine: This machine: its folders and what it has.
+            create: Make it where it is missing.
+
+        Returns:
+            It.
+
+        Raises:
+            HistoryError: It can't be opened.
+        """
         return cls(history_path(config, machine), create=create)
 
     def close(self) -> None:
@@ -81,9 +93,15 @@ class History:
     def runs(
         self, *, flow: str | None = None, cluster: str | None = None, last: int | None = None
     ) -> list[RunRecord]:
-        """Runs with all that belongs to them, oldest first. last: only so many of the newest.
+        """Read runs.
 
-        cluster: `provider/name`, as `cluster_key` gives it.
+        Args:
+            flow: Of this flow only.
+            cluster: `provider/name`, as `cluster_key` gives it.
+            last: Only so many of the newest.
+
+        Returns:
+            The runs, oldest first.
         """
         wanted: Select[Any] = select(tables.runs.c.record)
         if flow is not None:
@@ -164,7 +182,15 @@ class History:
 
 
 def history_path(config: LabConfig, machine: Machine) -> Path:
-    """Where the history is: the setting, or `history.sqlite` in the XDG state folder."""
+    """Say where the history is: the setting, or `history.sqlite` in the XDG state folder.
+
+    Args:
+        config: The settings of the run.
+        machine: This machine: its folders and what it has.
+
+    Returns:
+        The path.
+    """
     return config.history.path.expanduser() if config.history.path else machine.state / "history.sqlite"
 
 

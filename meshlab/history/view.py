@@ -61,8 +61,20 @@ def trend_view(
     *,
     last: int,
 ) -> Group:
-    """A measure over the runs of one flow and cluster, named by `series`: its course, its numbers, the nights that
-    were bad by the rule, and those at which versions changed. nights: all there are, the newest `last` are shown."""
+    """Draw a measure over the runs of one flow and cluster.
+
+    Its course, its numbers, the nights that were bad by the rule, and those at which versions changed.
+
+    Args:
+        series: The flow and cluster.
+        measure: The measure.
+        nights: All there are, the newest `last` are shown.
+        changes: Runs whose versions changed, and how.
+        last: How many nights are shown.
+
+    Returns:
+        What the terminal prints.
+    """
     how = judged_as(measure.name)
     judged = {each.night.run_id: each for each in judge(nights, how)} if how else {}
     shown = nights[-last:]

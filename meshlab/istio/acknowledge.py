@@ -72,12 +72,26 @@ def wait_acknowledged(
     clock: Clock | None = None,
     pages: Pages | None = None,
 ) -> Acknowledged:
-    """After a change of mesh configuration: return once the proxies of `pods` run with it.
+    """Wait until the proxies of some pods run with what was just changed in the mesh's configuration.
 
-    Pods without a proxy are passed over; at least one must have one (IstioError). timeout: seconds for each of
-    the steps. pages: where the pages of istiod and the proxies come from, port-forwards by default. Writes one
-    labelled EnvoyFilter per namespace of the pods, for about a second. Raises WaitTimeout naming the laggards,
-    IstioError without an istiod, KubeError, QueryError.
+    Pods without a proxy are passed over; at least one must have one. It writes one labelled EnvoyFilter per
+    namespace of the pods, for about a second.
+
+    Args:
+        kube: Client of the cluster.
+        istioctl: Runs istioctl on the mesh.
+        pods: Theirs.
+        timeout: Seconds for each of the steps.
+        clock: Of the wait; the real one where not given.
+        pages: Where the pages of istiod and the proxies come from, port-forwards by default.
+
+    Returns:
+        How long it took, and who acknowledged.
+
+    Raises:
+        WaitTimeout: A proxy does not acknowledge; its text names it.
+        IstioError: There is no istiod, or no pod has a proxy.
+        QueryError: A page does not answer.
     """
     proxied = [pod for pod in pods if SIDECAR in pod.containers and not pod.deleting]
     if not proxied:
@@ -126,7 +140,15 @@ def sentinel_filter(name: str, namespace: str) -> dict[str, Any]:
 
 
 def remove_sentinels(kube: Kube, namespace: str | None = None) -> tuple[str, ...]:
-    """Delete sentinels that a killed run left, in one namespace or (None) in all; returns their names."""
+    """Delete sentinels that a killed run left.
+
+    Args:
+        kube: Client of the cluster.
+        namespace: Of one namespace; of all where None.
+
+    Returns:
+        Their names.
+    """
     try:
         found = kube.objects(FILTER_API, FILTER, namespace, selector=f"{SENTINEL_LABEL}=true")
     except KubeError as problem:

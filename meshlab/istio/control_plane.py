@@ -72,10 +72,18 @@ def injection_label(planes: Sequence[ControlPlane]) -> tuple[str, str]:
 
 
 def label_namespace(kube: Kube, namespace: str) -> str:
-    """Make sure that the namespace exists and that pods born in it get a sidecar. Returns the label,
-    `key=value`.
+    """Make sure that a namespace exists and that pods created in it get a sidecar.
 
-    Raises IstioError, KubeError.
+    Args:
+        kube: Client of the cluster.
+        namespace: Its name.
+
+    Returns:
+        The label, `key=value`.
+
+    Raises:
+        IstioError: No control plane serves it.
+        KubeError: The API server refuses it.
     """
     key, value = injection_label(control_planes(kube))
     document = {
@@ -88,7 +96,15 @@ def label_namespace(kube: Kube, namespace: str) -> str:
 
 
 def unlabel_namespace(kube: Kube, namespace: str) -> None:
-    """Take both injection labels off a namespace; one that is gone needs none. Raises KubeError."""
+    """Take both injection labels off a namespace; one that is gone needs none.
+
+    Args:
+        kube: Client of the cluster.
+        namespace: Its name.
+
+    Raises:
+        KubeError: The API server refuses it.
+    """
     if kube.get("v1", "Namespace", namespace) is None:
         return
     patch = {"metadata": {"labels": {INJECTION_LABEL: None, REVISION_LABEL: None}}}

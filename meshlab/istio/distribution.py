@@ -74,13 +74,28 @@ def locate(
     kubernetes: str | None = None,
     progress: Progress = silent,
 ) -> Distribution:
-    """The distribution that the settings ask for. A release that is not here is downloaded.
+    """Find the distribution that the settings ask for.
 
-    binaries: name → path, as the build returned them; looked up in the cache when not given. images:
-    references of the images that the cluster was given. Only the embedded distribution needs the two.
-    kubernetes: the server's version, for a download: the newest Istio that supports it is taken. Raises
-    InputError for a release that is not there, IstioError for an embedded one that is not compiled yet,
-    BuildError when the Istio module can't be had.
+    A release that is not here is downloaded.
+
+    Args:
+        config: The settings of the run.
+        machine: This machine: its folders and what it has.
+        binaries: Name → path, as the build returned them; looked up in the cache when not given. Only the
+            embedded distribution needs them.
+        images: References of the images that the cluster was given. Only the embedded distribution needs
+            them.
+        runner: Starts processes.
+        kubernetes: The server's version, for a download: the newest Istio that supports it is taken.
+        progress: Told how far it came.
+
+    Returns:
+        It.
+
+    Raises:
+        InputError: A release is not there.
+        IstioError: The embedded distribution is not compiled yet, or a release can't be had.
+        BuildError: The Istio module can't be had.
     """
     runner = runner or SystemRunner()
     if config.distribution == "release":
@@ -119,8 +134,18 @@ def _brought(program: Path, config: LabConfig, images: Iterable[str], runner: Ru
 
 
 def downloads(config: LabConfig, machine: Machine, runner: Runner | None = None) -> bool:
-    """Whether a release is downloaded: on GKE unless an istioctl is named, elsewhere where a version is asked for
-    that the istioctl on PATH is not.
+    """Tell whether a release is downloaded.
+
+    On GKE it is, unless an istioctl is named; elsewhere where a version is asked for that the istioctl on
+    PATH is not.
+
+    Args:
+        config: The settings of the run.
+        machine: This machine: its folders and what it has.
+        runner: Starts processes.
+
+    Returns:
+        True where it is.
     """
     if config.distribution != "release" or config.istio.istioctl is not None:
         return False
@@ -154,8 +179,17 @@ def _downloaded(
 
 
 def problems(config: LabConfig, machine: Machine, *, runner: Runner | None = None) -> list[Problem]:
-    """Everything about the wanted Istio that can't be run. Touches nothing: it reads files and asks istioctl
-    its version.
+    """Find everything about the wanted Istio that can't be run.
+
+    Touches nothing: it reads files and asks istioctl its version.
+
+    Args:
+        config: The settings of the run.
+        machine: This machine: its folders and what it has.
+        runner: Starts processes.
+
+    Returns:
+        The problems.
     """
     path = config.istio.operator_file
     embedded = config.distribution == "embedded"

@@ -41,10 +41,21 @@ def fetch(
     progress: Progress = silent,
     clock: Clock | None = None,
 ) -> Path:
-    """The folder of a release (bin/istioctl, samples/, manifests/), downloaded where it is not in the cache.
+    """Find the folder of a release, downloaded where it is not in the cache.
 
-    Raises IstioError: no such release, a server that does not answer, a checksum that differs, an archive that can't be
-    unpacked.
+    Args:
+        version: The release's.
+        settings: Where releases come from.
+        machine: This machine: its folders and what it has.
+        progress: Told how far it came.
+        clock: Of the wait; the real one where not given.
+
+    Returns:
+        The folder: bin/istioctl, samples/, manifests/.
+
+    Raises:
+        IstioError: There is no such release, the server does not answer, a checksum differs, or the archive
+            can't be unpacked.
     """
     version, flavour = version.removeprefix("v"), flavour_of(platform.system(), platform.machine())
     folder = machine.cache / "istio" / f"istio-{version}-{flavour}"

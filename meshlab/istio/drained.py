@@ -31,10 +31,20 @@ def wait_drained(
     clock: Clock | None = None,
     pages: Pages | None = None,
 ) -> None:
-    """Wait until no proxy of `pods` drains a listener or a part of one. To be called after `wait_acknowledged`.
+    """Wait until no proxy of some pods drains a listener or a part of one.
 
-    Pods without a proxy are passed over. pages: by default the proxies' own, through port-forwards. Raises
-    WaitTimeout naming the proxies that still drain, KubeError, QueryError.
+    To be called after `wait_acknowledged`. Pods without a proxy are passed over.
+
+    Args:
+        kube: Client of the cluster.
+        pods: Theirs.
+        timeout: Seconds, at most.
+        clock: Of the wait; the real one where not given.
+        pages: Where the proxies' pages come from; port-forwards where not given.
+
+    Raises:
+        WaitTimeout: A proxy still drains; its text names it.
+        QueryError: A page does not answer.
     """
     proxied = [pod for pod in pods if SIDECAR in pod.containers and not pod.deleting]
     with ExitStack() as stack:

@@ -40,10 +40,22 @@ def from_cluster(
     timeout: float = REPORTED_WITHIN,
     clock: Clock | None = None,
 ) -> Answer:
-    """What `use` makes of the images that the cluster holds, asked again while one is missing.
+    """Ask for something that is made of the images that the cluster holds, again while one is missing.
 
-    A node that has just become Ready, or just got an image, reports it some seconds later. Raises WaitTimeout
-    naming what is missing, KubeError.
+    A node that has just become Ready, or just got an image, reports it some seconds later.
+
+    Args:
+        kube: Client of the cluster.
+        use: Makes it, given the images' references; raises a retryable error while one is missing.
+        timeout: Seconds, at most.
+        clock: Of the wait; the real one where not given.
+
+    Returns:
+        What it made.
+
+    Raises:
+        WaitTimeout: An image is missing; its text names it.
+        KubeError: The nodes can't be listed.
     """
     return wait(
         "the nodes to report the embedded distribution's images",
@@ -73,9 +85,17 @@ def hub_and_tag(images: Iterable[str]) -> tuple[str, str]:
 
 
 def replace(documents: Iterable[Mapping[str, Any]], images: Sequence[str]) -> list[dict[str, Any]]:
-    """The documents with every image of a pod template replaced by ours. Nothing else of them changes.
+    """Replace every image of a pod template by ours; nothing else changes.
 
-    Raises IstioError for an image that has no replacement among `images`.
+    Args:
+        documents: The objects.
+        images: References of images of ours.
+
+    Returns:
+        Copies of the objects.
+
+    Raises:
+        IstioError: An image has no replacement.
     """
     replaced = [copy.deepcopy(dict(document)) for document in documents]
     for document in replaced:

@@ -64,11 +64,27 @@ def install(
 ) -> InstallResult:
     """Bring up Istio as the settings ask, and wait until it is Ready.
 
-    On a cluster that is not ours an Istio that is there is used and never touched, unless this run has begun to
-    install it (`begun`; see `theirs`). On ours it is applied again, which changes nothing where nothing differs
-    and completes what an interrupted run left half done.
-    Raises InputError for a bad operator file, IstioError with the cause found in the cluster, RolloutError,
-    KubeError.
+    On a cluster that is not ours an Istio that is there is used and never touched, unless this run has
+    begun to install it. On ours it is applied again, which changes nothing where nothing differs and
+    completes what an interrupted run left half done.
+
+    Args:
+        config: The settings of the run.
+        distribution: Istio's istioctl and samples.
+        kube: Client of the cluster.
+        istioctl: Runs istioctl on the mesh.
+        begun: This run has begun to install it before.
+        progress: Told how far it came.
+        stop: Ends istioctl when it is set.
+        clock: Of the wait; the real one where not given.
+
+    Returns:
+        What was installed.
+
+    Raises:
+        InputError: The operator file is bad.
+        IstioError: istioctl fails; its text names the cause found in the cluster.
+        RolloutError: Something does not get Ready.
     """
     start = time.monotonic()
     if not begun and theirs(config, kube):
@@ -92,7 +108,18 @@ def install(
 
 
 def theirs(config: LabConfig, kube: Kube) -> bool:
-    """Whether the cluster has an Istio that somebody else has installed. Raises KubeError."""
+    """Tell whether the cluster has an Istio that somebody else has installed.
+
+    Args:
+        config: The settings of the run.
+        kube: Client of the cluster.
+
+    Returns:
+        True where it has.
+
+    Raises:
+        KubeError: The cluster does not answer.
+    """
     return not config.ours and bool(control_planes(kube))
 
 

@@ -44,12 +44,21 @@ NAMESPACE, LABEL, CONFIG_MAP, LEASE, SIDECARS = (
 
 
 def istio_inventory(kube: Kube, *, going: bool = True) -> dict[str, tuple[str, ...]]:
-    """Kind → sorted names (`namespace/name` for what lives in one) of all that Istio brings into a cluster.
+    """List all that Istio brings into a cluster.
 
     Webhooks, admission policies, CRDs, cluster roles and bindings; the namespace istio-system; injection
     labels; the ConfigMaps that istiod writes into every namespace; leases; running sidecars; and what
-    istioctl put into any namespace. Every kind is there, empty where nothing was found. going: count what is
-    marked as deleting, too. Raises KubeError.
+    istioctl put into any namespace. Every kind is there, empty where nothing was found.
+
+    Args:
+        kube: Client of the cluster.
+        going: Count what is marked as deleting, too.
+
+    Returns:
+        Kind → sorted names (`namespace/name` for what lives in one).
+
+    Raises:
+        KubeError: The cluster does not answer.
     """
 
     def objects(api_version: str, kind: str, selector: str | None = None) -> list[Object]:

@@ -70,7 +70,15 @@ class Finding:
 
 
 def concerns(finding: Finding, namespaces: Sequence[str]) -> bool:
-    """Whether a finding is about an object of these namespaces, or about one of no namespace."""
+    """Tell whether a finding is about an object of some namespaces, or about one of no namespace.
+
+    Args:
+        finding: The finding.
+        namespaces: The namespaces.
+
+    Returns:
+        True where it is.
+    """
     kind, _, name = finding.origin.partition(" ")
     namespace, slash, _ = name.partition("/")
     if kind == "Namespace":
@@ -105,12 +113,21 @@ class Istioctl:
         on_line: Callable[[str], None] | None = None,
         stop: threading.Event | None = None,
     ) -> str:
-        """`istioctl install`: applies, waits until what it installed is Ready, removes what is no longer
-        wanted.
+        """Run `istioctl install`: it applies, waits until all is Ready, and removes what is no longer wanted.
 
-        files: IstioOperator files, later ones win. document: one more, handed over without a file, which wins
-        over them. sets: PATH=VALUE, which win over both. timeout: seconds until each component must be Ready.
-        on_line: gets its progress. stop: when set, it is ended. Returns what it printed. Raises IstioError.
+        Args:
+            files: IstioOperator files; later ones win.
+            document: One more, handed over without a file, which wins over them.
+            sets: PATH=VALUE, which win over both.
+            timeout: Seconds until each component must be Ready.
+            on_line: Told each line of its progress.
+            stop: Ends it when it is set.
+
+        Returns:
+            What it printed.
+
+        Raises:
+            IstioError: It fails.
         """
         argv = ["install", "--skip-confirmation", f"--readiness-timeout={timeout:.0f}s"]
         argv += self._sources(files, document, sets)

@@ -41,7 +41,15 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def problems(path: Path, *, embedded: bool) -> list[Problem]:
-    """What is wrong with the file; embedded: also what the embedded distribution can't run."""
+    """Find what is wrong with an IstioOperator file.
+
+    Args:
+        path: The file.
+        embedded: Also find what the embedded distribution can't run.
+
+    Returns:
+        The problems.
+    """
     document, found = _parse(path)
     if found or not embedded:
         return found
@@ -109,7 +117,15 @@ def _not_embeddable(document: Mapping[str, Any], where: str) -> Iterator[Problem
 
 
 def at(document: Mapping[str, Any], path: str) -> Any:
-    """The value at a dotted path, None where the path does not exist."""
+    """Find the value at a dotted path.
+
+    Args:
+        document: The document.
+        path: The path.
+
+    Returns:
+        The value; None where the path does not exist.
+    """
     value: Any = document
     for part in path.split("."):
         value = value.get(part) if isinstance(value, Mapping) else None

@@ -25,7 +25,15 @@ EMBEDDED_REFUSES: Mapping[str, str] = {
 
 
 def chosen(config: LabConfig, operator: Mapping[str, Any] | None) -> str:
-    """The profile of a run: the setting if it was given, else the operator file's, else the default."""
+    """Choose the profile of a run: the setting if it was given, else the operator file's, else the default.
+
+    Args:
+        config: The settings of the run.
+        operator: The operator file's content.
+
+    Returns:
+        Its name.
+    """
     named = at(operator or {}, "spec.profile")
     if named and "profile" not in config.istio.model_fields_set:
         return str(named)
@@ -57,7 +65,15 @@ def in_folder(folder: Path) -> tuple[str, ...]:
 
 
 def unknown(profile: str, known: Iterable[str]) -> Problem:
-    """The problem of a profile that the release does not have."""
+    """Describe the problem of a profile that the release does not have.
+
+    Args:
+        profile: Its name.
+        known: The profiles of the release.
+
+    Returns:
+        The problem.
+    """
     return Problem(f"--profile {profile}", "is no profile of this Istio", _one_of(known))
 
 

@@ -40,12 +40,26 @@ class ProxyUpdates:
 def proxy_statuses(
     kube: Kube, istioctl: Istioctl, *, within: str | None = None, clock: Clock | None = None
 ) -> tuple[ProxyStatus, ...]:
-    """Every proxy's state: istiod's view, with an error for each type of which the proxy counted a rejection.
+    """Read every proxy's state: istiod's view, with an error for each type of which the proxy counted a rejection.
 
-    What istiod is just sending has ACKNOWLEDGED seconds to be acknowledged: after a restart of the API server or of
-    istiod itself everything is sent anew. istiod forgets a rejection once a later update is accepted; the proxy's
-    counter does not. within: the namespace whose proxies are asked for it, as a command in other people's pods is not
-    ours to run; None asks all. Raises IstioError, ExecError, KubeError, WaitTimeout when istiod did not answer.
+    What istiod is just sending has ACKNOWLEDGED seconds to be acknowledged: after a restart of the API
+    server or of istiod itself everything is sent anew. istiod forgets a rejection once a later update is
+    accepted; the proxy's counter does not.
+
+    Args:
+        kube: Client of the cluster.
+        istioctl: Runs istioctl on the mesh.
+        within: The namespace whose proxies are asked for it, as a command in other people's pods is not
+            ours to run; None asks all.
+        clock: Of the wait; the real one where not given.
+
+    Returns:
+        One state a proxy.
+
+    Raises:
+        IstioError: istioctl fails.
+        ExecError: A proxy's counters can't be read.
+        WaitTimeout: istiod did not answer.
     """
     statuses = wait_or_last(
         "every proxy to acknowledge what istiod is sending",
@@ -87,10 +101,20 @@ def wait_synced(
     progress: Progress = silent,
     clock: Clock | None = None,
 ) -> tuple[ProxyStatus, ...]:
-    """Wait until istiod has every expected proxy (`pod.namespace`) connected and nothing is left to
-    acknowledge.
+    """Wait until istiod has every expected proxy connected and nothing is left to acknowledge.
 
-    Raises WaitTimeout naming the proxies that lag or rejected, and what they said.
+    Args:
+        istioctl: Runs istioctl on the mesh.
+        expected: `pod.namespace` of each proxy.
+        timeout: Seconds, at most.
+        progress: Told how far it came.
+        clock: Of the wait; the real one where not given.
+
+    Returns:
+        The proxies' states.
+
+    Raises:
+        WaitTimeout: A proxy lags or rejected something; its text names it, and what it said.
     """
 
     def lagging(statuses: tuple[ProxyStatus, ...]) -> list[str]:

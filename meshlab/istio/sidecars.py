@@ -19,11 +19,20 @@ GRACE_SECONDS = 1  # nothing that is worth draining runs in these pods
 def restart_unmeshed(
     kube: Kube, namespace: str, selectors: Sequence[str], *, timeout: float
 ) -> tuple[str, ...]:
-    """Where a namespace asks for sidecars, restart the pods that were born before it did; returns their
-    names.
+    """Restart pods that are older than their namespace's wish for sidecars.
 
-    selectors: label selectors of the pods that may be restarted. timeout: seconds until the old ones are
-    gone; their controllers make new ones. Raises KubeError, WaitTimeout.
+    Args:
+        kube: Client of the cluster.
+        namespace: Theirs.
+        selectors: Label selectors of the pods that may be restarted.
+        timeout: Seconds until the old ones are gone; their controllers make new ones.
+
+    Returns:
+        The names of the pods that were restarted.
+
+    Raises:
+        KubeError: The API server refuses it.
+        WaitTimeout: An old pod does not go.
     """
     found = kube.get("v1", "Namespace", namespace) or {}
     labels = found.get("metadata", {}).get("labels") or {}
@@ -40,8 +49,17 @@ def restart_unmeshed(
 
 
 def ask_to_go(kube: Kube, pod: PodSummary) -> ObjectRef:
-    """Ask for a pod's deletion with a short grace; one that is gone is no error. Returns its name. Raises
-    KubeError.
+    """Ask for a pod's deletion with a short grace; one that is gone is no error.
+
+    Args:
+        kube: Client of the cluster.
+        pod: The pod.
+
+    Returns:
+        What it is called.
+
+    Raises:
+        KubeError: The API server refuses it.
     """
     ref = ObjectRef("v1", "Pod", pod.namespace, pod.name)
     try:

@@ -66,9 +66,16 @@ def fitting(kubernetes: str) -> list[str]:
 
 
 def problems(asked: str | None, kubernetes: str) -> list[Problem]:
-    """Why the Istio that is asked for (None: the newest that fits) can't run on a Kubernetes version.
+    """Say why an Istio can't run on a Kubernetes version.
 
     A minor that is newer than all of the table is not refused: nothing is known against it.
+
+    Args:
+        asked: Istio's version; None for the newest that fits.
+        kubernetes: The server's version.
+
+    Returns:
+        The problems.
     """
     fits = ", ".join(fitting(kubernetes))
     if asked is None:

@@ -53,9 +53,19 @@ def enable(kube: Kube, config: LabConfig, ledger: Ledger | None = None) -> Resto
     """Trace every request: of the whole mesh where the run may write so far, else of the app's namespace.
 
     Announce Jaeger's Services first, and make pods afterwards: a listener that changes later loses its
-    counters. May run twice (the second Restore then remembers what the first one wrote; keep the first). ledger: gets
-    what each object had, before it is changed.
-    Raises IstioError where the mesh has no provider that leads to Jaeger, or lacks its service; KubeError.
+    counters. May run twice (the second Restore then remembers what the first one wrote; keep the first).
+
+    Args:
+        kube: Client of the cluster.
+        config: The settings of the run.
+        ledger: Gets what each object had, before it is changed.
+
+    Returns:
+        How to undo it.
+
+    Raises:
+        IstioError: The mesh has no provider that leads to Jaeger, or lacks its service.
+        KubeError: The API server refuses it.
     """
     provider = find_provider(kube)
     wanted = [{"providers": [{"name": provider}], "randomSamplingPercentage": PERCENT}]
@@ -73,8 +83,15 @@ def enable(kube: Kube, config: LabConfig, ledger: Ledger | None = None) -> Resto
 
 
 def restore(kube: Kube, restore: Restore) -> None:
-    """Put back what was there before. Running it twice, or after the objects are gone, is fine. Raises
-    KubeError."""
+    """Put back what was there before; may run twice, or after the objects are gone.
+
+    Args:
+        kube: Client of the cluster.
+        restore: What `enable` returned.
+
+    Raises:
+        KubeError: The API server refuses it.
+    """
     for before in reversed(restore.objects):
         if before.made:
             kube.delete(API_VERSION, KIND, before.name, before.namespace, foreground=False)
@@ -83,14 +100,32 @@ def restore(kube: Kube, restore: Restore) -> None:
 
 
 def note(kube: Kube, ledger: Ledger, before: Before) -> None:
-    """Write down how an object was, before it is changed: once, for a second attempt finds what the first has written."""
+    """Write down how an object was, before it is changed.
+
+    Once only: a second attempt finds what the first has written.
+
+    Args:
+        kube: Client of the cluster.
+        ledger: What the run made, written down first.
+        before: How it was.
+    """
     entry = Entry(NOTED, f"{before.namespace}/{before.name}", kube.host, json.dumps(asdict(before)))
     if all(entry.name != each.name for each in _noted(kube, ledger)):
         ledger.intend(entry)
 
 
 def restore_left(kube: Kube, ledger: Ledger) -> None:
-    """Put back what a run that was cut off left changed in this cluster. May be called twice. Raises KubeError."""
+    """Put back what a run that was cut off left changed in this cluster.
+
+    May be called twice.
+
+    Args:
+        kube: Client of the cluster.
+        ledger: Of that run.
+
+    Raises:
+        KubeError: The API server refuses it.
+    """
     entries = _noted(kube, ledger)
     restore(kube, Restore("", tuple(Before(**json.loads(each.content)) for each in entries)))
     for entry in entries:

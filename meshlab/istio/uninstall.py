@@ -61,12 +61,28 @@ def uninstall(
     namespaces: Collection[str] | None = None,
     progress: Progress = silent,
 ) -> UninstallResult:
-    """Remove Istio and show that nothing of it is left. May run twice. timeout: seconds for each of the two
-    steps.
+    """Remove Istio and show that nothing of it is left.
 
-    Only for an Istio that the run installed. before: the inventory from before, where a call that was cut off may
-    have removed a part already (None: taken now). namespaces: those that the run labelled, on a cluster that
-    others use, too (None: all). Raises IstioError, KubeError, WaitTimeout naming what does not go.
+    May run twice.
+
+    Only for an Istio that the run installed.
+
+    Args:
+        kube: Client of the cluster.
+        istioctl: Runs istioctl on the mesh.
+        timeout: Seconds for each of the two steps.
+        before: The inventory from before, where a call that was cut off may have removed a part already
+            (None: taken now).
+        namespaces: Those that the run labelled, on a cluster that others use, too (None: all).
+        progress: Told how far it came.
+
+    Returns:
+        What was there, and what is left.
+
+    Raises:
+        IstioError: istioctl fails.
+        KubeError: The API server refuses it.
+        WaitTimeout: Something does not go; its text names it.
     """
     start = time.monotonic()
     before = istio_inventory(kube) if before is None else before

@@ -101,13 +101,26 @@ def apply(
     timeout: float = 60.0,
     clock: Clock | None = None,
 ) -> tuple[ObjectRef, ...]:
-    """Apply objects in the order in which they need each other; returns what they are called, in that order.
+    """Apply objects in the order in which they need each other.
 
-    namespace: for namespaced objects that name none. labels: added to each object (not to pod templates).
-    Fields that another manager set are taken over. timeout: seconds for each object's obstacles that pass
-    (a webhook that is not up yet, a namespace that is still being deleted) and for
-    CustomResourceDefinitions to be served. Raises KubeError for what the API refuses, WaitTimeout for what
-    stays in the way.
+    Fields that another manager set are taken over.
+
+    Args:
+        kube: Client of the cluster.
+        documents: The objects.
+        namespace: For namespaced objects that name none.
+        labels: Added to each object (not to pod templates).
+        field_manager: The owner of the fields that are written.
+        timeout: Seconds for each object's obstacles that pass (a webhook that is not up yet, a namespace
+            that is still being deleted) and for CustomResourceDefinitions to be served.
+        clock: Of the wait; the real one where not given.
+
+    Returns:
+        What they are called, in that order.
+
+    Raises:
+        KubeError: The API server refuses an object.
+        WaitTimeout: Something stays in the way.
     """
     wanted = sorted((d for each in documents for d in _taken_apart(each)), key=_rank)
     refs: list[ObjectRef] = []
@@ -133,11 +146,22 @@ def delete(
     timeout: float = 120.0,
     clock: Clock | None = None,
 ) -> tuple[ObjectRef, ...]:
-    """Delete objects, in the reverse of apply's order; returns those that existed. What is gone already is
-    no error.
+    """Delete objects, in the reverse of apply's order.
 
-    wait_gone: return when none of them exists any more (nor what they own). timeout: seconds for all of them.
-    Raises WaitTimeout naming what remains and which finalizers hold it.
+    What is gone already is no error.
+
+    Args:
+        kube: Client of the cluster.
+        refs: The objects.
+        wait_gone: Return when none of them exists any more (nor what they own).
+        timeout: Seconds for all of them.
+        clock: Of the wait; the real one where not given.
+
+    Returns:
+        Those that existed.
+
+    Raises:
+        WaitTimeout: It names what remains and which finalizers hold it.
     """
     asked = sorted(refs, key=lambda ref: _kind_rank(ref.api_version, ref.kind), reverse=True)
     existed = [

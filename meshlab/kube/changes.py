@@ -65,7 +65,12 @@ class Changes:
     def patch(self, ref: ObjectRef, patch: Mapping[str, Any]) -> None:
         """Change fields of an object by a JSON merge patch (RFC 7396); only those fields are put back.
 
-        Raises KubeError with status 404 where the object is not there.
+        Args:
+            ref: The object.
+            patch: The fields; null removes one.
+
+        Raises:
+            KubeError: The object is not there (status 404), or the API server refuses the patch.
         """
         found = present(self._kube, ref)
         if found is None:
@@ -112,9 +117,20 @@ class Changes:
 
 
 def restore_left(kube: Kube, ledger: Ledger, *, clock: Clock | None = None) -> tuple[ObjectRef, ...]:
-    """Put back what a killed run left changed in this cluster, newest first; returns what was put back.
+    """Put back what a killed run left changed in this cluster, newest first.
 
-    Entries of other clusters stay. May be called twice. Raises KubeError naming what could not be put back.
+    Entries of other clusters stay. May be called twice.
+
+    Args:
+        kube: Client of the cluster.
+        ledger: Names what was changed, and how it was.
+        clock: Of the wait; the real one where not given.
+
+    Returns:
+        What was put back.
+
+    Raises:
+        KubeError: Something could not be put back; its text names it.
     """
     entries = [each for each in ledger.entries() if each.kind == KIND and each.where == kube.host]
     return _put_back(kube, ledger, entries, clock)

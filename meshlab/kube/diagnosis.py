@@ -73,9 +73,18 @@ def find_causes(
 def explain(
     kube: Kube, namespace: str, selector: str | None = None, *, of: Sequence[Mapping[str, Any]] = ()
 ) -> str:
-    """Why pods are not Ready, as one text: the causes with what to do, else how each unready pod stands.
+    """Say why pods are not Ready.
 
     Made for the `explain=` of a wait, so a refusal of the API becomes part of the text instead of an error.
+
+    Args:
+        kube: Client of the cluster.
+        namespace: Of the pods.
+        selector: Label selector; all where not given.
+        of: Owners: only their pods count.
+
+    Returns:
+        The causes with what to do, else how each unready pod stands.
     """
     try:
         causes = find_causes(kube, namespace, selector, of=of)

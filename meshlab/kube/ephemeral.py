@@ -22,10 +22,19 @@ def attach(
     timeout: float,
     clock: Clock | None = None,
 ) -> None:
-    """Add an ephemeral container to a pod and wait until it runs. container: its spec, with a new name.
+    """Add an ephemeral container to a pod and wait until it runs.
 
-    timeout: seconds. Raises KubeError (status 403 where the cluster forbids it, or when its image can't be
-    had), WaitTimeout.
+    Args:
+        kube: Client of the cluster.
+        namespace: Of the pod.
+        pod: Its name.
+        container: Its spec, with a new name.
+        timeout: Seconds.
+        clock: Of the wait; the real one where not given.
+
+    Raises:
+        KubeError: The cluster forbids it (status 403), or its image can't be had.
+        WaitTimeout: It does not run in time.
     """
     body = {"spec": {"ephemeralContainers": [dict(container)]}}
     with api_errors(f"add an ephemeral container to {namespace}/{pod}"):

@@ -35,12 +35,21 @@ def dump_evidence(
     *,
     redact: Callable[[str], str] = redact,
 ) -> tuple[Path, ...]:
-    """Write objects (YAML), events and container logs of namespaces under `directory`; returns the files.
+    """Write objects (YAML), events and container logs of namespaces.
 
     Secrets are never read; environment values whose name sounds like one are hidden, and `redact` sees
     every text before it is written. Logs: the last 500 lines of each container, and of its previous run
     where it restarted. What can't be read is listed in problems.txt: evidence is gathered on failures, so
     it takes what it gets.
+
+    Args:
+        kube: Client of the cluster.
+        namespaces: Their names.
+        directory: Where the files go.
+        redact: Takes secrets out of a text.
+
+    Returns:
+        The files.
     """
     written: list[Path] = []
     problems: list[str] = []

@@ -56,11 +56,25 @@ def run_in_pod(
     stdin: str | bytes | None = None,
     check: bool = False,
 ) -> ExecOutput:
-    """Run a command in a container to its end. timeout: seconds. stdin: sent whole, then closed.
+    """Run a command in a container to its end.
 
-    check: raise ExecError for a return code other than 0. Raises ExecError without a return code
-    (retryable) when the connection breaks or the deadline passes — the command may then still run in the
-    pod — and KubeError when the API refuses to start it.
+    Args:
+        kube: Client of the cluster.
+        namespace: Of the pod.
+        pod: Its name.
+        container: Its name; the only one where None.
+        argv: Program and arguments.
+        timeout: Seconds.
+        stdin: Sent whole, then closed.
+        check: Raise ExecError for a return code other than 0.
+
+    Returns:
+        Its output and return code.
+
+    Raises:
+        ExecError: The connection breaks or the deadline passes: there is no return code, and the command
+            may still run in the pod; trying again may help. With `check`, a return code other than 0.
+        KubeError: The API server refuses to start it.
     """
     out = bytearray()
     err = bytearray()
@@ -94,10 +108,23 @@ def stream_in_pod(
 ) -> ExecOutput:
     """Run a long command in a container and hand over each line of its standard output as it comes.
 
-    stop: when set, `stop_input` is written to the command's standard input, once, and its own end is
-    awaited; without a stop_input the connection is closed at once (returncode None). A last line that was
-    not finished is handed over too. timeout, idle_timeout: seconds for the whole command and without any
-    output. Returns with empty stdout, and the end of stderr. Raises like `run_in_pod`.
+    A last line that was not finished is handed over too.
+
+    Args:
+        kube: Client of the cluster.
+        namespace: Of the pod.
+        pod: Its name.
+        container: Its name; the only one where None.
+        argv: Program and arguments.
+        on_line: Called with each line, without its end.
+        timeout: Seconds for the whole command.
+        stop: When set, `stop_input` is written to the command's standard input, once, and its own end is
+            awaited; without a stop_input the connection is closed at once (returncode None).
+        stop_input: What ends the command by its own hand.
+        idle_timeout: Seconds without any output.
+
+    Returns:
+        Its return code and the end of stderr; stdout is empty.
     """
     err = bytearray()
 

@@ -61,7 +61,15 @@ def take(kube: Kube) -> dict[str, str]:
 
 
 def difference(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str, ...]:
-    """What appeared, is gone or is not as it was, in words."""
+    """Say what appeared, is gone or is not as it was.
+
+    Args:
+        before: Object → digest.
+        after: Object → digest.
+
+    Returns:
+        A line for each object.
+    """
     return tuple(
         [f"{name} was not there before" for name in sorted(after.keys() - before.keys())]
         + [f"{name} is gone" for name in sorted(before.keys() - after.keys())]

@@ -72,7 +72,15 @@ def is_sidecar(container: Mapping[str, Any]) -> bool:
 
 
 def condition(subject: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
-    """The condition of that type in an object's status; empty where there is none."""
+    """Find the condition of a type in an object's status.
+
+    Args:
+        subject: The object.
+        kind: The condition's type, as `Ready`.
+
+    Returns:
+        The condition; empty where there is none.
+    """
     conditions: list[Mapping[str, Any]] = subject.get("status", {}).get("conditions") or []
     return next((each for each in conditions if each.get("type") == kind), {})
 

@@ -65,10 +65,21 @@ def wait_deployments(
     progress: Progress = silent,
     clock: Clock | None = None,
 ) -> tuple[str, ...]:
-    """Wait for several Deployments of a namespace at once (None: all that are there, at least one);
-    returns their names.
+    """Wait for several Deployments of a namespace at once.
 
-    Raises as `wait_rollout` does.
+    Args:
+        kube: Client of the cluster.
+        namespace: Theirs.
+        names: Their names; all that are there, at least one, where None.
+        timeout: Seconds, at most.
+        progress: Told how far it came.
+        clock: Of the wait; the real one where not given.
+
+    Returns:
+        Their names.
+
+    Raises:
+        RolloutError: One does not get available; its text names the cause.
     """
     return _wait(kube, "Deployment", namespace, names, timeout, progress, clock)
 
@@ -86,8 +97,21 @@ def nodes_ready(
     progress: Progress = silent,
     clock: Clock | None = None,
 ) -> tuple[NodeSummary, ...]:
-    """Wait until at least `count` nodes are there and every node is Ready. Raises WaitTimeout naming the
-    others."""
+    """Wait until at least `count` nodes are there and every node is Ready.
+
+    Args:
+        kube: Client of the cluster.
+        count: How many.
+        timeout: Seconds, at most.
+        progress: Told how far it came.
+        clock: Of the wait; the real one where not given.
+
+    Returns:
+        The nodes.
+
+    Raises:
+        WaitTimeout: They are not; its text names the others.
+    """
 
     def told(found: tuple[NodeSummary, ...]) -> str:
         unready = [f"{node.name}: {node.reason}" for node in found if not node.ready]

@@ -61,7 +61,18 @@ class LabContext:
 
 
 def begin_context(run: RunRef, config: LabConfig, machine: Machine) -> LabContext:
-    """Make the context of a run and hold it for the run's steps; an earlier one of this process is replaced."""
+    """Make the context of a run and hold it for the run's steps.
+
+    An earlier one of this process is replaced.
+
+    Args:
+        run: The run.
+        config: The settings of the run.
+        machine: This machine: its folders and what it has.
+
+    Returns:
+        The context.
+    """
     context = LabContext(run, config, machine)
     put(context, run.run_id)
     return context
@@ -118,5 +129,13 @@ def kube_of(cluster: ClusterRef) -> Kube:
 
 
 def istioctl_of(cluster: ClusterRef, distribution: Distribution) -> Istioctl:
-    """Return istioctl, bound to a cluster."""
+    """Bind istioctl to a cluster.
+
+    Args:
+        cluster: The cluster.
+        distribution: Istio's istioctl and samples.
+
+    Returns:
+        It.
+    """
     return Istioctl(distribution.istioctl, kubeconfig=cluster.kubeconfig, context=cluster.context)

@@ -100,7 +100,14 @@ class KeptLab:
         self._stack.close()
 
     def hold(self, *, stop: threading.Event | None = None, every: float = WATCH_EVERY) -> None:
-        """Keep it all up until `stop` is set, or a signal's exception ends the wait; a loop that ended begins anew."""
+        """Keep it all up until `stop` is set, or a signal's exception ends the wait.
+
+        A loop that ended begins anew.
+
+        Args:
+            stop: Ends the wait.
+            every: Seconds between two looks at the loop.
+        """
         stop = stop or threading.Event()
         while not stop.wait(every):
             if self._loop is None or not self._loop.running:
@@ -131,7 +138,16 @@ class KeptLab:
 
 
 def probe(place: Place, url: str, *, why: Callable[[], str] | None = None) -> Link:
-    """The link to a place behind `url`: only where a page answers, with 200 and HTML that is the page's own."""
+    """Look whether a page answers at a place: with 200, and HTML that is the page's own.
+
+    Args:
+        place: What should be there.
+        url: Where it is asked.
+        why: Asked why there is no connection.
+
+    Returns:
+        The link; without a URL where no page answers.
+    """
     asked = Getter(url, timeout=PAGE_TIMEOUT, name=place.name, remedy="look at its pod", why=why)
     try:
         answer = asked.get(place.path)
@@ -174,7 +190,15 @@ def take_kept_lab() -> KeptLab | None:
 
 
 def lines(links: Sequence[Link], loop_note: str = "") -> list[str]:
-    """What the terminal says about them."""
+    """Say on the terminal what can be opened.
+
+    Args:
+        links: The pages.
+        loop_note: Why there is no traffic; "" where there is.
+
+    Returns:
+        The lines.
+    """
     said = [f"{link.name:<12} {link.url or link.note}" for link in links]
     traffic = f"none: {loop_note}" if loop_note else "a request to productpage every 1 to 2 s"
     return [*said, f"{'traffic':<12} {traffic}"]

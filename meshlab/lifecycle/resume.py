@@ -69,7 +69,16 @@ def active(run: RunRef) -> Resumption | None:
 
 
 def problems(runs_dir: Path, run_id: str, step: str | None) -> list[Problem]:
-    """What is wrong with --resume and --from, as far as files tell."""
+    """Find what is wrong with --resume and --from, as far as files tell.
+
+    Args:
+        runs_dir: The folder of all runs.
+        run_id: The run that is to go on.
+        step: The step of --from.
+
+    Returns:
+        The problems.
+    """
     run = find(runs_dir, run_id)
     if run is None:
         there = sorted(path.parent.parent.name for path in runs_dir.glob("*/evidence/journal.jsonl"))
@@ -88,7 +97,15 @@ def problems(runs_dir: Path, run_id: str, step: str | None) -> list[Problem]:
 
 
 def find(runs_dir: Path, run_id: str) -> RunRef | None:
-    """The run of this id, None where its directory holds no journal of it."""
+    """Find a run by its id.
+
+    Args:
+        runs_dir: The folder of all runs.
+        run_id: The run's id.
+
+    Returns:
+        The run; None where its directory holds no journal of it.
+    """
     directory = (runs_dir / run_id).absolute()
     run = RunRef(run_id, directory, "", "")
     if "/" in run_id or not run.journal.is_file():
@@ -103,7 +120,15 @@ def steps_of(run: RunRef) -> list[str]:
 
 
 def begin(run: RunRef, step: str | None = None) -> Resumption:
-    """Take the run up again in this process; `active` tells it from now on. step: trust nothing from there on."""
+    """Take the run up again in this process.
+
+    Args:
+        run: The run.
+        step: Trust nothing from there on.
+
+    Returns:
+        What the run had done; `active` gives it from now on.
+    """
     last: dict[str, str] = {}
     for event in read_journal(run):
         if event["event"] == "step":
@@ -119,9 +144,14 @@ def begin(run: RunRef, step: str | None = None) -> Resumption:
 
 
 def leave(run: RunRef, *, stopped: bool) -> bool:
-    """Write down that from now on the run removes what it made; returns whether all of its steps were tried before.
+    """Write down that from now on the run removes what it made.
 
-    stopped: a signal ended it before.
+    Args:
+        run: The run.
+        stopped: A signal ended it before.
+
+    Returns:
+        Whether all of its steps were tried before.
     """
     failed = False
     for event in read_journal(run):
@@ -138,7 +168,12 @@ def leaving(run: RunRef) -> bool | None:
 
 
 def keep_config(run: RunRef, config: LabConfig) -> None:
-    """Keep what the run was asked for, so that it can go on by its id alone."""
+    """Keep what the run was asked for, so that it can go on by its id alone.
+
+    Args:
+        run: The run.
+        config: What it was asked for.
+    """
     write_atomically(
         run.evidence / CONFIG, config.model_dump_json(indent=1, exclude_defaults=True) + "\n", durable=True
     )
@@ -153,7 +188,17 @@ def kept_config(run: RunRef) -> dict[str, Any]:
 def keep(
     run: RunRef, step: str, value: Any, kind: Any, *, cluster: str, inputs: str, pods: Mapping[str, int]
 ) -> None:
-    """Write a finished step's result down. kind: its type, by which it is read again."""
+    """Write a finished step's result down.
+
+    Args:
+        run: The run.
+        step: The step's name.
+        value: Its result.
+        kind: Its type, by which it is read again.
+        cluster: The identity of the cluster that it looked at.
+        inputs: A hash of what it was given.
+        pods: The pods that it looked at: uid → restarts.
+    """
     folder = run.evidence / FOLDER
     folder.mkdir(exist_ok=True)
     result = _pack(TypeAdapter(kind).dump_python(value))
@@ -162,7 +207,15 @@ def keep(
 
 
 def kept(run: RunRef, step: str) -> Kept | None:
-    """What is kept of a step, None where nothing that can be read is."""
+    """Read what is kept of a step.
+
+    Args:
+        run: The run.
+        step: The step's name.
+
+    Returns:
+        It; None where nothing that can be read is kept.
+    """
     path = run.evidence / FOLDER / f"{step}.json"
     try:
         return Kept(**json.loads(path.read_text(encoding="utf-8")))
@@ -179,7 +232,19 @@ def why_not(
     inputs: str,
     pods: Mapping[str, int],
 ) -> str:
-    """Why a kept result is not to be trusted, before the step's own verification is asked; "" where it may be."""
+    """Say why a kept result is not to be trusted, before the step's own verification is asked.
+
+    Args:
+        found: What is kept.
+        resumption: What the run had done.
+        step: The step's name.
+        cluster: The identity of the cluster, now.
+        inputs: A hash of what the step is given, now.
+        pods: The pods, now: uid → restarts.
+
+    Returns:
+        The reason; "" where it may be trusted.
+    """
     if step not in resumption.finished:
         return "it had not finished"
     if step in resumption.doubted:
@@ -196,7 +261,18 @@ def why_not(
 
 
 def read_result(found: Kept, kind: Any) -> Any:
-    """The kept result as a value of its type. Raises MeshlabError where it is none."""
+    """Read a kept result as a value of its type.
+
+    Args:
+        found: What is kept.
+        kind: The type.
+
+    Returns:
+        The value.
+
+    Raises:
+        MeshlabError: It is no such value.
+    """
     try:
         return TypeAdapter(kind).validate_python(_unpack(found.result))
     except ValidationError as problem:
@@ -206,7 +282,15 @@ def read_result(found: Kept, kind: Any) -> Any:
 
 
 def inputs_hash(config: LabConfig, others: Mapping[str, Any]) -> str:
-    """A hash of what a step is given: the settings that matter, and the values of earlier steps."""
+    """Hash what a step is given: the settings that matter, and the values of earlier steps.
+
+    Args:
+        config: The settings of the run.
+        others: The values of earlier steps.
+
+    Returns:
+        The hash.
+    """
     settings = config.model_dump(mode="json", exclude=NO_INPUT)
     rest = {name: _plain(value) for name, value in others.items()}
     text = json.dumps([settings, rest], sort_keys=True, default=str)
@@ -220,7 +304,18 @@ def identity(kube: Kube) -> str:
 
 
 def pods_of(kube: Kube, namespace: str) -> dict[str, int]:
-    """The app's pods and Istio's own: uid → restarts. Raises KubeError."""
+    """List the app's pods and Istio's own.
+
+    Args:
+        kube: Client of the cluster.
+        namespace: Of the application.
+
+    Returns:
+        uid → restarts.
+
+    Raises:
+        KubeError: They can't be listed.
+    """
     pods = [*kube.pods(namespace), *kube.pods(SYSTEM_NAMESPACE, "istio")]
     return {pod.uid: pod.restarts for pod in pods}
 

@@ -53,7 +53,17 @@ class Plan:
 
 
 def problems(config: LabConfig, machine: Machine, runs: Sequence[str], *, expired: bool) -> list[Problem]:
-    """What is wrong with what was asked for; the cloud is not asked."""
+    """Find what is wrong with what was asked for; the cloud is not asked.
+
+    Args:
+        config: The settings of the run.
+        machine: This machine: its folders and what it has.
+        runs: Ids of runs.
+        expired: Clusters past their time were asked for.
+
+    Returns:
+        The problems.
+    """
     found = []
     if not runs and not expired:
         found.append(Problem("command line", "names nothing to take down", "give --run RUN_ID or --expired"))
@@ -77,7 +87,19 @@ def problems(config: LabConfig, machine: Machine, runs: Sequence[str], *, expire
 
 
 def of_runs(config: LabConfig, machine: Machine, runs: Sequence[str]) -> Plan:
-    """What these runs left: by their ledgers, and by label where a project is named. Raises CloudError."""
+    """Find what runs left: by their ledgers, and by label where a project is named.
+
+    Args:
+        config: The settings of the run.
+        machine: This machine: its folders and what it has.
+        runs: Ids of runs.
+
+    Returns:
+        What is to be removed.
+
+    Raises:
+        CloudError: The cloud can't be searched.
+    """
     targets = [target for run_id in runs for target in _of_ledger(machine, run_id)]
     seen = f"{pluralize(len(targets), 'clusters')} in ledgers of this machine"
     if config.gke.project is not None:
@@ -96,7 +118,21 @@ def of_runs(config: LabConfig, machine: Machine, runs: Sequence[str]) -> Plan:
 
 
 def expired(config: LabConfig, machine: Machine, *, now: datetime | None = None) -> Plan:
-    """Every cluster of ours in the project that is past its time. One that a living run here holds stays. Raises CloudError."""
+    """Find every cluster of ours in the project that is past its time.
+
+    One that a living run here holds stays.
+
+    Args:
+        config: The settings of the run.
+        machine: This machine: its folders and what it has.
+        now: By which time is judged; the clock's where not given.
+
+    Returns:
+        What is to be removed, and what stays.
+
+    Raises:
+        CloudError: The cloud can't be searched.
+    """
     from meshlab.clusters.gke.reaper import survey
 
     moment, found = now or datetime.now(UTC), survey(config.gke)
@@ -115,9 +151,19 @@ def expired(config: LabConfig, machine: Machine, *, now: datetime | None = None)
 
 
 def remove(target: Target, machine: Machine, progress: Progress) -> None:
-    """Take a target down and strike it out of dead runs' ledgers. Raises ClusterError, CloudError.
+    """Take a target down and strike it out of dead runs' ledgers.
 
-    A cluster that another run has adopted stays, and is an error that names that run: nobody may think that it is gone.
+    A cluster that another run has adopted stays, and is an error that names that run: nobody may think that
+    it is gone.
+
+    Args:
+        target: What is removed.
+        machine: This machine: its folders and what it has.
+        progress: Told how far it came.
+
+    Raises:
+        ClusterError: Something of it stays.
+        CloudError: The cloud refuses it.
     """
     provider = target.provider(machine)
     provider.down(progress=progress)
@@ -142,11 +188,21 @@ def remove(target: Target, machine: Machine, progress: Progress) -> None:
 
 
 def put_back(config: LabConfig, machine: Machine, run_id: str) -> list[Entry]:
-    """What a killed run changed on a cluster that is not ours is put back, and what it applied there is removed; returns
-    what its ledger still names.
+    """Put back what a killed run changed on a cluster that is not ours, and remove what it applied there.
 
-    The cluster is the one that `--cluster existing --context` names: a ledger holds no credentials. Raises KubeError,
-    WaitTimeout.
+    The cluster is the one that `--cluster existing --context` names: a ledger holds no credentials.
+
+    Args:
+        config: The settings of the run.
+        machine: This machine: its folders and what it has.
+        run_id: The run.
+
+    Returns:
+        What the run's ledger still names.
+
+    Raises:
+        KubeError: The cluster refuses it.
+        WaitTimeout: Something does not go.
     """
     ledger = Ledger.of(machine, run_id)
     if ledger is None:
@@ -162,10 +218,18 @@ def put_back(config: LabConfig, machine: Machine, run_id: str) -> list[Entry]:
 
 
 def nothing_left(plan: Plan, again: Callable[[], Plan], *, acted: bool) -> CheckResult:
-    """teardown.nothing-left of a teardown flow: the search that found the targets finds none now.
+    """Make the check teardown.nothing-left of a teardown: the search that found the targets finds none now.
 
-    Without `acted` (a dry run) each target is a finding. The control of an empty answer is that the search saw the
-    project's other clusters, or says that there is none; every zone must have answered.
+    Without `acted` (a dry run) each target is a finding. The control of an empty answer is that the search
+    saw the project's other clusters, or says that there is none; every zone must have answered.
+
+    Args:
+        plan: What was found before.
+        again: Searches again.
+        acted: The targets were removed.
+
+    Returns:
+        The check.
     """
     evidence = {
         "targets": [target.said for target in plan.targets],

@@ -13,7 +13,15 @@ MARKS = {CAUGHT: "●", TOO: "○", MISSED: "✗ missed", EXTRA: "✗ unexpected
 
 
 def cell(catch: Mapping[str, Any], check: str) -> str:
-    """What a fault did to a check, in a word; empty for nothing."""
+    """Say what a fault did to a check, in a word.
+
+    Args:
+        catch: What became of the fault.
+        check: The check's id.
+
+    Returns:
+        The word; empty for nothing.
+    """
     red = check in catch["red"]
     if check in catch["must"]:
         return CAUGHT if red else MISSED

@@ -59,10 +59,21 @@ def line_chart(
     limit: float | None = None,
     marks: Sequence[float] = (),
 ) -> Chart | None:
-    """Draw series over time; None when none has a value. width, height: CSS pixels of the whole picture.
+    """Draw series over time.
 
-    limit: a value that is drawn as a dashed line. marks: moments (seconds since the epoch) that are drawn as
-    vertical ones. Of more than MOST_SERIES the ones with the highest peaks are drawn. The vertical axis holds zero.
+    Of more than MOST_SERIES the ones with the highest peaks are drawn. The vertical axis holds zero.
+
+    Args:
+        title: Of the chart.
+        series: The lines.
+        unit: Of the values.
+        width: CSS pixels of the whole picture.
+        height: CSS pixels of the whole picture.
+        limit: A value that is drawn as a dashed line.
+        marks: Moments (seconds since the epoch) that are drawn as vertical ones.
+
+    Returns:
+        The chart; None when no series has a value.
     """
     filled = [one for one in series if one.values()]
     if not filled:

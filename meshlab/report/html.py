@@ -63,12 +63,21 @@ def write_report(
     sections: Iterable[Section] = (),
     changed: Changed | None = None,
 ) -> Path:
-    """Write `report.html` and its pictures into the run's directory; returns its path. Can run twice.
+    """Write `report.html` and its pictures into the run's directory.
 
-    result: the content of `result.json`, of any run that its schema allows. material: what else there is to
-    show, drawn or not (see `sections.draw`). sections: more of them, put in order by their position. changed:
-    what is told on the first screen about an earlier run. The files of the directory are linked, so it is best
-    written last.
+    Can run twice.
+
+    The files of the directory are linked, so it is best written last.
+
+    Args:
+        result: The content of `result.json`, of any run that its schema allows.
+        directory: The run's directory.
+        material: What else there is to show, drawn or not (see `sections.draw`).
+        sections: More of them, put in order by their position.
+        changed: What is told on the first screen about an earlier run.
+
+    Returns:
+        The report's path.
     """
     drawn = material if isinstance(material, Drawn) else draw(material or ReportMaterial())
     pictures = directory / "pictures"

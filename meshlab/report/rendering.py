@@ -43,7 +43,15 @@ def environment() -> Environment:
 
 
 def render(template: str, **values: Any) -> Markup:
-    """A template's text with these values, as markup."""
+    """Fill a template.
+
+    Args:
+        template: The file's name.
+        values: What it shows.
+
+    Returns:
+        The markup.
+    """
     return Markup(environment().get_template(template).render(**values))
 
 
@@ -55,10 +63,15 @@ def source(template: str) -> str:
 
 
 def table(rows: Iterable[Row], caption: str, *, limit: int | None = None) -> Markup:
-    """Flat records as a table; its columns are the keys in the order in which they turn up.
+    """Make a table of flat records; its columns are the keys in the order in which they turn up.
 
-    caption: what the table is, also for those who can't see it. limit: rows that are shown; how many more
-    there are is said. Nothing for no rows.
+    Args:
+        rows: The records.
+        caption: What the table is, also for those who can't see it.
+        limit: Rows that are shown; how many more there are is said.
+
+    Returns:
+        The markup; nothing for no rows.
     """
     records = list(rows)
     if not records:

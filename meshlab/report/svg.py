@@ -61,7 +61,20 @@ def variables(colours: dict[str, str]) -> str:
 
 
 def picture(root: ET.Element, alt: str, width: float, height: float) -> Picture:
-    """A drawing from a root element whose own attributes are set here. alt must say what is to be seen."""
+    """Make a drawing from a root element, whose own attributes are set here.
+
+    Args:
+        root: The element.
+        alt: What is to be seen, for those who can't see it.
+        width: CSS pixels.
+        height: CSS pixels.
+
+    Returns:
+        The drawing.
+
+    Raises:
+        ValueError: There is no alternative text.
+    """
     if not alt.strip():
         raise ValueError("a picture needs a text alternative")
     view = f"0 0 {width:g} {height:g}"

@@ -14,7 +14,15 @@ Row = dict[str, Any]
 
 
 def pod_rows(pods: Iterable[PodSummary], at: datetime | None = None) -> list[Row]:
-    """Pods as `kubectl get po -o wide` shows them. at: the moment that ages count to, now by default."""
+    """List pods as `kubectl get po -o wide` shows them.
+
+    Args:
+        pods: The pods.
+        at: The moment that ages count to, now by default.
+
+    Returns:
+        One row a pod.
+    """
     moment = at or datetime.now(UTC)
     return [
         {
@@ -43,7 +51,15 @@ def age(since: datetime | None, at: datetime) -> str:
 
 
 def version_rows(versions: Mapping[str, Any], prefix: str = "") -> list[Row]:
-    """Versions as two columns; nested ones get dotted names (istio.data_plane.1.31.0: 9 proxies)."""
+    """List versions as two columns; nested ones get dotted names, as istio.data_plane.1.31.0.
+
+    Args:
+        versions: Name → version, or a mapping of the same kind.
+        prefix: What stands before the names.
+
+    Returns:
+        One row a version.
+    """
     rows: list[Row] = []
     for name, value in versions.items():
         if isinstance(value, Mapping) and name == "data_plane":

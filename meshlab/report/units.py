@@ -52,7 +52,15 @@ def scale_for(peak: float, unit: str) -> Scale:
 
 
 def format_value(value: float | None, unit: str = "") -> str:
-    """A number with its unit and three significant digits: 12.3 ms, 1.5 MiB, 99.7%, 0.333 req/s."""
+    """Write a number with its unit and three significant digits: 12.3 ms, 1.5 MiB, 99.7%, 0.333 req/s.
+
+    Args:
+        value: The number; None is a dash.
+        unit: As measures name it.
+
+    Returns:
+        The text.
+    """
     if value is None or math.isnan(value):
         return "no value"
     if math.isinf(value):

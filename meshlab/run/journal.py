@@ -84,7 +84,19 @@ def new_run_id() -> str:
 
 
 def create(runs_dir: Path, flow: str, *, run_id: str | None = None) -> RunRef:
-    """Make the run's directory with its folders. Raises MeshlabError where that can't be written."""
+    """Make the run's directory with its folders.
+
+    Args:
+        runs_dir: The folder of all runs.
+        flow: The flow's name.
+        run_id: Of the run; a new one where not given.
+
+    Returns:
+        The run.
+
+    Raises:
+        MeshlabError: The folder can't be written.
+    """
     name = run_id or new_run_id()
     run = RunRef(name, (runs_dir / name).absolute(), flow, now())
     try:
@@ -105,7 +117,14 @@ def create(runs_dir: Path, flow: str, *, run_id: str | None = None) -> RunRef:
 
 
 def record(run: RunRef, event: Event) -> None:
-    """Append an event to the journal, then tell the listeners. The time is added as `at`; secrets are taken out."""
+    """Append an event to the journal, then tell the listeners.
+
+    The time is added as `at`; secrets are taken out.
+
+    Args:
+        run: The run.
+        event: What happened; `event` names its kind.
+    """
     event = redact_value(event)
     line = json.dumps(_plain({"at": now(), **event}), separators=(",", ":")) + "\n"
     with _lock:
@@ -164,13 +183,28 @@ def _plain(value: Any) -> Any:
 
 
 def record_check(run: RunRef, check: CheckResult) -> CheckResult:
-    """Write a check's result down; the last one of an id counts. Returns it, for chaining."""
+    """Write a check's result down; the last one of an id counts.
+
+    Args:
+        run: The run.
+        check: The result.
+
+    Returns:
+        The result, for chaining.
+    """
     record(run, {"event": "check", "asked_for": check.asked_for, **check.as_json()})
     return check
 
 
 def record_measures(run: RunRef, *measures: Measure) -> None:
-    """Write measures down. One without a finite value (a percentile of nothing) is left out."""
+    """Write measures down.
+
+    One without a finite value (a percentile of nothing) is left out.
+
+    Args:
+        run: The run.
+        measures: The numbers.
+    """
     for measure in measures:
         if math.isfinite(measure.value):
             record(run, {"event": "measure", **asdict(measure)})
@@ -180,15 +214,25 @@ def record_facts(run: RunRef, **facts: Any) -> None:
     """Write down what `result.json` names at its top: cluster, versions, images, distribution.
 
     Mappings are merged.
+
+    Args:
+        run: The run.
+        facts: Key → value.
     """
     record(run, {"event": "facts", "facts": facts})
 
 
 @contextmanager
 def step(run: RunRef, name: str, *, attempt: int = 1, began: float | None = None) -> Iterator[None]:
-    """A step of the run: its begin, end, time and failure reach the journal. Exceptions pass through.
+    """Write the begin, end, time and failure of a step into the journal.
 
-    began: seconds since the epoch, for a step whose work was started before this process came to it.
+    Exceptions pass through.
+
+    Args:
+        run: The run.
+        name: The step's name.
+        attempt: Which try it is, from 1.
+        began: Seconds since the epoch, for a step whose work was started before this process came to it.
     """
     start = time.monotonic() - (max(0.0, time.time() - began) if began else 0.0)
     record(run, {"event": "step", "name": name, "state": "started", "attempts": attempt})
@@ -207,13 +251,25 @@ def step(run: RunRef, name: str, *, attempt: int = 1, began: float | None = None
 
 
 def skip_step(run: RunRef, name: str, reason: str) -> None:
-    """Say that a step was not made, and why."""
+    """Say that a step was not made, and why.
+
+    Args:
+        run: The run.
+        name: The step's name.
+        reason: Why, in a sentence.
+    """
     outcome = {"state": "skipped", "seconds": 0.0, "attempts": 0, "reason": reason}
     record(run, {"event": "step", "name": name, **outcome})
 
 
 def fail_step(run: RunRef, name: str, reason: str) -> None:
-    """Say that something failed outside of any step."""
+    """Say that something failed outside of any step.
+
+    Args:
+        run: The run.
+        name: What failed.
+        reason: Why, in a sentence.
+    """
     outcome = {"state": "failed", "seconds": 0.0, "attempts": 1, "reason": reason}
     record(run, {"event": "step", "name": name, **outcome})
 
@@ -275,7 +331,12 @@ def report_progress(update: Update) -> None:
 def listening(
     events: Callable[[Event], None] | None = None, updates: Callable[[Update], None] | None = None
 ) -> Iterator[None]:
-    """Hear this process's events and progress reports while the block runs."""
+    """Hear this process's events and progress reports while the block runs.
+
+    Args:
+        events: Told each event.
+        updates: Told each progress report.
+    """
     audience = instance(_Audience)
     if events:
         audience.events.append(events)

@@ -47,7 +47,18 @@ class Ledger:
 
     @classmethod
     def open(cls, machine: Machine, run: RunRef) -> Ledger:
-        """The ledger of `run`, made when there is none."""
+        """Open the ledger of a run; it is made where there is none.
+
+        Args:
+            machine: This machine: its folders and what it has.
+            run: The run.
+
+        Returns:
+            The ledger.
+
+        Raises:
+            MeshlabError: It can't be written.
+        """
         path = machine.state / "ledger" / f"{run.run_id}.json"
         me = psutil.Process()
         owner = {"pid": me.pid, "process_started": me.create_time()}
@@ -66,7 +77,15 @@ class Ledger:
 
     @classmethod
     def of(cls, machine: Machine, run_id: str) -> Ledger | None:
-        """The ledger of a run that has one."""
+        """Find the ledger of a run.
+
+        Args:
+            machine: This machine: its folders and what it has.
+            run_id: The run.
+
+        Returns:
+            The ledger; None where the run has none.
+        """
         path = machine.state / "ledger" / f"{run_id}.json"
         return cls(path) if run_id and path.is_file() else None
 
@@ -98,7 +117,14 @@ class Ledger:
             _write(self.path, {**self._read(), "flow_run": flow_run})
 
     def note(self, key: str, facts: Mapping[str, Any]) -> None:
-        """Write down what is known about the things made; merged with what was noted under `key` before."""
+        """Write down what is known about the things that were made.
+
+        It is merged with what was noted under the key before.
+
+        Args:
+            key: What it is about.
+            facts: What is known.
+        """
         with _lock:
             content = self._read()
             notes = content.setdefault("notes", {})

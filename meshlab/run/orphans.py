@@ -24,9 +24,14 @@ def orphans(machine: Machine) -> list[Ledger]:
 
 
 def forget_local(machine: Machine, cluster: str) -> list[str]:
-    """Close the ledgers of dead runs whose local cluster of this name is gone now: all they made lived in it.
+    """Close the ledgers of dead runs whose local cluster is gone now: all they made lived in it.
 
-    Returns the ids of those runs.
+    Args:
+        machine: This machine: its folders and what it has.
+        cluster: The cluster's name.
+
+    Returns:
+        The ids of those runs.
     """
     forgotten = []
     for ledger in orphans(machine):

@@ -27,11 +27,20 @@ def schema() -> dict[str, Any]:
 def finish(
     run: RunRef, *, optional: Iterable[str] = (), signum: int | None = None
 ) -> tuple[int, dict[str, Any]]:
-    """Write `result.json` and `junit.xml`; returns the exit code and what was written. Can run twice.
+    """Write `result.json` and `junit.xml`.
 
-    optional: checks that may be skipped where they can't be made. signum: the signal that ended the run, if
-    one did. A directory that can't be written is a failed step of what is returned, never an exception: what
-    comes after the result still has to be done.
+    Can run twice.
+
+    A directory that can't be written is a failed step of what is returned, never an exception: what comes
+    after the result still has to be done.
+
+    Args:
+        run: The run.
+        optional: Checks that may be skipped where they can't be made.
+        signum: The signal that ended the run, if one did.
+
+    Returns:
+        The exit code and what was written.
     """
     try:
         scrub(run.directory)

@@ -107,7 +107,18 @@ def _fields(check: CheckResult) -> dict[str, Any]:
 
 
 def exit_code(checks: Iterable[CheckResult], steps: Iterable[StepRecord], signum: int | None = None) -> int:
-    """The exit code: 130 or 143 after a signal, else the first that holds of 4 broken, 1 fail, 3 infra, 0."""
+    """Give the exit code of a run.
+
+    130 or 143 after a signal, else the first that holds of 4 (broken), 1 (fail), 3 (could not be made), 0.
+
+    Args:
+        checks: Its checks.
+        steps: Its steps.
+        signum: The signal that ended the run, if one did.
+
+    Returns:
+        The exit code.
+    """
     if signum is not None:
         return 128 + signum
     verdicts = [check.verdict for check in checks]

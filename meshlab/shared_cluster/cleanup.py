@@ -22,18 +22,39 @@ log = logging.getLogger(__name__)
 
 
 def left_here(kube: Kube, ledger: Ledger) -> bool:
-    """Whether a ledger names something in this cluster that `take_out` removes."""
+    """Tell whether a ledger names something in this cluster that `take_out` removes.
+
+    Args:
+        kube: Client of the cluster.
+        ledger: Of a run.
+
+    Returns:
+        True where it does.
+    """
     return any(each.kind in (OBJECT, tracing.NOTED) and each.where == kube.host for each in ledger.entries())
 
 
 def take_out(
     kube: Kube, ledger: Ledger, namespace: str, *, adopting_run: str = "", clock: Clock | None = None
 ) -> tuple[ObjectRef, ...]:
-    """Put changes back, and remove what the run applied, with a namespace that it had made; returns what was removed.
+    """Put changes back, and remove what the run applied, with a namespace that it had made.
 
-    heir: a run that works in `namespace` now; that one stays for it, and becomes its own. May be called twice. Entries of
-    other clusters stay, and everything while another run works in one of the namespaces, by its Lease. Raises KubeError,
-    WaitTimeout.
+    May be called twice. Entries of other clusters stay, and everything while another run works in one of
+    the namespaces, by its Lease.
+
+    Args:
+        kube: Client of the cluster.
+        ledger: Of the run.
+        namespace: Of the application.
+        adopting_run: A run that works in `namespace` now; the namespace stays for it, and becomes its own.
+        clock: Of the wait; the real one where not given.
+
+    Returns:
+        What was removed.
+
+    Raises:
+        KubeError: The API server refuses it.
+        WaitTimeout: Something does not go.
     """
     home = ObjectRef("v1", "Namespace", None, namespace)
     refs = applied(kube, ledger)

@@ -42,7 +42,18 @@ def footprint(kube: Kube) -> dict[str, str]:
 
 
 def footprint_before(kube: Kube, namespace: str, run_id: str) -> dict[str, str]:
-    """The inventory before a run: without the app's namespace where the run has made it, for its Lease."""
+    """Take the inventory before a run.
+
+    The app's namespace is left out where the run has made it, for its Lease.
+
+    Args:
+        kube: Client of the cluster.
+        namespace: Of the application.
+        run_id: The run.
+
+    Returns:
+        Object → digest.
+    """
     found = kube.get("v1", "Namespace", namespace) or {"metadata": {}}
     made = (found["metadata"].get("labels") or {}).get(RUN_LABEL) == run_id
     return {
@@ -53,7 +64,12 @@ def footprint_before(kube: Kube, namespace: str, run_id: str) -> dict[str, str]:
 
 
 def keep_footprint(directory: Path, found: Mapping[str, str]) -> None:
-    """Write the inventory down for the end of the run."""
+    """Write the inventory down for the end of the run.
+
+    Args:
+        directory: The run's directory.
+        found: Object → digest.
+    """
     (directory / FILE).write_text(json.dumps(found, indent=0) + "\n", encoding="utf-8")
 
 
@@ -78,5 +94,13 @@ def changes(directory: Path, kube: Kube) -> tuple[int, tuple[str, ...]] | None:
 
 
 def concerns(line: str, namespace: str) -> bool:
-    """Whether a line of the difference is about the namespace, or an object in it."""
+    """Tell whether a line of a difference is about a namespace, or an object in it.
+
+    Args:
+        line: The line.
+        namespace: The namespace.
+
+    Returns:
+        True where it is.
+    """
     return line.startswith(f"Namespace {namespace} ") or f" {namespace}/" in line

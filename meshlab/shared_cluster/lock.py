@@ -14,9 +14,18 @@ _lock = threading.Lock()
 
 
 def acquire_lease(config: LabConfig, machine: Machine, run_id: str) -> None:
-    """Hold the cluster for this run until `release_lease`. Nothing where the provider is not `existing`, or it is held already.
+    """Hold the cluster for this run until `release_lease`.
 
-    Raises ClusterBusyError naming the run that holds it, KubeError.
+    Nothing where the provider is not `existing`, or it is held already.
+
+    Args:
+        config: The settings of the run.
+        machine: This machine: its folders and what it has.
+        run_id: The run.
+
+    Raises:
+        ClusterBusyError: Another run holds it; its text names that run.
+        KubeError: The cluster does not answer.
     """
     with _lock:
         if config.cluster != "existing" or registry.find(ClusterHold, run_id) is not None:

@@ -85,7 +85,18 @@ class Need:
 
 
 def needs(config: LabConfig, *, namespace_there: bool, istio_there: bool) -> tuple[Need, ...]:
-    """All that a run with this configuration does. Scope `mesh` adds istio-system, and Istio itself where none is."""
+    """List all that a run with these settings does.
+
+    Scope `mesh` adds istio-system, and Istio itself where none is.
+
+    Args:
+        config: The settings of the run.
+        namespace_there: The app's namespace exists.
+        istio_there: Istio is installed.
+
+    Returns:
+        The permissions.
+    """
 
     def wanted() -> Iterator[Need]:
         yield from (Need(READ, group, name) for group, name in LOOKED_AT)
@@ -115,7 +126,18 @@ def wishes(config: LabConfig) -> tuple[Need, ...]:
 
 
 def missing(kube: Kube, wanted: Iterable[Need]) -> tuple[Need, ...]:
-    """Of what is needed, what the cluster refuses: the same needs with those verbs only. Raises KubeError."""
+    """Find the permissions that the cluster refuses.
+
+    Args:
+        kube: Client of the cluster.
+        wanted: What is needed.
+
+    Returns:
+        The same needs, with the refused verbs only.
+
+    Raises:
+        KubeError: It does not answer.
+    """
     # Needs overlap, so each question is asked once: resource → verbs, in the order of the needs.
     verbs: dict[tuple[str, str, str | None, str | None], dict[str, None]] = {}
     for need in wanted:
@@ -129,7 +151,17 @@ def missing(kube: Kube, wanted: Iterable[Need]) -> tuple[Need, ...]:
 
 
 def problems(kube: Kube, config: LabConfig) -> list[Problem]:
-    """Every permission that the run would miss. Nothing where the cluster does not answer: its start says that."""
+    """Name every permission that the run would miss.
+
+    Nothing where the cluster does not answer: its start says that.
+
+    Args:
+        kube: Client of the cluster.
+        config: The settings of the run.
+
+    Returns:
+        The problems.
+    """
     try:
         wanted = needs(
             config,

@@ -78,8 +78,17 @@ class Miss:
 
 
 def explain_miss(client: PrometheusClient, promql: str) -> Miss:
-    """Explain why a query, or its first selector, finds no series. Raises QueryError when Prometheus can't be
-    asked.
+    """Explain why a query, or its first selector, finds no series.
+
+    Args:
+        client: Asks Prometheus.
+        promql: The query.
+
+    Returns:
+        The nearest series, and what differs.
+
+    Raises:
+        QueryError: Prometheus can't be asked.
     """
     selector = first_selector(promql)
     having = client.series(selector.name) if selector.name else []

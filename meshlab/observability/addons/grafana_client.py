@@ -82,10 +82,25 @@ class GrafanaClient:
         interval: str = "",
         factor: int = 1,
     ) -> list[Frame]:
-        """Execute a query as a panel does (POST /api/ds/query). start, end: seconds since the epoch.
+        """Execute a query as a panel does (POST /api/ds/query).
 
-        interval_ms: `$__interval` as the page computes it. points: the panel's width. interval: the query's
-        own least step. Grafana computes step and rate interval of them.
+        Grafana computes step and rate interval of them.
+
+        Args:
+            promql: The query.
+            start: Seconds since the epoch.
+            end: Seconds since the epoch.
+            instant: Ask for one moment, not for a range.
+            interval_ms: `$__interval` as the page computes it.
+            points: The panel's width.
+            interval: The query's own least step.
+            factor: The query's resolution: 2 doubles the step.
+
+        Returns:
+            The series.
+
+        Raises:
+            QueryError: Grafana, or Prometheus behind it, refuses the query or does not answer.
         """
         asked = {
             "refId": REF,
@@ -112,7 +127,15 @@ class GrafanaClient:
             return [frame for each in result.get("frames") or [] for frame in frames(each)]
 
     def label_values(self, label: str, selector: str | None = None) -> list[str]:
-        """A label's values in the series that match, through the datasource's resources."""
+        """List a label's values, through the datasource's resources.
+
+        Args:
+            label: The label.
+            selector: Only in the series that match it.
+
+        Returns:
+            The values, sorted.
+        """
         path = f"/api/datasources/uid/{self.uid()}/resources/api/v1/label/{label}/values"
         with self._understood(label):
             return sorted(self._get(path, {"match[]": selector} if selector else None)["data"])

@@ -61,9 +61,20 @@ class JaegerClient:
         end: float | None = None,
         limit: int = 20,
     ) -> tuple[Trace, ...]:
-        """The newest traces that a service took part in, newest first; at most `limit`.
+        """Get the newest traces that a service took part in.
 
-        start, end: seconds since the epoch; end: None for now; start: None for `lookback` seconds before end.
+        Args:
+            service: Its name.
+            lookback: Seconds.
+            start: Seconds since the epoch; `lookback` before `end` where None.
+            end: Seconds since the epoch; now where None.
+            limit: How many, at most.
+
+        Returns:
+            The traces, newest first.
+
+        Raises:
+            QueryError: Jaeger does not answer, or in another form.
         """
         end = time.time() if end is None else end
         start = end - lookback if start is None else start
@@ -75,8 +86,17 @@ class JaegerClient:
         return tuple(sorted(traces, key=_begin, reverse=True))
 
     def dependencies(self, *, end: float | None = None, lookback: float = 3600) -> tuple[Dependency, ...]:
-        """Which service called which, in the `lookback` seconds before end (seconds since the epoch, None for
-        now).
+        """Ask which service called which.
+
+        Args:
+            end: Seconds since the epoch; now where None.
+            lookback: Seconds before `end`.
+
+        Returns:
+            The calls.
+
+        Raises:
+            QueryError: Jaeger does not answer, or in another form.
         """
         end = time.time() if end is None else end
         found = self._ask("dependencies", {"endTs": int(end * 1e3), "lookback": int(lookback * 1e3)})

@@ -61,9 +61,18 @@ class KialiClient:
         return self._version
 
     def graph(self, namespace: str, *, seconds: float, at: float | None = None) -> ServiceGraph:
-        """The workload graph of a namespace over the last `seconds`.
+        """Get the workload graph of a namespace.
 
-        at: its end, seconds since the epoch; None: now.
+        Args:
+            namespace: Of the application.
+            seconds: How far back it reaches.
+            at: Its end, in seconds since the epoch; now where None.
+
+        Returns:
+            The graph.
+
+        Raises:
+            QueryError: Kiali does not answer, or in another form.
         """
         self.version()
         answer = self._http.json(

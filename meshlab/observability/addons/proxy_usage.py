@@ -46,10 +46,24 @@ def read_usage(
     timeout: float = 30,
     clock: Clock | None = None,
 ) -> ProxyUsage:
-    """The use over the last minute, asked while load flows. Raises WaitTimeout naming what has no data, QueryError.
+    """Read what the sidecars used over the last minute, while load flows.
 
-    pods: names of those that run. cAdvisor dates its samples itself, so Prometheus marks none as stale: for five minutes
-    it answers with pods that are gone, those of the night before among them.
+    cAdvisor dates its samples itself, so Prometheus marks none as stale: for five minutes it answers with
+    pods that are gone, those of the night before among them.
+
+    Args:
+        client: Asks Prometheus.
+        namespace: Of the application.
+        pods: Names of those that run.
+        timeout: Seconds, at most.
+        clock: Of the wait; the real one where not given.
+
+    Returns:
+        The use.
+
+    Raises:
+        WaitTimeout: Something has no data; its text names it.
+        QueryError: Prometheus refuses a query.
     """
     those = "|".join(sorted(pods))
     of_proxy = f'namespace="{namespace}",container="istio-proxy",pod=~"{those}"'

@@ -80,17 +80,31 @@ class PrometheusClient:
             raise QueryError(f"{self.url} answers vector(1) with {answer}", remedy=REMEDY)
 
     def query(self, promql: str, at: float | None = None) -> list[Sample]:
-        """An instant vector. at: seconds since the epoch, None for now. A scalar becomes one sample without
-        labels.
+        """Ask an instant query.
+
+        Args:
+            promql: The query.
+            at: Seconds since the epoch; now where None.
+
+        Returns:
+            The samples; a scalar is one sample without labels.
         """
         return self._ask(promql, lambda api: _samples(promql, api.custom_query(promql, params=_at(at))))
 
     def range_samples(
         self, selector: str, window_seconds: float, at: float | None = None
     ) -> list[RangeSamples]:
-        """The samples that `selector[window]` has at a time: as they were scraped, nothing computed.
+        """Read the samples that `selector[window]` has: as they were scraped, nothing computed.
 
-        selector: metric name and label matchers. The window is open on its left, as in every range selector.
+        The window is open on its left, as in every range selector.
+
+        Args:
+            selector: Metric name and label matchers.
+            window_seconds: The window's length.
+            at: Its end, in seconds since the epoch; now where None.
+
+        Returns:
+            One entry a series.
         """
         promql = f"{selector}[{round(window_seconds * 1000)}ms]"
         return self._ask(
@@ -98,8 +112,16 @@ class PrometheusClient:
         )
 
     def query_range(self, promql: str, start: float, end: float, step: float) -> list[RangeSamples]:
-        """A query's value at start, start + step, … up to end: what a chart shows. All in seconds; start and
-        end since the epoch.
+        """Ask a query's value at start, start + step, … up to end: what a chart shows.
+
+        Args:
+            promql: The query.
+            start: Seconds since the epoch.
+            end: Seconds since the epoch.
+            step: Seconds.
+
+        Returns:
+            One entry a series.
         """
         first, last = (datetime.fromtimestamp(moment, UTC) for moment in (start, end))
         result = self._ask(promql, lambda api: api.custom_query_range(promql, first, last, f"{step:g}"))
@@ -119,14 +141,28 @@ class PrometheusClient:
         return sorted(found, key=lambda each: (each.job, each.instance))
 
     def series(self, selector: str, *, since_seconds: float = 3600) -> list[dict[str, str]]:
-        """Label sets of the series that match a selector and had samples within the last `since_seconds`."""
+        """List the series that match a selector.
+
+        Args:
+            selector: Label selector; all where not given.
+            since_seconds: They must have had samples within so many seconds.
+
+        Returns:
+            Their label sets.
+        """
         end = datetime.now(UTC)
         start = end - timedelta(seconds=since_seconds)
         return list(self._ask(selector, lambda api: api.get_series(start, end, params={"match[]": selector})))
 
     def label_values(self, label: str, selector: str | None = None) -> list[str]:
-        """Values of a label, sorted; selector: only of series that match it. `__name__` gives the metrics'
-        names.
+        """List the values of a label.
+
+        Args:
+            label: The label; `__name__` gives the metrics' names.
+            selector: Only of series that match it.
+
+        Returns:
+            The values, sorted.
         """
         params = {"match[]": selector} if selector else None
         return sorted(self._ask(label, lambda api: api.get_label_values(label, params=params)))

@@ -34,10 +34,22 @@ def examine(
 ) -> Examination:
     """Ask all queries of all dashboards, and again those without data until they have some or time is over.
 
-    scrape_seconds: what Grafana would take as the datasource's scrape interval. timeout: seconds for all of
-    it. range_seconds: the time range shown, by default what each dashboard opens with. delay: seconds between
-    rounds. Raises QueryError when the source can't be asked (nothing is judged then), IstioError for a
-    dashboard that can't be understood.
+    Args:
+        source: Whom to ask.
+        dashboards: The dashboards.
+        expectations: Which queries may be empty, and why.
+        scrape_seconds: What Grafana would take as the datasource's scrape interval.
+        timeout: Seconds for all of it.
+        range_seconds: The time range shown, by default what each dashboard opens with.
+        delay: Seconds between rounds.
+        clock: Of the wait; the real one where not given.
+
+    Returns:
+        What became of each query.
+
+    Raises:
+        QueryError: The source can't be asked: nothing is judged then.
+        IstioError: A dashboard can't be understood.
     """
     clock = clock or SystemClock()
     start = clock.now()
@@ -86,10 +98,23 @@ def drawn_again(
     timeout: float = 30,
     clock: Clock | None = None,
 ) -> Examination:
-    """The same examination with the data of now: longer and finer lines to draw. No class changes.
+    """Ask the same examination again with the data of now: longer and finer lines to draw.
 
-    step: seconds between points, for queries whose steps are longer. range_seconds: the time to draw, None
-    for what was examined. Raises QueryError when the source can't be asked.
+    No class changes.
+
+    Args:
+        examination: What was examined.
+        source: Whom to ask.
+        step: Seconds between points, for queries whose steps are longer.
+        range_seconds: The time to draw, None for what was examined.
+        timeout: Seconds, at most.
+        clock: Of the wait; the real one where not given.
+
+    Returns:
+        It, with new data.
+
+    Raises:
+        QueryError: The source can't be asked.
     """
     clock = clock or SystemClock()
     shown = range_seconds if range_seconds is not None else examination.range_seconds

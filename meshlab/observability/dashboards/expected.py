@@ -75,7 +75,17 @@ class Expectations:
         return self.choices.get(dashboard.title) or (Choice("", {}),)
 
     def find(self, dashboard: Dashboard, panel: Panel, target: Target, choice: Choice) -> Expectation | None:
-        """The entry for a query under a choice; None when it must have data."""
+        """Find the entry for a query under a choice.
+
+        Args:
+            dashboard: The query's dashboard.
+            panel: Its panel.
+            target: The query.
+            choice: The choice of variables.
+
+        Returns:
+            The entry; None when the query must have data.
+        """
         return next(
             (
                 entry
@@ -100,11 +110,21 @@ class Expectations:
 
 
 def read_expectations(kind: Kind, namespace: str, *, scope: str = "namespace") -> Expectations:
-    """The list of a distribution and the choices, for an app in `namespace`. Raises IstioError for a bad
-    file.
+    """Read the list of a distribution's queries that may be empty, and the choices.
 
-    scope: the run's write scope. Where it may change a mesh of ours, its own traffic passes the ingress gateway,
-    too, and nothing is left open: whatever the list names must be empty.
+    Where it may change a mesh of ours, its own traffic passes the ingress gateway, too, and nothing is left
+    open: whatever the list names must be empty.
+
+    Args:
+        kind: The distribution's.
+        namespace: Of the application.
+        scope: The run's write scope.
+
+    Returns:
+        The list.
+
+    Raises:
+        IstioError: The file is bad.
     """
     try:
         document = _yaml(f"expected-{kind}.yaml")

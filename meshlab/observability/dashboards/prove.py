@@ -46,7 +46,15 @@ class Prover:
         self._known: dict[tuple[str, str], Proof] = {}
 
     def prove(self, precondition: Precondition, values: Mapping[str, Value]) -> Proof:
-        """The proof of a precondition with a dashboard's variables."""
+        """Prove a precondition with a dashboard's variables.
+
+        Args:
+            precondition: What must hold.
+            values: Variable → value.
+
+        Returns:
+            The proof.
+        """
         absent = interpolate(precondition.absent, values)
         control = interpolate(precondition.control, values)
         if (absent, control) not in self._known:

@@ -66,7 +66,15 @@ class Examination:
     seconds: float = 0.0
 
     def of(self, title: str, choice: str | None = None) -> list[Result]:
-        """A dashboard's results under a choice, by default its first."""
+        """Find a dashboard's results under a choice.
+
+        Args:
+            title: The dashboard's.
+            choice: The choice's name; the first where None.
+
+        Returns:
+            The results.
+        """
         mine = [each for each in self.results if each.dashboard.title == title]
         name = choice if choice is not None else (mine[0].choice.name if mine else "")
         return [each for each in mine if each.choice.name == name]

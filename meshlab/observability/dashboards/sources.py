@@ -71,7 +71,15 @@ class Source(Protocol):
         """An instant query's series with their values."""
 
     def label_values(self, label: str, selector: str | None) -> list[str]:
-        """A label's values in the series that match."""
+        """List a label's values.
+
+        Args:
+            label: The label.
+            selector: Only in the series that match it.
+
+        Returns:
+            The values.
+        """
 
     def explain(self, promql: str) -> str:
         """Why a query finds nothing, as far as can be told."""
@@ -79,9 +87,18 @@ class Source(Protocol):
 
 @contextmanager
 def source_of(kube: Kube, config: LabConfig) -> Iterator[Source]:
-    """Whom to ask: Grafana where it runs (awaited until it answers), else Prometheus itself.
+    """Choose whom to ask: Grafana where it runs (awaited until it answers), else Prometheus itself.
 
-    Raises WaitTimeout where Grafana runs and does not answer, KubeError without a way to either.
+    Args:
+        kube: Client of the cluster.
+        config: The settings of the run.
+
+    Yields:
+        The source.
+
+    Raises:
+        WaitTimeout: Grafana runs and does not answer.
+        KubeError: Neither can be reached.
     """
     if GRAFANA.runs(kube, config):
         with GRAFANA.open(kube, config) as grafana:
@@ -120,6 +137,15 @@ class PrometheusSource:
         return [(sample.labels, sample.value) for sample in self._client.query(promql)]
 
     def label_values(self, label: str, selector: str | None) -> list[str]:
+        """List a label's values.
+
+        Args:
+            label: The label.
+            selector: Only in the series that match it.
+
+        Returns:
+            The values.
+        """
         return self._client.label_values(label, selector)
 
     def explain(self, promql: str) -> str:
@@ -156,6 +182,15 @@ class GrafanaSource:
         return [(frame.labels, frame.points[-1][1]) for frame in frames if frame.points]
 
     def label_values(self, label: str, selector: str | None) -> list[str]:
+        """List a label's values.
+
+        Args:
+            label: The label.
+            selector: Only in the series that match it.
+
+        Returns:
+            The values.
+        """
         return self._client.label_values(label, selector)
 
     def explain(self, promql: str) -> str:

@@ -19,12 +19,20 @@ NOT_ASKED = ("datasource", "adhoc")  # they name where a query goes, or add filt
 
 
 def resolve(dashboard: Dashboard, source: Source, chosen: Mapping[str, str]) -> dict[str, Value]:
-    """Each variable's value: the chosen one, else the saved one if it is (still) an option, else the first
-    option.
+    """Give each variable its value: the chosen one, else the saved one if it is an option, else the first option.
 
-    chosen: variable → value, as a reader picks it from the list. Raises QueryError (retryable) when a chosen
-    value is not among the options yet or the source can't be asked, IstioError for a variable of an unknown
-    kind, or when a chosen variable does not exist.
+    Args:
+        dashboard: The dashboard.
+        source: Lists the options.
+        chosen: Variable → value, as a reader picks it from the list.
+
+    Returns:
+        Variable → value.
+
+    Raises:
+        QueryError: A chosen value is not among the options yet, or the source can't be asked; trying again
+            may help.
+        IstioError: A variable is of an unknown kind, or a chosen one does not exist.
     """
     unknown = set(chosen) - {variable.name for variable in dashboard.variables}
     if unknown:

@@ -122,10 +122,22 @@ class MetricGraph:
 def take_baseline(
     client: PrometheusClient, namespace: str, *, timeout: float = 60, clock: Clock | None = None
 ) -> Baseline:
-    """What the namespace's proxies have counted so far, once each was scraped after this was called.
+    """Read what the namespace's proxies have counted so far, once each was scraped after this was called.
 
-    Without that wait, the last requests of an earlier phase would count for this one. Raises WaitTimeout
-    naming the pods that are not scraped, QueryError.
+    Without that wait, the last requests of an earlier phase would count for this one.
+
+    Args:
+        client: Asks Prometheus.
+        namespace: Of the application.
+        timeout: Seconds, at most.
+        clock: Of the wait; the real one where not given.
+
+    Returns:
+        The counters.
+
+    Raises:
+        WaitTimeout: A pod is not scraped; its text names it.
+        QueryError: Prometheus refuses a query.
     """
     await_scrapes(client, namespace, timeout=timeout, clock=clock)
     at, scraped = _times(client, namespace)
@@ -185,11 +197,23 @@ def wait_for_edges(
     explain: Callable[[], str] | None = None,
     clock: Clock | None = None,
 ) -> MetricGraph:
-    """Read the graph until each expected edge was counted by both its ends, or `timeout` seconds have passed.
+    """Read the graph until each expected edge was counted by both its ends, or the time is over.
 
-    The load must go on meanwhile. explain: asked for the cause when Prometheus does not answer. Returns what
-    was there at the end, to be judged: that an edge is missing is a finding. Raises WaitTimeout when
-    Prometheus did not answer then.
+    The load must go on meanwhile.
+
+    Args:
+        client: Asks Prometheus.
+        baseline: What had been counted before.
+        expected: Edges: (caller, called).
+        timeout: Seconds, at most.
+        explain: Asked for the cause when Prometheus does not answer.
+        clock: Of the wait; the real one where not given.
+
+    Returns:
+        What was there at the end, to be judged: that an edge is missing is a finding.
+
+    Raises:
+        WaitTimeout: Prometheus did not answer at the end.
     """
     wanted = set(expected)
 

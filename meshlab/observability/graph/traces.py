@@ -79,10 +79,24 @@ def wait_for_traced_edges(
     names: Mapping[tuple[str, str], str] = NAMES,
     clock: Clock | None = None,
 ) -> TraceGraph:
-    """Read the traces until they hold each wanted edge, or `timeout` seconds have passed.
+    """Read the traces until they hold each wanted edge, or the time is over.
 
-    since: seconds since the epoch. Spans come in every few seconds, each proxy's on their own. Returns what
-    was there at the end, to be judged. Raises WaitTimeout when Jaeger did not answer then.
+    Spans come in every few seconds, each proxy's on their own.
+
+    Args:
+        client: Asks Jaeger.
+        namespace: Of the application.
+        wanted: Edges: (caller, called).
+        since: Seconds since the epoch.
+        timeout: Seconds, at most.
+        names: (Canonical service, canonical revision) → workload.
+        clock: Of the wait; the real one where not given.
+
+    Returns:
+        What was there at the end, to be judged.
+
+    Raises:
+        WaitTimeout: Jaeger did not answer at the end.
     """
     edges = set(wanted)
 
