@@ -35,7 +35,7 @@ def policy_documents(
         "SYSTEM": SYSTEM_NAMESPACE,
         "ISSUER": issuer,
     }
-    found: list[dict[str, Any]] = _filled(manifests.read("authz-policies"), words)
+    found: list[dict[str, Any]] = manifests.read("authz-policies", **words)
     for each in found:
         each["apiVersion"] = api_version
         each["metadata"]["namespace"] = namespace
@@ -48,8 +48,7 @@ def client_documents(namespace: str, config: LabConfig, images: Sequence[str]) -
     """The stand-ins' Deployments. images: references of ours, used with embedded images only."""
     found = []
     for name, account in STAND_INS.items():
-        words = {"NAME": PREFIX + name, "ACCOUNT": account}
-        document = _filled(manifests.read("authz-client"), words)
+        document = manifests.read("authz-client", NAME=PREFIX + name, ACCOUNT=account)
         document["metadata"]["namespace"] = namespace
         found.append(document)
     return replace(found, images) if config.image_source == "embedded" else found
@@ -82,16 +81,3 @@ def find_clients(kube: Kube, config: LabConfig, mesh: Mesh) -> tuple[tuple[Clien
         clients.append(Client("gateway", CALLER.selector, identity_of(ready[0], mesh), ip, through))
         sources["gateway"] = sources["outside"]
     return tuple(clients), sources
-
-
-def _filled(found: Any, words: Mapping[str, str]) -> Any:
-    """The value with every word replaced in its texts."""
-    if isinstance(found, str):
-        for word, text in words.items():
-            found = found.replace(word, text)
-        return found
-    if isinstance(found, list):
-        return [_filled(one, words) for one in found]
-    if isinstance(found, dict):
-        return {key: _filled(value, words) for key, value in found.items()}
-    return found

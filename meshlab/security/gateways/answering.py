@@ -11,16 +11,14 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from meshlab import manifests
 from meshlab.core.errors import KubeError, QueryError
 from meshlab.envoy.stats import ADMIN_PORT, fetch
 from meshlab.istio.control_plane import SIDECAR
 from meshlab.kube.client import Kube
 from meshlab.kube.portforward import PortForward
 
-PORT = 8080  # of the pod
-SERVICE_PORT = 80
-PEER_HEADER = "x-meshlab-peer"
-HIDDEN = {"networking.istio.io/exportTo": "~"}  # a Service that no proxy is told of: a host outside the mesh
+PORT = 8080  # of the pod; its Services have port 80
 ANSWERED = re.compile(r"^http\.pages\.downstream_rq_total: (\d+)$", re.MULTILINE)
 
 
@@ -42,118 +40,24 @@ def documents(
 
     services: their names; port 80 of each leads to the pod. All but the pod are unknown to the mesh.
     """
-    labels = {"app": name}
-    meta = {"namespace": namespace, "labels": labels}
-    container = {
-        "name": "pages",
-        "image": image,
-        "imagePullPolicy": "IfNotPresent",
-        "command": ["envoy", "-c", "/etc/pages/envoy.json", "--disable-hot-restart"],
-        "args": ["--concurrency", "1", "--log-level", "warning"],
-        "ports": [{"containerPort": PORT}],
-        "readinessProbe": {"tcpSocket": {"port": PORT}, "periodSeconds": 1},
-        "resources": {
-            "requests": {"cpu": "10m", "memory": "32Mi"},
-            "limits": {"cpu": "500m", "memory": "128Mi"},
-        },
-        "securityContext": {
-            "runAsUser": 1337,
-            "runAsNonRoot": True,
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "readOnlyRootFilesystem": True,
-        },
-        "volumeMounts": [{"name": "pages", "mountPath": "/etc/pages"}],
-    }
-    pod = {
-        "automountServiceAccountToken": False,
-        "terminationGracePeriodSeconds": 0,
-        "containers": [container],
-        "volumes": [{"name": "pages", "configMap": {"name": name}}],
-    }
-    return [
-        {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": name, **meta},
-            "data": {"envoy.json": json.dumps(envoy_config(pages))},
-        },
-        {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": {"name": name, **meta},
-            "spec": {
-                "replicas": 1,
-                "selector": {"matchLabels": labels},
-                "template": {
-                    "metadata": {"labels": {**labels, "sidecar.istio.io/inject": "false"}},
-                    "spec": pod,
-                },
-            },
-        },
-        *(
-            {
-                "apiVersion": "v1",
-                "kind": "Service",
-                "metadata": {"name": service, **meta, "annotations": HIDDEN},
-                "spec": {
-                    "selector": labels,
-                    "ports": [{"name": "http", "port": SERVICE_PORT, "targetPort": PORT}],
-                },
-            }
-            for service in services
-        ),
-    ]
+    words = {"NAMESPACE": namespace, "APP": name}
+    config, deployment = manifests.read("answering-pod", IMAGE=image, **words)
+    config["data"]["envoy.json"] = json.dumps(envoy_config(pages))
+    named = [manifests.read("answering-service", SERVICE=service, **words) for service in services]
+    return [config, deployment, *named]
 
 
 def envoy_config(pages: Mapping[str, str]) -> dict[str, Any]:
     """Envoy's bootstrap: one listener that answers each page by itself, and the admin page for the pod only."""
-    manager = {
-        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3"
-        ".HttpConnectionManager",
-        "stat_prefix": "pages",
-        "route_config": {
-            "response_headers_to_add": [
-                {
-                    "header": {
-                        "key": PEER_HEADER,
-                        "value": "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%",
-                    }
-                }
-            ],
-            "virtual_hosts": [
-                {
-                    "name": "pages",
-                    "domains": ["*"],
-                    "routes": [
-                        {
-                            "match": {"path": path},
-                            "direct_response": {"status": 200, "body": {"inline_string": body}},
-                        }
-                        for path, body in pages.items()
-                    ],
-                }
-            ],
-        },
-        "http_filters": [
-            {
-                "name": "envoy.filters.http.router",
-                "typed_config": {
-                    "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
-                },
-            }
-        ],
-    }
-    http = {"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}
-    listener = {
-        "name": "pages",
-        "address": _address("0.0.0.0", PORT),
-        "filter_chains": [{"filters": [http]}],
-    }
-    return {
-        "admin": {"address": _address("127.0.0.1", ADMIN_PORT)},
-        "static_resources": {"listeners": [listener]},
-    }
+    config: dict[str, Any] = manifests.read("answering-envoy")
+    [listener] = config["static_resources"]["listeners"]
+    [pages_filter] = listener["filter_chains"][0]["filters"]
+    [served] = pages_filter["typed_config"]["route_config"]["virtual_hosts"]
+    served["routes"] = [
+        {"match": {"path": path}, "direct_response": {"status": 200, "body": {"inline_string": body}}}
+        for path, body in pages.items()
+    ]
+    return config
 
 
 def answered(kube: Kube, namespace: str, name: str) -> int:
@@ -170,7 +74,3 @@ def answered(kube: Kube, namespace: str, name: str) -> int:
             remedy="look at the log of its container",
         )
     return int(found[1])
-
-
-def _address(host: str, port: int) -> dict[str, Any]:
-    return {"socket_address": {"address": host, "port_value": port}}

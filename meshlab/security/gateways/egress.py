@@ -6,23 +6,19 @@ Sidecar for its pods alone, and everything else exported to nobody but that name
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
-from meshlab.app.bookinfo import SLEEPER
+from meshlab import manifests
 from meshlab.istio.operator_file import SYSTEM_NAMESPACE
 from meshlab.security.gateways import answering
-from meshlab.security.gateways.ingress import NETWORKING, Document
+from meshlab.security.gateways.ingress import Document
 
 GATEWAY = "istio-egressgateway"
 GATEWAY_HOST = f"{GATEWAY}.{SYSTEM_NAMESPACE}.svc.cluster.local"
-SELECTOR = {"istio": "egressgateway"}
 NAME = "meshlab-egress"
 OUTSIDE = "meshlab-outside"  # the pod outside the mesh, and where the write scope allows it its namespace
 DECLARED, UNDECLARED = "declared", "undeclared"  # Services of that pod
-SUBSET = "outside"
 PAGE, TEXT = "/", "outside the mesh"
-GATEWAY_PORT = 443  # of the egress gateway, for the sidecars' mutual TLS
 Mode = Literal["ALLOW_ANY", "REGISTRY_ONLY"]
 
 
@@ -38,57 +34,12 @@ def outside_pod(outside: str, image: str) -> list[Document]:
 
 def outbound_policy(namespace: str, mode: Mode) -> Document:
     """What the caller's proxy does with a destination that the mesh does not know."""
-    labels = {"app": SLEEPER.app}
-    spec = {"workloadSelector": {"labels": labels}, "outboundTrafficPolicy": {"mode": mode}}
-    return _object("Sidecar", namespace, spec)
+    found: Document = manifests.read("egress-policy", NAMESPACE=namespace, MODE=mode)
+    return found
 
 
 def through_gateway(namespace: str, outside: str) -> list[Document]:
-    """The declared host, and its way: caller → (mutual TLS) egress gateway → host."""
-    declared = host(DECLARED, outside)
-    seen_by = [".", SYSTEM_NAMESPACE]
-    http = {"number": answering.SERVICE_PORT, "name": "http", "protocol": "HTTP"}
-    entry = {
-        "hosts": [declared],
-        "ports": [http],
-        "location": "MESH_EXTERNAL",
-        "resolution": "DNS",
-        "exportTo": seen_by,
-    }
-    server = {
-        "port": {"number": GATEWAY_PORT, "name": "https-egress", "protocol": "HTTPS"},
-        "hosts": [declared],
-        "tls": {"mode": "ISTIO_MUTUAL"},
-    }
-    tls = {"port": {"number": GATEWAY_PORT}, "tls": {"mode": "ISTIO_MUTUAL", "sni": declared}}
-    subset = {"name": SUBSET, "trafficPolicy": {"portLevelSettings": [tls]}}
-    routes = [
-        _route(
-            "mesh",
-            answering.SERVICE_PORT,
-            {"host": GATEWAY_HOST, "subset": SUBSET, "port": {"number": GATEWAY_PORT}},
-        ),
-        _route(NAME, GATEWAY_PORT, {"host": declared, "port": {"number": answering.SERVICE_PORT}}),
-    ]
-    return [
-        _object("ServiceEntry", namespace, entry),
-        _object("Gateway", namespace, {"selector": SELECTOR, "servers": [server]}),
-        _object("DestinationRule", namespace, {"host": GATEWAY_HOST, "exportTo": ["."], "subsets": [subset]}),
-        _object(
-            "VirtualService",
-            namespace,
-            {"hosts": [declared], "gateways": ["mesh", NAME], "exportTo": seen_by, "http": routes},
-        ),
-    ]
-
-
-def _route(gateway: str, port: int, destination: Mapping[str, Any]) -> Document:
-    return {
-        "match": [{"gateways": [gateway], "port": port}],
-        "route": [{"destination": dict(destination)}],
-    }
-
-
-def _object(kind: str, namespace: str, spec: Mapping[str, Any]) -> Document:
-    meta = {"name": NAME, "namespace": namespace}
-    return {"apiVersion": NETWORKING, "kind": kind, "metadata": meta, "spec": dict(spec)}
+    """The declared host, and its path: caller → (mutual TLS) egress gateway → host."""
+    words = {"NAMESPACE": namespace, "SYSTEM": SYSTEM_NAMESPACE, "HOST": host(DECLARED, outside)}
+    found: list[Document] = manifests.read("egress-gateway", **words)
+    return found

@@ -103,3 +103,13 @@ def test_relabelling_splits_a_peer():
         "destination_version": "v2",
         "destination_cluster": "Kubernetes",
     }
+
+
+def test_words_are_filled_in_at_once_and_the_longest_first() -> None:
+    filled = manifests.read("authz-client", NAME="ACCOUNT", ACCOUNT="a")
+    assert filled["metadata"]["name"] == "ACCOUNT"
+    assert filled["spec"]["template"]["spec"]["serviceAccountName"] == "a"
+    assert (
+        manifests.read("egress-policy", NAMES="wrong", NAMESPACE="shop", MODE="X")["metadata"]["namespace"]
+        == "shop"
+    )
