@@ -172,12 +172,9 @@ def check_app(run: RunRef, config: LabConfig, cluster: ClusterRef) -> list[Check
         source = find_source(kube, namespace, app.SLEEPER.selector)
         url = host_port(app.PRODUCTPAGE.app, app.PORT) + app.PAGE_PATH
         return app_checks.productpage(
-            n_requests(
-                kube, namespace, source.pod, url, config.app.page_requests, container=source.container,
-                expect=app.PAGE_TITLE,
-            ),
+            n_requests(kube, source, url, config.app.page_requests, expect=app.PAGE_TITLE),
             p50_ms=config.app.page_p50_ms,
-        )  # fmt: skip
+        )
 
     def page_pod() -> PodSummary:
         pod = next(
@@ -302,7 +299,7 @@ def reconcile_requests(
         begin = snapshot()
         source = find_source(kube, namespace, app.SLEEPER.selector)
         url = host_port(app.PRODUCTPAGE.app, app.PORT) + app.PAGE_PATH
-        sent = n_requests(kube, namespace, source.pod, url, SECOND_WINDOW, container=source.container)
+        sent = n_requests(kube, source, url, SECOND_WINDOW)
         return window(begin, [sent])
 
     return record_check(

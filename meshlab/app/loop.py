@@ -11,13 +11,14 @@ import logging
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 
+from meshlab.app.curl import parse_answer
 from meshlab.app.latency import latency
-from meshlab.app.script import LEFTOVER_WAIT, loop_argv, parse_answer
+from meshlab.app.script import LEFTOVER_WAIT, loop_argv
 from meshlab.app.source import Source
 from meshlab.core.errors import ExecError, KubeError, MeshlabError, WaitTimeout
 from meshlab.kube.client import Kube
@@ -84,8 +85,7 @@ class RequestLoop:
 
     source: the pod and container. url: as seen from the pod, http://… or telnet://… for a TCP echo.
     interval: seconds between the end of a request and the next, or a (low, high) range to draw each pause
-    from. count: end after so many (None: until stopped). headers: sent with each request. on_request:
-    called from the recording thread with each request.
+    from. count: end after so many (None: until stopped).
     """
 
     def __init__(
@@ -96,11 +96,9 @@ class RequestLoop:
         *,
         interval: float | tuple[float, float] = 0.3,
         count: int | None = None,
-        headers: Mapping[str, str] | None = None,
         request_timeout: float = 15.0,
-        on_request: Callable[[Request], None] | None = None,
     ) -> None:
-        self._kube, self._source, self._on_request = kube, source, on_request
+        self._kube, self._source = kube, source
         self._longest_gap = request_timeout + (max(interval) if isinstance(interval, tuple) else interval)
         self._argv = loop_argv(
             url,
@@ -108,7 +106,6 @@ class RequestLoop:
             name=str(next(_numbers)),
             interval=interval,
             count=count,
-            headers=headers or {},
             request_timeout=request_timeout,
         )
         self._stop = threading.Event()
@@ -239,8 +236,6 @@ class RequestLoop:
         request = Request(answer.number, answer.status, answer.seconds * 1000, started, answer.exit_code)
         with self._lock:
             self._requests.append(request)
-        if self._on_request:
-            self._on_request(request)
 
     def _miscounts(self, received: int) -> list[str]:
         if self._told_sent is None:

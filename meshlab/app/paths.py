@@ -164,11 +164,9 @@ def compare(kube: Kube, namespace: str, *, rounds: int = ROUNDS, each: int = EAC
     for turn in range(rounds + 1):
         count = each if turn else WARM
         for name, (_, url) in ways.items():
-            source = sources[name]
             done = n_requests(
-                kube, namespace, source.pod, url, count, container=source.container, expect=BY_SIDECAR,
-                options=("-i",), request_timeout=5,
-            )  # fmt: skip
+                kube, sources[name], url, count, expect=BY_SIDECAR, options=("-i",), request_timeout=5
+            )
             if turn:
                 by_sidecar[name] += done.matched
                 failed[name] += count - done.by_status.get("200", 0)

@@ -15,8 +15,9 @@ from __future__ import annotations
 import math
 import random
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+
+from meshlab.app.curl import command
 
 MARK = "meshlab-loop-"
 JITTERS = 64  # different pauses, used in turn
@@ -93,16 +94,6 @@ echo "E $n"
 """
 
 
-@dataclass(frozen=True)
-class Answer:
-    """One finished request: its number, HTTP status ("000": none), time in seconds, curl's exit code."""
-
-    number: int
-    status: str
-    seconds: float
-    exit_code: int
-
-
 def loop_argv(
     url: str,
     *,
@@ -110,7 +101,6 @@ def loop_argv(
     name: str,
     interval: float | tuple[float, float],
     count: int | None,
-    headers: Mapping[str, str],
     request_timeout: float,
 ) -> list[str]:
     """The command of a loop. url: http://…, or telnet://HOST:PORT to have a TCP server echo a line. run:
@@ -119,7 +109,8 @@ def loop_argv(
     interval: seconds between requests, or the range from which each pause is drawn. count: end after so many.
     """
     own = f"{MARK}{run}-"
-    request = _echo(url) if url.startswith(TCP) else _http(url, headers, request_timeout)
+    plain = f"{command(timeout=request_timeout, options=('-o', '/dev/null'))} {shlex.quote(url)}"
+    request = _echo(url) if url.startswith(TCP) else plain
     script = (
         LOOP.replace("@RUN@", own)
         .replace("@MARK@", MARK)
@@ -134,22 +125,6 @@ def _sliced(pause: float) -> str:
     """A pause as the script wants it: how many slices, and the seconds of each."""
     slices = math.ceil(pause / SLICE)
     return f"{slices}:{pause / max(slices, 1):.4f}"
-
-
-def _http(url: str, headers: Mapping[str, str], timeout: float) -> str:
-    curl = [
-        "curl",
-        "-sS",
-        "-o",
-        "/dev/null",
-        "--max-time",
-        f"{timeout:g}",
-        "-w",
-        "%{http_code} %{time_total}",
-    ]
-    for key, value in headers.items():
-        curl += ["-H", f"{key}: {value}"]
-    return shlex.join([*curl, url])
 
 
 def _echo(url: str) -> str:
@@ -167,14 +142,3 @@ def pauses(interval: float | tuple[float, float], seed: str) -> Sequence[float]:
         draw = random.Random(seed)
         return [draw.uniform(*interval) for _ in range(JITTERS)]
     return [interval]
-
-
-def parse_answer(line: str) -> Answer | None:
-    """The request of an R line; None when the line was cut before the request was done, or is no R line."""
-    words = line.split()
-    if len(words) != 5 or words[0] != "R":
-        return None
-    try:
-        return Answer(int(words[1]), words[2], float(words[3]), int(words[4]))
-    except ValueError:
-        return None

@@ -120,9 +120,7 @@ def wait_ingress(
     source = find_source(kube, namespace, CALLER.selector)
 
     def ask() -> RoundResult:
-        return n_requests(
-            kube, namespace, source.pod, INGRESS_URL, 1, container=source.container, request_timeout=5
-        )
+        return n_requests(kube, source, INGRESS_URL, 1, request_timeout=5)
 
     return wait(
         f"{INGRESS} to route {PAGE_PATH} to {namespace}",

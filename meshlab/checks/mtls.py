@@ -11,6 +11,7 @@ from typing import Any
 
 from cryptography import x509
 
+from meshlab.app.once import RoundResult
 from meshlab.checks.base import broken, failed, judged, passed, skipped
 from meshlab.core.address import host_port
 from meshlab.core.text import pluralize
@@ -19,7 +20,7 @@ from meshlab.security.mtls.capture import Captured, Seen
 from meshlab.security.mtls.certificates import Held, chain_problem, fingerprint, identities, row
 from meshlab.security.mtls.counters import MUTUAL, Counted
 from meshlab.security.mtls.edges import Edge, servers
-from meshlab.security.mtls.outside import Asked, Round
+from meshlab.security.mtls.outside import Round
 from meshlab.security.mtls.stage import Window
 
 REFUSAL, PACKETS, IDENTITY, COUNTER = "mtls.refusal", "mtls.packets", "mtls.identity", "mtls.counter"
@@ -27,7 +28,7 @@ FORBIDDEN = 403
 STRICT_REMEDY = "look for a PeerAuthentication that allows plaintext: kubectl get peerauthentication -A"
 
 
-def refusal(permissive: Round, strict: Round, inside: Sequence[Asked]) -> CheckResult:
+def refusal(permissive: Round, strict: Round, inside: Sequence[RoundResult]) -> CheckResult:
     """Make mtls.refusal: plain HTTP from outside the mesh is refused over every path, and no application heard of it.
 
     Evidence: `plaintext` (one row per path and phase), `inside`.
@@ -64,7 +65,7 @@ def refusal(permissive: Round, strict: Round, inside: Sequence[Asked]) -> CheckR
         for way, asked in strict.ways
         if asked.refused != asked.sent
     ]
-    answered = any(status != "000" for _, asked in strict.ways for status in asked.statuses)
+    answered = any(status != "000" for _, asked in strict.ways for status in asked.by_status)
     heard = any((*strict.heard.values(), *strict.handed.values()))
     problems += [
         f"{count} plaintext requests to {name} reached the application"

@@ -160,23 +160,14 @@ class EgressProbe:
         )
 
     def _ask(self, source: Source, url: str, passes: bool, text: str) -> Answer:
-        round_ = n_requests(
-            self.kube,
-            source.namespace,
-            source.pod,
-            url,
-            1,
-            container=source.container,
-            expect=text,
-            request_timeout=REQUEST_TIMEOUT,
-        )
-        status = next(iter(round_.by_status))
-        code = next(iter(round_.exit_codes), 0)
+        asked = n_requests(self.kube, source, url, 1, expect=text, request_timeout=REQUEST_TIMEOUT)
+        status = next(iter(asked.by_status))
+        code = next(iter(asked.exit_codes), 0)
         refused = status in REFUSALS and (status != "000" or code in EXITS)
         if refused:
             return Answer(f"refused: {EXITS[code] if status == '000' else status}", not passes)
         told = f"{status}, curl ended with {code}" if code else status
-        return Answer(told, passes and round_.passed == 1)
+        return Answer(told, passes and asked.passed == 1)
 
     def _acknowledged(self) -> None:
         callers = [

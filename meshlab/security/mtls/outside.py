@@ -2,68 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from meshlab.app.bookinfo import PAGE_PATH
+from meshlab.app.once import RoundResult, ask_each
 from meshlab.app.source import Source
 from meshlab.core.address import host_port
-from meshlab.core.errors import ExecError
 from meshlab.core.waiting import Clock, wait
 from meshlab.envoy.admin import PROXY_PORT, Pages
 from meshlab.kube.client import Kube
-from meshlab.kube.exec import run_in_pod
 from meshlab.security.mtls.edges import Edge
 
-REFUSED = {
-    52: "closed without an answer",
-    56: "reset",
-}  # curl's exit codes when the other side takes the connection and then drops it
-ROUND = r"""
-number=$1 limit=$2
-shift 2
-for url; do
-  i=0
-  while [ "$i" -lt "$number" ]; do
-    i=$((i + 1))
-    status=$(curl -sS -o /dev/null --max-time "$limit" -w '%{http_code}' "$url" 2>/dev/null)
-    echo "R $status $? $url"
-  done
-done
-"""
-REQUEST_TIMEOUT = 5.0  # seconds
 LOG_LINES = 4000
 PATHS = {"productpage": PAGE_PATH, "details": "/details/0", "reviews": "/reviews/0", "ratings": "/ratings/0"}
-
-
-@dataclass(frozen=True)
-class Asked:
-    """Requests for one URL. statuses: HTTP status → requests ("000": none); exits: curl's exit codes."""
-
-    url: str
-    sent: int
-    statuses: Mapping[str, int]
-    exits: Mapping[int, int]
-
-    @property
-    def served(self) -> int:
-        """Requests that got a 200."""
-        return self.statuses.get("200", 0)
-
-    @property
-    def refused(self) -> int:
-        """Requests whose connection was taken, and then dropped without an answer."""
-        return min(sum(self.exits.get(code, 0) for code in REFUSED), self.statuses.get("000", 0))
-
-    def __str__(self) -> str:
-        codes = [f"{count} × {status}" for status, count in self.statuses.items() if status != "000"]
-        ends = [
-            f"{count} × {REFUSED.get(code, f'curl exit {code}')}"
-            for code, count in self.exits.items()
-            if code
-        ]
-        return ", ".join([*codes, *ends])
 
 
 @dataclass(frozen=True)
@@ -90,7 +42,7 @@ class Round:
     sidecar handed to the application meanwhile, over all ways, those of others included.
     """
 
-    ways: tuple[tuple[Way, Asked], ...]
+    ways: tuple[tuple[Way, RoundResult], ...]
     heard: Mapping[str, int]
     handed: Mapping[str, int]
 
@@ -117,38 +69,6 @@ def ways(edges: Sequence[Edge], namespace: str) -> tuple[Way, ...]:
     return tuple(sorted(found.values(), key=lambda way: (way.by != "service", way.server)))
 
 
-def ask(kube: Kube, source: Source, urls: Sequence[str], number: int) -> tuple[Asked, ...]:
-    """Send `number` requests to each URL from a container with sh and curl, one after the other, each once.
-
-    Raises ExecError when the round itself can't be made.
-    """
-    limit = f"{REQUEST_TIMEOUT:g}"
-    done = run_in_pod(
-        kube,
-        source.namespace,
-        source.pod,
-        source.container,
-        ["sh", "-c", ROUND, "meshlab-plaintext", str(number), limit, *urls],
-        timeout=number * len(urls) * REQUEST_TIMEOUT + 30,
-        check=True,
-    )
-    rows = [line.split()[1:] for line in done.stdout.splitlines() if line.startswith("R ")]
-    if len(rows) != number * len(urls) or any(len(row) != 3 for row in rows):
-        raise ExecError(
-            f"{len(rows)} of {number * len(urls)} requests reported back: {done.stdout[-300:]}",
-            remedy="check that the container has sh and curl",
-        )
-    return tuple(
-        Asked(
-            url=url,
-            sent=number,
-            statuses=dict(Counter(status for status, _, at in rows if at == url)),
-            exits=dict(Counter(int(code) for _, code, at in rows if at == url)),
-        )
-        for url in urls
-    )
-
-
 def plaintext_round(
     kube: Kube,
     pages: Pages,
@@ -168,7 +88,7 @@ def plaintext_round(
     marks = {way.name: f"{marker}.{number_of}." for number_of, way in enumerate(wanted)}
     pods = sorted({pod for way in wanted for pod in way.pods})
     before = {pod: handed_over(pages, source.namespace, pod) for pod in pods}
-    asked = ask(kube, source, [f"{way.url}?marker={marks[way.name]}" for way in wanted], number)
+    asked = ask_each(kube, source, [f"{way.url}?marker={marks[way.name]}" for way in wanted], number)
     after = {pod: handed_over(pages, source.namespace, pod) for pod in pods}
     logs = _logs(kube, source.namespace, pods, marker, clock)
     return Round(

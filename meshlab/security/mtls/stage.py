@@ -14,7 +14,7 @@ from typing import TypeVar
 from cryptography import x509
 
 from meshlab.app import bookinfo
-from meshlab.app.once import RoundResult, n_requests
+from meshlab.app.once import RoundResult, ask_each, n_requests
 from meshlab.app.source import Source, find_source
 from meshlab.app.traffic_clients import CALLER
 from meshlab.config.settings import LabConfig
@@ -34,7 +34,7 @@ from meshlab.security.mtls.capture import Captured, Captures, Post, Target
 from meshlab.security.mtls.certificates import Held, held_by, presented
 from meshlab.security.mtls.counters import Counted, counted, read_counters
 from meshlab.security.mtls.edges import Edge, find_edges, servers
-from meshlab.security.mtls.outside import Asked, Round, ask, plaintext_round, ways
+from meshlab.security.mtls.outside import Round, plaintext_round, ways
 from meshlab.security.mtls.strict import (
     PROBE,
     PROBE_CLIENT,
@@ -87,7 +87,7 @@ class Evidence:
     """Everything that the verdicts need; a part that could not be had is the error."""
 
     edges: tuple[Edge, ...]
-    refusal: tuple[Round, tuple[Asked, ...]] | MeshlabError
+    refusal: tuple[Round, tuple[RoundResult, ...]] | MeshlabError
     window: Window | MeshlabError
     held: Mapping[str, Held] | MeshlabError
     shown: Mapping[str, x509.Certificate | str] | MeshlabError
@@ -182,13 +182,13 @@ def _permissive(kube: Kube, source: Source, edges: Sequence[Edge], config: LabCo
 
 def _refusal(
     kube: Kube, pages: PodPages, source: Source, edges: Sequence[Edge], config: LabConfig
-) -> tuple[Round, tuple[Asked, ...]]:
+) -> tuple[Round, tuple[RoundResult, ...]]:
     """Plaintext under STRICT; then one request per service from inside the mesh: the servers are alive."""
     number = config.security.plain_requests
     strict = plaintext_round(kube, pages, source, edges, number, _marker())
     sleeper = find_source(kube, config.namespace, bookinfo.SLEEPER.selector)
     urls = [way.url for way in ways(edges, config.namespace) if way.by == "service"]
-    return strict, ask(kube, sleeper, urls, 1)
+    return strict, ask_each(kube, sleeper, urls, 1)
 
 
 def _windows(
@@ -239,19 +239,18 @@ def _window(
     ]
     targets += [Target(posts[probe.name], PROBE_PORT, (client.ip,))] if posts else []
     sleeper = find_source(kube, namespace, bookinfo.SLEEPER.selector)
+    prober = Source(namespace, client.name, "curl", client.uid)
+    page = host_port(bookinfo.PRODUCTPAGE.app, bookinfo.PORT) + bookinfo.PAGE_PATH
+    probe_url = f"http://{host_port(PROBE, PROBE_PORT)}{PROBE_PATH}"
     carries = ("-A", marker)  # every service of Bookinfo hands the user agent on
     with SidecarReader(kube, namespace) as reader:
         before = read_counters(reader, edges)
         seconds = CAPTURE_SECONDS + config.security.requests * PAGE_SECONDS
         with Captures(kube, targets, marker, interfaces, seconds) as captures:
             sent = n_requests(
-                kube, namespace, sleeper.pod, host_port(bookinfo.PRODUCTPAGE.app, bookinfo.PORT) + bookinfo.PAGE_PATH,
-                config.security.requests, container=sleeper.container, expect=bookinfo.PAGE_TITLE, options=carries,
-            )  # fmt: skip
-            probed = n_requests(
-                kube, namespace, client.name, f"http://{host_port(PROBE, PROBE_PORT)}{PROBE_PATH}", PROBE_REQUESTS,
-                container="curl", options=carries,
-            )  # fmt: skip
+                kube, sleeper, page, config.security.requests, expect=bookinfo.PAGE_TITLE, options=carries
+            )
+            probed = n_requests(kube, prober, probe_url, PROBE_REQUESTS, options=carries)
             seen = captures.stop()
         after = read_counters(reader, edges)
     by_pod = {each.pod: each for each in seen}

@@ -39,7 +39,7 @@ def test_every_stream_sends_from_its_own_pod_and_is_counted():
     assert not traffic.running
     for (_, pod, _, argv, _), stream in zip(kube.opened, TWO, strict=True):
         assert pod in stream.selector and stream.url in argv[2]
-        told = {"run": "r", "name": "n", "count": None, "headers": {}, "request_timeout": 15.0}
+        told = {"run": "r", "name": "n", "count": None, "request_timeout": 15.0}
         assert list(argv[4:]) == loop_argv(stream.url, interval=stream.interval, **told)[4:]
     assert {name: result.sent for name, result in found.streams.items()} == {"page": 2, "tcp": 1}
     assert (found.sent, found.problems, str(found)) == (3, (), "page 2 of 2, tcp 1 of 1")

@@ -67,9 +67,9 @@ class Mesh:
         monkeypatch.setattr(paths, "find_source", lambda kube, ns, sel: Source(ns, sel, "curl", "uid"))
         monkeypatch.setattr(paths, "n_requests", self.answer)
 
-    def answer(self, kube: object, ns: str, pod: str, url: str, n: int, **more: object) -> RoundResult:
+    def answer(self, kube: object, source: Source, url: str, n: int, **more: object) -> RoundResult:
         inside = "//details." in url
-        assert inside == (pod == "app=sleep") and more["expect"] == paths.BY_SIDECAR
+        assert inside == (source.pod == "app=sleep") and more["expect"] == paths.BY_SIDECAR
         self.rounds.append(("mesh" if inside else "outside", n))
         ms = (6.0 if inside else 4.0,) * n
         matched = n if inside and self.meshed else 0

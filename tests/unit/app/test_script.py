@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from meshlab.app.script import ECHOED, PAYLOAD, Answer, loop_argv, parse_answer, pauses
+from meshlab.app.curl import Answer, parse_answer
+from meshlab.app.script import ECHOED, PAYLOAD, loop_argv, pauses
 from tests.unit.app.shell import Shell
 
 
@@ -25,7 +26,7 @@ def started() -> Iterator[list[subprocess.Popen[str]]]:
 
 
 def _argv(run: str = "r1", name: str = "1", **options: Any) -> list[str]:
-    given: dict[str, Any] = {"interval": 0.01, "count": None, "headers": {}, "request_timeout": 5.0}
+    given: dict[str, Any] = {"interval": 0.01, "count": None, "request_timeout": 5.0}
     return loop_argv("http://web:80/page?a=1&b=2", run=run, name=name, **{**given, **options})
 
 
@@ -44,11 +45,11 @@ def _until(child: subprocess.Popen[str], start: str) -> None:
 
 def test_a_count_of_requests(tmp_path: Path, started: list[subprocess.Popen[str]]) -> None:
     shell = Shell(tmp_path)
-    started.append(shell.start(_argv(count=3, headers={"x-run": "it's 1"})))
+    started.append(shell.start(_argv(count=3)))
     assert _lines(started[0]) == ["B 0", *(f"R {n} 200 0.25 0" for n in (1, 2, 3)), "E 3"]
     assert started[0].wait(10) == 0
     assert len(shell.requests()) == 3
-    assert "-H x-run: it's 1 http://web:80/page?a=1&b=2" in shell.requests()[0]
+    assert shell.requests()[0].endswith(" -o /dev/null http://web:80/page?a=1&b=2")
 
 
 def test_failed_requests_go_on(tmp_path: Path, started: list[subprocess.Popen[str]]) -> None:
@@ -59,7 +60,7 @@ def test_failed_requests_go_on(tmp_path: Path, started: list[subprocess.Popen[st
 def test_tcp_echo(tmp_path: Path, started: list[subprocess.Popen[str]]) -> None:
     def lines(answer: str) -> list[str]:
         argv = loop_argv(
-            "telnet://tcp-echo:9000", run="r", name="1", interval=0.01, count=1, headers={}, request_timeout=5
+            "telnet://tcp-echo:9000", run="r", name="1", interval=0.01, count=1, request_timeout=5
         )
         started.append(Shell(tmp_path, answer=answer, code=28).start(argv))
         return _lines(started[-1])

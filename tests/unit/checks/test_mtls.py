@@ -13,11 +13,10 @@ from meshlab.core.errors import KubeError
 from meshlab.run.results import Verdict
 from meshlab.security.mtls.capture import Seen
 from meshlab.security.mtls.certificates import Held
-from meshlab.security.mtls.outside import Asked
 from tests.unit.security.mtls import fixtures as made
 from tests.unit.security.mtls.authority import Authority
 
-INSIDE = (Asked("http://details", 1, {"200": 1}, {0: 1}),)
+INSIDE = (made.asked("200", 0),)
 PERMISSIVE = made.plain("200", 0, heard=3, handed=6)
 REFUSED = made.plain("000", 56, heard=0, handed=0)
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -53,7 +52,7 @@ def test_plaintext_that_is_served_times_out_or_is_heard_is_a_failure(strict, why
     [
         (made.plain("000", 56, heard=0, handed=0), INSIDE, "under PERMISSIVE"),
         (made.plain("200", 0, heard=0, handed=0), INSIDE, "no count at details by service moved"),
-        (PERMISSIVE, (Asked("http://x", 1, {"503": 1}, {0: 1}),), "not served inside the mesh either"),
+        (PERMISSIVE, (made.asked("503", 0),), "not served inside the mesh either"),
     ],
 )
 def test_refusal_is_broken_without_its_controls(permissive, inside, why: str) -> None:

@@ -10,7 +10,7 @@ from meshlab.kube.pods import PodSummary, summarise
 from meshlab.security.mtls.capture import Captured, Seen
 from meshlab.security.mtls.counters import Counted
 from meshlab.security.mtls.edges import Edge
-from meshlab.security.mtls.outside import Asked, Round, ways
+from meshlab.security.mtls.outside import Round, ways
 from meshlab.security.mtls.stage import Window
 from tests.fakes.kube import make_pod
 
@@ -37,10 +37,15 @@ def edges() -> tuple[Edge, ...]:
     )
 
 
+def asked(status: str, exit_code: int, number: int = 1, url: str = "http://details") -> RoundResult:
+    exits = {exit_code: number} if exit_code else {}
+    return RoundResult(number, {status: number}, number, 0, exits, None, "", url=url)
+
+
 def plain(status: str, exit_code: int, *, heard: int, handed: int, sent: int = 3) -> Round:
     found = ways(edges(), "default")
     return Round(
-        ways=tuple((way, Asked(way.url, sent, {status: sent}, {exit_code: sent})) for way in found),
+        ways=tuple((way, asked(status, exit_code, sent)) for way in found),
         heard={way.name: heard for way in found},
         handed={name: handed for way in found for name in way.pods},
     )
