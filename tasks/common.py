@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -13,6 +13,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.exceptions import MissingContextError
 from prefect.runtime import task_run
 
+from meshlab.checks.base import run_check
 from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local.child import UpChild
 from meshlab.config.settings import LabConfig
@@ -23,7 +24,8 @@ from meshlab.core.signals import signal_of
 from meshlab.kube.applied import applying
 from meshlab.lifecycle.context import context_of, kube_of
 from meshlab.lifecycle.resume import Verify
-from meshlab.run.journal import RunRef, note_signal, step
+from meshlab.run.journal import RunRef, note_signal, record_check, step
+from meshlab.run.results import CheckResult
 from tasks.resume import Keeping, Missing, any_value, keep, trusted
 
 P = ParamSpec("P")
@@ -116,6 +118,22 @@ def noted(run: RunRef, args: tuple[Any, ...]) -> AbstractContextManager[None]:
     config, cluster = args[1:3]
     assert isinstance(config, LabConfig) and isinstance(cluster, ClusterRef)
     return nullcontext() if config.ours else applying(kube_of(cluster), context_of(run).ledger)
+
+
+def make_checks(
+    run: RunRef, checks: Mapping[str, Callable[[], CheckResult]], *, granted: str = "mesh"
+) -> list[CheckResult]:
+    """Make checks one after the other, and write each down.
+
+    Args:
+        run: The run.
+        checks: Id → makes the check.
+        granted: The write scope of the run; a check that needs more is skipped.
+
+    Returns:
+        The checks.
+    """
+    return [record_check(run, run_check(name, make, granted=granted)) for name, make in checks.items()]
 
 
 def log_info(message: str) -> None:

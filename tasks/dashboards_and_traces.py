@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from meshlab.app import bookinfo
-from meshlab.app.traffic_clients import INGRESS, TCP_ECHO
 from meshlab.checks import grafana as grafana_checks
-from meshlab.checks import graph as graph_checks
-from meshlab.checks.base import run_check, skipped
+from meshlab.checks.base import run_check
 from meshlab.checks.traces import productpage_traces, search_traces
 from meshlab.clusters.base import ClusterRef
 from meshlab.config.settings import LabConfig
@@ -20,9 +16,7 @@ from meshlab.core.errors import MeshlabError
 from meshlab.core.registry import instance
 from meshlab.istio.distribution import Distribution
 from meshlab.lifecycle.context import kube_of
-from meshlab.observability.addons import kiali
 from meshlab.observability.addons.jaeger import JAEGER
-from meshlab.observability.addons.kiali import KIALI
 from meshlab.observability.addons.prometheus import PROMETHEUS
 from meshlab.observability.dashboards.drawing import drawings
 from meshlab.observability.dashboards.examine import drawn_again, examine
@@ -30,33 +24,12 @@ from meshlab.observability.dashboards.expected import read_expectations
 from meshlab.observability.dashboards.read import read_dashboards, scrape_interval
 from meshlab.observability.dashboards.results import Examination
 from meshlab.observability.dashboards.sources import source_of
-from meshlab.observability.graph.metrics import Baseline, MetricGraph, take_baseline, wait_for_edges
-from meshlab.observability.graph.traces import wait_for_traced_edges
-from meshlab.report.material import ReportMaterial, ServiceGraph
+from meshlab.observability.graph.metrics import Baseline, take_baseline
+from meshlab.report.material import ReportMaterial
 from meshlab.run.journal import RunRef, record_check
 from meshlab.run.results import CheckResult
 from tasks.common import lab_task, log_info
 from tasks.resume import checks_passed, prometheus_told
-
-# Caller and called workload of the mixed traffic: from a pod without a sidecar, through the gateway, to the echo.
-BESIDE = frozenset(
-    [
-        *(
-            ("unknown", w.name)
-            for w in (
-                bookinfo.PRODUCTPAGE,
-                bookinfo.REVIEWS_V1,
-                bookinfo.REVIEWS_V2,
-                bookinfo.REVIEWS_V3,
-                TCP_ECHO,
-            )
-        ),
-        (INGRESS, bookinfo.PRODUCTPAGE.name),
-        (bookinfo.SLEEPER.name, TCP_ECHO.name),
-        (bookinfo.SLEEPER.name, "prometheus"),
-    ]
-)
-KIALI_SECONDS = 60.0  # least time that its graph covers: its rates need a few scrapes
 
 
 class _Gathered:
@@ -147,73 +120,3 @@ def check_traces(
         return productpage_traces(search)
 
     return record_check(run, run_check("jaeger.productpage-traces", traced))
-
-
-@lab_task("check-graph", verify=checks_passed, depends_on_pods=True)
-def check_graph(
-    run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution, baseline: Baseline | None
-) -> list[CheckResult]:
-    """graph.edges, graph.agreement, kiali.graph: the edges of Bookinfo, and the same from every source."""
-    kube, timeout = kube_of(cluster), config.prometheus.answer_timeout
-    expected = graph_checks.expected_edges(bookinfo.EDGES, config.namespace)
-    why_no_kiali = KIALI.why_not(config, distribution, kube, cluster.images)
-    read: list[MetricGraph] = []
-    seen: list[ServiceGraph] = []  # Kiali's graph, where it was read
-
-    def metrics() -> MetricGraph:
-        if baseline is None:
-            raise MeshlabError(
-                "Prometheus could not be asked when the load phase began",
-                remedy="the log of the step begin-phase tells why: see whether Prometheus's pod is Ready",
-            )
-        with PROMETHEUS.open(kube, config) as client:
-            return wait_for_edges(client, baseline, expected, timeout=timeout)
-
-    def edges() -> CheckResult:
-        read.append(metrics())
-        gather(run, graphs=(read[0].drawn(),))
-        return graph_checks.edges(read[0], expected, others=beside(read[0]))
-
-    def kiali_graph() -> CheckResult:
-        with KIALI.open(kube, config) as client:
-            KIALI.wait_answering(client, timeout=timeout)
-            since = KIALI_SECONDS if baseline is None else max(time.time() - baseline.at, KIALI_SECONDS)
-            graph = kiali.wait_for_edges(client, config.namespace, expected, seconds=since, timeout=timeout)
-            seen.append(graph)
-            gather(run, graphs=(*material_of(run).graphs, graph))
-            return graph_checks.kiali_graph(graph, client.version(), expected)
-
-    def agreement() -> CheckResult:
-        if not read:
-            raise MeshlabError(
-                "there is no graph from metrics to compare with: see graph.edges",
-                remedy="mend what kept graph.edges from being made",
-            )
-        assert baseline is not None
-        with JAEGER.open(kube, config) as client:
-            traces = wait_for_traced_edges(
-                client, config.namespace, expected, since=baseline.at, timeout=timeout
-            )
-        gather(run, graphs=(*material_of(run).graphs, traces.drawn()))
-        return graph_checks.agreement(
-            read[0],
-            traces,
-            kiali=seen[0] if seen else None,
-            kiali_reason=why_no_kiali or "see kiali.graph",
-        )
-
-    checks = [run_check("graph.edges", edges)]
-    checks.append(
-        skipped("kiali.graph", why_no_kiali) if why_no_kiali else run_check("kiali.graph", kiali_graph)
-    )
-    checks.append(run_check("graph.agreement", agreement))  # compares with Kiali's, too, where it was read
-    return [record_check(run, check) for check in checks]
-
-
-def beside(graph: MetricGraph) -> Sequence[graph_checks.Edge]:
-    """Edges of the traffic that the run sends beside the application's: they may be there, any other is extra."""
-    return [
-        (edge.source.key, edge.target.key)
-        for edge in graph.edges
-        if (edge.source.workload, edge.target.workload) in BESIDE
-    ]

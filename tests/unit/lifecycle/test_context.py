@@ -14,7 +14,7 @@ from meshlab.lifecycle import context
 from meshlab.lifecycle.context import begin_context, context_from_kubeconfig, context_of
 from meshlab.run.journal import create
 from meshlab.run.ledger import Entry
-from tasks import observability
+from tasks import mesh_checks
 from tests.fakes.kube import FakeKube
 
 
@@ -55,6 +55,6 @@ def test_a_step_can_be_called_with_a_context_from_a_kubeconfig(
 
     monkeypatch.setattr(context.Kube, "connect", connect)
     lab, cluster = context_from_kubeconfig(kubeconfig, runs_dir=tmp_path / "runs", machine=machine)
-    checks = observability.check_app.fn(lab.run, lab.config, cluster)
+    checks = mesh_checks.check_app.fn(lab.run, lab.config, cluster)
     assert [check.id for check in checks][:2] == ["app.bookinfo", "app.productpage"]
     assert asked == [(kubeconfig, "team")]  # one connection for the whole step
