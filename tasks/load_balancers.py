@@ -17,7 +17,7 @@ from tasks.report import publish_table
 def show_status(run: RunRef, config: LabConfig) -> None:
     """The cluster's status, as gcloud prints it: artifact `cluster`, evidence, and a line of the log."""
     from meshlab.clusters.gke.cluster import GkeCluster
-    from meshlab.clusters.gke.table import as_text
+    from meshlab.clusters.gke.request import as_text
 
     rows = GkeCluster(config.gke, context_of(run).machine, run_id=run.run_id).status_table()
     publish_table("cluster", rows, "Status of the cluster, as gcloud prints it")

@@ -39,8 +39,8 @@ def forget_gke(machine: Machine, settings: GkeSettings) -> list[str]:
 
     Returns the ids of those runs.
     """
-    from meshlab.clusters.gke.books import forget
     from meshlab.clusters.gke.names import Place
+    from meshlab.clusters.gke.record import forget
 
     place = Place(settings.project or "", settings.zone, settings.name)
     return forget(place, orphans(machine))

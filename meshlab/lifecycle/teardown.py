@@ -103,7 +103,7 @@ def of_runs(config: LabConfig, machine: Machine, runs: Sequence[str]) -> Plan:
     targets = [target for run_id in runs for target in _of_ledger(machine, run_id)]
     seen = f"{pluralize(len(targets), 'clusters')} in ledgers of this machine"
     if config.gke.project is not None:
-        from meshlab.clusters.gke.reaper import survey
+        from meshlab.clusters.gke.cluster import survey
 
         found = survey(config.gke)
         known = {_place(target.settings) for target in targets if isinstance(target.settings, GkeSettings)}
@@ -133,7 +133,7 @@ def expired(config: LabConfig, machine: Machine, *, now: datetime | None = None)
     Raises:
         CloudError: The cloud can't be searched.
     """
-    from meshlab.clusters.gke.reaper import survey
+    from meshlab.clusters.gke.cluster import survey
 
     moment, found = now or datetime.now(UTC), survey(config.gke)
     targets, stay = [], []
@@ -170,8 +170,8 @@ def remove(target: Target, machine: Machine, progress: Progress) -> None:
     if isinstance(target.settings, LocalSettings):
         forget_local(machine, target.settings.name)
         return
-    from meshlab.clusters.gke.books import disown
     from meshlab.clusters.gke.cluster import GkeCluster
+    from meshlab.clusters.gke.record import disown
 
     assert isinstance(provider, GkeCluster)
     adopting_run = provider.adopting_run()
@@ -261,7 +261,7 @@ def _of_ledger(machine: Machine, run_id: str) -> list[Target]:
                 Target(run_id, f"local cluster {entry.name} of run {run_id}", _local(machine, entry.name))
             )
         elif ledger is not None and entry.where.startswith("gke:"):
-            from meshlab.clusters.gke.books import settings_of
+            from meshlab.clusters.gke.record import settings_of
 
             said = f"{entry.where.removeprefix('gke:')}/clusters/{entry.name} of run {run_id}"
             found.append(Target(run_id, said, settings_of(ledger)))
@@ -275,7 +275,7 @@ def _local(machine: Machine, name: str) -> LocalSettings:
 
 
 def _of_owned(owned: object, settings: GkeSettings) -> Target:
-    from meshlab.clusters.gke.reaper import Owned
+    from meshlab.clusters.gke.cluster import Owned
 
     assert isinstance(owned, Owned)
     there = {"zone": owned.place.location, "name": owned.place.name}

@@ -16,16 +16,13 @@ from pathlib import Path
 from google.cloud.container_v1.types import Cluster
 
 from meshlab.clusters.base import ClusterRef, Leftovers
-from meshlab.clusters.gke import access, kubeconfig, names
-from meshlab.clusters.gke.api import Backoff, GkeApi
-from meshlab.clusters.gke.books import Books
-from meshlab.clusters.gke.compute import Rest, zones_of
-from meshlab.clusters.gke.leftovers import commands, leftovers
-from meshlab.clusters.gke.load_balancers import balancers, remove_billed
-from meshlab.clusters.gke.make import adoptable, make
-from meshlab.clusters.gke.operations import Follower, deleted
-from meshlab.clusters.gke.request import node_count
-from meshlab.clusters.gke.table import as_text, status_row
+from meshlab.clusters.gke import access, names
+from meshlab.clusters.gke.api import Backoff, GkeApi, Rest, zones_of
+from meshlab.clusters.gke.leftovers import balancers, commands, leftovers, remove_billed
+from meshlab.clusters.gke.names import OWNER, RUN, Place, expiry, is_ours
+from meshlab.clusters.gke.operations import Follower, adoptable, deleted, make
+from meshlab.clusters.gke.record import ClusterRecord
+from meshlab.clusters.gke.request import as_text, node_count, status_row
 from meshlab.config.settings import GkeSettings, Machine
 from meshlab.core.errors import CloudError, KubeError, MeshlabError
 from meshlab.core.progress import Progress, Update, silent
@@ -58,7 +55,7 @@ class GkeCluster:
         self.machine = machine
         self.run_id = run_id
         self.place = names.Place(settings.project, settings.zone, settings.name)
-        self.books = Books(self.place, machine, run_id)
+        self.record = ClusterRecord(self.place, machine, run_id)
         self._seams = seams or seams_of(settings)
         self._balancers: set[str] = set()  # uids seen; the ledger has them too, where there is one
 
@@ -79,9 +76,9 @@ class GkeCluster:
         fails is cleaned up. Raises CloudError, ClusterBusyError, KubeError, WaitTimeout.
         """
         labels = names.labels(self.run_id, getpass.getuser(), names.expires_in(self.settings.hours_to_live))
-        self.books.intend(labels, self.settings)
+        self.record.intend(labels, self.settings)
         follower = self._follower(progress, stop)
-        found = adoptable(self.api, follower, self.settings, self.books)
+        found = adoptable(self.api, follower, self.settings, self.record)
         if found is not None:
             progress(
                 Update(
@@ -95,14 +92,14 @@ class GkeCluster:
             cluster = self._look()
         else:
             cluster = self._make(follower, labels, progress)
-        self.books.made(cluster)
-        kubeconfig.write(cluster, self.settings, self.kubeconfig)
+        self.record.made(cluster)
+        access.write_kubeconfig(cluster, self.settings, self.kubeconfig)
         self._answers(progress)
         return ClusterRef(
             provider="gke",
             name=cluster.name,
             kubeconfig=self.kubeconfig,
-            context=kubeconfig.context_of(self.settings),
+            context=access.context_of(self.settings),
             nodes=node_count(cluster),
             endpoint=f"https://{cluster.endpoint}",
             adopted=found is not None,
@@ -147,7 +144,7 @@ class GkeCluster:
         """Write uid and address of each Service of type LoadBalancer into the ledger; returns how many there are."""
         found = balancers(kube)
         self._balancers |= {each.uid for each in found}
-        self.books.balancers_appeared(found)
+        self.record.balancers_appeared(found)
         return len(found)
 
     def down(self, *, progress: Progress = silent) -> None:
@@ -216,8 +213,8 @@ class GkeCluster:
         ):
             return
         try:
-            kubeconfig.write(cluster, self.settings, self.kubeconfig)
-            kube = self._seams.connect(self.kubeconfig, kubeconfig.context_of(self.settings))
+            access.write_kubeconfig(cluster, self.settings, self.kubeconfig)
+            kube = self._seams.connect(self.kubeconfig, access.context_of(self.settings))
             self.note_balancers(kube)
             left = remove_billed(kube, progress=progress, clock=self._seams.clock)
             if left:
@@ -238,7 +235,7 @@ class GkeCluster:
 
     def _uids(self) -> set[str]:
         """Of every load balancer known: a reaper on another machine has no ledger, and has seen them itself."""
-        return self._balancers | {each["uid"] for each in self.books.balancers()}
+        return self._balancers | {each["uid"] for each in self.record.balancers()}
 
     def _look(self) -> Cluster:
         cluster = self.api.cluster()
@@ -252,7 +249,7 @@ class GkeCluster:
 
     def _answers(self, progress: Progress) -> None:
         """Wait until the API server answers with the credentials that all others will use."""
-        connect, context = self._seams.connect, kubeconfig.context_of(self.settings)
+        connect, context = self._seams.connect, access.context_of(self.settings)
 
         def ask() -> str:
             try:
@@ -300,3 +297,43 @@ def expired(cluster: Cluster, now: datetime) -> bool:
     """Whether a cluster of ours has outlived the time that its labels give it."""
     until = names.expiry(cluster.resource_labels)
     return names.is_ours(cluster.resource_labels) and until is not None and until <= now
+
+
+@dataclass(frozen=True)
+class Owned:
+    """A cluster that this project made. expires: None where its label can't be read, so that age never condemns it."""
+
+    place: Place
+    run_id: str
+    owner: str
+    status: str
+    expires: datetime | None
+
+    def expired(self, now: datetime) -> bool:
+        """Whether it has outlived the time that it was given."""
+        return self.expires is not None and self.expires <= now
+
+    def __str__(self) -> str:
+        until = f"{self.expires:%Y-%m-%d %H:%M} UTC" if self.expires else "no readable date"
+        return f"{self.place.path} ({self.status}) of run {self.run_id} by {self.owner}, expires: {until}"
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a look over a whole project found. foreign: how many clusters carry no label of ours."""
+
+    ours: tuple[Owned, ...]
+    foreign: int
+
+
+def survey(settings: GkeSettings) -> Survey:
+    """Every cluster of the project, in all zones and regions. Raises CloudError, also where one zone did not answer."""
+    found = seams_of(settings).api().clusters()
+    ours = [_owned(each, settings) for each in found if is_ours(each.resource_labels)]
+    return Survey(tuple(sorted(ours, key=lambda each: each.place)), len(found) - len(ours))
+
+
+def _owned(cluster: Cluster, settings: GkeSettings) -> Owned:
+    labels = cluster.resource_labels
+    place = Place(settings.project or "", cluster.location, cluster.name)
+    return Owned(place, labels[RUN], labels.get(OWNER, "nobody"), cluster.status.name, expiry(labels))

@@ -5,18 +5,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
+from importlib import resources
 
-from meshlab.clusters.gke import access, prices
-from meshlab.clusters.gke.api import GkeApi
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from meshlab.clusters.gke import access
+from meshlab.clusters.gke.api import GkeApi, Rest, zones_of
 from meshlab.clusters.gke.api_errors import QUOTA_FLAGS, shortfall
-from meshlab.clusters.gke.books import Books
 from meshlab.clusters.gke.cluster import seams_of
-from meshlab.clusters.gke.compute import Rest, zones_of
 from meshlab.clusters.gke.credential import credentials_of, refreshed
-from meshlab.clusters.gke.make import WELL
 from meshlab.clusters.gke.names import RUN, is_ours
-from meshlab.clusters.gke.request import differences
-from meshlab.clusters.gke.versions import Version, resolve
+from meshlab.clusters.gke.operations import WELL
+from meshlab.clusters.gke.record import ClusterRecord
+from meshlab.clusters.gke.request import Version, differences, resolve
 from meshlab.config.settings import GkeSettings, Machine
 from meshlab.core.errors import CloudError, Problem
 
@@ -44,6 +47,7 @@ REGIONAL_ZONES = 3  # in which GKE puts a regional cluster's nodes
 PREFLIGHT_RETRY = 10.0  # seconds; whoever typed a command is waiting
 WHERE = "--cluster gke"
 NO_PROJECT = Problem("--project", "is needed with --cluster gke", "name the project that pays")
+HOURS_A_MONTH = 730
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ def examine(settings: GkeSettings, machine: Machine | None = None) -> Found:
         return Found([NO_PROJECT, *access.endpoint_problems(settings)])
     found = access.endpoint_problems(settings)
     zones = REGIONAL_ZONES if settings.regional else 1
-    found += prices.problems(settings, zones)
+    found += price_problems(settings, zones)
     if access.endpoint_problems(settings):
         return Found(found)
     quick = settings.model_copy(update={"retry_seconds": min(settings.retry_seconds, PREFLIGHT_RETRY)})
@@ -108,7 +112,7 @@ def _there(api: GkeApi, settings: GkeSettings, machine: Machine | None) -> Itera
         return
     run = there.resource_labels[RUN]
     remove = f"remove it: python -m flows.teardown --run {run}"
-    holder = Books(api.place, machine, "").held_by(there) if machine is not None else None
+    holder = ClusterRecord(api.place, machine, "").held_by(there) if machine is not None else None
     if holder is not None:
         yield Problem(
             where,
@@ -187,3 +191,70 @@ def _as_problem(where: str, problem: CloudError) -> Problem:
 def _once(found: list[Problem]) -> list[Problem]:
     """Without what several questions met alike (the API is disabled, nobody answers)."""
     return list({(each.where, each.remedy): each for each in reversed(found)}.values())[::-1]
+
+
+class Prices(BaseModel):
+    """The table beside this module; US dollars."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    date: str
+    source: str
+    dearest_region_factor: float
+    base_region: str
+    cluster_fee: float
+    disk_gb_month: float
+    machines: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The most that a cluster costs. hourly: US dollars; total: for all of its time to live."""
+
+    nodes: int
+    hourly: float
+    hours: float
+
+    @property
+    def total(self) -> float:
+        """US dollars until it expires."""
+        return self.hourly * self.hours
+
+
+@cache
+def prices() -> Prices:
+    """The price table."""
+    content = yaml.safe_load(resources.files(__package__).joinpath("prices.yaml").read_text(encoding="utf-8"))
+    return Prices.model_validate({**content, "date": str(content["date"])})
+
+
+def estimate(settings: GkeSettings, zones: int = 1) -> Estimate | None:
+    """Nodes × hourly price × time to live, disks and the cluster's fee included; None for a machine without a price."""
+    table = prices()
+    machine = settings.hourly_price or table.machines.get(settings.machine_type)
+    if machine is None:
+        return None
+    nodes = settings.nodes * zones
+    disk = settings.disk_gb * table.disk_gb_month / HOURS_A_MONTH
+    factor = 1.0 if settings.region == table.base_region else table.dearest_region_factor
+    return Estimate(nodes, (nodes * (machine + disk) + table.cluster_fee) * factor, settings.hours_to_live)
+
+
+def price_problems(settings: GkeSettings, zones: int = 1) -> list[Problem]:
+    """A cluster that may cost more than the ceiling, or nobody knows what."""
+    found = estimate(settings, zones)
+    if found is None:
+        known = ", ".join(prices().machines)
+        what = f"has no price in our table of {prices().date} (known: {known})"
+        return [
+            Problem(
+                f"--set gke.machine_type={settings.machine_type}", what, "give it: --set gke.hourly_price=USD"
+            )
+        ]
+    if found.total <= settings.cost_ceiling:
+        return []
+    what = (
+        f"{found.nodes} × {settings.machine_type} for {found.hours:g} h may cost {found.total:.2f} USD "
+        f"({found.hourly:.3f} an hour), the ceiling is {settings.cost_ceiling:.2f}"
+    )
+    remedy = "fewer nodes (--set gke.nodes=N), less time (--set gke.hours_to_live=N), or --set gke.cost_ceiling=USD"
+    return [Problem("--set gke.cost_ceiling", what, remedy)]

@@ -1,17 +1,36 @@
-"""The cluster as it is asked for, from the settings: the document's `gcloud container clusters create`."""
+"""The cluster as it is asked for and shown: the request, its Kubernetes version, its status as gcloud prints it."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
-from google.cloud.container_v1.types import Cluster, NodeConfig, NodePool, ReleaseChannel
+from google.cloud.container_v1.types import Cluster, NodeConfig, NodePool, ReleaseChannel, ServerConfig
 
 from meshlab.clusters.gke.names import POOL
-from meshlab.clusters.gke.versions import CHANNELS, Version
 from meshlab.config.settings import GkeSettings
+from meshlab.core.errors import Problem
 
 # A cluster in no channel is what gcloud makes of an explicit version; the API's own default is a channel.
 NO_CHANNEL = ReleaseChannel.Channel.UNSPECIFIED
+CHANNELS = {
+    "rapid": ReleaseChannel.Channel.RAPID,
+    "regular": ReleaseChannel.Channel.REGULAR,
+    "stable": ReleaseChannel.Channel.STABLE,
+    "extended": ReleaseChannel.Channel.EXTENDED,
+}
+SHOWN = 6  # versions that a message names
+COLUMNS = (
+    "NAME",
+    "LOCATION",
+    "MASTER_VERSION",
+    "MASTER_IP",
+    "MACHINE_TYPE",
+    "NODE_VERSION",
+    "NUM_NODES",
+    "STATUS",
+)
 
 
 def cluster_of(settings: GkeSettings, version: Version, labels: Mapping[str, str]) -> Cluster:
@@ -47,3 +66,71 @@ def node_count(cluster: Cluster) -> int:
     """How many nodes the cluster has in all its zones."""
     zones = max(1, len(cluster.locations))
     return cluster.current_node_count or sum(pool.initial_node_count for pool in cluster.node_pools) * zones
+
+
+@dataclass(frozen=True)
+class Version:
+    """What is asked for: the full version, and the release channel, None for none."""
+
+    kubernetes: str
+    channel: str | None = None
+
+
+def resolve(wanted: str, config: ServerConfig, location: str) -> Version | Problem:
+    """The version that `wanted` (latest, a channel, a version or its begin) means in a location; or why none does."""
+    valid = sorted(config.valid_master_versions, key=order, reverse=True)
+    if wanted == "latest":
+        if valid:
+            return Version(valid[0])
+        return Problem(
+            "--set gke.version", f"{location} offers no version at all", "use another zone: --zone ZONE"
+        )
+    if wanted in CHANNELS:
+        for each in config.channels:
+            if each.channel == CHANNELS[wanted] and each.default_version:
+                return Version(each.default_version, wanted)
+        names = [
+            name
+            for name, channel in CHANNELS.items()
+            if any(each.channel == channel for each in config.channels)
+        ]
+        return Problem(
+            f"--set gke.version={wanted}",
+            f"{location} has no such channel",
+            f"one of: latest, {', '.join(names)}",
+        )
+    for version in valid:
+        if version == wanted or version.startswith((f"{wanted}.", f"{wanted}-")):
+            return Version(version)
+    shown = ", ".join(valid[:SHOWN]) + (" …" if len(valid) > SHOWN else "")
+    return Problem(f"--set gke.version={wanted}", f"{location} does not offer it", f"one of: latest, {shown}")
+
+
+def order(version: str) -> tuple[int, ...]:
+    """A key that sorts versions such as 1.33.4-gke.1134000."""
+    return tuple(int(number) for number in re.findall(r"\d+", version))
+
+
+def status_row(cluster: Cluster) -> dict[str, str]:
+    """One cluster under gcloud's column names."""
+    machine = cluster.node_pools[0].config.machine_type if cluster.node_pools else ""
+    values = (
+        cluster.name,
+        cluster.location,
+        cluster.current_master_version or cluster.initial_cluster_version,
+        cluster.endpoint,
+        machine,
+        cluster.current_node_version,
+        str(node_count(cluster)),
+        cluster.status.name,
+    )
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def as_text(rows: list[dict[str, str]]) -> str:
+    """The rows as gcloud prints them: columns as wide as their widest cell."""
+    width = {name: max(len(name), *(len(row[name]) for row in rows)) for name in COLUMNS} if rows else {}
+    lines = [dict(zip(COLUMNS, COLUMNS, strict=True)), *rows] if rows else []
+    return "".join(
+        "  ".join(line[name].ljust(width[name]) for name in COLUMNS).rstrip() + "\n" for line in lines
+    )

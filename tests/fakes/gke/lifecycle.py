@@ -17,9 +17,8 @@ import requests
 from google.cloud.container_v1.types import Cluster, Operation
 
 from meshlab.clusters.gke import access
-from meshlab.clusters.gke.api import Backoff, GkeApi
+from meshlab.clusters.gke.api import Backoff, GkeApi, Rest
 from meshlab.clusters.gke.cluster import GkeCluster, Seams
-from meshlab.clusters.gke.compute import Rest
 from meshlab.clusters.gke.names import Place
 from meshlab.clusters.provider import forget_gke
 from meshlab.config.settings import GkeSettings, Machine

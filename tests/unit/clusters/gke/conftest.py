@@ -4,9 +4,8 @@ from pathlib import Path
 import pytest
 
 from meshlab.clusters.gke import access
-from meshlab.clusters.gke.api import Backoff, GkeApi
+from meshlab.clusters.gke.api import Backoff, GkeApi, Rest
 from meshlab.clusters.gke.cluster import GkeCluster, Seams
-from meshlab.clusters.gke.compute import Rest
 from meshlab.clusters.gke.names import Place
 from meshlab.config.settings import GkeSettings, Machine
 from meshlab.run.journal import create

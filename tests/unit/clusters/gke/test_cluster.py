@@ -8,7 +8,7 @@ from google.cloud.container_v1.types import Cluster, StatusCondition
 
 from meshlab.clusters.gke.cluster import GkeCluster
 from meshlab.clusters.gke.names import expiry
-from meshlab.clusters.gke.table import COLUMNS, as_text
+from meshlab.clusters.gke.request import COLUMNS, as_text
 from meshlab.config.settings import Machine
 from meshlab.core.errors import CloudError, ClusterBusyError, InputError, KubeError, WaitTimeout
 from meshlab.core.progress import Update
@@ -308,8 +308,7 @@ def test_logs_of_an_api_that_is_away_say_so(provider: Make, emulator: Emulator, 
 
 def _request(cluster: GkeCluster) -> Cluster:
     from meshlab.clusters.gke.names import expires_in, labels
-    from meshlab.clusters.gke.request import cluster_of
-    from meshlab.clusters.gke.versions import Version
+    from meshlab.clusters.gke.request import Version, cluster_of
 
     given = labels(cluster.run_id, "me", expires_in(1))
     return cluster_of(cluster.settings, Version("1.34.1-gke.2037000"), given)

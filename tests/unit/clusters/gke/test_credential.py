@@ -10,10 +10,16 @@ import pytest
 import yaml
 from google.cloud.container_v1.types import Cluster
 
-from meshlab.clusters.gke.access import is_emulated, is_loopback, rest_endpoint, token_uri
+from meshlab.clusters.gke.access import (
+    context_of,
+    is_emulated,
+    is_loopback,
+    rest_endpoint,
+    token_uri,
+    write_kubeconfig,
+)
 from meshlab.clusters.gke.cluster import GkeCluster
 from meshlab.clusters.gke.credential import credentials_of, exec_credential, main, refreshed
-from meshlab.clusters.gke.kubeconfig import context_of, write
 from meshlab.config.settings import GkeSettings
 from meshlab.core.errors import CloudError
 from tests.fakes.gke.books import Fault, Status
@@ -78,7 +84,7 @@ def made(**more: object) -> Cluster:
 
 
 def server_of(cluster: Cluster, settings: GkeSettings, path: Path) -> dict[str, str]:
-    return yaml.safe_load(write(cluster, settings, path).read_text())["clusters"][0]["cluster"]
+    return yaml.safe_load(write_kubeconfig(cluster, settings, path).read_text())["clusters"][0]["cluster"]
 
 
 def test_each_endpoint(tmp_path: Path) -> None:
@@ -97,7 +103,7 @@ def test_each_endpoint(tmp_path: Path) -> None:
         (made(control_plane_endpoints_config=closed), of("dns")),
     ):
         with pytest.raises(CloudError, match="has no"):
-            write(cluster, settings, path)
+            write_kubeconfig(cluster, settings, path)
     assert context_of(of("dns")) == "gke_p_us-central1-b_my-istio-cluster"
 
 

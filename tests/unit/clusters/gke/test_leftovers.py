@@ -1,13 +1,13 @@
 import pytest
 
-from meshlab.clusters.gke.load_balancers import Balancer, balancers, remove_billed
+from meshlab.clusters.gke.leftovers import Balancer, balancers, remove_billed
 from meshlab.core.errors import KubeError
 from meshlab.core.progress import Update, silent
 from tests.fakes.clock import FakeClock
 from tests.fakes.gke.books import Books
 from tests.fakes.gke.kube import FakeClusterKube
 from tests.unit.clusters.gke.conftest import PATH
-from tests.unit.clusters.gke.test_versions import CONFIG
+from tests.unit.clusters.gke.test_request import CONFIG
 
 UID = "123e4567-e89b-12d3-a456-426614174000"
 

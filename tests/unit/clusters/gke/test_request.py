@@ -1,7 +1,7 @@
 import pytest
 from google.cloud.container_v1.types import ServerConfig
 
-from meshlab.clusters.gke.versions import Version, order, resolve
+from meshlab.clusters.gke.request import Version, order, resolve
 from meshlab.core.errors import Problem
 from tests.fakes.gke.books import Books
 

@@ -1,8 +1,7 @@
 import pytest
 
 from meshlab.clusters.gke import access
-from meshlab.clusters.gke.api import Backoff
-from meshlab.clusters.gke.compute import Rest, zones_of
+from meshlab.clusters.gke.api import Backoff, Rest, zones_of
 from meshlab.config.settings import GkeSettings
 from meshlab.core.errors import CloudError
 from tests.fakes.gke.books import Fault, Status

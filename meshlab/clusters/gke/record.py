@@ -8,7 +8,7 @@ from typing import Any
 
 from google.cloud.container_v1.types import Cluster
 
-from meshlab.clusters.gke.load_balancers import Balancer
+from meshlab.clusters.gke.leftovers import Balancer
 from meshlab.clusters.gke.names import EXPIRES, OWNER, RUN, Place
 from meshlab.config.settings import GkeSettings, Machine
 from meshlab.run.ledger import Entry, Ledger
@@ -17,7 +17,7 @@ KEY = "gke"  # of the ledger's notes
 WHERE = "gke:"  # how the place of an entry begins
 
 
-class Books:
+class ClusterRecord:
     """One cluster's lines in one run's ledger. Without a ledger (a reaper has none) nothing is written."""
 
     def __init__(self, place: Place, machine: Machine, run_id: str) -> None:
