@@ -37,7 +37,6 @@ def from_cluster(
     kube: Kube,
     use: Callable[[tuple[str, ...]], Answer],
     *,
-    timeout: float = REPORTED_WITHIN,
     clock: Clock | None = None,
 ) -> Answer:
     """Ask for something that is made of the images that the cluster holds, again while one is missing.
@@ -62,7 +61,7 @@ def from_cluster(
         lambda: use(in_cluster(kube)),
         ready=lambda _: True,
         describe=lambda _: "all of them are there",
-        timeout=timeout,
+        timeout=REPORTED_WITHIN,
         remedy=REMEDY,
         clock=clock,
     )

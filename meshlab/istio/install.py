@@ -150,7 +150,7 @@ def _apply(
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="istioctl") as pool:
         running = pool.submit(
             istioctl.install,
-            document=document,
+            document,
             timeout=timeout,
             on_line=lambda line: _tell(line, progress),
             stop=ending,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -105,10 +105,8 @@ class Istioctl:
 
     def install(
         self,
+        document: Mapping[str, Any],
         *,
-        files: Sequence[Path] = (),
-        document: Mapping[str, Any] | None = None,
-        sets: Sequence[str] = (),
         timeout: float,
         on_line: Callable[[str], None] | None = None,
         stop: threading.Event | None = None,
@@ -116,9 +114,7 @@ class Istioctl:
         """Run `istioctl install`: it applies, waits until all is Ready, and removes what is no longer wanted.
 
         Args:
-            files: IstioOperator files; later ones win.
-            document: One more, handed over without a file, which wins over them.
-            sets: PATH=VALUE, which win over both.
+            document: The IstioOperator, handed over without a file.
             timeout: Seconds until each component must be Ready.
             on_line: Told each line of its progress.
             stop: Ends it when it is set.
@@ -129,41 +125,24 @@ class Istioctl:
         Raises:
             IstioError: It fails.
         """
-        argv = ["install", "--skip-confirmation", f"--readiness-timeout={timeout:.0f}s"]
-        argv += self._sources(files, document, sets)
-        done = self._run(
-            argv,
-            timeout=timeout + GRACE,
-            text=yaml.safe_dump(document) if document is not None else None,
-            on_line=on_line,
-            stop=stop,
-        )
+        argv = ["install", "--skip-confirmation", f"--readiness-timeout={timeout:.0f}s", "--filename=-"]
+        text = yaml.safe_dump(document)
+        done = self._run(argv, timeout=timeout + GRACE, text=text, on_line=on_line, stop=stop)
         return done.stdout + done.stderr
 
-    def generate(
-        self,
-        *,
-        files: Sequence[Path] = (),
-        document: Mapping[str, Any] | None = None,
-        sets: Sequence[str] = (),
-    ) -> list[dict[str, Any]]:
+    def generate(self, document: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The Kubernetes objects that `install` would apply. No cluster is asked. Raises IstioError for bad
         settings.
         """
-        done = self._run(
-            ["manifest", "generate", *self._sources(files, document, sets)],
-            timeout=QUERY_TIMEOUT,
-            text=yaml.safe_dump(document) if document is not None else None,
-            cluster=False,
-        )
+        argv, text = ["manifest", "generate", "--filename=-"], yaml.safe_dump(document)
+        done = self._run(argv, timeout=QUERY_TIMEOUT, text=text, cluster=False)
         return [each for each in yaml.safe_load_all(done.stdout) if each]
 
-    def uninstall_purge(self, *, timeout: float, on_line: Callable[[str], None] | None = None) -> str:
+    def uninstall_purge(self, *, timeout: float) -> str:
         """`istioctl uninstall --purge`: what it removes, for every revision. Returns what it printed. Raises
         IstioError.
         """
-        argv = ["uninstall", "--purge", "--skip-confirmation"]
-        done = self._run(argv, timeout=timeout, on_line=on_line)
+        done = self._run(["uninstall", "--purge", "--skip-confirmation"], timeout=timeout)
         return done.stdout + done.stderr
 
     def version(self, *, remote: bool = True) -> MeshVersions:
@@ -228,11 +207,6 @@ class Istioctl:
                 f"{self.path} can't be read: {problem.strerror}", remedy="name a readable istioctl"
             ) from problem
 
-    @staticmethod
-    def _sources(files: Sequence[Path], document: Mapping[str, Any] | None, sets: Sequence[str]) -> list[str]:
-        names = [os.fspath(path) for path in files] + (["-"] if document is not None else [])
-        return [f"--filename={name}" for name in names] + [f"--set={each}" for each in sets]
-
     def _run(
         self,
         argv: Sequence[str],
@@ -276,7 +250,8 @@ def _documents(text: str) -> Iterator[Any]:
     """The JSON documents that are written one after the other in a text (one per istiod)."""
     decoder = json.JSONDecoder()
     position = 0
-    while (start := _next_brace(text, position)) >= 0:
+    while found := re.compile(r"[{\[]").search(text, position):
+        start = found.start()
         try:
             document, position = decoder.raw_decode(text, start)
         except ValueError as problem:
@@ -285,11 +260,6 @@ def _documents(text: str) -> Iterator[Any]:
                 remedy="use an istioctl that knows --output=json for this command (1.20 or newer)",
             ) from problem
         yield document
-
-
-def _next_brace(text: str, position: int) -> int:
-    found = [at for at in (text.find("{", position), text.find("[", position)) if at >= 0]
-    return min(found, default=-1)
 
 
 def _proxy(resource: Mapping[str, Any]) -> ProxyStatus:

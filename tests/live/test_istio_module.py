@@ -39,7 +39,7 @@ def test_its_samples_are_there(distribution: Distribution) -> None:
 def test_each_profile_renders_with_our_images_only(distribution: Distribution, profile: str) -> None:
     config = LabConfig.model_validate({"istio": {"profile": profile}})
     document, overridden = operator_document(config, distribution, IMAGES)
-    made = Istioctl(distribution.istioctl).generate(document=document)
+    made = Istioctl(distribution.istioctl).generate(document)
     pods = [each["spec"]["template"]["spec"] for each in made if each["kind"] == "Deployment"]
     used = {
         container["image"] for pod in pods for container in pod["containers"] if container["image"] != "auto"

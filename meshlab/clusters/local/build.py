@@ -98,19 +98,21 @@ def build(
     return found
 
 
-def module_dir(module: str, *, machine: Machine, runner: Runner, stage: str = "cluster") -> Path:
+def module_dir(module: str, *, machine: Machine, runner: Runner) -> Path:
     """The folder with a module's source at its pinned version, for example Istio's, with `samples/` in it.
 
     Free when the build recorded it and it is still there; else Go is asked, which downloads it where it is
     missing.
     Raises BuildError.
     """
-    folder = output_dir(stage, machine)
+    folder = output_dir("cluster", machine)
     recorded = _manifest(folder).get("modules", {}).get(module)
     if recorded and Path(recorded).is_dir():
         return Path(recorded)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    return Compiler(STAGES[stage], runner, machine.path, folder.with_suffix(".log"), silent).source(module)
+    return Compiler(STAGES["cluster"], runner, machine.path, folder.with_suffix(".log"), silent).source(
+        module
+    )
 
 
 def _manifest(folder: Path) -> dict[str, Any]:

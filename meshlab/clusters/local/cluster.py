@@ -283,10 +283,6 @@ class LocalCluster:
         progress(Update("image archives", 1, 1, f"{pluralize(len(references), 'images')} on every node"))
         return references
 
-    def wait_dns(self, *, timeout: float = 60.0) -> None:
-        """Wait until the cluster's names resolve: a DNS server is ready. Raises WaitTimeout."""
-        dns.await_available(Api(self.layout), timeout=timeout)
-
     def inventory(self) -> Leftovers:
         """What exists of the cluster now: processes, mounts, namespaces, links, cgroups, folders."""
         return inventory.take(self.layout, self.state.record(), self.hierarchies)

@@ -18,6 +18,7 @@ from meshlab.core.waiting import Clock, SystemClock, wait
 log = logging.getLogger(__name__)
 NAMESPACE = "k8s.io"  # containerd's namespace for what Kubernetes sees
 CNI_PLUGINS = Path("/usr/lib/cni")  # where Debian's containernetworking-plugins puts them
+IMPORT_TIMEOUT = 600.0  # seconds; a cold disk takes a tenth of it
 INSTALL = "install the Debian package containerd (`make lab` does it)"
 SOCKET_MAX = 107  # bytes in a Unix socket's address without its NUL (unix(7)); ".ttrpc" is appended
 # Plugins that need other file systems, or that write outside root and state (opt: /opt/containerd).
@@ -183,10 +184,10 @@ def await_ready(
     )
 
 
-def ctr(socket: Path, *words: str, namespace: str = NAMESPACE) -> tuple[str, ...]:
+def ctr(socket: Path, *words: str) -> tuple[str, ...]:
     """The argument list of a `ctr` command against our own containerd."""
     address = ("--address", os.fspath(socket), "--connect-timeout", "5s")
-    return ("ctr", *address, "--namespace", namespace, *words)
+    return ("ctr", *address, "--namespace", NAMESPACE, *words)
 
 
 def import_archive(
@@ -194,23 +195,21 @@ def import_archive(
     archive: Path,
     *,
     runner: Runner,
-    namespace: str = NAMESPACE,
-    timeout: float = 600,
     stop: threading.Event | None = None,
 ) -> None:
     """Import and unpack every image of an archive: an OCI layout or what `docker save` writes.
 
     Images get the names that the archive gives them: the annotation io.containerd.image.name, or RepoTags.
-    timeout: seconds. Raises ProcessError.
+    Raises ProcessError.
     """
     words = ("images", "import", "--snapshotter", "overlayfs", os.fspath(archive))
     remedy = f"look whether {archive} is a whole OCI or docker-save archive for this machine's architecture"
-    runner.run(ctr(socket, *words, namespace=namespace), timeout=timeout, stop=stop, remedy=remedy)
+    runner.run(ctr(socket, *words), timeout=IMPORT_TIMEOUT, stop=stop, remedy=remedy)
 
 
-def image_names(socket: Path, *, runner: Runner, namespace: str = NAMESPACE) -> tuple[str, ...]:
+def image_names(socket: Path, *, runner: Runner) -> tuple[str, ...]:
     """Names of the images that containerd holds, sorted. Raises ProcessError."""
-    done = runner.run(ctr(socket, "images", "list", "--quiet", namespace=namespace), timeout=30)
+    done = runner.run(ctr(socket, "images", "list", "--quiet"), timeout=30)
     return tuple(sorted(line for line in done.stdout.split() if line))
 
 

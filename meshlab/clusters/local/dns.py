@@ -1,6 +1,4 @@
-"""CoreDNS, the cluster's DNS server: applied as soon as the API server answers, awaited only by who needs
-names.
-"""
+"""CoreDNS, the cluster's DNS server: applied as soon as the API server answers, awaited by nobody."""
 
 from __future__ import annotations
 
@@ -9,12 +7,9 @@ from typing import Any
 
 import yaml
 
-from meshlab.clusters.local.api import Api
 from meshlab.clusters.local.layout import Layout
-from meshlab.core.waiting import Clock, wait
 
 MANIFEST = Path(__file__).parents[2] / "manifests" / "coredns.yaml"
-DEPLOYMENT = "/apis/apps/v1/namespaces/kube-system/deployments/coredns"
 
 
 def documents(layout: Layout, image: str) -> list[dict[str, Any]]:
@@ -26,21 +21,3 @@ def documents(layout: Layout, image: str) -> list[dict[str, Any]]:
         elif document["kind"] == "Service":
             document["spec"]["clusterIP"] = layout.dns_service
     return found
-
-
-def await_available(api: Api, *, timeout: float, clock: Clock | None = None) -> None:
-    """Wait until a DNS server is ready. timeout: seconds. Raises WaitTimeout."""
-
-    def available() -> int:
-        return int(api.call("GET", DEPLOYMENT).get("status", {}).get("availableReplicas", 0))
-
-    wait(
-        "the cluster's DNS server",
-        available,
-        ready=lambda count: count >= 1,
-        describe=lambda count: f"{count} of 1 available",
-        timeout=timeout,
-        delay=0.1,
-        clock=clock,
-        remedy="see its events: kubectl -n kube-system describe pod -l k8s-app=kube-dns",
-    )

@@ -238,5 +238,5 @@ def _fingerprint(entries: Iterable[Entry]) -> str:
                     remedy="build again: `make clean`, then `make lab`",
                 ) from problem
             source = [str(entry.source.resolve()), status.st_size, status.st_mtime_ns, status.st_ino]
-        seen.append([entry.path, entry.mode, entry.kind.decode(), entry.target, entry.data.hex(), source])
+        seen.append([entry.path, entry.mode, entry.kind.decode(), entry.data.hex(), source])
     return hashlib.sha256(json.dumps(seen).encode()).hexdigest()[:32]

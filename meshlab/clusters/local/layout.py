@@ -195,11 +195,6 @@ class Layout:
         return self.root / "status.json"
 
     @property
-    def host(self) -> Path:
-        """Where that lands which components write to /run, /var/lib and /var/log."""
-        return self.root / "host"
-
-    @property
     def ca(self) -> Path:
         """The certificate of the cluster's certificate authority."""
         return self.pki / "ca.crt"

@@ -30,7 +30,7 @@ ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}  # uname's word → Go's
 
 @dataclass(frozen=True)
 class Entry:
-    """One file, folder or symbolic link of a layer.
+    """One file or folder of a layer.
 
     path: inside the image, without a leading slash. source: the file to copy; without it, `data` counts.
     """
@@ -40,7 +40,6 @@ class Entry:
     data: bytes = b""
     mode: int = 0o644
     kind: bytes = tarfile.REGTYPE
-    target: str = ""
 
     @classmethod
     def program(cls, path: str, source: Path) -> Entry:
@@ -52,15 +51,10 @@ class Entry:
         """An empty folder."""
         return cls(path, mode=mode, kind=tarfile.DIRTYPE)
 
-    @classmethod
-    def link(cls, path: str, target: str) -> Entry:
-        """A symbolic link to `target`."""
-        return cls(path, mode=0o777, kind=tarfile.SYMTYPE, target=target)
-
     def info(self) -> tarfile.TarInfo:
         """The tar header: owned by root, dated `EPOCH`."""
         header = tarfile.TarInfo(self.path)
-        header.type, header.mode, header.mtime, header.linkname = self.kind, self.mode, EPOCH, self.target
+        header.type, header.mode, header.mtime = self.kind, self.mode, EPOCH
         if self.kind == tarfile.REGTYPE:
             header.size = self.source.stat().st_size if self.source else len(self.data)
         return header

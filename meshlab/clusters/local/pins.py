@@ -89,8 +89,6 @@ class Versions:
     kubernetes: str
     istio: str
     istio_revision: str
-    etcd: str
-    coredns: str
     prometheus: str
     jaeger: str
 
@@ -120,8 +118,6 @@ def versions() -> Versions:
         kubernetes=mesh["k8s.io/kubernetes"],
         istio=f"{api[1]}-dev",
         istio_revision=mesh[ISTIO].rsplit("-", 1)[-1],
-        etcd=mesh["go.etcd.io/etcd/api/v3"].removeprefix("v"),
-        coredns=mesh["github.com/coredns/coredns"].removeprefix("v"),
         prometheus=f"{prometheus[1]}.{int(prometheus[2])}.{prometheus[3]}",
         jaeger=requirements("jaeger")["github.com/jaegertracing/jaeger"].removeprefix("v"),
     )

@@ -88,13 +88,12 @@ def test_proxy_status_without_a_proxy():
 def test_install_hands_over_the_document_and_passes_progress_on():
     tool, fake = istioctl(install=Said(stderr="✔ Istiod installed\n"))
     heard: list[str] = []
-    tool.install(document={"kind": "IstioOperator"}, sets=["profile=demo"], timeout=90, on_line=heard.append)
-    assert fake.commands[0][1:6] == (
+    tool.install({"kind": "IstioOperator"}, timeout=90, on_line=heard.append)
+    assert fake.commands[0][1:5] == (
         "install",
         "--skip-confirmation",
         "--readiness-timeout=90s",
         "--filename=-",
-        "--set=profile=demo",
     )
     assert fake.inputs == ["kind: IstioOperator\n"] and heard == ["✔ Istiod installed"]
 

@@ -67,7 +67,6 @@ def test_everything_of_a_cluster_is_below_its_folder() -> None:
         layout.plan,
         layout.status,
         layout.logs,
-        layout.host,
         layout.nodes[0].socket,
     ]
     assert all(path.is_relative_to(layout.root) for path in paths)
