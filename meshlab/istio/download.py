@@ -6,8 +6,6 @@ unpacked; only what is unpacked whole gets its final name. So a folder that is t
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import os
 import platform
 import re
@@ -21,6 +19,7 @@ from urllib.parse import urlsplit
 
 import requests
 
+from meshlab.clusters.local.files import locked, sha256
 from meshlab.config.settings import IstioSettings, Machine
 from meshlab.core.errors import IstioError, Problem
 from meshlab.core.progress import Progress, Update, silent
@@ -61,11 +60,9 @@ def fetch(
     folder = machine.cache / "istio" / f"istio-{version}-{flavour}"
     if folder.is_dir():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
     address = f"{settings.download_url.rstrip('/')}/{version}/istio-{version}-{flavour}.tar.gz"
     archive = folder.with_name(f"{folder.name}.tar.gz.part")
-    with (folder.parent / f".{folder.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two runs would write into the same archive
+    with locked(folder.parent / f".{folder.name}.lock"):  # two runs would write into the same archive
         if not folder.is_dir():
             _bring(address, archive, folder, version, settings, progress, clock or SystemClock())
     return folder
@@ -84,7 +81,7 @@ def _bring(
     wanted = _checksum(address, version)
     for again in (True, False):
         _transfer(address, archive, progress, clock, deadline)
-        found = _sha256(archive)
+        found = sha256(archive)
         if found == wanted:
             break
         archive.unlink()
@@ -185,11 +182,6 @@ def _away(address: str, problem: object) -> IstioError:
         "(--set istio.download_url=URL), or name a release that is here: --istioctl PATH",
         retryable=True,
     )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _plain(content: tarfile.TarFile, place: Path) -> Iterator[tarfile.TarInfo]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import threading
@@ -13,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from meshlab.clusters.local.files import sha256
 from meshlab.core.errors import IstioError, ProcessError, SecretsWithheldError
 from meshlab.core.process import Completed, Runner, SystemRunner
 
@@ -200,8 +200,7 @@ class Istioctl:
     def checksum(self) -> str:
         """SHA-256 of the program, in hex. Raises IstioError when it can't be read."""
         try:
-            with self.path.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
+            return sha256(self.path)
         except OSError as problem:
             raise IstioError(
                 f"{self.path} can't be read: {problem.strerror}", remedy="name a readable istioctl"

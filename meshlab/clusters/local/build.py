@@ -7,8 +7,6 @@ the pins. Go's own caches make an interrupted compile go on where it was.
 from __future__ import annotations
 
 import errno
-import fcntl
-import hashlib
 import json
 import os
 import shutil
@@ -21,9 +19,11 @@ from typing import Any
 
 from meshlab.clusters.local import compiler_output, pins
 from meshlab.clusters.local.compiler import COMPILE_SECONDS, LOOKUP_SECONDS, Compiler
+from meshlab.clusters.local.files import sha256, try_lock
 from meshlab.clusters.local.pins import STAGES
 from meshlab.config.settings import Machine
 from meshlab.core.errors import BuildError
+from meshlab.core.files import write_atomically
 from meshlab.core.process import Runner
 from meshlab.core.progress import Progress, silent
 from meshlab.core.waiting import Clock, SystemClock, wait
@@ -133,17 +133,9 @@ def _only_us(folder: Path, compiler: Compiler, clock: Clock) -> Iterator[None]:
         return compiler.stopped() if compiler.stop is not None and compiler.stop.is_set() else None
 
     with path.open("w") as handle:
-
-        def take() -> bool:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return False
-            return True
-
         wait(
             f"another run to {compiler.what}",
-            take,
+            lambda: try_lock(handle),
             ready=bool,
             error=stopped,
             timeout=COMPILE_SECONDS + LOOKUP_SECONDS,
@@ -173,8 +165,7 @@ def _compile(compiler: Compiler, final: Path) -> dict[str, Path]:
         binaries = {target.name: _keep(out / target.go_name, final / target.name) for target in targets}
         seconds = round(time.monotonic() - started, 1)
         record = {"stage": compiler.stage.name, "seconds": seconds, "modules": modules, "binaries": binaries}
-        (partial / MANIFEST).write_text(json.dumps(record, indent=2) + "\n")
-        (partial / MANIFEST).replace(final / MANIFEST)
+        write_atomically(final / MANIFEST, json.dumps(record, indent=2) + "\n")
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return {name: final / name for name in binaries}
@@ -182,11 +173,9 @@ def _compile(compiler: Compiler, final: Path) -> dict[str, Path]:
 
 def _keep(source: Path, target: Path) -> dict[str, object]:
     """Move a finished binary to its place; returns its manifest entry, size in bytes and SHA-256."""
-    with source.open("rb") as handle:
-        digest = hashlib.file_digest(handle, "sha256").hexdigest()
-    size = source.stat().st_size
+    entry: dict[str, object] = {"size": source.stat().st_size, "sha256": sha256(source)}
     source.replace(target)
-    return {"size": size, "sha256": digest}
+    return entry
 
 
 def _unwritable(compiler: Compiler, problem: OSError) -> BuildError:

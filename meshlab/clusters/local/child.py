@@ -21,6 +21,7 @@ from typing import Any
 import psutil
 
 from meshlab.clusters.base import ClusterRef
+from meshlab.clusters.local.files import tail
 from meshlab.config.settings import LocalSettings, Machine
 from meshlab.core.errors import ClusterError, Interrupted, MeshlabError
 from meshlab.core.process import Runner, SystemRunner, end_process, lives
@@ -91,7 +92,7 @@ def follow(child: UpChild, *, progress: Progress, stop: threading.Event | None =
             return {"error": "stopped before it was up", "remedy": ""}
         if dead:
             return {
-                "error": f"its process ended without a result. The end of its log:\n{_tail(child.log)}",
+                "error": f"its process ended without a result. The end of its log:\n{tail(child.log) or '(none)'}",
                 "remedy": "",
             }
         return None
@@ -166,10 +167,6 @@ def _end_with(run_pid: int) -> None:
     while os.getppid() == run_pid:
         time.sleep(1.0)
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _tail(path: Path, size: int = 2000) -> str:
-    return path.read_text(encoding="utf-8", errors="replace")[-size:] if path.exists() else "(none)"
 
 
 if __name__ == "__main__":

@@ -29,12 +29,13 @@ from meshlab.clusters.local import (
 from meshlab.clusters.local.api import Api
 from meshlab.clusters.local.cgroups import SYSTEM, Hierarchies
 from meshlab.clusters.local.components import Plan
+from meshlab.clusters.local.files import tail
 from meshlab.clusters.local.layout import NETNS_DIR, Layout, NodeLayout
 from meshlab.clusters.local.materials import Materials
 from meshlab.clusters.local.oci import ImageSpec
 from meshlab.clusters.local.remove import remove
 from meshlab.clusters.local.state import Record, State
-from meshlab.clusters.local.supervisor import Status, tail
+from meshlab.clusters.local.supervisor import Status
 from meshlab.config.settings import LocalSettings, Machine
 from meshlab.core.errors import ClusterError, MeshlabError
 from meshlab.core.process import Runner, SystemRunner
@@ -213,7 +214,7 @@ class LocalCluster:
         self._launched = inventory.launched(self.layout, self._launched)
         if self._launched is None:
             log_file = self.layout.logs / "supervisor.log"
-            return ClusterError(f"the supervisor ended: {tail(log_file)[-1500:]}", remedy=f"read {log_file}")
+            return ClusterError(f"the supervisor ended: {tail(log_file, 1500)}", remedy=f"read {log_file}")
         return None
 
     def _adopt(self) -> ClusterRef | None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from meshlab.clusters.local.files import tail
 from meshlab.core.errors import ClusterError, MeshlabError
 from meshlab.core.process import Runner
 from meshlab.core.waiting import Clock, SystemClock, wait
@@ -155,8 +156,8 @@ def await_ready(
 
     remedy = f"read {log_file}" if log_file else ""
 
-    def tail() -> str:
-        return log_file.read_text(errors="replace")[-1500:] if log_file and log_file.exists() else ""
+    def log_end() -> str:
+        return tail(log_file, 1500) if log_file else ""
 
     def probe() -> str:
         if child is not None and child.poll() is not None:
@@ -168,7 +169,7 @@ def await_ready(
 
     def error(state: str) -> MeshlabError | None:
         if state.startswith("exited"):
-            return ClusterError(f"containerd {state}: {tail()}", remedy=remedy)
+            return ClusterError(f"containerd {state}: {log_end()}", remedy=remedy)
         return None
 
     wait(
@@ -178,7 +179,7 @@ def await_ready(
         error=error,
         timeout=timeout,
         delay=0.05,
-        explain=tail,
+        explain=log_end,
         clock=clock or SystemClock(stop),
         remedy=remedy,
     )

@@ -20,9 +20,10 @@ from pathlib import Path
 
 from meshlab.clusters.local import containerd
 from meshlab.clusters.local.containerd import ContainerdConfig
+from meshlab.clusters.local.files import locked
 from meshlab.clusters.local.oci import ImageSpec, write_archive
-from meshlab.clusters.local.rootfs import locked
 from meshlab.core.errors import BuildError, ClusterError
+from meshlab.core.files import write_atomically
 from meshlab.core.process import Runner, end_group
 from meshlab.core.progress import Progress, Update, silent
 
@@ -68,7 +69,7 @@ def ensure(
         if missing:
             _import(home, missing, runner=runner, progress=progress, stop=stop)
             held |= {spec.reference: _identity(spec) for spec in missing}
-            _replace(home / "images.json", json.dumps(held, indent=1, sort_keys=True))
+            write_atomically(home / "images.json", json.dumps(held, indent=1, sort_keys=True))
             (home / "importing").unlink()
         progress(Update("images", STEPS, STEPS, f"{len(held)} images"))
         return Golden(home / "root", tuple(sorted(held)))
@@ -139,12 +140,6 @@ def _held(home: Path) -> dict[str, str]:
         return {}
     held: dict[str, str] = json.loads((home / "images.json").read_text())
     return held
-
-
-def _replace(file: Path, text: str) -> None:
-    part = file.with_name(f"{file.name}.part")
-    part.write_text(text)
-    part.replace(file)
 
 
 def _import(

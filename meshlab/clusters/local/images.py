@@ -14,6 +14,7 @@ from pathlib import Path
 
 from meshlab.clusters.local.oci import Entry, ImageSpec, Layer, RunConfig, content_tag
 from meshlab.core.errors import BuildError
+from meshlab.core.files import write_atomically
 
 HUB = "localhost/meshlab"  # no registry answers there: a missing image fails at once instead of being pulled
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -75,10 +76,7 @@ class LayerCache:
             found = json.loads(note.read_text())
             return Layer.known(parts, found["digest"], found["size"])
         layer = Layer.of(parts)
-        self._folder.mkdir(parents=True, exist_ok=True)
-        draft = note.with_suffix(f".{hashlib.sha256(layer.digest.encode()).hexdigest()[:8]}")
-        draft.write_text(json.dumps({"digest": layer.digest, "size": layer.size}))
-        draft.replace(note)
+        write_atomically(note, json.dumps({"digest": layer.digest, "size": layer.size}))
         return layer
 
 

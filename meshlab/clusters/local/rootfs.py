@@ -6,7 +6,6 @@ configured (no maintainer script, no chroot), and the few things that configurin
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -14,11 +13,10 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from meshlab.clusters.local.files import locked
 from meshlab.clusters.local.oci import Layer, write_tree
 from meshlab.core.errors import BuildError
 from meshlab.core.process import Runner
@@ -113,15 +111,6 @@ def ensure(
         found = json.loads((home / "layer.json").read_text())
         progress(Update("base image", 3, 3, f"{found['size'] / 1e6:.0f} MB"))
         return BaseRoot(name, Layer(found["digest"], found["size"], archive=home / "layer.tar"))
-
-
-@contextmanager
-def locked(file: Path, *, shared: bool = False) -> Iterator[None]:
-    """Hold an advisory lock on `file` (made when missing); the kernel drops it when this process ends."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("a") as handle:
-        fcntl.flock(handle, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
-        yield
 
 
 def apt_sources(apt_config: Path = APT_CONFIG) -> tuple[Path, ...]:

@@ -7,7 +7,6 @@ that uses the cluster; a holder that is dead is taken over).
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -16,6 +15,7 @@ from dataclasses import asdict, dataclass, replace
 
 import psutil
 
+from meshlab.clusters.local.files import try_lock
 from meshlab.clusters.local.layout import Layout
 from meshlab.core.errors import ClusterBusyError, MeshlabError
 from meshlab.core.files import write_atomically
@@ -91,16 +91,14 @@ class State:
         """
         self._lock.parent.mkdir(parents=True, exist_ok=True)
         with self._lock.open("a+") as handle:
-
-            def take() -> bool:
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    return False
-                return True
-
             try:
-                wait(f"the lock of cluster {self.layout.name}", take, ready=bool, timeout=timeout, delay=0.1)
+                wait(
+                    f"the lock of cluster {self.layout.name}",
+                    lambda: try_lock(handle),
+                    ready=bool,
+                    timeout=timeout,
+                    delay=0.1,
+                )
             except MeshlabError as problem:
                 raise ClusterBusyError(
                     f"cluster {self.layout.name} is being started or removed by process {self._holder()}",

@@ -30,6 +30,7 @@ from pathlib import Path
 from meshlab.clusters.local import cell
 from meshlab.clusters.local.cgroups import SYSTEM, Hierarchies
 from meshlab.clusters.local.components import Component, Gate, Plan
+from meshlab.clusters.local.files import tail
 from meshlab.core.errors import ProcessError
 from meshlab.core.files import write_atomically
 from meshlab.core.process import Runner, SystemRunner
@@ -40,7 +41,7 @@ WINDOW = 60.0  # … within so many seconds: it won't get better
 BACKOFF = (0.2, 0.5, 1.0, 2.0, 5.0)  # seconds before each restart within the window
 GRACE = 1.0  # seconds that the components of one order get to stop: nothing that they hold outlives the cell
 BUSY, IDLE = 0.03, 1.0  # seconds between two looks: while components wait to start, and afterwards
-TAIL = 4000  # characters of a failed component's log
+TAIL = 4000  # bytes of a failed component's log
 
 
 @dataclass
@@ -158,7 +159,7 @@ class Supervisor:
         if len(recent) >= TOO_MANY and not self.failed:
             self.failed = entry.component.name
             self.reason = (
-                f"{what}, {len(recent)} times within {WINDOW:.0f} s: {tail(Path(entry.component.log))}"
+                f"{what}, {len(recent)} times within {WINDOW:.0f} s: {tail(Path(entry.component.log), TAIL)}"
             )
 
     def status(self, state: str = "") -> Status:
@@ -238,16 +239,6 @@ def _https_answers(gate: Gate) -> bool:
         return connection.getresponse().status == 200
     finally:
         connection.close()
-
-
-def tail(path: Path, length: int = TAIL) -> str:
-    """The end of a log, "" without one."""
-    try:
-        with path.open("rb") as source:
-            source.seek(max(0, path.stat().st_size - length))
-            return source.read().decode(errors="replace")
-    except FileNotFoundError:
-        return ""
 
 
 def main(arguments: list[str]) -> int:

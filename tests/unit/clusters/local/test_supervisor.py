@@ -14,7 +14,7 @@ import pytest
 
 from meshlab.clusters.local.certificates import Authority
 from meshlab.clusters.local.components import Component, Gate, Plan
-from meshlab.clusters.local.supervisor import TOO_MANY, WINDOW, Status, Supervisor, gate_is_open, tail
+from meshlab.clusters.local.supervisor import TOO_MANY, WINDOW, Status, Supervisor, gate_is_open
 from meshlab.core.process import SystemRunner
 from meshlab.core.waiting import wait
 
@@ -208,9 +208,3 @@ def test_an_https_gate_opens_with_200_from_the_right_server(tmp_path: Path) -> N
         assert not gate_is_open(Gate("https", url, str(tmp_path / "other"))), "signed by somebody else"
         server.shutdown()
     assert not gate_is_open(Gate("https", url, str(tmp_path / "ca"))), "nobody listens"
-
-
-def test_the_tail_of_a_log(tmp_path: Path) -> None:
-    (tmp_path / "log").write_text("a" * 100 + "end")
-    assert tail(tmp_path / "log", 5) == "aaend"
-    assert tail(tmp_path / "none") == ""
