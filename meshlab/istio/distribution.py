@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,7 @@ NEEDED_SAMPLES = (
     "addons/grafana.yaml",
     "addons/jaeger.yaml",
 )
+EMBEDDED = "--set istio.distribution=embedded"
 RELEASE_REMEDY = "name a release's istioctl with --istioctl PATH, its samples/ folder beside it or above it"
 
 
@@ -68,166 +69,149 @@ def locate(
     config: LabConfig,
     *,
     machine: Machine,
-    binaries: Mapping[str, Path] | None = None,
     images: Iterable[str] = (),
     runner: Runner | None = None,
     kubernetes: str | None = None,
     progress: Progress = silent,
 ) -> Distribution:
-    """Find the distribution that the settings ask for.
-
-    A release that is not here is downloaded.
+    """Return the distribution that the settings ask for. A release that is not here is downloaded.
 
     Args:
         config: The settings of the run.
-        machine: This machine: its folders and what it has.
-        binaries: Name → path, as the build returned them; looked up in the cache when not given. Only the
-            embedded distribution needs them.
-        images: References of the images that the cluster was given. Only the embedded distribution needs
-            them.
-        runner: Starts processes.
+        machine: This machine: its cache, and its PATH.
+        images: References of our images that the cluster was given. Only the embedded distribution needs them.
+        runner: Starts istioctl and Go.
         kubernetes: The server's version, for a download: the newest Istio that supports it is taken.
-        progress: Told how far it came.
+        progress: Gets the progress of a download.
 
     Returns:
-        It.
+        A build of Istio that can be installed.
 
     Raises:
-        InputError: A release is not there.
-        IstioError: The embedded distribution is not compiled yet, or a release can't be had.
-        BuildError: The Istio module can't be had.
+        InputError: The settings ask for a release that is not there.
+        IstioError: The embedded distribution is not compiled yet, or the download failed.
+        BuildError: The source of the Istio module can't be had.
     """
-    runner = runner or SystemRunner()
+    runner, program = runner or SystemRunner(), config.istio.istioctl
     if config.distribution == "release":
-        found = problems(config, machine, runner=runner)
-        if found:
+        return _release(config, machine, runner, kubernetes, progress)
+    version = pins.versions().istio
+    if program is not None:  # its own istioctl where nothing is compiled: in the image of a Job, for example
+        found, samples = _embedded_problems(config, runner), _samples_of(program)
+        if found or samples is None:
             raise InputError(found)
-        if downloads(config, machine, runner):
-            return _downloaded(config, machine, runner, kubernetes, progress)
-        program = _release_istioctl(config, machine)
-        samples = _samples_of(program) if program else None
-        if program is None or samples is None:
-            raise InputError(
-                [Problem("--istioctl", "no release of Istio was named or found", RELEASE_REMEDY)]
-            )
-        return Distribution(
-            "release", program, Istioctl(program, runner=runner).version(remote=False).client, samples
-        )
-    if config.istio.istioctl is not None:
-        return _brought(config.istio.istioctl, config, images, runner)
-    compiled = binaries or build.built("cluster", machine) or {}
-    if "istioctl" not in compiled:
+        return Distribution("embedded", program, version, samples, tuple(images))
+    compiled = build.built("cluster", machine)
+    if compiled is None:
         raise IstioError(
             "the embedded Istio is not compiled yet", remedy="bring the cluster up first: make up"
         )
     module = build.module_dir(pins.ISTIO, machine=machine, runner=runner)
-    version = pins.versions().istio
     return Distribution("embedded", compiled["istioctl"], version, module / "samples", tuple(images))
 
 
-def _brought(program: Path, config: LabConfig, images: Iterable[str], runner: Runner) -> Distribution:
-    """The embedded distribution's own istioctl, where nothing is compiled: in the image of a Job, for example."""
-    found, samples = _embedded_problems(config, runner), _samples_of(program)
-    if found or samples is None:
+def _release(
+    config: LabConfig, machine: Machine, runner: Runner, kubernetes: str | None, progress: Progress
+) -> Distribution:
+    if found := problems(config, machine, runner=runner):
         raise InputError(found)
-    return Distribution("embedded", program, pins.versions().istio, samples, tuple(images))
+    if downloads(config, machine, runner):
+        program: Path | None = _downloaded(config, machine, kubernetes, progress)
+    else:
+        program = _release_istioctl(config, machine)
+    samples = _samples_of(program) if program else None
+    if program is None or samples is None:
+        raise InputError([Problem("--istioctl", "no release of Istio was named or found", RELEASE_REMEDY)])
+    return Distribution("release", program, _client_version(program, runner), samples)
 
 
 def downloads(config: LabConfig, machine: Machine, runner: Runner | None = None) -> bool:
     """Tell whether a release is downloaded.
 
-    On GKE it is, unless an istioctl is named; elsewhere where a version is asked for that the istioctl on
-    PATH is not.
+    It is on GKE unless an istioctl is named, elsewhere where a version is asked for that the istioctl on PATH is not.
 
     Args:
         config: The settings of the run.
-        machine: This machine: its folders and what it has.
-        runner: Starts processes.
+        machine: This machine, for its PATH.
+        runner: Asks the istioctl on PATH for its version.
 
     Returns:
-        True where it is.
+        Whether `locate` would download one, or take it from the cache of earlier downloads.
     """
+    asked = config.istio.version
     if config.distribution != "release" or config.istio.istioctl is not None:
         return False
-    on_path, asked = _release_istioctl(config, machine), config.istio.version
-    if config.cluster == "gke" or on_path is None:
-        return config.cluster == "gke" or asked is not None
-    return asked is not None and asked.removeprefix("v") != _version_of(on_path, runner or SystemRunner())
-
-
-def _version_of(program: Path, runner: Runner) -> str | None:
+    if config.cluster == "gke" or asked is None:
+        return config.cluster == "gke"
+    on_path = _release_istioctl(config, machine)
     try:
-        return Istioctl(program, runner=runner).version(remote=False).client
+        return on_path is None or _client_version(on_path, runner or SystemRunner()) != _number(asked)
     except IstioError:
-        return None  # what is wrong with it is said elsewhere, or it is not used
+        return True  # the one on PATH does not run; it is not used
 
 
-def _downloaded(
-    config: LabConfig, machine: Machine, runner: Runner, kubernetes: str | None, progress: Progress
-) -> Distribution:
+def _client_version(program: Path, runner: Runner) -> str:
+    return Istioctl(program, runner=runner).version(remote=False).client
+
+
+def _number(version: str) -> str:
+    return version.removeprefix("v")
+
+
+def _downloaded(config: LabConfig, machine: Machine, kubernetes: str | None, progress: Progress) -> Path:
+    """Return the istioctl of a release that was downloaded."""
     found = support.problems(config.istio.version, kubernetes) if kubernetes else []
     version = config.istio.version or (support.newest_for(kubernetes) if kubernetes else None)
     if found or version is None:
-        nothing = [
-            Problem("--istio-version", "is not given, and the cluster's version is not known", "name one")
-        ]
-        raise InputError(found or nothing)
-    root = download.fetch(version, config.istio, machine, progress=progress)
-    program = root / "bin" / "istioctl"
-    called = Istioctl(program, runner=runner).version(remote=False).client
-    return Distribution("release", program, called, root / "samples")
+        nothing = Problem(
+            "--istio-version", "is not given, and the cluster's version is not known", "name one"
+        )
+        raise InputError(found or [nothing])
+    return download.fetch(version, config.istio, machine, progress=progress) / "bin" / "istioctl"
 
 
 def problems(config: LabConfig, machine: Machine, *, runner: Runner | None = None) -> list[Problem]:
     """Find everything about the wanted Istio that can't be run.
 
-    Touches nothing: it reads files and asks istioctl its version.
+    Touches nothing: it reads files and asks istioctl for its version.
 
     Args:
         config: The settings of the run.
-        machine: This machine: its folders and what it has.
-        runner: Starts processes.
+        machine: This machine, for its PATH.
+        runner: Asks istioctl for its version.
 
     Returns:
-        The problems.
+        Each problem with its remedy; empty where there is none.
     """
-    path = config.istio.operator_file
+    runner, path = runner or SystemRunner(), config.istio.operator_file
     embedded = config.distribution == "embedded"
     found = operator_file.problems(path, embedded=embedded) if path else []
     operator = operator_file.read(path) if path and not found else None
     profile = profiles.chosen(config, operator)
-    if embedded:
-        return (
-            found
-            + _embedded_problems(config, runner or SystemRunner())
-            + profiles.embedded_problems(profile, operator)
-        )
-    return found + _release_problems(config, profile, machine, runner or SystemRunner())
+    if not embedded:
+        return found + _release_problems(config, profile, machine, runner)
+    return found + _embedded_problems(config, runner) + profiles.embedded_problems(profile, operator)
 
 
 def _embedded_problems(config: LabConfig, runner: Runner) -> list[Problem]:
-    found = []
-    have, asked = pins.versions().istio, config.istio.version
-    if asked is not None and asked.removeprefix("v") != have:
-        found.append(
-            Problem(
-                f"--istio-version {asked}",
-                f"the embedded distribution is Istio {have} and nothing else",
-                "leave the version out, or use a release: --set istio.distribution=release --istioctl PATH",
-            )
-        )
-    program = config.istio.istioctl
+    have, program = pins.versions().istio, config.istio.istioctl
+    what = f"the embedded distribution is Istio {have} and nothing else"
+    other = "use a release: --set istio.distribution=release"
+    found = _other_version(
+        config.istio.version, have, what, f"leave the version out, or {other} --istioctl PATH"
+    )
     if program is not None and config.cluster == "local":
-        found.append(
-            Problem(
-                f"--istioctl {program}",
-                "the local cluster brings the embedded distribution's own istioctl",
-                "leave it out, or use a release: --set istio.distribution=release",
-            )
-        )
+        what = "the local cluster brings the embedded distribution's own istioctl"
+        found.append(Problem(f"--istioctl {program}", what, f"leave it out, or {other}"))
     elif program is not None:
         found += _program_problems(program, runner, have)
     return found
+
+
+def _other_version(asked: str | None, have: str, what: str, remedy: str) -> list[Problem]:
+    if asked is None or _number(asked) == have:
+        return []
+    return [Problem(f"--istio-version {asked}", what, remedy)]
 
 
 def _release_problems(config: LabConfig, profile: str, machine: Machine, runner: Runner) -> list[Problem]:
@@ -235,14 +219,10 @@ def _release_problems(config: LabConfig, profile: str, machine: Machine, runner:
         return download.problems(config.istio)  # which version fits is judged with the cluster
     program = _release_istioctl(config, machine)
     if program is None:
-        return [
-            Problem(
-                "--istioctl",
-                "was not given, and no istioctl is on PATH",
-                f"{RELEASE_REMEDY}; --istio-version VERSION downloads it; or run the embedded "
-                "one: --set istio.distribution=embedded",
-            )
-        ]
+        remedy = (
+            f"{RELEASE_REMEDY}; --istio-version VERSION downloads it; or run the embedded one: {EMBEDDED}"
+        )
+        return [Problem("--istioctl", "was not given, and no istioctl is on PATH", remedy)]
     found = _program_problems(program, runner, config.istio.version)
     samples = _samples_of(program)
     known = profiles.in_folder(samples.parent / "manifests" / "profiles") if samples else ()
@@ -265,14 +245,10 @@ def _program_problems(program: Path, runner: Runner, asked: str | None) -> list[
     elif missing := [name for name in NEEDED_SAMPLES if not (samples / name).is_file()]:
         found.append(Problem(where, f"{samples} lacks {', '.join(missing)}", "unpack the whole release"))
     try:
-        have = Istioctl(program, runner=runner).version(remote=False).client
+        have = _client_version(program, runner)
     except IstioError as problem:
         return [*found, Problem(where, f"does not run: {problem.message}", RELEASE_REMEDY)]
-    if asked is not None and asked.removeprefix("v") != have:
-        found.append(
-            Problem(f"--istio-version {asked}", f"{program} is {have}", "name that version's istioctl")
-        )
-    return found
+    return found + _other_version(asked, have, f"{program} is {have}", "name that version's istioctl")
 
 
 def _release_istioctl(config: LabConfig, machine: Machine) -> Path | None:
