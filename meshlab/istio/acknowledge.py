@@ -22,19 +22,18 @@ Sources: pilot/pkg/xds/{discovery,pushqueue,delta,statusgen,debug}.go of Istio.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from meshlab.core.errors import IstioError, KubeError
+from meshlab.core.errors import IstioError
 from meshlab.core.waiting import Clock, SystemClock, wait
-from meshlab.envoy.admin import ISTIOD_PORT, PROXY_PORT, Pages, PodPages
-from meshlab.istio.control_plane import REVISION_LABEL, SIDECAR
+from meshlab.envoy.admin import ISTIOD_PORT, Pages
+from meshlab.istio.control_plane import REVISION_LABEL, objects_if_served, with_sidecar
 from meshlab.istio.istioctl import Istioctl
 from meshlab.istio.operator_file import SYSTEM_NAMESPACE
-from meshlab.istio.proxies import wait_synced
+from meshlab.istio.proxies import AT_ONCE, ask_proxies, opened, wait_synced
 from meshlab.kube.changes import MANAGED_BY, MANAGER
 from meshlab.kube.client import Kube
 from meshlab.kube.pods import PodSummary
@@ -51,7 +50,6 @@ STORED = (
     (FILTER_API, FILTER),
 )
 DELAY = 0.1  # seconds between looks
-AT_ONCE = 8  # pods that are asked side by side
 Key = tuple[str, str, str]  # kind, namespace, name
 
 
@@ -93,13 +91,13 @@ def wait_acknowledged(
         IstioError: There is no istiod, or no pod has a proxy.
         QueryError: A page does not answer.
     """
-    proxied = [pod for pod in pods if SIDECAR in pod.containers and not pod.deleting]
+    proxied = with_sidecar(pods)
     if not proxied:
         named = ", ".join(f"{pod.namespace}/{pod.name}" for pod in pods) or "no pod is Ready"
         raise IstioError(f"none of these pods has a proxy: {named}", remedy="look at check istio.injection")
     clock = clock or SystemClock()
     start = clock.now()
-    with _opened(kube, pages) as source:
+    with opened(kube, pages) as source:
         names = dict.fromkeys(pod.namespace for pod in proxied)
         _await_store(kube, source, {SYSTEM_NAMESPACE, *names}, timeout, clock)
         sentinel = f"meshlab-sentinel-{secrets.token_hex(4)}"
@@ -149,12 +147,7 @@ def remove_sentinels(kube: Kube, namespace: str | None = None) -> tuple[str, ...
     Returns:
         Their names.
     """
-    try:
-        found = kube.objects(FILTER_API, FILTER, namespace, selector=f"{SENTINEL_LABEL}=true")
-    except KubeError as problem:
-        if problem.status == 404:  # without Istio there is none
-            return ()
-        raise
+    found = objects_if_served(kube, FILTER_API, FILTER, namespace, selector=f"{SENTINEL_LABEL}=true")
     for each in found:
         meta = each["metadata"]
         kube.delete(FILTER_API, FILTER, meta["name"], meta["namespace"], foreground=False)
@@ -193,16 +186,9 @@ def _await_store(kube: Kube, pages: Pages, namespaces: Set[str], timeout: float,
 
 
 def _versions_of(kube: Kube, namespaces: Set[str]) -> dict[Key, str]:
-    def listed(api: tuple[str, str]) -> list[dict[str, Any]]:
-        try:
-            return kube.objects(*api)
-        except KubeError as problem:
-            if problem.status == 404:  # this Istio does not have the kind
-                return []
-            raise
-
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-        return _versions_in([each for found in pool.map(listed, STORED) for each in found], namespaces)
+        listed = pool.map(lambda api: objects_if_served(kube, *api), STORED)
+        return _versions_in([each for found in listed for each in found], namespaces)
 
 
 def _versions_in(documents: Sequence[Mapping[str, Any]], namespaces: Set[str]) -> dict[Key, str]:
@@ -226,9 +212,9 @@ def _await_cluster(
     pending = list(pods)
 
     def lagging() -> list[str]:
-        with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-            has = list(pool.map(lambda pod: cluster in _clusters(pages, pod, cluster), pending))
-        pending[:] = [pod for pod, seen in zip(pending, has, strict=True) if seen is not wanted]
+        asked = {"resource": "dynamic_active_clusters", "name_regex": cluster}
+        dumps = ask_proxies(pages, pending, "/config_dump", asked)
+        pending[:] = [pod for pod, dump in dumps if _has_cluster(dump, cluster) is not wanted]
         return [f"{pod.name}.{pod.namespace}" for pod in pending]
 
     wait(
@@ -243,10 +229,8 @@ def _await_cluster(
     )
 
 
-def _clusters(pages: Pages, pod: PodSummary, name: str) -> set[str]:
-    asked = {"resource": "dynamic_active_clusters", "name_regex": name}
-    found = _dumped(pages, pod, asked)
-    return {str(each["cluster"]["name"]) for each in found if "cluster" in each}
+def _has_cluster(dump: Mapping[str, Any], name: str) -> bool:
+    return name in [each["cluster"]["name"] for each in dump.get("configs") or () if "cluster" in each]
 
 
 def _await_warm(pages: Pages, pods: Sequence[PodSummary], timeout: float, clock: Clock) -> None:
@@ -254,12 +238,10 @@ def _await_warm(pages: Pages, pods: Sequence[PodSummary], timeout: float, clock:
 
     def warming() -> list[str]:
         asked = {"resource": "dynamic_listeners", "mask": "name,warming_state.version_info"}
-        with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-            dumps = list(pool.map(lambda pod: _dumped(pages, pod, asked), pods))
         return [
             f"{pod.name}: {each.get('name')}"
-            for pod, found in zip(pods, dumps, strict=True)
-            for each in found
+            for pod, dump in ask_proxies(pages, pods, "/config_dump", asked)
+            for each in dump.get("configs") or ()
             if each.get("warming_state")
         ]
 
@@ -273,17 +255,3 @@ def _await_warm(pages: Pages, pods: Sequence[PodSummary], timeout: float, clock:
         remedy="a listener warms until its secrets and routes have come: the proxy's log names them",
         clock=clock,
     )
-
-
-def _dumped(pages: Pages, pod: PodSummary, asked: Mapping[str, str]) -> list[dict[str, Any]]:
-    answer = pages.json(pod.namespace, pod.name, PROXY_PORT, "/config_dump", asked)
-    return list(answer.get("configs") or [])
-
-
-@contextmanager
-def _opened(kube: Kube, pages: Pages | None) -> Iterator[Pages]:
-    if pages is not None:
-        yield pages
-        return
-    with PodPages(kube) as own:
-        yield own

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from meshlab.core.errors import IstioError
+from meshlab.core.errors import IstioError, KubeError
 from meshlab.istio.operator_file import SYSTEM_NAMESPACE
 from meshlab.kube.api_errors import api_errors
 from meshlab.kube.apply import apply
 from meshlab.kube.client import Kube
+from meshlab.kube.pods import PodSummary
 
 INJECTION_LABEL, REVISION_LABEL = "istio-injection", "istio.io/rev"
 DEFAULT_REVISION = "default"
@@ -38,6 +40,37 @@ def control_planes(kube: Kube) -> tuple[ControlPlane, ...]:
         )
         for each in kube.objects("apps/v1", "Deployment", selector="app=istiod")
     )
+
+
+def with_sidecar(pods: Sequence[PodSummary]) -> list[PodSummary]:
+    """Return the pods that have a sidecar and are not being deleted."""
+    return [pod for pod in pods if SIDECAR in pod.containers and not pod.deleting]
+
+
+def objects_if_served(
+    kube: Kube, api_version: str, kind: str, namespace: str | None = None, *, selector: str | None = None
+) -> list[dict[str, Any]]:
+    """List the objects of a kind; a cluster that does not serve the kind (404) has none of it.
+
+    Args:
+        kube: Client of the cluster.
+        api_version: The kind's group and version, `v1` for the core group.
+        kind: For instance EnvoyFilter.
+        namespace: Where to look, None for all namespaces.
+        selector: A label selector.
+
+    Returns:
+        The objects, as the API server gives them.
+
+    Raises:
+        KubeError: Any other refusal.
+    """
+    try:
+        return kube.objects(api_version, kind, namespace, selector=selector)
+    except KubeError as problem:
+        if problem.status == 404:
+            return []
+        raise
 
 
 def deployments(kube: Kube) -> tuple[str, ...]:

@@ -8,19 +8,18 @@ request on a kept connection was still allowed after the proxies had acknowledge
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from meshlab.core.waiting import Clock, wait
-from meshlab.envoy.admin import PROXY_PORT, Pages, PodPages
-from meshlab.istio.control_plane import SIDECAR
+from meshlab.envoy.admin import Pages
+from meshlab.istio.control_plane import with_sidecar
+from meshlab.istio.proxies import ask_proxies, opened
 from meshlab.kube.client import Kube
 from meshlab.kube.pods import PodSummary
 
 GAUGES = "total_(filter_chains|listeners)_draining"  # of Envoy's listener_manager
 TIMEOUT = 120.0  # seconds: Istio's own drainDuration is 45 s
-AT_ONCE = 8  # pods that are asked side by side
 
 
 def wait_drained(
@@ -46,14 +45,13 @@ def wait_drained(
         WaitTimeout: A proxy still drains; its text names it.
         QueryError: A page does not answer.
     """
-    proxied = [pod for pod in pods if SIDECAR in pod.containers and not pod.deleting]
-    with ExitStack() as stack:
-        source = pages or stack.enter_context(PodPages(kube))
+    proxied = with_sidecar(pods)
+    with opened(kube, pages) as source:
 
         def draining() -> list[str]:
-            with ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="drain") as pool:
-                counts = list(pool.map(lambda pod: _draining(source, pod), proxied))
-            return [f"{pod.name}: {count}" for pod, count in zip(proxied, counts, strict=True) if count]
+            answers = ask_proxies(source, proxied, "/stats", {"filter": GAUGES, "format": "json"})
+            counts = [(pod.name, _draining(answer)) for pod, answer in answers]
+            return [f"{name}: {count}" for name, count in counts if count]
 
         wait(
             f"{len(proxied)} proxies to have drained their earlier listeners",
@@ -67,7 +65,5 @@ def wait_drained(
         )
 
 
-def _draining(pages: Pages, pod: PodSummary) -> int:
-    asked = {"filter": GAUGES, "format": "json"}
-    answer = pages.json(pod.namespace, pod.name, PROXY_PORT, "/stats", asked)
+def _draining(answer: Mapping[str, Any]) -> int:
     return sum(int(each["value"]) for each in answer["stats"] if "value" in each)

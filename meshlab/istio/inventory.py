@@ -6,8 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from meshlab.core.errors import KubeError
-from meshlab.istio.control_plane import INJECTION_LABEL, REVISION_LABEL, SIDECAR
+from meshlab.istio.control_plane import INJECTION_LABEL, REVISION_LABEL, SIDECAR, objects_if_served
 from meshlab.istio.operator_file import SYSTEM_NAMESPACE
 from meshlab.kube.client import Kube
 from meshlab.kube.pods import summarise
@@ -62,7 +61,7 @@ def istio_inventory(kube: Kube, *, going: bool = True) -> dict[str, tuple[str, .
     """
 
     def objects(api_version: str, kind: str, selector: str | None = None) -> list[Object]:
-        every = _objects(kube, api_version, kind, selector)
+        every = objects_if_served(kube, api_version, kind, selector=selector)
         return [each for each in every if going or "deletionTimestamp" not in each["metadata"]]
 
     def look(api_version: str, kind: str, selector: str | None = None) -> tuple[str, ...]:
@@ -86,15 +85,6 @@ def istio_inventory(kube: Kube, *, going: bool = True) -> dict[str, tuple[str, .
 def _injects(namespace: Object) -> bool:
     labels = namespace["metadata"].get("labels") or {}
     return INJECTION_LABEL in labels or REVISION_LABEL in labels
-
-
-def _objects(kube: Kube, api_version: str, kind: str, selector: str | None) -> list[Object]:
-    try:
-        return kube.objects(api_version, kind, selector=selector)
-    except KubeError as problem:
-        if problem.status == 404:  # a cluster too old to serve the kind has none of it
-            return []
-        raise
 
 
 def _name(each: Object) -> str:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 from meshlab.core.errors import ExecError
 from meshlab.core.progress import Progress, Update, silent
 from meshlab.core.waiting import Clock, wait, wait_or_last
-from meshlab.istio.control_plane import SIDECAR
+from meshlab.envoy.admin import PROXY_PORT, Pages, PodPages
+from meshlab.istio.control_plane import SIDECAR, with_sidecar
 from meshlab.istio.istioctl import Istioctl, ProxyStatus
 from meshlab.kube.client import Kube
 from meshlab.kube.exec import run_in_pod
@@ -73,12 +76,45 @@ def proxy_statuses(
     return tuple(_with_rejections(status, counted.get(status.name)) for status in statuses)
 
 
+@contextmanager
+def opened(kube: Kube, pages: Pages | None) -> Iterator[Pages]:
+    """Yield `pages`; without them pages through port-forwards, which end with the context."""
+    if pages is not None:
+        yield pages
+        return
+    with PodPages(kube) as own:
+        yield own
+
+
+def ask_proxies(
+    pages: Pages, pods: Sequence[PodSummary], path: str, params: Mapping[str, str]
+) -> list[tuple[PodSummary, Any]]:
+    """Ask the proxy of each pod for a page of its administration, several at once.
+
+    Args:
+        pages: Where the pages come from.
+        pods: Pods with a proxy.
+        path: For instance /config_dump.
+        params: The query.
+
+    Returns:
+        Each pod with the JSON that its proxy answered, in the order of `pods`.
+
+    Raises:
+        QueryError: A proxy did not answer; asking again may help.
+        KubeError: The port-forward was refused.
+    """
+    with ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="proxy") as pool:
+        answers = pool.map(lambda pod: pages.json(pod.namespace, pod.name, PROXY_PORT, path, params), pods)
+        return list(zip(pods, answers, strict=True))
+
+
 def read_updates(kube: Kube, pods: Sequence[PodSummary]) -> tuple[ProxyUpdates, ...]:
     """Ask each pod's proxy for its counters, several at once; pods without a running proxy are passed over.
 
     Raises ExecError naming the proxy that did not answer.
     """
-    asked = [pod for pod in pods if SIDECAR in pod.containers and not pod.deleting and pod.phase == "Running"]
+    asked = [pod for pod in with_sidecar(pods) if pod.phase == "Running"]
     with ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="proxy") as pool:
         return tuple(pool.map(lambda pod: _ask(kube, pod), asked))
 
