@@ -6,9 +6,8 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,7 +43,6 @@ from meshlab.core.text import pluralize
 from meshlab.core.waiting import SystemClock, wait
 
 log = logging.getLogger(__name__)
-LOCK_TIMEOUT = 90.0  # seconds: another start or removal takes a few
 ADOPT_TIMEOUT = 5.0  # seconds that a running cluster gets to show that it is healthy
 
 
@@ -90,7 +88,7 @@ class LocalCluster:
         return replace(self._ref(adopted=ref.adopted), started_seconds=ref.started_seconds)
 
     def _up(self, progress: Progress, stop: threading.Event | None) -> ClusterRef:
-        with self._changing():
+        with self.state.locked():
             adopted = self._adopt()
         if adopted is not None:
             self.add_images(
@@ -99,7 +97,7 @@ class LocalCluster:
             )
             return self._ref(adopted=True)
         ready = materials.gather(self.machine, self.addons, runner=self.runner, progress=progress, stop=stop)
-        with self._changing():
+        with self.state.locked():
             adopted = self._adopt()  # somebody else may have made it while we compiled
             if adopted is not None:
                 return adopted
@@ -116,25 +114,22 @@ class LocalCluster:
             ("control plane", lambda: self._write_plan(ready)),
         ]
         self.state.write(self._new_record())
+
+        def tell(done: int, detail: str) -> None:
+            progress(Update("start the cluster", done, len(steps) + 2, detail))
+
         for done, (what, step) in enumerate(steps):
-            progress(Update("start the cluster", done, len(steps) + 2, what))
+            tell(done, what)
             step()
             _check(stop)
         began = time.monotonic()
-        progress(Update("start the cluster", len(steps), len(steps) + 2, "components"))
+        tell(len(steps), "components")
         cell.launch(layout, self.runner)
-        self._await_nodes(ready, progress, stop)
+        self._await_nodes(ready, lambda text: tell(len(steps), text[:120]), stop)
         seconds = round(time.monotonic() - began, 2)
         self.state.note_images(spec.reference for spec in ready.specs)
         self.state.note_started(seconds)
-        progress(
-            Update(
-                "start the cluster",
-                len(steps) + 2,
-                len(steps) + 2,
-                f"{pluralize(layout.node_count, 'nodes')} Ready in {seconds:.1f} s",
-            )
-        )
+        tell(len(steps) + 2, f"{pluralize(layout.node_count, 'nodes')} Ready in {seconds:.1f} s")
         return self._ref(adopted=False, seconds=seconds)
 
     def _prepare_nodes(self, ready: Materials) -> None:
@@ -144,8 +139,11 @@ class LocalCluster:
             golden.clone(ready.golden, one.containerd_root, runner=self.runner)
             node.prepare(self.layout, one, sandbox_image=ready.sandbox_image)
 
+        self._on_every_node(prepare)
+
+    def _on_every_node(self, work: Callable[[NodeLayout], None]) -> None:
         with ThreadPoolExecutor(max_workers=len(self.layout.nodes)) as pool:
-            list(pool.map(prepare, self.layout.nodes))
+            list(pool.map(work, self.layout.nodes))
 
     def _write_plan(self, ready: Materials) -> None:
         layout = self.layout
@@ -161,7 +159,9 @@ class LocalCluster:
             components=tuple(components),
         ).write(layout.plan)
 
-    def _await_nodes(self, ready: Materials, progress: Progress, stop: threading.Event | None) -> None:
+    def _await_nodes(
+        self, ready: Materials, on_change: Callable[[str], None], stop: threading.Event | None
+    ) -> None:
         """Wait for Ready nodes; CoreDNS is applied meanwhile, so that it starts as soon as a node can take
         it.
         """
@@ -188,7 +188,7 @@ class LocalCluster:
                     delay=0.1,
                     clock=SystemClock(stop),
                     remedy=f"read {self.layout.logs}, or give it more time (--set local.start_timeout=…)",
-                    on_change=lambda text: progress(Update("start the cluster", 5, 7, text[:120])),
+                    on_change=on_change,
                 )
             except BaseException:
                 given_up.set()  # else leaving the pool waits for CoreDNS to be applied
@@ -220,11 +220,8 @@ class LocalCluster:
     def _adopt(self) -> ClusterRef | None:
         """The running cluster, where it is healthy and what the settings ask for."""
         record = self.state.record()
-        if record is None or record.started_seconds is None or record.key != self._key():
-            return None
-        if not self._healthy():
-            return None
-        return self._ref(adopted=True)
+        whole = record is not None and record.started_seconds is not None and record.key == self._key()
+        return self._ref(adopted=True) if whole and self._healthy() else None
 
     def _healthy(self) -> bool:
         """Whether supervisor, components and nodes are well, at the latest after ADOPT_TIMEOUT seconds."""
@@ -260,8 +257,7 @@ class LocalCluster:
             if missing:
                 golden.import_into(one.socket, missing, runner=self.runner, stop=stop)
 
-        with ThreadPoolExecutor(max_workers=len(self.layout.nodes)) as pool:
-            list(pool.map(add, self.layout.nodes))
+        self._on_every_node(add)
         self.state.note_images(spec.reference for spec in specs)
 
     def add_archives(
@@ -278,8 +274,7 @@ class LocalCluster:
                 containerd.import_archive(one.socket, archive.path, runner=self.runner)
 
         progress(Update("image archives", 0, 1, f"importing {', '.join(references)}"))
-        with ThreadPoolExecutor(max_workers=len(self.layout.nodes)) as pool:
-            list(pool.map(add, self.layout.nodes))
+        self._on_every_node(add)
         self.state.note_images(references)
         progress(Update("image archives", 1, 1, f"{pluralize(len(references), 'images')} on every node"))
         return references
@@ -303,10 +298,8 @@ class LocalCluster:
 
         Raises ClusterBusyError when another living run uses it, ClusterError when something can't go.
         """
-        held = self.state.claimed_by()
-        if held is not None and held[0] != self.run_id:
-            raise self.state.busy(held)
-        with self._changing():
+        self.state.refuse_others(self.run_id)
+        with self.state.locked():
             self._clean(progress)
         self.release()
 
@@ -318,19 +311,12 @@ class LocalCluster:
         self.run_id = self.run_id if run_id is None else run_id
         if self.run_id:
             self.state.claim(self.run_id, pid)
-            return
-        held = self.state.claimed_by()
-        if held is not None:
-            raise self.state.busy(held)
+        else:
+            self.state.refuse_others("")
 
     def release(self) -> None:
         """Give the cluster up; it may go on running."""
         self.state.release(self.run_id)
-
-    @contextmanager
-    def _changing(self) -> Iterator[None]:
-        with self.state.locked(timeout=LOCK_TIMEOUT):
-            yield
 
     def _clean(self, progress: Progress) -> None:
         remove(self.layout, self.state.record(), self.hierarchies, self.runner, progress=progress)
@@ -351,16 +337,17 @@ class LocalCluster:
         )
 
     def _ref(self, *, adopted: bool, seconds: float | None = None) -> ClusterRef:
-        ref = ClusterRef(
+        return ClusterRef(
             provider="local",
             name=self.layout.name,
             kubeconfig=self.layout.kubeconfig,
             context=self.layout.name,
             nodes=self.layout.node_count,
             endpoint=self.layout.endpoint,
+            adopted=adopted,
+            started_seconds=seconds,
             images=record.images if (record := self.state.record()) else (),
         )
-        return replace(ref, adopted=adopted, started_seconds=seconds)
 
 
 def _node_cgroups(layout: Layout) -> list[str]:

@@ -44,7 +44,7 @@ def components(layout: Layout, binaries: Mapping[str, Path]) -> list[Component]:
         # Both exit when RBAC is not there yet, so they wait for it (and are restarted when that was not
         # enough).
         _component(layout, binaries, "kube-controller-manager", _controller_manager(layout), after=ready),
-        _component(layout, binaries, "kube-scheduler", _scheduler(layout), after=ready),
+        _component(layout, binaries, "kube-scheduler", _client_flags(layout, "kube-scheduler"), after=ready),
     ]
 
 
@@ -111,13 +111,8 @@ def _api_server(layout: Layout) -> dict[str, object]:
 
 
 def _controller_manager(layout: Layout) -> dict[str, object]:
-    configuration = layout.root / "hub" / "kube-controller-manager.kubeconfig"
     return {
-        "kubeconfig": configuration,
-        "authentication-kubeconfig": configuration,
-        "authorization-kubeconfig": configuration,
-        "bind-address": "127.0.0.1",
-        "leader-elect": "false",
+        **_client_flags(layout, "kube-controller-manager"),
         "use-service-account-credentials": "true",
         "service-account-private-key-file": layout.pki / "service-accounts.key",
         "root-ca-file": layout.ca,
@@ -125,14 +120,12 @@ def _controller_manager(layout: Layout) -> dict[str, object]:
         "cluster-signing-key-file": layout.pki / "ca.key",
         "cluster-name": layout.name,
         "allocate-node-cidrs": "false",
-        "kube-api-qps": "200",
-        "kube-api-burst": "400",
-        "profiling": "false",
     }
 
 
-def _scheduler(layout: Layout) -> dict[str, object]:
-    configuration = layout.root / "hub" / "kube-scheduler.kubeconfig"
+def _client_flags(layout: Layout, name: str) -> dict[str, object]:
+    """Flags of the API server's two clients: all that the scheduler has, some of the controller manager's."""
+    configuration = layout.root / "hub" / f"{name}.kubeconfig"
     return {
         "kubeconfig": configuration,
         "authentication-kubeconfig": configuration,

@@ -37,6 +37,7 @@ DISK_COLD, DISK_WARM = 8, 2  # GB: with the compile's caches, and without
 MEMORY = 4  # GB that a lab with three nodes takes, some air included
 INOTIFY_PER_NODE, INOTIFY_AIR = 20, 5  # instances; measured: 59 for three nodes with a mesh
 GB = 1e9
+ROUTE_TYPES = ("local", "broadcast", "unreachable", "multicast")  # stand before the destination
 INSTALL = "`make lab` installs it"
 
 
@@ -45,10 +46,11 @@ def problems(settings: LocalSettings, machine: Machine, *, runner: Runner | None
     if sys.platform != "linux":
         return [Problem("--cluster local", f"needs Linux, this is {sys.platform}", "use --cluster existing")]
     layout = Layout.of(settings, machine)
+    state = State(layout)
     try:
-        record = State(layout).record()
+        record, holder = state.record(), state.claimed_by()
     except PermissionError:
-        record = None
+        record = holder = None
     found = [
         *_version(settings),
         *archives.problems(settings.image_archives),
@@ -56,8 +58,8 @@ def problems(settings: LocalSettings, machine: Machine, *, runner: Runner | None
         *_programs(machine),
         *_resources(layout, machine),
         *_paths(layout),
+        *_used_by(layout, holder),
     ]
-    found += _others(State(layout))
     if record is None:
         # What the record names is ours: it is adopted or replaced. The rest applies to a new cluster only.
         found += [*_taken(layout), *_inotify(layout)]
@@ -70,24 +72,18 @@ def _version(settings: LocalSettings) -> Iterator[Problem]:
     compiled = pins.versions().kubernetes
     wanted = settings.kubernetes_version
     if wanted is not None and wanted.removeprefix("v") != compiled.removeprefix("v"):
-        yield Problem(
-            "local.kubernetes_version",
-            f"{wanted} is not what this distribution compiles",
-            f"use {compiled}, or leave it out",
-        )
+        what = f"{wanted} is not what this distribution compiles"
+        yield Problem("local.kubernetes_version", what, f"use {compiled}, or leave it out")
 
 
 def _privileges() -> Iterator[Problem]:
     if os.geteuid() != 0:
         yield Problem("--cluster local", "needs root for namespaces, mounts and cgroups", "run as root")
         return
-    for what, needed in (("cgroups", _writable_cgroups()), ("network namespaces", _may_make_namespaces())):
-        if not needed:
-            yield Problem(
-                "--cluster local",
-                f"{what} can't be made here",
-                "run on the machine itself, not in an unprivileged container",
-            )
+    remedy = "run on the machine itself, not in an unprivileged container"
+    for what, allowed in (("cgroups", _writable_cgroups()), ("network namespaces", _may_make_namespaces())):
+        if not allowed:
+            yield Problem("--cluster local", f"{what} can't be made here", remedy)
 
 
 def _writable_cgroups() -> bool:
@@ -107,18 +103,12 @@ def _may_make_namespaces() -> bool:
 def _programs(machine: Machine) -> Iterator[Problem]:
     for program, package in PROGRAMS.items():
         if shutil.which(program, path=machine.path) is None:
-            yield Problem(
-                "--cluster local",
-                f"the program {program} is missing",
-                f"{INSTALL}: apt-get install {package}",
-            )
+            what = f"the program {program} is missing"
+            yield Problem("--cluster local", what, f"{INSTALL}: apt-get install {package}")
     missing = [name for name in CNI_PROGRAMS if not (containerd.CNI_PLUGINS / name).exists()]
     if missing:
-        yield Problem(
-            "--cluster local",
-            f"CNI plugins are missing in {containerd.CNI_PLUGINS}: {', '.join(missing)}",
-            f"{INSTALL}: apt-get install containernetworking-plugins",
-        )
+        what = f"CNI plugins are missing in {containerd.CNI_PLUGINS}: {', '.join(missing)}"
+        yield Problem("--cluster local", what, f"{INSTALL}: apt-get install containernetworking-plugins")
 
 
 def _resources(layout: Layout, machine: Machine) -> Iterator[Problem]:
@@ -126,54 +116,35 @@ def _resources(layout: Layout, machine: Machine) -> Iterator[Problem]:
     for folder in dict.fromkeys((_existing(machine.cache), _existing(layout.root))):
         free = shutil.disk_usage(folder).free / GB
         if free < needed:
-            yield Problem(
-                "--cluster local", f"{folder} has {free:.1f} GB free, {needed} are needed", "make room"
-            )
+            what = f"{folder} has {free:.1f} GB free, {needed} are needed"
+            yield Problem("--cluster local", what, "make room")
     total = psutil.virtual_memory().total / GB
     if total < MEMORY:
-        yield Problem(
-            "--cluster local",
-            f"the machine has {total:.1f} GB of memory, {MEMORY} are needed",
-            "use a larger one",
-        )
+        what = f"the machine has {total:.1f} GB of memory, {MEMORY} are needed"
+        yield Problem("--cluster local", what, "use a larger one")
 
 
 def _paths(layout: Layout) -> Iterator[Problem]:
     longest = layout.nodes[-1].root / "kubelet" / "device-plugins" / "kubelet.sock"
     if len(os.fsencode(longest)) > containerd.SOCKET_MAX:
-        yield Problem(
-            "XDG_STATE_HOME",
-            f"{layout.root} is too long a path for sockets below it",
-            "set XDG_STATE_HOME to a shorter one",
-        )
+        what = f"{layout.root} is too long a path for sockets below it"
+        yield Problem("XDG_STATE_HOME", what, "set XDG_STATE_HOME to a shorter one")
 
 
-def _others(state: State) -> Iterator[Problem]:
-    try:
-        held = state.claimed_by()
-    except PermissionError:
-        return
+def _used_by(layout: Layout, held: tuple[str, int] | None) -> Iterator[Problem]:
     if held is not None:
-        yield Problem(
-            "local.name",
-            f"cluster {state.layout.name} is used by run {held[0]} (process {held[1]})",
-            "wait for it, or use another name and network",
-        )
+        what = f"cluster {layout.name} is used by run {held[0]} (process {held[1]})"
+        yield Problem("local.name", what, "wait for it, or use another name and network")
 
 
 def _taken(layout: Layout) -> Iterator[Problem]:
-    for name in sorted(network.namespaces() & set(layout.namespaces)):
-        yield Problem(
-            "local.name",
-            f"a network namespace {name} exists and is not ours",
-            f"use another name, or: ip netns delete {name}",
-        )
-    if layout.host_link in network.links():
-        yield Problem(
-            "local.name",
-            f"a link {layout.host_link} exists and is not ours",
-            f"use another name, or: ip link delete {layout.host_link}",
-        )
+    for kind, command, found in (
+        ("network namespace", "netns", network.namespaces() & set(layout.namespaces)),
+        ("link", "link", network.links() & {layout.host_link}),
+    ):
+        for name in sorted(found):
+            what = f"a {kind} {name} exists, and this cluster did not create it"
+            yield Problem("local.name", what, f"use another name, or: ip {command} delete {name}")
 
 
 def _routes(layout: Layout, runner: Runner, machine: Machine) -> Iterator[Problem]:
@@ -183,27 +154,19 @@ def _routes(layout: Layout, runner: Runner, machine: Machine) -> Iterator[Proble
     try:
         lines = runner.run(("ip", "-4", "route", "show", "table", "all"), timeout=10).stdout.splitlines()
     except MeshlabError as problem:
-        yield Problem(
-            "local.network", f"this machine's routes can't be read: {problem.message}", "run as root"
-        )
+        what = f"this machine's routes can't be read: {problem.message}"
+        yield Problem("local.network", what, "run as root")
         return
     for line in lines:
-        words = [
-            word
-            for word in line.split()[:2]
-            if word not in ("local", "broadcast", "unreachable", "multicast")
-        ]
+        words = [word for word in line.split()[:2] if word not in ROUTE_TYPES]
         try:
             route = ipaddress.IPv4Network(words[0])
         except (ValueError, IndexError):
             continue  # `default`: everything has a default route
         # A route to more than our range gives way to ours, which is narrower.
         if route.subnet_of(ours) and layout.host_link not in line.split():
-            yield Problem(
-                "local.network",
-                f"{ours} is used already: {line.strip()}",
-                "use another one, as --set local.network=10.200",
-            )
+            what = f"{ours} is used already: {line.strip()}"
+            yield Problem("local.network", what, "use another one, as --set local.network=10.200")
             return
 
 
@@ -212,11 +175,9 @@ def _inotify(layout: Layout) -> Iterator[Problem]:
     used = sum(1 for entry in Path("/proc").glob("[0-9]*/fd/*") if _is_inotify(entry))
     needed = used + INOTIFY_PER_NODE * layout.node_count + INOTIFY_AIR
     if limit < needed:
-        yield Problem(
-            "fs.inotify.max_user_instances",
-            f"is {limit}: {used} are in use, and {layout.node_count} nodes need {needed - used}",
-            f"sysctl fs.inotify.max_user_instances={max(512, needed * 2)}",
-        )
+        setting = "fs.inotify.max_user_instances"
+        what = f"is {limit}: {used} are in use, and {layout.node_count} nodes need {needed - used}"
+        yield Problem(setting, what, f"sysctl {setting}={max(512, needed * 2)}")
 
 
 def _is_inotify(descriptor: Path) -> bool:

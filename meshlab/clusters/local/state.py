@@ -22,6 +22,8 @@ from meshlab.core.files import write_atomically
 from meshlab.core.process import lives
 from meshlab.core.waiting import wait
 
+LOCK_TIMEOUT = 90.0  # seconds: another start or removal takes a few
+
 
 @dataclass(frozen=True)
 class Record:
@@ -84,7 +86,7 @@ class State:
         self.write(replace(record, images=tuple(dict.fromkeys([*record.images, *references]))))
 
     @contextmanager
-    def locked(self, *, timeout: float) -> Iterator[None]:
+    def locked(self, *, timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
         """Hold the cluster's lock.
 
         Raises ClusterBusyError, which names the holder, after `timeout` seconds.
@@ -119,18 +121,18 @@ class State:
         The same run may claim it again. Raises ClusterBusyError when another run, whose process lives, has
         it.
         """
-        held = self.claimed_by()
-        if held is not None:
-            if held[0] == run_id:
-                return
-            raise self.busy(held)
+        if self.refuse_others(run_id):
+            return
         holder = psutil.Process(pid)
         content = {"run_id": run_id, "pid": holder.pid, "process_started": holder.create_time()}
         write_atomically(self._claim, json.dumps(content))
 
-    def busy(self, held: tuple[str, int]) -> ClusterBusyError:
-        """The error for a cluster that `held` (run id, process id) uses."""
-        return ClusterBusyError(
+    def refuse_others(self, run_id: str) -> bool:
+        """Return whether the run has the cluster. Raises ClusterBusyError when another one, which lives, has it."""
+        held = self.claimed_by()
+        if held is None or held[0] == run_id:
+            return held is not None
+        raise ClusterBusyError(
             f"cluster {self.layout.name} is used by run {held[0]} (process {held[1]})",
             remedy="wait until that run has ended, or use another name and network "
             "(--set local.name=… --set local.network=10.…)",

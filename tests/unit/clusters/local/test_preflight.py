@@ -64,8 +64,8 @@ def test_namespaces_and_links_of_others_are_refused(
     monkeypatch.setattr(network, "links", lambda: frozenset({"lo", "unit-h0"}))
     found = _problems(machine)
     assert [p.what for p in found] == [
-        "a network namespace unit-node2 exists and is not ours",
-        "a link unit-h0 exists and is not ours",
+        "a network namespace unit-node2 exists, and this cluster did not create it",
+        "a link unit-h0 exists, and this cluster did not create it",
     ]
 
 
