@@ -54,13 +54,8 @@ def merge(user: Mapping[str, Any], needed: Mapping[str, Any], *, hub: str, tag: 
     ours = needed["spec"]
     _drop_environment(spec, ours["values"]["pilot"]["env"], report)
     # unvalidatedValues are merged over values last, so what is needed must win there too.
-    _drop_leaves(spec.get("unvalidatedValues") or {}, ours["values"], "spec.unvalidatedValues", report)
-    _drop_leaves(
-        (spec.get("unvalidatedValues") or {}).get("meshConfig") or {},
-        ours["meshConfig"],
-        "spec.unvalidatedValues.meshConfig",
-        report,
-    )
+    wins = {**ours["values"], "meshConfig": ours["meshConfig"]}
+    _drop_leaves(spec.get("unvalidatedValues") or {}, wins, "spec.unvalidatedValues", report)
     _over(spec, ours, "spec", report)
     spec["hub"], spec["tag"] = hub, tag
     return Merged(document, tuple(report))

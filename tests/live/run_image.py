@@ -64,7 +64,7 @@ def run_image(machine: Machine, folder: Path, name: str, tag: str) -> ImageSpec:
     folder: gets a tar file of 400 MB.
     """
     said = definition(DOCKERFILE.read_text(encoding="utf-8"))
-    base = rootfs.ensure(cache_dir=machine.cache, runner=SystemRunner()).layer
+    base = rootfs.ensure(cache_dir=machine.cache, runner=SystemRunner())
     code = [entry for source, target in said.copies for entry in _copied(source, target, machine)]
     programs = [
         Entry("usr/local/bin/prefect", data=PREFECT, mode=0o755),

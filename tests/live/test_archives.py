@@ -27,7 +27,7 @@ SAVED, LAYOUT = "registry.test/brought/saved:1", "registry.test/brought/layout:1
 @pytest.fixture(scope="module")
 def echo(kept_lab: Ran, machine: Machine) -> ImageSpec:
     """An image of ours that answers on a TCP port."""
-    base = rootfs.ensure(cache_dir=machine.cache, runner=SystemRunner()).layer
+    base = rootfs.ensure(cache_dir=machine.cache, runner=SystemRunner())
     return tcp_echo_image(base=base, layers=layer_cache(machine))
 
 

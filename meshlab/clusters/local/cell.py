@@ -48,7 +48,7 @@ def launch(layout: Layout, runner: Runner) -> None:
     starter = runner.spawn(
         (
             *("setsid", "--fork"),
-            *(
+            *[
                 "unshare",
                 "--mount",
                 "--propagation",
@@ -57,7 +57,7 @@ def launch(layout: Layout, runner: Runner) -> None:
                 "--fork",
                 "--kill-child",
                 "--mount-proc",
-            ),
+            ],
             *(sys.executable, "-m", "meshlab.clusters.local.supervisor", layout.plan),
         ),
         log_file=log,

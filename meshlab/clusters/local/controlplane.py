@@ -37,28 +37,21 @@ def api_listens(layout: Layout) -> Gate:
 
 def components(layout: Layout, binaries: Mapping[str, Path]) -> list[Component]:
     """The four programs, ready to be supervised."""
-    ready = (api_ready(layout),)
+    ready = api_ready(layout)
+
+    def component(name: str, flags: Mapping[str, object], *after: Gate, order: int = AGENTS) -> Component:
+        words = [f"--{flag}={value}" for flag, value in flags.items()]
+        argv = inside(layout.hub_netns, [binaries[name], *words])
+        return Component(name, argv, str(layout.logs / f"{name}.log"), after=after, order=order)
+
     return [
-        _component(layout, binaries, "etcd", _etcd(layout), order=STORES),
-        _component(layout, binaries, "kube-apiserver", _api_server(layout)),
+        component("etcd", _etcd(layout), order=STORES),
+        component("kube-apiserver", _api_server(layout)),
         # Both exit when RBAC is not there yet, so they wait for it (and are restarted when that was not
         # enough).
-        _component(layout, binaries, "kube-controller-manager", _controller_manager(layout), after=ready),
-        _component(layout, binaries, "kube-scheduler", _client_flags(layout, "kube-scheduler"), after=ready),
+        component("kube-controller-manager", _controller_manager(layout), ready),
+        component("kube-scheduler", _client_flags(layout, "kube-scheduler"), ready),
     ]
-
-
-def _component(
-    layout: Layout,
-    binaries: Mapping[str, Path],
-    name: str,
-    flags: Mapping[str, object],
-    *,
-    after: tuple[Gate, ...] = (),
-    order: int = AGENTS,
-) -> Component:
-    argv = inside(layout.hub_netns, [binaries[name], *(f"--{flag}={value}" for flag, value in flags.items())])
-    return Component(name, argv, str(layout.logs / f"{name}.log"), after=after, order=order)
 
 
 def _etcd(layout: Layout) -> dict[str, object]:

@@ -82,7 +82,7 @@ def gather(
     specs = (
         *images.cluster_images(
             binaries,
-            base=base.layer,
+            base=base,
             bootstrap_template=istio / BOOTSTRAP_TEMPLATE,
             layers=layer_cache(machine),
         ),
@@ -109,7 +109,7 @@ def addon_images(
     programs = {name: (build.built(name, machine) or {}).get(name) for name in addons}
     if not any(programs.values()):
         return ()
-    base = rootfs.ensure(cache_dir=machine.cache, runner=runner, progress=progress).layer
+    base = rootfs.ensure(cache_dir=machine.cache, runner=runner, progress=progress)
     layers = layer_cache(machine)
     return tuple(
         images.addon_image(name, program, base=base, layers=layers)
@@ -130,11 +130,8 @@ def key(layout: Layout) -> str:
     digest = hashlib.sha256()
     words = (layout.node_count, layout.network, pins.pins_key(pins.STAGES["cluster"]), rootfs.key())
     digest.update("\n".join(map(str, words)).encode())
-    for path in sorted([*_sources(), dns.MANIFEST]):
+    # The pins' Go sources are in their key already.
+    sources = [path for path in HERE.rglob("*.py") if "gomod" not in path.parts]
+    for path in sorted([*sources, dns.MANIFEST]):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]
-
-
-def _sources() -> Iterator[Path]:
-    # The pins' Go sources are in their key already.
-    return (path for path in HERE.rglob("*.py") if "gomod" not in path.parts)

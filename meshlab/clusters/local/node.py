@@ -7,7 +7,7 @@ Field names and defaults: the Kubernetes API references "Kubelet Configuration (
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from meshlab.clusters.local import containerd, controlplane, kubeconfig, network
@@ -44,8 +44,16 @@ def prepare(layout: Layout, node: NodeLayout, *, sandbox_image: str) -> None:
 
 def components(layout: Layout, node: NodeLayout, binaries: Mapping[str, Path]) -> list[Component]:
     """The node's three programs, ready to be supervised."""
-    ready = controlplane.api_ready(layout)
-    socket = Gate("unix", str(node.socket))
+
+    def component(
+        program: str, argv: Sequence[str | Path], *after: Gate, order: int = controlplane.AGENTS
+    ) -> Component:
+        name = f"{program}-node{node.index}"
+        log = str(layout.logs / f"{name}.log")
+        # containerd unpacks and mounts in the temporary folder: a kill must not leave that in the machine's.
+        env = {"TMPDIR": str(layout.root / "tmp")}
+        return Component(name, inside(node.netns, argv), log, env=env, after=after, order=order)
+
     kubelet = (
         binaries["kubelet"],
         f"--config={node.root / 'kubelet.json'}",
@@ -58,18 +66,13 @@ def components(layout: Layout, node: NodeLayout, binaries: Mapping[str, Path]) -
         f"--containerd={node.socket}",
     )
     proxy = (binaries["kube-proxy"], f"--config={node.root / 'kube-proxy.json'}")
+    runtime = containerd.command(node.root / "containerd.toml")
+    socket = Gate("unix", str(node.socket))
     return [
-        _component(
-            layout,
-            node,
-            "containerd",
-            containerd.command(node.root / "containerd.toml"),
-            (),
-            controlplane.STORES,
-        ),
+        component("containerd", runtime, order=controlplane.STORES),
         # Earlier it would fail to list things and wait for seconds before it tries again, later is lost time.
-        _component(layout, node, "kubelet", kubelet, (socket, controlplane.api_listens(layout))),
-        _component(layout, node, "kube-proxy", proxy, (ready,)),
+        component("kubelet", kubelet, socket, controlplane.api_listens(layout)),
+        component("kube-proxy", proxy, controlplane.api_ready(layout)),
     ]
 
 
@@ -79,27 +82,6 @@ def registration(node: NodeLayout) -> dict[str, object]:
     Else kubelet misses it three times within half a second and then waits for two before it looks again.
     """
     return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": node.name}}
-
-
-def _component(
-    layout: Layout,
-    node: NodeLayout,
-    program: str,
-    argv: tuple[str | Path, ...],
-    after: tuple[Gate, ...],
-    order: int = controlplane.AGENTS,
-) -> Component:
-    name = f"{program}-node{node.index}"
-    # containerd unpacks and mounts in the temporary folder: a kill must not leave that in the machine's.
-    scratch = layout.root / "tmp"
-    return Component(
-        name,
-        inside(node.netns, argv),
-        str(layout.logs / f"{name}.log"),
-        env={"TMPDIR": str(scratch)},
-        after=after,
-        order=order,
-    )
 
 
 def _kubelet(layout: Layout, node: NodeLayout) -> dict[str, object]:

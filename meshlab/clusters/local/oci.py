@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import tarfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -93,8 +94,7 @@ class Layer:
         """A layer that is a tar file already."""
         sink = _Sink()
         with archive.open("rb") as source:
-            while chunk := source.read(CHUNK):
-                sink.write(chunk)
+            shutil.copyfileobj(source, sink, CHUNK)
         return cls(sink.digest, sink.size, archive=archive)
 
     def write_to(self, target: IO[bytes]) -> None:
@@ -102,8 +102,7 @@ class Layer:
         sink = _Sink(target)
         if self.archive is not None:
             with self.archive.open("rb") as source:
-                while chunk := source.read(CHUNK):
-                    sink.write(chunk)
+                shutil.copyfileobj(source, sink, CHUNK)
         else:
             _write_tar(self.entries, sink)
         if sink.digest != self.digest:

@@ -13,7 +13,6 @@ import os
 import shutil
 import tempfile
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 
 from meshlab.clusters.local.files import locked
@@ -74,14 +73,6 @@ nogroup:x:65534:
 """
 
 
-@dataclass(frozen=True)
-class BaseRoot:
-    """The base layer: its key (what it was made of), and the layer itself."""
-
-    key: str
-    layer: Layer
-
-
 def key(packages: tuple[str, ...] = PACKAGES, suite: str = SUITE) -> str:
     """16 hexadecimal digits that change when packages, suite, recipe or the stripping change."""
     seed = json.dumps([sorted(packages), suite, RECIPE, STRIPPED, PASSWD, GROUP, os.uname().machine])
@@ -95,7 +86,7 @@ def ensure(
     progress: Progress = silent,
     stop: threading.Event | None = None,
     apt_config: Path = APT_CONFIG,
-) -> BaseRoot:
+) -> Layer:
     """Return the base layer, making it first when `<cache_dir>/rootfs/<key>/` does not hold it.
 
     An interrupted build leaves nothing that is taken for whole; of two, one builds and the other waits.
@@ -110,7 +101,7 @@ def ensure(
             _make(home, runner=runner, progress=progress, stop=stop, apt_config=apt_config)
         found = json.loads((home / "layer.json").read_text())
         progress(Update("base image", 3, 3, f"{found['size'] / 1e6:.0f} MB"))
-        return BaseRoot(name, Layer(found["digest"], found["size"], archive=home / "layer.tar"))
+        return Layer(found["digest"], found["size"], archive=home / "layer.tar")
 
 
 def apt_sources(apt_config: Path = APT_CONFIG) -> tuple[Path, ...]:

@@ -8,7 +8,6 @@ import pytest
 from meshlab.clusters.local import build, golden, images, materials, rootfs
 from meshlab.clusters.local.golden import Golden
 from meshlab.clusters.local.oci import Entry, ImageSpec, Layer
-from meshlab.clusters.local.rootfs import BaseRoot
 from meshlab.core.errors import BuildError, ProcessError
 from meshlab.core.progress import silent
 from tests.fakes.runner import FakeRunner
@@ -41,7 +40,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     monkeypatch.setattr(build, "build", lambda stages, **_: programs)
     monkeypatch.setattr(build, "built", lambda stage, _: programs if stage == "prometheus" else None)
     monkeypatch.setattr(build, "module_dir", lambda *_, **__: tmp_path)
-    monkeypatch.setattr(rootfs, "ensure", lambda **_: BaseRoot("base", LAYER))
+    monkeypatch.setattr(rootfs, "ensure", lambda **_: LAYER)
     monkeypatch.setattr(images, "cluster_images", lambda *_, **__: specs)
     monkeypatch.setattr(
         images, "addon_image", lambda name, *_, **__: ImageSpec(f"{images.HUB}/{name}", "1", (LAYER,))
@@ -69,7 +68,7 @@ def test_a_failed_base_image_stops_the_compile(
         assert stop.wait(30), "nobody stopped the compile"
         raise BuildError("stopped")
 
-    def fail(**_: object) -> BaseRoot:
+    def fail(**_: object) -> Layer:
         started.wait(30)
         raise ProcessError("no packages")
 

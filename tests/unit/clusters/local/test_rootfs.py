@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from meshlab.clusters.local import rootfs
-from meshlab.clusters.local.rootfs import BaseRoot
+from meshlab.clusters.local.oci import Layer
 from meshlab.core.errors import BuildError, ProcessError
 from meshlab.core.progress import Update, fan_out
 from tests.fakes.mmdebstrap import FakeMmdebstrap
@@ -26,14 +26,14 @@ def apt(tmp_path: Path) -> Path:
     return tmp_path / "apt"
 
 
-def make(runner: FakeMmdebstrap, cache: Path, apt: Path, seen: list[Update] | None = None) -> BaseRoot:
+def make(runner: FakeMmdebstrap, cache: Path, apt: Path, seen: list[Update] | None = None) -> Layer:
     updates = seen if seen is not None else []
     return rootfs.ensure(cache_dir=cache, runner=runner, apt_config=apt, progress=fan_out(updates.append))
 
 
-def members(base: BaseRoot) -> dict[str, tarfile.TarInfo]:
-    assert base.layer.archive is not None
-    with tarfile.open(base.layer.archive) as tar:
+def members(base: Layer) -> dict[str, tarfile.TarInfo]:
+    assert base.archive is not None
+    with tarfile.open(base.archive) as tar:
         return {member.name: member for member in tar}
 
 
@@ -44,8 +44,8 @@ def test_it_is_made_once(tmp_path: Path, apt: Path) -> None:
     count = len(runner.commands)
     assert make(runner, tmp_path / "cache", apt) == first
     assert len(runner.commands) == count
-    assert first.layer.archive is not None
-    assert sorted(file.name for file in first.layer.archive.parent.iterdir()) == ["layer.json", "layer.tar"]
+    assert first.archive is not None
+    assert sorted(file.name for file in first.archive.parent.iterdir()) == ["layer.json", "layer.tar"]
 
 
 def test_the_machines_own_apt_settings_are_used(tmp_path: Path, apt: Path) -> None:
@@ -79,8 +79,8 @@ def test_what_no_container_needs_is_gone_and_what_configuring_makes_is_there(
     assert found["usr/sbin/ip6tables-restore"].linkname == "ip6tables-legacy-restore"
     assert found["var/run"].linkname == "/run"
     assert found["usr/lib/ssl/cert.pem"].linkname == "/etc/ssl/certs/ca-certificates.crt"
-    assert base.layer.archive is not None
-    with tarfile.open(base.layer.archive) as tar:
+    assert base.archive is not None
+    with tarfile.open(base.archive) as tar:
         bundle = tar.extractfile("etc/ssl/certs/ca-certificates.crt")
         users = tar.extractfile("etc/passwd")
         assert bundle is not None and bundle.read() == b"-----A-----\n-----B-----\n"
@@ -93,7 +93,7 @@ def test_a_failed_build_leaves_nothing_and_the_next_one_works(tmp_path: Path, ap
         make(FakeMmdebstrap(fail="no network"), cache, apt)
     assert "apt-get update" in caught.value.remedy
     assert [left.suffix for left in (cache / "rootfs").iterdir()] == [".lock"]
-    assert make(FakeMmdebstrap(), cache, apt).layer.size > 0
+    assert make(FakeMmdebstrap(), cache, apt).size > 0
 
 
 def test_what_a_killed_build_left_is_removed(tmp_path: Path, apt: Path) -> None:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 
 from .backends import details, ratings, reviews
-from .productpage import productpage
+from .productpage import Productpage
 from .web import Service, fetch, serve
 
 NAMES = ("productpage", "details", "reviews", "ratings")
@@ -16,7 +16,7 @@ NAMES = ("productpage", "details", "reviews", "ratings")
 def build(name: str, env: Mapping[str, str]) -> Service:
     """The service called `name`, set up from its environment. Raises KeyError for a name that is none."""
     makers = {
-        "productpage": lambda: productpage(env, fetch),
+        "productpage": lambda: Productpage(env, fetch),
         "details": lambda: details(env),
         "reviews": lambda: reviews(env, fetch),
         "ratings": lambda: ratings(env),

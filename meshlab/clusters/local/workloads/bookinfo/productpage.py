@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, quote, unquote
 
 from . import pages
 from .backends import address, number
-from .web import Fetch, Request, Response, Service, forwarded, not_found, reply
+from .web import Fetch, Request, Response, forwarded, not_found, reply
 
 TIMEOUT = 3.0  # seconds per call
 # As upstream, which asks for the reviews twice for the sake of its fault-injection task.
@@ -29,13 +29,11 @@ PRODUCTS = (
 )
 
 
-def productpage(env: Mapping[str, str], fetch: Fetch) -> Service:
-    """The front end. FLOOD_FACTOR: how many more times a page asks for reviews (to show rate limiting)."""
-    return Productpage(env, fetch)
-
-
 class Productpage:
-    """Asks details, reviews and ratings, and counts their answers by status (500 where none came)."""
+    """Asks details, reviews and ratings, and counts their answers by status (500 where none came).
+
+    FLOOD_FACTOR in `env`: how many more times a page asks for reviews (to show rate limiting).
+    """
 
     def __init__(self, env: Mapping[str, str], fetch: Fetch) -> None:
         self._urls = {name: f"{address(env, name)}/{name}" for name in ATTEMPTS}
