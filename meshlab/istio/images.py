@@ -71,14 +71,9 @@ def hub_and_tag(images: Iterable[str]) -> tuple[str, str]:
     """Hub and tag under which istioctl finds pilot and proxyv2. Raises IstioError unless both are there with
     one tag.
     """
-    tags: dict[str, list[str]] = {"pilot": [], "proxyv2": []}
-    for reference in images:
-        repository, _, tag = reference.rpartition(":")
-        hub, _, name = repository.rpartition("/")
-        if hub == ours.HUB and name in tags:
-            tags[name].append(tag)
-    for tag in tags["pilot"]:
-        if tag in tags["proxyv2"]:
+    held = [reference.rpartition(":") for reference in images]
+    for repository, _, tag in held:
+        if repository == f"{ours.HUB}/pilot" and (f"{ours.HUB}/proxyv2", ":", tag) in held:
             return ours.HUB, tag
     raise IstioError("the images pilot and proxyv2 of ours are not there", remedy=REMEDY, retryable=True)
 

@@ -139,12 +139,10 @@ def _apply(
     watch = CauseWatch(kube, SYSTEM_NAMESPACE, SystemClock())
 
     def hopeless(done: bool) -> MeshlabError | None:
-        if done or (stop is not None and stop.is_set()):
-            return (
-                None
-                if done
-                else IstioError("the installation was stopped", remedy="start again when you like")
-            )
+        if done:
+            return None
+        if stop is not None and stop.is_set():
+            return IstioError("the installation was stopped", remedy="start the run again")
         return watch.verdict(kube.objects("apps/v1", "Deployment", SYSTEM_NAMESPACE))
 
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="istioctl") as pool:
@@ -156,14 +154,8 @@ def _apply(
             stop=ending,
         )
         try:
-            wait(
-                "istioctl install",
-                running.done,
-                ready=bool,
-                error=hopeless,
-                timeout=timeout + GRACE,
-                delay=0.2,
-            )
+            deadline = timeout + GRACE
+            wait("istioctl install", running.done, ready=bool, error=hopeless, timeout=deadline, delay=0.2)
         finally:
             ending.set()
     try:

@@ -77,31 +77,23 @@ def problems(asked: str | None, kubernetes: str) -> list[Problem]:
     Returns:
         The problems.
     """
-    fits = ", ".join(fitting(kubernetes))
+    where, fits = "--istio-version", ", ".join(fitting(kubernetes))
     if asked is None:
-        if fits:
-            return []
-        what = f"no Istio of our table of {table().date} supports Kubernetes {kubernetes}"
+        what = f"no Istio of the table of {table().date} supports Kubernetes {kubernetes}"
         remedy = (
             "name one that does (--istio-version VERSION), or another Kubernetes (--set gke.version=VERSION)"
         )
-        return [Problem("--istio-version", what, remedy)]
-    ours, wanted = minor(asked), minor(kubernetes)
-    where = f"--istio-version {asked}"
-    if ours is None or asked.removeprefix("v").count(".") != 2:
-        return [
-            Problem(where, "is no version of Istio", f"write it as 1.21.0; those that fit: {fits or 'none'}")
-        ]
+        return [] if fits else [Problem(where, what, remedy)]
+    where, remedy = f"{where} {asked}", f"one that fits: {fits or 'none'}"
+    istio, wanted = minor(asked), minor(kubernetes)
     known = {minor(each.istio): each for each in table().releases}
-    if ours not in known:
-        newest = max(each for each in known if each is not None)
-        if ours > newest:
-            return []
-        return [
-            Problem(where, f"is older than our table of {table().date}", f"one that fits: {fits or 'none'}")
-        ]
-    if wanted is not None and not known[ours].supports(wanted):
-        first, last = known[ours].kubernetes
-        what = f"supports Kubernetes {first} to {last}, the cluster has {kubernetes}"
-        return [Problem(where, what, f"one that fits: {fits or 'none'}; or leave it out for the newest")]
-    return []
+    if istio is None or asked.removeprefix("v").count(".") != 2:
+        return [Problem(where, "is no version of Istio", f"write it as 1.21.0; {remedy}")]
+    if istio not in known:
+        newer = istio > max(each for each in known if each is not None)
+        return [] if newer else [Problem(where, f"is older than the table of {table().date}", remedy)]
+    if wanted is None or known[istio].supports(wanted):
+        return []
+    first, last = known[istio].kubernetes
+    what = f"supports Kubernetes {first} to {last}, the cluster has {kubernetes}"
+    return [Problem(where, what, f"{remedy}; or leave it out for the newest")]

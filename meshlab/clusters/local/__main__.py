@@ -53,9 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, on_signal)
     try:
-        given = {
-            name: getattr(options, name) for name in ("name", "nodes", "network") if getattr(options, name)
-        }
+        given = {name: value for name, value in vars(options).items() if value and name != "command"}
         settings = LocalSettings(**given)
         cluster = LocalCluster(settings, machine)
         if options.command == "up":
@@ -81,12 +79,8 @@ def _up(cluster: LocalCluster, settings: LocalSettings, machine: Machine, stop: 
     if found:
         raise InputError(found)
     ref = cluster.up(progress=Lines(), stop=stop)
-    how = (
-        "adopted"
-        if ref.adopted
-        else f"{pluralize(ref.nodes, 'nodes')} Ready {ref.started_seconds} s after the first process"
-    )
-    print(f"cluster {ref.name} is up ({how})")
+    started = f"{pluralize(ref.nodes, 'nodes')} Ready {ref.started_seconds} s after the first process"
+    print(f"cluster {ref.name} is up ({'adopted' if ref.adopted else started})")
     print(f"  export KUBECONFIG={ref.kubeconfig}")
     return 0
 

@@ -113,9 +113,7 @@ class Api:
 def _readiness(node: Mapping[str, Any]) -> str:
     for condition in node.get("status", {}).get("conditions", []):
         if condition["type"] == "Ready":
-            return (
-                "Ready"
-                if condition["status"] == "True"
-                else f"{condition['reason']}: {condition['message']}"[:200]
-            )
+            if condition["status"] == "True":
+                return "Ready"
+            return f"{condition['reason']}: {condition['message']}"[:200]
     return "registered"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from .backends import details, ratings, reviews
 from .productpage import Productpage
@@ -15,7 +15,7 @@ NAMES = ("productpage", "details", "reviews", "ratings")
 
 def build(name: str, env: Mapping[str, str]) -> Service:
     """The service called `name`, set up from its environment. Raises KeyError for a name that is none."""
-    makers = {
+    makers: dict[str, Callable[[], Service]] = {
         "productpage": lambda: Productpage(env, fetch),
         "details": lambda: details(env),
         "reviews": lambda: reviews(env, fetch),
