@@ -125,6 +125,4 @@ def deploy_traffic_clients(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> tuple[ObjectRef, ...]:
     """A TCP echo, a caller without a sidecar and a route through the ingress gateway: the traffic that dashboards tell apart."""
-    return traffic_clients.deploy(
-        config, distribution, kube_of(cluster), images=distribution.images, progress=report_progress
-    )
+    return traffic_clients.deploy(config, distribution, kube_of(cluster), progress=report_progress)

@@ -4,19 +4,16 @@ use.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from meshlab.app.deployment import put_up
 from meshlab.config.settings import LabConfig
 from meshlab.core.progress import Progress, silent
 from meshlab.core.waiting import Clock
 from meshlab.istio.distribution import Distribution
-from meshlab.istio.images import from_cluster, replace
-from meshlab.istio.sidecars import restart_unmeshed
-from meshlab.kube.apply import ObjectRef, apply, delete, read_manifests
+from meshlab.kube.apply import ObjectRef, read_manifests
 from meshlab.kube.client import Kube
-from meshlab.kube.rollout import wait_deployments
 
 BOOKINFO = "bookinfo/platform/kube/bookinfo.yaml"
 SLEEP = "sleep/sleep.yaml"
@@ -77,29 +74,11 @@ EDGES: tuple[tuple[str, str], ...] = (
 )
 
 
-def manifests(
-    distribution: Distribution, config: LabConfig, images: Sequence[str] = ()
-) -> list[dict[str, Any]]:
-    """Read the official objects of Bookinfo and sleep.
-
-    With embedded images their images are replaced, and nothing else.
-
-    Args:
-        distribution: Istio's istioctl and samples.
-        config: The settings of the run.
-        images: References of ours, needed with embedded images only.
-
-    Returns:
-        The objects.
-
-    Raises:
-        InputError: A manifest can't be read.
-        IstioError: An image has no replacement.
-    """
-    documents = [
+def manifests(distribution: Distribution) -> list[dict[str, Any]]:
+    """Read the official objects of Bookinfo and sleep. Raises InputError where a manifest can't be read."""
+    return [
         document for name in (BOOKINFO, SLEEP) for document in read_manifests(distribution.samples / name)
     ]
-    return replace(documents, images) if config.image_source == "embedded" else documents
 
 
 def deploy(
@@ -107,7 +86,6 @@ def deploy(
     distribution: Distribution,
     kube: Kube,
     *,
-    images: Sequence[str] = (),
     progress: Progress = silent,
     clock: Clock | None = None,
 ) -> tuple[ObjectRef, ...]:
@@ -120,7 +98,6 @@ def deploy(
         config: The settings of the run.
         distribution: Istio's istioctl and samples.
         kube: Client of the cluster.
-        images: References of ours; looked up in the cluster when not given.
         progress: Told how far it came.
         clock: Of the wait; the real one where not given.
 
@@ -131,39 +108,13 @@ def deploy(
         RolloutError: Something does not get Ready; its text names the cause.
         KubeError: The API server refuses an object.
     """
-    known = images or distribution.images
-    if config.image_source == "embedded" and not known:
-        documents = from_cluster(kube, lambda held: manifests(distribution, config, held), clock=clock)
-    else:
-        documents = manifests(distribution, config, known)
-    refs = apply(kube, documents, namespace=config.namespace)
-    restart_unmeshed(
+    selectors = [workload.selector for workload in WORKLOADS]
+    return put_up(
         kube,
-        config.namespace,
-        [workload.selector for workload in WORKLOADS],
-        timeout=config.app.rollout_timeout,
-    )
-    wait_deployments(
-        kube,
-        config.namespace,
-        [workload.name for workload in WORKLOADS],
-        timeout=config.app.rollout_timeout,
+        config,
+        manifests(distribution),
+        distribution.images,
+        unmeshed=selectors,
         progress=progress,
         clock=clock,
     )
-    return refs
-
-
-def remove(kube: Kube, refs: Sequence[ObjectRef], *, timeout: float = 60) -> None:
-    """Delete what `deploy` applied; may run twice.
-
-    Args:
-        kube: Client of the cluster.
-        refs: What it applied.
-        timeout: Seconds, at most.
-
-    Raises:
-        WaitTimeout: Something does not go.
-        KubeError: The API server refuses it.
-    """
-    delete(kube, refs, timeout=timeout)

@@ -6,13 +6,12 @@ that a machine that is busy for a moment is busy for both.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from meshlab import manifests
 from meshlab.app.bookinfo import BOOKINFO, DETAILS, PORT, SLEEPER, Workload
+from meshlab.app.deployment import put_up
 from meshlab.app.latency import Latency, latency
 from meshlab.app.once import n_requests
 from meshlab.app.source import find_source
@@ -22,10 +21,8 @@ from meshlab.core.address import host_port
 from meshlab.core.errors import IstioError
 from meshlab.core.progress import Progress, silent
 from meshlab.istio.distribution import Distribution
-from meshlab.istio.images import in_cluster, replace
-from meshlab.kube.apply import ObjectRef, apply, read_manifests
+from meshlab.kube.apply import ObjectRef, read_manifests
 from meshlab.kube.client import Kube
-from meshlab.kube.rollout import wait_deployments
 from meshlab.run.results import Measure
 
 OUTSIDE = Workload("details-outside", "details-outside", "", "default")
@@ -73,38 +70,27 @@ class Comparison:
         return found
 
 
-def documents(
-    distribution: Distribution, config: LabConfig, images: Sequence[str] = ()
-) -> list[dict[str, Any]]:
+def documents(distribution: Distribution) -> list[dict[str, Any]]:
     """Make the service outside of the mesh: the sample's own details under another name, without a sidecar.
 
-    Args:
-        distribution: Istio's istioctl and samples.
-        config: The settings of the run.
-        images: References of images that the cluster has.
-
-    Returns:
-        The objects.
-
-    Raises:
-        IstioError: The sample has no such Deployment.
+    Raises IstioError where the sample has no such Deployment.
     """
     sample = read_manifests(distribution.samples / BOOKINFO)
-    found = [d for d in sample if d["kind"] == "Deployment" and d["metadata"]["name"] == DETAILS.name]
-    if not found:
+    kind_and_name = ("Deployment", DETAILS.name)
+    twin = next((d for d in sample if (d["kind"], d["metadata"]["name"]) == kind_and_name), None)
+    if twin is None:
         raise IstioError(
             f"{BOOKINFO} has no Deployment {DETAILS.name}",
             remedy="use the samples of the release as they are",
         )
-    twin = copy.deepcopy(found[0])
     twin["metadata"] = {"name": OUTSIDE.name}
     labels = {"app": OUTSIDE.app}
+    template = twin["spec"]["template"]
     twin["spec"]["selector"] = {"matchLabels": labels}
-    twin["spec"]["template"]["metadata"] = {"labels": {**labels, "sidecar.istio.io/inject": "false"}}
-    twin["spec"]["template"]["spec"].pop("serviceAccountName", None)
-    twin["spec"]["template"]["spec"]["automountServiceAccountToken"] = False
-    all_of_it = [manifests.read("details-outside"), twin]
-    return replace(all_of_it, images) if config.image_source == "embedded" else all_of_it
+    template["metadata"] = {"labels": {**labels, "sidecar.istio.io/inject": "false"}}
+    template["spec"].pop("serviceAccountName", None)
+    template["spec"]["automountServiceAccountToken"] = False
+    return [manifests.read("details-outside"), twin]
 
 
 def deploy(
@@ -125,14 +111,7 @@ def deploy(
         RolloutError: It does not get Ready; its text names the cause.
         KubeError: The API server refuses an object.
     """
-    known: tuple[str, ...] = ()
-    if config.image_source == "embedded":
-        known = tuple(distribution.images) or in_cluster(kube)
-    refs = apply(kube, documents(distribution, config, known), namespace=config.namespace)
-    wait_deployments(
-        kube, config.namespace, [OUTSIDE.name], timeout=config.app.rollout_timeout, progress=progress
-    )
-    return refs
+    return put_up(kube, config, documents(distribution), distribution.images, progress=progress)
 
 
 def compare(kube: Kube, namespace: str, *, rounds: int = ROUNDS, each: int = EACH) -> Comparison:

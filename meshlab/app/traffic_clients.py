@@ -6,22 +6,20 @@ The first and the last are Istio's own samples (samples/tcp-echo, samples/bookin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from meshlab import manifests
 from meshlab.app.bookinfo import PAGE_PATH, Workload
+from meshlab.app.deployment import put_up
 from meshlab.app.once import RoundResult, n_requests
 from meshlab.app.source import find_source
 from meshlab.config.settings import LabConfig
 from meshlab.core.progress import Progress, silent
 from meshlab.core.waiting import Clock, wait
 from meshlab.istio.distribution import Distribution
-from meshlab.istio.images import in_cluster, replace
 from meshlab.istio.operator_file import SYSTEM_NAMESPACE
-from meshlab.kube.apply import ObjectRef, apply, read_manifests
+from meshlab.kube.apply import ObjectRef, read_manifests
 from meshlab.kube.client import Kube
-from meshlab.kube.rollout import wait_deployments
 
 TCP_ECHO_SAMPLE = "tcp-echo/tcp-echo.yaml"
 GATEWAY_SAMPLE = "bookinfo/networking/bookinfo-gateway.yaml"
@@ -31,10 +29,8 @@ INGRESS = "istio-ingressgateway"
 INGRESS_URL = f"http://{INGRESS}.{SYSTEM_NAMESPACE}.svc{PAGE_PATH}"
 
 
-def documents(
-    distribution: Distribution, config: LabConfig, images: Sequence[str] = ()
-) -> list[dict[str, Any]]:
-    """Make the objects of the traffic clients: samples, with embedded images replaced, and the caller of ours.
+def documents(distribution: Distribution, config: LabConfig) -> list[dict[str, Any]]:
+    """Make the objects of the traffic clients: samples as they are, and the caller of ours.
 
     The ingress route is among them only where the whole mesh may be changed: its hosts are "*", which would
     meet the routes of others.
@@ -42,19 +38,17 @@ def documents(
     Args:
         distribution: Istio's istioctl and samples.
         config: The settings of the run.
-        images: References of images that the cluster has.
 
     Returns:
         The objects.
 
     Raises:
         InputError: A sample can't be read.
-        IstioError: An image has no replacement.
     """
     found = [*read_manifests(distribution.samples / TCP_ECHO_SAMPLE), manifests.read("plaintext-caller")]
     if config.scope == "mesh":
         found += read_manifests(distribution.samples / GATEWAY_SAMPLE)
-    return replace(found, images) if config.image_source == "embedded" else found
+    return found
 
 
 def deploy(
@@ -62,7 +56,6 @@ def deploy(
     distribution: Distribution,
     kube: Kube,
     *,
-    images: Sequence[str] = (),
     progress: Progress = silent,
 ) -> tuple[ObjectRef, ...]:
     """Apply the traffic clients in the app's namespace and wait until they are Ready.
@@ -73,7 +66,6 @@ def deploy(
         config: The settings of the run.
         distribution: Istio's istioctl and samples.
         kube: Client of the cluster.
-        images: References of ours; looked up in the cluster when not given.
         progress: Told how far it came.
 
     Returns:
@@ -83,18 +75,7 @@ def deploy(
         RolloutError: Something does not get Ready; its text names the cause.
         KubeError: The API server refuses an object.
     """
-    known = images or distribution.images
-    if config.image_source == "embedded" and not known:
-        known = in_cluster(kube)
-    refs = apply(kube, documents(distribution, config, known), namespace=config.namespace)
-    wait_deployments(
-        kube,
-        config.namespace,
-        [TCP_ECHO.name, CALLER.name],
-        timeout=config.app.rollout_timeout,
-        progress=progress,
-    )
-    return refs
+    return put_up(kube, config, documents(distribution, config), distribution.images, progress=progress)
 
 
 def wait_ingress(

@@ -48,7 +48,7 @@ def test_each_profile_renders_with_our_images_only(distribution: Distribution, p
 
 
 def test_the_workloads_are_those_of_bookinfo_and_sleep(distribution: Distribution) -> None:
-    documents = bookinfo.manifests(distribution, LabConfig(images="official"))
+    documents = bookinfo.manifests(distribution)
     found = {
         each["metadata"]["name"]: each["spec"]["template"]
         for each in documents

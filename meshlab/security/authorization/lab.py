@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from meshlab import manifests
@@ -10,7 +10,6 @@ from meshlab.app.bookinfo import SLEEPER
 from meshlab.app.source import Source, find_source
 from meshlab.app.traffic_clients import CALLER, INGRESS
 from meshlab.config.settings import LabConfig
-from meshlab.istio.images import in_cluster, replace
 from meshlab.istio.operator_file import SYSTEM_NAMESPACE
 from meshlab.kube.client import Kube
 from meshlab.security.authorization.cases import Client
@@ -44,19 +43,14 @@ def policy_documents(
     return found
 
 
-def client_documents(namespace: str, config: LabConfig, images: Sequence[str]) -> list[dict[str, Any]]:
-    """The stand-ins' Deployments. images: references of ours, used with embedded images only."""
+def client_documents(namespace: str) -> list[dict[str, Any]]:
+    """The stand-ins' Deployments, with official images."""
     found = []
     for name, account in STAND_INS.items():
         document = manifests.read("authz-client", NAME=PREFIX + name, ACCOUNT=account)
         document["metadata"]["namespace"] = namespace
         found.append(document)
-    return replace(found, images) if config.image_source == "embedded" else found
-
-
-def images_of(kube: Kube, config: LabConfig, known: Sequence[str]) -> Sequence[str]:
-    """References of our images, asked of the cluster where they are needed and not known."""
-    return in_cluster(kube) if config.image_source == "embedded" and not known else known
+    return found
 
 
 def find_clients(kube: Kube, config: LabConfig, mesh: Mesh) -> tuple[tuple[Client, ...], dict[str, Source]]:

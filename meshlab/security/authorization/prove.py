@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from meshlab.app.deployment import with_images
 from meshlab.app.source import Source
 from meshlab.config.settings import LabConfig
 from meshlab.istio.acknowledge import wait_acknowledged
@@ -20,7 +21,7 @@ from meshlab.security.authorization import parse
 from meshlab.security.authorization.cases import SERVICES, Case, Client, Service, cases
 from meshlab.security.authorization.cluster import Target, find_targets, read_mesh, request_of, served_api
 from meshlab.security.authorization.evaluate import decide_all
-from meshlab.security.authorization.lab import client_documents, find_clients, images_of, policy_documents
+from meshlab.security.authorization.lab import client_documents, find_clients, policy_documents
 from meshlab.security.authorization.model import Decision, Mesh, Outcome
 from meshlab.security.authorization.observe import Ask, Observation, observe, url_of
 from meshlab.security.authorization.table import IN_A_ROW, Row, TruthTable, coverage
@@ -148,7 +149,7 @@ def set_stage(
     """Bring the callers up that are missing, and find all who take part. images: references of ours; looked up in
     the cluster when not given. Raises KubeError, RolloutError, WaitTimeout."""
     api = served_api(kube)
-    documents = client_documents(config.namespace, config, images_of(kube, config, images))
+    documents = with_images(kube, config, client_documents(config.namespace), images)
     changes.apply(*documents)
     names = [each["metadata"]["name"] for each in documents]
     wait_deployments(kube, config.namespace, names, timeout=config.app.rollout_timeout)

@@ -14,7 +14,6 @@ from meshlab.security.gateways import answering
 from meshlab.security.gateways.ingress import Document
 
 GATEWAY = "istio-egressgateway"
-GATEWAY_HOST = f"{GATEWAY}.{SYSTEM_NAMESPACE}.svc.cluster.local"
 NAME = "meshlab-egress"
 OUTSIDE = "meshlab-outside"  # the pod outside the mesh, and where the write scope allows it its namespace
 DECLARED, UNDECLARED = "declared", "undeclared"  # Services of that pod

@@ -8,9 +8,11 @@ import pytest
 import yaml
 
 from meshlab.app import bookinfo as app
+from meshlab.app.deployment import with_images
 from meshlab.clusters.local import images
 from meshlab.config.settings import LabConfig
 from meshlab.istio.distribution import Distribution
+from tests.fakes.kube import FakeKube
 
 OURS = [f"{images.HUB}/{name}:1" for name in (*images.BOOKINFO, "curl")]
 
@@ -55,11 +57,13 @@ def test_official_images_leave_everything_as_it_is(distribution: Distribution):
         for name in (app.BOOKINFO, app.SLEEP)
         for document in yaml.safe_load_all((distribution.samples / name).read_text())
     ]
-    assert app.manifests(distribution, LabConfig(images="official"), OURS) == written
+    assert app.manifests(distribution) == written
+    assert with_images(FakeKube(), LabConfig(images="official"), written, OURS) == written  # type: ignore[arg-type]
 
 
 def test_embedded_images_replace_each_one(distribution: Distribution):
-    found = app.manifests(distribution, LabConfig(images="embedded"), OURS)
+    config = LabConfig(images="embedded")
+    found = with_images(FakeKube(), config, app.manifests(distribution), OURS)  # type: ignore[arg-type]
     used = {
         each["metadata"]["name"]: each["spec"]["template"]["spec"]["containers"][0]["image"] for each in found
     }

@@ -10,7 +10,6 @@ from meshlab.app import paths
 from meshlab.app.latency import latency
 from meshlab.app.once import RoundResult
 from meshlab.app.source import Source
-from meshlab.config.settings import LabConfig
 from meshlab.core.errors import IstioError
 
 SAMPLE = """
@@ -38,11 +37,8 @@ def distribution(tmp_path: Path) -> SimpleNamespace:
     return SimpleNamespace(samples=tmp_path)
 
 
-CONFIG = LabConfig(cluster="existing")
-
-
 def test_the_other_end_is_the_sample_s_own_program_without_a_sidecar(distribution: SimpleNamespace) -> None:
-    service, twin = paths.documents(distribution, CONFIG)  # type: ignore[arg-type]
+    service, twin = paths.documents(distribution)  # type: ignore[arg-type]
     pod = twin["spec"]["template"]
     assert pod["spec"]["containers"] == [{"name": "details", "image": "details:1"}]
     assert pod["metadata"]["labels"]["sidecar.istio.io/inject"] == "false"
@@ -55,7 +51,7 @@ def test_a_sample_without_it_is_named(distribution: SimpleNamespace) -> None:
     documents = [d for d in yaml.safe_load_all(SAMPLE) if d["kind"] == "Service"]
     (distribution.samples / paths.BOOKINFO).write_text(yaml.safe_dump_all(documents))
     with pytest.raises(IstioError, match="details-v1"):
-        paths.documents(distribution, CONFIG)  # type: ignore[arg-type]
+        paths.documents(distribution)  # type: ignore[arg-type]
 
 
 class Mesh:

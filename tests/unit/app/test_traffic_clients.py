@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from meshlab.app import traffic_clients
+from meshlab.app.deployment import with_images
 from meshlab.clusters.local.images import HUB
 from meshlab.config.settings import LabConfig
 from meshlab.core.errors import IstioError, WaitTimeout
@@ -64,7 +65,7 @@ def images(documents: list[dict[str, Any]]) -> dict[str, str]:
 def test_only_images_are_replaced(distribution: Distribution):
     official = traffic_clients.documents(distribution, LabConfig(images="official"))
     assert images(official) == {"tcp-echo": ECHO_IMAGE, "plaintext-caller": "curlimages/curl:8.16.0"}
-    ours = traffic_clients.documents(distribution, LabConfig(), OURS)
+    ours = with_images(FakeKube(), LabConfig(), official, OURS)  # type: ignore[arg-type]
     assert images(ours) == {"tcp-echo": OURS[1], "plaintext-caller": OURS[0]}
     for document, theirs in zip(ours, official, strict=True):
         if document["kind"] == "Deployment":
@@ -73,13 +74,13 @@ def test_only_images_are_replaced(distribution: Distribution):
             ]
     assert ours == official
     with pytest.raises(IstioError, match="no image of ours stands for"):
-        traffic_clients.documents(distribution, LabConfig(), OURS[:1])
+        with_images(FakeKube(), LabConfig(), official, OURS[:1])  # type: ignore[arg-type]
 
 
 def test_the_caller_has_no_sidecar_and_is_found_by_its_label(distribution: Distribution):
     [caller] = [
         d
-        for d in traffic_clients.documents(distribution, LabConfig(), OURS)
+        for d in traffic_clients.documents(distribution, LabConfig())
         if d["metadata"]["name"] == "plaintext-caller"
     ]
     labels = caller["spec"]["template"]["metadata"]["labels"]
@@ -103,6 +104,15 @@ def test_they_are_put_in_the_apps_namespace(distribution: Distribution):
     )
     assert {ref.namespace for ref in refs} == {"shop"}
     assert [ref.name for ref in refs if ref.kind == "Deployment"] == ["tcp-echo", "plaintext-caller"]
+
+
+def test_images_that_nobody_names_are_looked_up_in_the_cluster(distribution: Distribution):
+    documents = traffic_clients.documents(distribution, LabConfig())
+    node = {**make_object("v1", "Node", "node-1"), "status": {"images": [{"names": list(OURS)}]}}
+    found = with_images(ReadyMesh(node), LabConfig(), documents, ())
+    assert images(found) == {"tcp-echo": OURS[1], "plaintext-caller": OURS[0]}
+    with pytest.raises(WaitTimeout, match="no image of ours stands for"):
+        with_images(ReadyMesh(), LabConfig(), documents, (), clock=FakeClock())
 
 
 def answering(*statuses: str) -> FakeKube:

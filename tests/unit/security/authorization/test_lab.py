@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from meshlab.app.deployment import with_images
 from meshlab.config.settings import LabConfig
 from meshlab.kube.pods import summarise
 from meshlab.security.authorization import parse
@@ -14,7 +15,7 @@ from meshlab.security.authorization.lab import STAND_INS, client_documents, poli
 from meshlab.security.authorization.model import Identity, Mesh, Outcome
 from meshlab.security.authorization.table import coverage
 from meshlab.security.authorization.tokens import Issuer, run_tokens
-from tests.fakes.kube import make_pod
+from tests.fakes.kube import FakeKube, make_pod
 
 NOW = 1_800_000_000.0
 
@@ -60,12 +61,12 @@ def test_every_rule_is_met_and_every_cell_is_known() -> None:
 
 
 def test_stand_ins_run_under_the_accounts_of_those_they_stand_for() -> None:
-    config = LabConfig.model_validate({"images": "official"})
-    found = client_documents("shop", config, ())
+    found = client_documents("shop")
     assert {each["spec"]["template"]["spec"]["serviceAccountName"] for each in found} == set(
         STAND_INS.values()
     )
     assert all(each["spec"]["selector"]["matchLabels"]["app"].startswith("authz-as-") for each in found)
     ours = LabConfig.model_validate({"images": "embedded"})
-    image = client_documents("shop", ours, ["localhost/meshlab/curl:abc"])[0]["spec"]["template"]["spec"]
+    [replaced, *_] = with_images(FakeKube(), ours, found, ["localhost/meshlab/curl:abc"])  # type: ignore[arg-type]
+    image = replaced["spec"]["template"]["spec"]
     assert image["containers"][0]["image"] == "localhost/meshlab/curl:abc"

@@ -23,7 +23,7 @@ def test_what_is_declared_is_seen_by_the_caller_and_the_gateway_only() -> None:
 def test_the_way_is_caller_gateway_host() -> None:
     first, second = DOCUMENTS["VirtualService"]["spec"]["http"]
     assert first["match"] == [{"gateways": ["mesh"], "port": 80}]
-    assert first["route"][0]["destination"]["host"] == egress.GATEWAY_HOST
+    assert first["route"][0]["destination"]["host"] == f"{egress.GATEWAY}.istio-system.svc.cluster.local"
     assert second["match"] == [{"gateways": [egress.NAME], "port": 443}]
     assert second["route"][0]["destination"]["host"] == HOST
 
