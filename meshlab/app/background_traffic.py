@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 
 from meshlab.app.bookinfo import PAGE_PATH, PORT, PRODUCTPAGE, REVIEWS_V3, SLEEPER
 from meshlab.app.loop import RequestLoop, TrafficResult
@@ -142,7 +141,5 @@ class BackgroundTraffic:
     def __enter__(self) -> BackgroundTraffic:
         return self.start()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.stop_and_drain()

@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from types import TracebackType
 
 from meshlab.app.curl import parse_answer
 from meshlab.app.latency import latency
@@ -172,9 +171,7 @@ class RequestLoop:
     def __enter__(self) -> RequestLoop:
         return self.start()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.stop_and_drain()
 
     # ── the recording thread ──

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from meshlab.core.errors import KubeError
 from meshlab.kube.client import Kube
+from meshlab.kube.pods import serving
 
 
 @dataclass(frozen=True)
@@ -19,16 +20,13 @@ class Source:
     uid: str
 
 
-def find_source(
-    kube: Kube, namespace: str, selector: str = "app=sleep", *, container: str | None = None
-) -> Source:
+def find_source(kube: Kube, namespace: str, selector: str = "app=sleep") -> Source:
     """Find the first Ready pod with these labels.
 
     Args:
         kube: Client of the cluster.
         namespace: Of the application.
         selector: Label selector; all where not given.
-        container: None takes the first one of its spec.
 
     Returns:
         It, as a place to send requests from.
@@ -36,7 +34,7 @@ def find_source(
     Raises:
         KubeError: None is Ready; trying again may help.
     """
-    pods = [pod for pod in kube.pods(namespace, selector) if pod.is_ready and not pod.deleting]
+    pods = serving(kube.pods(namespace, selector))
     if not pods:
         raise KubeError(
             f"no Ready pod {selector} in {namespace} to send requests from",
@@ -44,7 +42,7 @@ def find_source(
             retryable=True,
         )
     pod = pods[0]
-    return Source(namespace, pod.name, container or first_application_container(pod.containers), pod.uid)
+    return Source(namespace, pod.name, first_application_container(pod.containers), pod.uid)
 
 
 def first_application_container(containers: tuple[str, ...]) -> str:

@@ -97,7 +97,6 @@ def apply(
     *,
     namespace: str | None = None,
     labels: Mapping[str, str] | None = None,
-    field_manager: str = "meshlab",
     timeout: float = 60.0,
     clock: Clock | None = None,
 ) -> tuple[ObjectRef, ...]:
@@ -110,7 +109,6 @@ def apply(
         documents: The objects.
         namespace: For namespaced objects that name none.
         labels: Added to each object (not to pod templates).
-        field_manager: The owner of the fields that are written.
         timeout: Seconds for each object's obstacles that pass (a webhook that is not up yet, a namespace
             that is still being deleted) and for CustomResourceDefinitions to be served.
         clock: Of the wait; the real one where not given.
@@ -129,7 +127,7 @@ def apply(
         if crds and document["kind"] != "CustomResourceDefinition":
             _await_established(kube, crds, timeout=timeout, clock=clock)
             crds = []
-        refs.append(_apply_one(kube, document, namespace, labels or {}, field_manager, timeout, clock))
+        refs.append(_apply_one(kube, document, namespace, labels or {}, timeout, clock))
         if document["kind"] == "CustomResourceDefinition":
             crds.append(document["metadata"]["name"])
     if crds:
@@ -192,7 +190,6 @@ def _apply_one(
     document: Mapping[str, Any],
     namespace: str | None,
     labels: Mapping[str, str],
-    field_manager: str,
     timeout: float,
     clock: Clock | None,
 ) -> ObjectRef:
@@ -207,7 +204,7 @@ def _apply_one(
         note(ref)
 
     def attempt() -> dict[str, Any]:
-        stored = kube.server_side_apply(body, namespace=ref.namespace, field_manager=field_manager)
+        stored = kube.server_side_apply(body, namespace=ref.namespace)
         if "deletionTimestamp" in stored["metadata"]:
             raise KubeError(f"{ref} is still being deleted", retryable=True)
         return stored

@@ -27,6 +27,39 @@ IMAGE_REASONS = (
     "ImageInspectError",
 )
 START_REASONS = ("CreateContainerError", "RunContainerError", "StartError", "ContainerCannotRun")
+# Why the API server lets an owner create no pods: what its message says, category, summary, resolution, patience.
+REFUSALS = (
+    (
+        "exceeded quota",
+        "Quota",
+        "{} may create no more pods",
+        "raise the ResourceQuota, or ask for less",
+        SOON,
+    ),
+    (
+        "failed calling webhook",
+        "Webhook",
+        "a webhook that {}'s pods must pass does not answer",
+        "start what serves the webhook (for sidecar injection: istiod), or remove its configuration",
+        LATE,
+    ),
+    ("admission webhook", "Webhook", "a webhook denies {}'s pods", "satisfy the rule it names", AT_ONCE),
+    (
+        "violates PodSecurity",
+        "PodSecurity",
+        "{}'s pods break the namespace's pod security level",
+        "relax the namespace's pod-security.kubernetes.io/enforce label (istio-init needs NET_ADMIN)",
+        AT_ONCE,
+    ),
+    (
+        "serviceaccount.*not found",
+        "ServiceAccount",
+        "{}'s service account is missing",
+        "apply it first",
+        SOON,
+    ),
+    ("", "CreateRefused", "{} can't create its pods", "correct what the API server names", LATE),
+)
 
 
 @dataclass(frozen=True)
@@ -74,41 +107,10 @@ def diagnose_owner(owner: Object, events: Iterable[Object]) -> Diagnosis | None:
     if not message:
         return None
     name = f"{owner['kind']} {owner['metadata']['name']}"
-    if "exceeded quota" in message:
-        return Diagnosis(
-            "Quota",
-            f"{name} may create no more pods",
-            message,
-            "raise the ResourceQuota, or ask for less",
-            SOON,
-        )
-    if "failed calling webhook" in message:
-        return Diagnosis(
-            "Webhook",
-            f"a webhook that {name}'s pods must pass does not answer",
-            message,
-            "start what serves the webhook (for sidecar injection: istiod), or remove its configuration",
-            LATE,
-        )
-    if "admission webhook" in message:
-        return Diagnosis(
-            "Webhook", f"a webhook denies {name}'s pods", message, "satisfy the rule it names", AT_ONCE
-        )
-    if "violates PodSecurity" in message:
-        return Diagnosis(
-            "PodSecurity",
-            f"{name}'s pods break the namespace's pod security level",
-            message,
-            "relax the namespace's pod-security.kubernetes.io/enforce label (istio-init needs NET_ADMIN)",
-            AT_ONCE,
-        )
-    if "serviceaccount" in message.lower() and "not found" in message:
-        return Diagnosis(
-            "ServiceAccount", f"{name}'s service account is missing", message, "apply it first", SOON
-        )
-    return Diagnosis(
-        "CreateRefused", f"{name} can't create its pods", message, "correct what the API server names", LATE
+    _, category, summary, resolution, patience = next(
+        each for each in REFUSALS if re.search(each[0], message, re.DOTALL | re.IGNORECASE)
     )
+    return Diagnosis(category, summary.format(name), message, resolution, patience)
 
 
 def _events_of(subject: Object, events: Iterable[Object]) -> list[Object]:

@@ -166,18 +166,10 @@ class Kube:
     ) -> dict[str, Any]:
         """Apply one object as the owner of its fields, taking over fields that others set. Returns it as
         stored."""
-        name, kind = document["metadata"]["name"], document["kind"]
-        resource = self.resource(document["apiVersion"], kind)
-        with api_errors(f"apply {_named(kind, namespace, name)}"):
-            answer = resource.server_side_apply(
-                body=dict(document),
-                name=name,
-                namespace=namespace if resource.namespaced else None,
-                field_manager=field_manager,
-                force_conflicts=True,
-                serialize=False,
-            )
-        return json.loads(answer.data)
+        owner = {"field_manager": field_manager, "force_conflicts": True}
+        return self._write(
+            "server_side_apply", document, namespace, name=document["metadata"]["name"], **owner
+        )
 
     def may(
         self, verb: str, group: str, resource: str, namespace: str | None = None, name: str | None = None
@@ -197,21 +189,29 @@ class Kube:
 
     def create(self, document: Mapping[str, Any], *, namespace: str | None = None) -> dict[str, Any]:
         """Make an object that is not there. Returns it as stored; KubeError with status 409 where it is."""
-        name, kind = document["metadata"]["name"], document["kind"]
-        resource = self.resource(document["apiVersion"], kind)
-        with api_errors(f"create {_named(kind, namespace, name)}"):
-            answer = resource.create(body=dict(document), namespace=namespace, serialize=False)
-        return json.loads(answer.data)
+        return self._write("create", document, namespace)
 
     def replace(self, document: Mapping[str, Any], *, namespace: str | None = None) -> dict[str, Any]:
         """Put an object in the place of the one that is there, whose resourceVersion it must carry.
 
         Fields that it does not have go. Returns it as stored; KubeError with status 404 or 409.
         """
-        name, kind = document["metadata"]["name"], document["kind"]
+        return self._write("replace", document, namespace, name=document["metadata"]["name"])
+
+    def _write(
+        self, method: str, document: Mapping[str, Any], namespace: str | None, **options: Any
+    ) -> dict[str, Any]:
+        """Hand an object to a method of its kind's resource; returns it as stored."""
+        kind = document["kind"]
         resource = self.resource(document["apiVersion"], kind)
-        with api_errors(f"replace {_named(kind, namespace, name)}"):
-            answer = resource.replace(body=dict(document), name=name, namespace=namespace, serialize=False)
+        doing = method.removeprefix("server_side_")
+        with api_errors(f"{doing} {_named(kind, namespace, document['metadata']['name'])}"):
+            answer = getattr(resource, method)(
+                body=dict(document),
+                namespace=namespace if resource.namespaced else None,
+                serialize=False,
+                **options,
+            )
         return json.loads(answer.data)
 
     def patch(

@@ -39,28 +39,24 @@ class Cause:
 def find_causes(
     kube: Kube,
     namespace: str,
-    selector: str | None = None,
     *,
     of: Sequence[Mapping[str, Any]] = (),
 ) -> list[Cause]:
     """Why pods of a namespace are not Ready, or are not created at all.
 
-    selector: only pods with these labels. of: only pods of these workloads (objects with a spec.selector).
+    of: only pods of these workloads (objects with a spec.selector).
     """
     events = kube.objects("v1", "Event", namespace)
     found: list[Cause] = []
-    for pod in kube.objects("v1", "Pod", namespace, selector=selector):
+    for pod in kube.objects("v1", "Pod", namespace):
         meta = pod["metadata"]
         if "deletionTimestamp" in meta or not belongs(meta.get("labels") or {}, of):
             continue
-
         diagnosis = diagnose_pod(pod, events, partial(_log, kube, namespace, meta["name"]))
         if diagnosis:
             found.append(Cause(f"pod {namespace}/{meta['name']}", diagnosis))
     for api_version, kind in OWNERS:
-        for owner in kube.objects(
-            api_version, kind, namespace, selector=selector if kind == "ReplicaSet" else None
-        ):
+        for owner in kube.objects(api_version, kind, namespace):
             labels = owner["spec"].get("template", {}).get("metadata", {}).get("labels") or {}
             if not belongs(labels, of) or owner["spec"].get("replicas", 1) == 0:
                 continue
@@ -70,9 +66,7 @@ def find_causes(
     return found
 
 
-def explain(
-    kube: Kube, namespace: str, selector: str | None = None, *, of: Sequence[Mapping[str, Any]] = ()
-) -> str:
+def explain(kube: Kube, namespace: str, *, of: Sequence[Mapping[str, Any]] = ()) -> str:
     """Say why pods are not Ready.
 
     Made for the `explain=` of a wait, so a refusal of the API becomes part of the text instead of an error.
@@ -80,19 +74,18 @@ def explain(
     Args:
         kube: Client of the cluster.
         namespace: Of the pods.
-        selector: Label selector; all where not given.
         of: Owners: only their pods count.
 
     Returns:
         The causes with what to do, else how each unready pod stands.
     """
     try:
-        causes = find_causes(kube, namespace, selector, of=of)
+        causes = find_causes(kube, namespace, of=of)
         if causes:
             return _told(causes)
         pods = [
             pod
-            for pod in map(summarise, kube.objects("v1", "Pod", namespace, selector=selector))
+            for pod in map(summarise, kube.objects("v1", "Pod", namespace))
             if not pod.is_ready and pod.phase != "Succeeded" and belongs(pod.labels, of)
         ]
     except KubeError as problem:

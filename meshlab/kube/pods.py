@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -64,6 +64,11 @@ def summarise(pod: Mapping[str, Any]) -> PodSummary:
         is_ready=condition(pod, "Ready").get("status") == "True",
         deleting="deletionTimestamp" in meta,
     )
+
+
+def serving(pods: Iterable[PodSummary]) -> list[PodSummary]:
+    """The pods that are Ready and not being deleted."""
+    return [pod for pod in pods if pod.is_ready and not pod.deleting]
 
 
 def is_sidecar(container: Mapping[str, Any]) -> bool:

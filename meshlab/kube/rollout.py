@@ -16,7 +16,6 @@ from meshlab.kube.client import Kube
 from meshlab.kube.diagnosis import Cause, belongs, explain, find_causes
 from meshlab.kube.pods import condition, summarise
 
-API = {"Deployment": "apps/v1", "StatefulSet": "apps/v1", "DaemonSet": "apps/v1"}
 DELAY = 0.3  # seconds between looks at the workloads
 SUCCESSES = 3  # looks in a row that must find everything ready
 STEADY = 10.0  # seconds that a pod which restarted must stay up
@@ -35,25 +34,6 @@ class NodeSummary:
     runtime: str
     os_image: str
     ip: str
-
-
-def wait_rollout(
-    kube: Kube,
-    kind: str,
-    namespace: str,
-    name: str,
-    *,
-    timeout: float,
-    progress: Progress = silent,
-    clock: Clock | None = None,
-) -> None:
-    """Wait until a Deployment, StatefulSet or DaemonSet runs its newest revision with every replica
-    available.
-
-    timeout: seconds. Raises RolloutError as soon as a cause is seen that does not heal, WaitTimeout with
-    the cause after the deadline.
-    """
-    _wait(kube, kind, namespace, [name], timeout, progress, clock)
 
 
 def wait_deployments(
@@ -81,7 +61,34 @@ def wait_deployments(
     Raises:
         RolloutError: One does not get available; its text names the cause.
     """
-    return _wait(kube, "Deployment", namespace, names, timeout, progress, clock)
+    clock = clock or SystemClock()
+    watch = CauseWatch(kube, namespace, clock)
+    steady = _SteadyWatch(kube, namespace, clock)
+
+    def probe() -> _State:
+        found = {w["metadata"]["name"]: w for w in kube.objects("apps/v1", "Deployment", namespace)}
+        wanted = {name: found.get(name) for name in (found if names is None else names)}
+        lacks = {name: why for name, workload in wanted.items() if (why := _missing(workload))}
+        return _State(wanted, lacks or steady.restarted([w for w in wanted.values() if w is not None]))
+
+    def ready(state: _State) -> bool:
+        detail = ", ".join(state.pending)
+        progress(Update(f"deployments of {namespace}", state.done, len(state.workloads), detail))
+        return bool(state.workloads) and not state.pending
+
+    state = wait(
+        f"Deployments of {namespace}" if names is None else f"Deployment {', '.join(names)} of {namespace}",
+        probe,
+        ready=ready,
+        error=lambda state: watch.verdict(state.unready()),
+        explain=lambda: explain(kube, namespace, of=probe().unready()),
+        timeout=timeout,
+        delay=DELAY,
+        successes=SUCCESSES,
+        remedy=f"kubectl -n {namespace} get pods, and describe the ones that are not Ready",
+        clock=clock,
+    )
+    return tuple(sorted(state.workloads))
 
 
 def nodes(kube: Kube) -> tuple[NodeSummary, ...]:
@@ -134,45 +141,6 @@ def nodes_ready(
         remedy="look at the kubelet's log on the node that is not Ready",
         clock=clock,
     )
-
-
-def _wait(
-    kube: Kube,
-    kind: str,
-    namespace: str,
-    names: Sequence[str] | None,
-    timeout: float,
-    progress: Progress,
-    clock: Clock | None,
-) -> tuple[str, ...]:
-    clock = clock or SystemClock()
-    watch = CauseWatch(kube, namespace, clock)
-    steady = _SteadyWatch(kube, namespace, clock)
-
-    def probe() -> _State:
-        found = {w["metadata"]["name"]: w for w in kube.objects(API[kind], kind, namespace)}
-        wanted = {name: found.get(name) for name in (found if names is None else names)}
-        lacks = {name: why for name, workload in wanted.items() if (why := _missing(workload))}
-        return _State(wanted, lacks or steady.restarted([w for w in wanted.values() if w is not None]))
-
-    def ready(state: _State) -> bool:
-        detail = ", ".join(state.pending)
-        progress(Update(f"{kind.lower()}s of {namespace}", state.done, len(state.workloads), detail))
-        return bool(state.workloads) and not state.pending
-
-    state = wait(
-        f"{kind}s of {namespace}" if names is None else f"{kind} {', '.join(names)} of {namespace}",
-        probe,
-        ready=ready,
-        error=lambda state: watch.verdict(state.unready()),
-        explain=lambda: explain(kube, namespace, of=probe().unready()),
-        timeout=timeout,
-        delay=DELAY,
-        successes=SUCCESSES,
-        remedy=f"kubectl -n {namespace} get pods, and describe the ones that are not Ready",
-        clock=clock,
-    )
-    return tuple(sorted(state.workloads))
 
 
 @dataclass(frozen=True)
@@ -272,14 +240,9 @@ def _missing(workload: Mapping[str, Any] | None) -> str:
     status, spec = workload.get("status", {}), workload["spec"]
     if status.get("observedGeneration", 0) < workload["metadata"].get("generation", 0):
         return "its change is not seen yet"
-    if workload["kind"] == "DaemonSet":
-        wanted = status.get("desiredNumberScheduled", 0)
-        updated, available = status.get("updatedNumberScheduled", 0), status.get("numberAvailable", 0)
-        old = 0
-    else:
-        wanted = spec.get("replicas", 1)
-        updated, available = status.get("updatedReplicas", 0), status.get("availableReplicas", 0)
-        old = status.get("replicas", 0) - updated
+    wanted = spec.get("replicas", 1)
+    updated, available = status.get("updatedReplicas", 0), status.get("availableReplicas", 0)
+    old = status.get("replicas", 0) - updated
     if updated < wanted:
         return f"{updated} of {wanted} pods updated"
     if old > 0:

@@ -11,7 +11,7 @@ from meshlab.core.errors import KubeError
 from meshlab.istio.control_plane import SIDECAR
 from meshlab.istio.operator_file import SYSTEM_NAMESPACE
 from meshlab.kube.client import Kube
-from meshlab.kube.pods import PodSummary
+from meshlab.kube.pods import PodSummary, serving
 from meshlab.security.authorization import parse
 from meshlab.security.authorization.cases import Case, Client, Service
 from meshlab.security.authorization.model import Identity, Mesh, Request, Token, Workload
@@ -61,11 +61,7 @@ def find_targets(kube: Kube, namespace: str, services: Sequence[Service]) -> tup
     for service in services:
         spec = (kube.get("v1", "Service", service.name, namespace) or {}).get("spec", {})
         labels = ",".join(f"{key}={value}" for key, value in (spec.get("selector") or {}).items())
-        pods = (
-            [pod for pod in kube.pods(namespace, labels) if pod.is_ready and not pod.deleting]
-            if labels
-            else []
-        )
+        pods = serving(kube.pods(namespace, labels)) if labels else []
         if not pods:
             raise KubeError(
                 f"no Ready pod stands behind the service {namespace}/{service.name}",

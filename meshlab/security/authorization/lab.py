@@ -12,6 +12,7 @@ from meshlab.app.traffic_clients import CALLER, INGRESS
 from meshlab.config.settings import LabConfig
 from meshlab.istio.operator_file import SYSTEM_NAMESPACE
 from meshlab.kube.client import Kube
+from meshlab.kube.pods import serving
 from meshlab.security.authorization.cases import Client
 from meshlab.security.authorization.cluster import client_of, identity_of
 from meshlab.security.authorization.model import Mesh
@@ -67,8 +68,7 @@ def find_clients(kube: Kube, config: LabConfig, mesh: Mesh) -> tuple[tuple[Clien
     sources = {name: find_source(kube, namespace, selector) for name, selector in selectors.items()}
     pods = {pod.name: pod for pod in kube.pods(namespace)}
     clients = [client_of(name, selectors[name], pods[source.pod], mesh) for name, source in sources.items()]
-    gateways = kube.pods(SYSTEM_NAMESPACE, f"app={INGRESS}") if config.scope == "mesh" else []
-    ready = [pod for pod in gateways if pod.is_ready and not pod.deleting]
+    ready = serving(kube.pods(SYSTEM_NAMESPACE, f"app={INGRESS}")) if config.scope == "mesh" else []
     if ready:
         through = f"{INGRESS}.{SYSTEM_NAMESPACE}.svc"
         ip = ready[0].ip if len(ready) == 1 else None

@@ -13,7 +13,7 @@ from meshlab.istio.istioctl import Istioctl
 from meshlab.istio.operator_file import SYSTEM_NAMESPACE
 from meshlab.kube.changes import Changes
 from meshlab.kube.client import Kube
-from meshlab.kube.pods import PodSummary
+from meshlab.kube.pods import PodSummary, serving
 from meshlab.kube.portforward import PortForward
 from meshlab.kube.rollout import wait_deployments
 from meshlab.security.gateways import answering, ingress
@@ -69,7 +69,7 @@ def gateway_pods(kube: Kube, service: str) -> list[PodSummary]:
     if not chosen:
         return []
     selector = ",".join(f"{key}={value}" for key, value in chosen.items())
-    return [pod for pod in kube.pods(SYSTEM_NAMESPACE, selector) if pod.is_ready and not pod.deleting]
+    return serving(kube.pods(SYSTEM_NAMESPACE, selector))
 
 
 @dataclass(frozen=True)

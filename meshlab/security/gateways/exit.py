@@ -18,7 +18,7 @@ from meshlab.istio.istioctl import Istioctl
 from meshlab.istio.operator_file import SYSTEM_NAMESPACE
 from meshlab.kube.changes import Changes
 from meshlab.kube.client import Kube
-from meshlab.kube.pods import PodSummary
+from meshlab.kube.pods import PodSummary, serving
 from meshlab.kube.rollout import wait_deployments
 from meshlab.security.gateways import answering, egress
 from meshlab.security.gateways.egress import DECLARED, OUTSIDE, PAGE, TEXT, UNDECLARED
@@ -170,11 +170,6 @@ class EgressProbe:
         return Answer(told, passes and asked.passed == 1)
 
     def _acknowledged(self) -> None:
-        callers = [
-            pod
-            for pod in self.kube.pods(self.namespace, SLEEPER.selector)
-            if pod.is_ready and not pod.deleting
-        ]
-        pods = [*callers, *self.gateways]
+        pods = [*serving(self.kube.pods(self.namespace, SLEEPER.selector)), *self.gateways]
         wait_acknowledged(self.kube, self._istioctl, pods)
         wait_clusters(self.kube, pods)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from meshlab.app import bookinfo
 from meshlab.core.errors import KubeError
 from meshlab.kube.client import Kube
-from meshlab.kube.pods import PodSummary
+from meshlab.kube.pods import PodSummary, serving
 
 BY_NAME = {workload.name: workload for workload in bookinfo.WORKLOADS}
 
@@ -51,8 +51,8 @@ def find_edges(
 def pod_of(pods: Sequence[PodSummary], workload: bookinfo.Workload) -> PodSummary:
     """The first Ready pod of a workload. Raises KubeError (retryable) when there is none."""
     wanted = {"app": workload.app} | ({"version": workload.version} if workload.version else {})
-    for pod in pods:
-        if pod.is_ready and not pod.deleting and wanted.items() <= pod.labels.items():
+    for pod in serving(pods):
+        if wanted.items() <= pod.labels.items():
             return pod
     raise KubeError(f"no Ready pod of {workload.name}", remedy="look at check app.bookinfo", retryable=True)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from meshlab.app.bookinfo import PAGE_PATH
 from meshlab.app.once import RoundResult, ask_each
-from meshlab.app.source import Source
+from meshlab.app.source import Source, first_application_container
 from meshlab.core.address import host_port
 from meshlab.core.waiting import Clock, wait
 from meshlab.envoy.admin import PROXY_PORT, Pages
@@ -116,11 +116,15 @@ def _logs(
 ) -> dict[str, str]:
     """The applications' logs, once two reads in a row hold as many markers: a log comes a little later than
     the answer."""
-    containers = {pod: _application(kube, namespace, pod) for pod in pods}
+    containers = {
+        pod.name: first_application_container(pod.containers)
+        for pod in kube.pods(namespace)
+        if pod.name in pods
+    }
     counts: list[int] = []
 
     def read() -> dict[str, str]:
-        logs = {pod: kube.pod_log(namespace, pod, containers[pod], lines=LOG_LINES) for pod in pods}
+        logs = {pod: kube.pod_log(namespace, pod, containers.get(pod), lines=LOG_LINES) for pod in pods}
         counts.append(sum(log.count(marker) for log in logs.values()))
         return logs
 
@@ -133,9 +137,3 @@ def _logs(
         delay=0.3,
         clock=clock,
     )
-
-
-def _application(kube: Kube, namespace: str, pod: str) -> str:
-    found = kube.get("v1", "Pod", pod, namespace) or {}
-    names = [each["name"] for each in found.get("spec", {}).get("containers", [])]
-    return next((name for name in names if name != "istio-proxy"), "")

@@ -15,7 +15,7 @@ from cryptography import x509
 
 from meshlab.app import bookinfo
 from meshlab.app.once import RoundResult, ask_each, n_requests
-from meshlab.app.source import Source, find_source
+from meshlab.app.source import Source, find_source, first_application_container
 from meshlab.app.traffic_clients import CALLER
 from meshlab.config.settings import LabConfig
 from meshlab.core.address import host_port
@@ -27,7 +27,7 @@ from meshlab.istio.drained import wait_drained
 from meshlab.istio.istioctl import Istioctl
 from meshlab.kube.changes import Changes
 from meshlab.kube.client import Kube
-from meshlab.kube.pods import PodSummary
+from meshlab.kube.pods import PodSummary, serving
 from meshlab.kube.rollout import wait_deployments
 from meshlab.security.mtls import capture
 from meshlab.security.mtls.capture import Captured, Captures, Post, Target
@@ -284,16 +284,14 @@ def _attempt(call: Callable[[], T]) -> T | MeshlabError:
 
 
 def _ready(pods: Sequence[PodSummary], name: str) -> PodSummary:
-    for pod in pods:
-        if pod.labels.get("app") == name and pod.is_ready and not pod.deleting:
+    for pod in serving(pods):
+        if pod.labels.get("app") == name:
             return pod
     raise KubeError(f"no Ready pod of {name}", remedy="run the stage from its begin", retryable=True)
 
 
 def _image(pod: PodSummary) -> str:
-    return next(
-        image for name, image in pod.images.items() if name in pod.containers and name != "istio-proxy"
-    )
+    return pod.images[first_application_container(pod.containers)]
 
 
 def _marker() -> str:

@@ -11,7 +11,7 @@ def test_first_ready_pod_and_its_application_container() -> None:
     unready = make_pod("a", labels={"app": "sleep"}, conditions=[{"type": "Ready", "status": "False"}])
     kube = FakeKube([unready, make_pod("b", labels={"app": "sleep"}), make_pod("c", labels={"app": "other"})])
     assert find_source(kube, "default") == Source("default", "b", "app", "uid-b")  # type: ignore[arg-type]
-    assert find_source(kube, "default", "app=other", container="x").container == "x"  # type: ignore[arg-type]
+    assert find_source(kube, "default", "app=other").container == "app"  # type: ignore[arg-type]
 
 
 def test_a_sidecar_is_never_the_source() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from meshlab.core.errors import KubeError, RolloutError, WaitTimeout
 from meshlab.core.progress import Update
-from meshlab.kube.rollout import nodes, nodes_ready, wait_deployments, wait_rollout
+from meshlab.kube.rollout import nodes, nodes_ready, wait_deployments
 from tests.fakes.clock import FakeClock
 from tests.fakes.kube import FakeKube, make_pod
 
@@ -145,30 +145,6 @@ def test_restarts_of_long_ago_cost_no_time() -> None:
     clock = FakeClock()
     _wait(kube, ["a"], clock=clock)
     assert clock.time < 1
-
-
-def test_daemon_set_and_stateful_set() -> None:
-    daemon_set = {
-        "apiVersion": "apps/v1",
-        "kind": "DaemonSet",
-        "metadata": {"name": "agent", "namespace": "kube-system", "generation": 2},
-        "spec": {"selector": {"matchLabels": {"app": "agent"}}},
-        "status": {
-            "observedGeneration": 2,
-            "desiredNumberScheduled": 3,
-            "updatedNumberScheduled": 3,
-            "numberAvailable": 2,
-        },
-    }
-    kube = FakeKube([daemon_set])
-
-    def come() -> None:
-        daemon_set["status"]["numberAvailable"] = 3  # type: ignore[index]
-        kube.put(daemon_set)
-
-    clock = _at(2, come)
-    wait_rollout(kube, "DaemonSet", "kube-system", "agent", timeout=10, clock=clock)  # type: ignore[arg-type]
-    assert clock.time >= 2
 
 
 def test_refusal_passes_through() -> None:
