@@ -22,9 +22,8 @@ from tasks.audit import check_audit
 from tasks.authorization import check_authz
 from tasks.bookinfo import deploy_bookinfo
 from tasks.cluster import start_cluster
-from tasks.dashboards_and_traces import begin_phase, check_dashboards, check_traces
+from tasks.dashboards_and_traces import begin_phase, check_dashboards, check_graph, check_traces
 from tasks.edge import check_edge
-from tasks.graph_checks import check_graph
 from tasks.istio import enable_injection, find_istio, install_istio
 from tasks.mesh_checks import check_app, check_cluster, check_istio
 from tasks.nights import compare_paths, deploy_outside, measure_proxies

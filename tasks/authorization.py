@@ -14,11 +14,11 @@ from meshlab.istio.drained import wait_drained
 from meshlab.kube.changes import Changes
 from meshlab.lifecycle.context import context_of, istioctl_of, kube_of
 from meshlab.report.authz import matrix_rows
+from meshlab.report.gathered import gather
 from meshlab.run.journal import RunRef, record_check, record_measures
 from meshlab.run.results import CheckResult, Measure
 from meshlab.security.authorization.prove import Proof, prove
 from tasks.common import lab_task, log_info
-from tasks.dashboards_and_traces import gather
 from tasks.report import publish_table
 from tasks.resume import checks_passed
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from meshlab.core.registry import instance
+from meshlab.report.gathered import material_of
 from meshlab.report.material import ReportMaterial
 from meshlab.report.sections import Drawn, draw
 from meshlab.report.svg import standalone
 from meshlab.run.journal import RunRef
-from tasks.dashboards_and_traces import material_of
 from tasks.report import publish_image
 
 LARGEST = 24_000  # bytes of a picture that Prefect shows: its page holds the address, which is all of it, as text, too

@@ -29,9 +29,8 @@ from meshlab.run.result_file import summarise
 from tasks.audit import check_audit
 from tasks.authorization import check_authz
 from tasks.common import lab_task, log_info
-from tasks.dashboards_and_traces import begin_phase, check_traces
+from tasks.dashboards_and_traces import begin_phase, check_graph, check_traces
 from tasks.edge import check_egress, check_ingress
-from tasks.graph_checks import check_graph
 from tasks.mesh_checks import check_app, check_istio
 from tasks.observability import (
     check_prometheus,

@@ -26,11 +26,11 @@ MAY_IMPORT = {
     "report": "core run kube security",
     "observability": "core manifests config run kube istio app report",
     "history": "core config run report",
-    "checks": "core run kube envoy istio shared_cluster app security report observability",
+    "checks": "core config run kube envoy istio shared_cluster app security report observability",
     "faults": "core config run kube clusters istio app security report observability",
     "lifecycle": "core config run kube clusters istio shared_cluster app observability checks",
     "cli": "core config run kube clusters istio shared_cluster report history checks lifecycle",
-    "tasks": "core config run kube clusters envoy istio shared_cluster app security report observability history"
+    "tasks": "core config run kube clusters istio shared_cluster app security report observability history"
     " checks faults lifecycle cli",
     "flows": "core config run clusters istio faults cli tasks",
 }

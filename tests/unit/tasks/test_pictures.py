@@ -7,16 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from meshlab.report.gathered import gather
 from meshlab.report.sections import Drawn
 from meshlab.report.svg import Picture
 from meshlab.run.journal import create
-from tasks import dashboards_and_traces, pictures, report
+from tasks import pictures, report
 from tests.examples.material import material
 
 
 def test_what_was_gathered_is_drawn_aside_and_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = create(tmp_path, "full-lab")
-    dashboards_and_traces.gather(run, **vars(material()))
+    gather(run, **vars(material()))
     pictures.start_drawing(run)
     pictures.start_drawing(run)
     drawn = pictures.drawn_of(run)

@@ -1,0 +1,204 @@
+"""Read dashboards, traces and service graphs of the live mesh, and have the checks judge them. All are kept to be drawn."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from meshlab.app import bookinfo
+from meshlab.app.traffic_clients import INGRESS, TCP_ECHO
+from meshlab.checks import grafana as grafana_checks
+from meshlab.checks import graph as graph_checks
+from meshlab.checks.base import skipped
+from meshlab.checks.traces import productpage_traces, search_traces
+from meshlab.config.settings import LabConfig
+from meshlab.core.errors import MeshlabError
+from meshlab.istio.distribution import Distribution
+from meshlab.kube.client import Kube
+from meshlab.observability.addons import kiali
+from meshlab.observability.addons.jaeger import JAEGER
+from meshlab.observability.addons.kiali import KIALI
+from meshlab.observability.addons.prometheus import PROMETHEUS
+from meshlab.observability.dashboards.drawing import drawings
+from meshlab.observability.dashboards.examine import drawn_again, examine
+from meshlab.observability.dashboards.expected import read_expectations
+from meshlab.observability.dashboards.read import read_dashboards, scrape_interval
+from meshlab.observability.dashboards.results import Examination
+from meshlab.observability.dashboards.sources import source_of
+from meshlab.observability.graph.metrics import Baseline, MetricGraph, wait_for_edges
+from meshlab.observability.graph.traces import wait_for_traced_edges
+from meshlab.report.gathered import gather
+from meshlab.report.material import ServiceGraph
+from meshlab.run.journal import RunRef
+from meshlab.run.results import CheckResult
+
+# Caller and called workload of the mixed traffic: from a pod without a sidecar, through the gateway, to the echo.
+CALLED_FROM_OUTSIDE = (
+    bookinfo.PRODUCTPAGE,
+    bookinfo.REVIEWS_V1,
+    bookinfo.REVIEWS_V2,
+    bookinfo.REVIEWS_V3,
+    TCP_ECHO,
+)
+BACKGROUND = {
+    *(("unknown", workload.name) for workload in CALLED_FROM_OUTSIDE),
+    (INGRESS, bookinfo.PRODUCTPAGE.name),
+    (bookinfo.SLEEPER.name, TCP_ECHO.name),
+    (bookinfo.SLEEPER.name, "prometheus"),
+}
+KIALI_SECONDS = 60.0  # least time that its graph covers: its rates need a few scrapes
+
+
+def dashboard_checks(
+    config: LabConfig, distribution: Distribution
+) -> dict[str, Callable[[Examination], CheckResult]]:
+    """List the checks of Istio's dashboards, each with what judges the examination.
+
+    Args:
+        config: The settings.
+        distribution: What its dashboards must show is known where it is ours.
+
+    Returns:
+        Check id → judge.
+    """
+    least = grafana_checks.LEAST_WITH_DATA if distribution.ours and config.scope == "mesh" else 1
+    pinned = distribution.ours
+    return {
+        "grafana.mesh": lambda found: grafana_checks.dashboard("grafana.mesh", found),
+        "grafana.service": lambda found: grafana_checks.dashboard("grafana.service", found),
+        "grafana.workload": lambda found: grafana_checks.dashboard("grafana.workload", found),
+        "grafana.all-panels": lambda found: grafana_checks.all_panels(found, least=least, pinned=pinned),
+    }
+
+
+def examine_shipped(run: RunRef, kube: Kube, config: LabConfig, distribution: Distribution) -> Examination:
+    """Ask every query of every dashboard that Istio ships, and keep the dashboards to be drawn.
+
+    Args:
+        run: The run.
+        kube: Client of the cluster.
+        config: The settings.
+        distribution: Its dashboards are read.
+
+    Returns:
+        What became of each query.
+
+    Raises:
+        MeshlabError: Neither Grafana nor Prometheus can be asked, or a dashboard can't be understood.
+    """
+    expectations = read_expectations(distribution.kind, config.namespace, scope=config.scope)
+    with source_of(kube, config) as source:
+        examined = examine(
+            source,
+            read_dashboards(distribution.samples),
+            expectations,
+            scrape_seconds=scrape_interval(distribution.samples),
+            timeout=config.prometheus.answer_timeout,
+        )
+        gather(run, dashboards=drawings(drawn_again(examined, source)))
+        return examined
+
+
+def traced_productpage(run: RunRef, kube: Kube, config: LabConfig, since: float | None) -> CheckResult:
+    """Check jaeger.productpage-traces, and keep the traces to be drawn.
+
+    Args:
+        run: The run.
+        kube: Client of the cluster.
+        config: The settings.
+        since: Only traces from then on count, in seconds since the epoch; those of the last hour where None.
+
+    Returns:
+        The check.
+
+    Raises:
+        QueryError: Jaeger does not answer.
+        KubeError: There is no Jaeger.
+    """
+    timeout = config.prometheus.answer_timeout
+    with JAEGER.open(kube, config) as client:
+        search = search_traces(client, config.namespace, start=since, timeout=timeout)
+    gather(run, traces=search.shown)
+    return productpage_traces(search)
+
+
+class GraphChecks:
+    """The checks of the service graph, to be made in their order: the last compares what the others have read.
+
+    baseline: what Prometheus had counted before the load phase; None where it could not be asked.
+    why_no_kiali: why Kiali can't be asked, "" where it can. The methods raise MeshlabError.
+    """
+
+    def __init__(
+        self, run: RunRef, kube: Kube, config: LabConfig, baseline: Baseline | None, why_no_kiali: str
+    ) -> None:
+        self._run, self._kube, self._config = run, kube, config
+        self._baseline, self._why_no_kiali = baseline, why_no_kiali
+        self._timeout = config.prometheus.answer_timeout
+        self._expected = graph_checks.expected_edges(bookinfo.EDGES, config.namespace)
+        self._metrics: MetricGraph | None = None
+        self._kiali: ServiceGraph | None = None
+        self._drawn: tuple[ServiceGraph, ...] = ()
+
+    def edges(self) -> CheckResult:
+        """Check graph.edges: those of the application were counted since the load phase began."""
+        if self._baseline is None:
+            raise MeshlabError(
+                "Prometheus could not be asked when the load phase began",
+                remedy="the log of the step begin-phase tells why: see whether Prometheus's pod is Ready",
+            )
+        with PROMETHEUS.open(self._kube, self._config) as client:
+            found = wait_for_edges(client, self._baseline, self._expected, timeout=self._timeout)
+        self._metrics = found
+        self._draw(found.drawn())
+        return graph_checks.edges(found, self._expected, others=_background(found))
+
+    def kiali_graph(self) -> CheckResult:
+        """Check kiali.graph; it is skipped where there is no Kiali."""
+        if self._why_no_kiali:
+            return skipped("kiali.graph", self._why_no_kiali)
+        with KIALI.open(self._kube, self._config) as client:
+            KIALI.wait_answering(client, timeout=self._timeout)
+            since = 0.0 if self._baseline is None else time.time() - self._baseline.at
+            graph = kiali.wait_for_edges(
+                client,
+                self._config.namespace,
+                self._expected,
+                seconds=max(since, KIALI_SECONDS),
+                timeout=self._timeout,
+            )
+            self._kiali = graph
+            self._draw(graph)
+            return graph_checks.kiali_graph(graph, client.version(), self._expected)
+
+    def agreement(self) -> CheckResult:
+        """Check graph.agreement: metrics, traces, and Kiali where it was read, tell the same graph."""
+        if self._metrics is None or self._baseline is None:
+            raise MeshlabError(
+                "there is no graph from metrics to compare with: see graph.edges",
+                remedy="mend what kept graph.edges from being made",
+            )
+        with JAEGER.open(self._kube, self._config) as client:
+            traces = wait_for_traced_edges(
+                client,
+                self._config.namespace,
+                self._expected,
+                since=self._baseline.at,
+                timeout=self._timeout,
+            )
+        self._draw(traces.drawn())
+        reason = self._why_no_kiali or "see kiali.graph"
+        return graph_checks.agreement(self._metrics, traces, kiali=self._kiali, kiali_reason=reason)
+
+    def _draw(self, graph: ServiceGraph) -> None:
+        self._drawn += (graph,)
+        gather(self._run, graphs=self._drawn)
+
+
+def _background(graph: MetricGraph) -> list[graph_checks.Edge]:
+    """Edges of the run's other traffic: they may be there, any other is extra."""
+    return [
+        (edge.source.key, edge.target.key)
+        for edge in graph.edges
+        if (edge.source.workload, edge.target.workload) in BACKGROUND
+    ]

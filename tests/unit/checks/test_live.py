@@ -1,0 +1,91 @@
+"""What is read of the live mesh for the checks: one failure to read does not hide the others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from meshlab.checks.base import attempted, given, passed
+from meshlab.checks.live_mesh import images_of, lab_pods
+from meshlab.checks.live_queries import ask_prometheus
+from meshlab.checks.live_views import GraphChecks, dashboard_checks
+from meshlab.config.settings import LabConfig
+from meshlab.core.errors import KubeError
+from meshlab.run.journal import create, read_journal
+from meshlab.run.results import CheckResult, Verdict
+from tasks.common import make_checks
+from tests.fakes.kube import FakeKube
+
+CONFIG = LabConfig(cluster="existing")
+
+
+def refuse(*_: object) -> CheckResult:
+    raise KubeError("no answer", remedy="look")
+
+
+def test_checks_are_recorded_in_their_order_whatever_becomes_of_them(tmp_path: Path) -> None:
+    run = create(tmp_path, "full-lab")
+    checks = make_checks(run, {"istio.cli": refuse, "graph.edges": lambda: passed("graph.edges", "5 edges")})
+    assert [check.verdict for check in checks] == [Verdict.INFRA_ERROR, Verdict.PASS]
+    assert checks[0].remedy == "look"
+    written = [event["id"] for event in read_journal(run) if event["event"] == "check"]
+    assert written == ["istio.cli", "graph.edges"]
+
+
+def test_what_could_not_be_read_fails_each_of_its_checks(tmp_path: Path) -> None:
+    run, found = create(tmp_path, "full-lab"), attempted(refuse)
+    checks = make_checks(
+        run,
+        {name: lambda: given(found, lambda each: each) for name in ("grafana.mesh", "grafana.service")},
+    )
+    assert [(check.id, check.verdict, check.remedy) for check in checks] == [
+        ("grafana.mesh", Verdict.INFRA_ERROR, "look"),
+        ("grafana.service", Verdict.INFRA_ERROR, "look"),
+    ]
+
+
+def test_without_a_prometheus_each_of_its_checks_says_so(tmp_path: Path) -> None:
+    run, kube = create(tmp_path, "full-lab"), FakeKube()
+    wanted = {name: refuse for name in ("prometheus.targets", "prometheus.code-200")}
+    checks = ask_prometheus(run, kube, CONFIG, wanted)  # type: ignore[arg-type]
+    assert [check.id for check in checks] == list(wanted)
+    assert all(check.verdict is Verdict.INFRA_ERROR and "no answer" not in check.summary for check in checks)
+
+
+def test_without_a_baseline_nothing_of_the_graph_is_compared(tmp_path: Path) -> None:
+    run = create(tmp_path, "full-lab")
+    graph = GraphChecks(run, FakeKube(), CONFIG, None, "it is not here")  # type: ignore[arg-type]
+    checks = make_checks(
+        run,
+        {"graph.edges": graph.edges, "kiali.graph": graph.kiali_graph, "graph.agreement": graph.agreement},
+    )
+    assert [check.verdict for check in checks] == [
+        Verdict.INFRA_ERROR,
+        Verdict.SKIPPED,
+        Verdict.INFRA_ERROR,
+    ]
+    assert "begin-phase" in (checks[0].remedy or "") and "graph.edges" in (checks[2].reason or "")
+
+
+def test_an_image_of_ours_is_told_from_others() -> None:
+    kube = FakeKube()
+    for name, image in (("page-5d-x", "localhost/page:1"), ("echo-5d-x", "registry.test/echo:1")):
+        meta = {"name": name, "namespace": "meshlab"}
+        containers = [{"name": "istio-proxy", "image": "p"}, {"name": "app", "image": image}]
+        kube.put({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": {"containers": containers}})
+    found = images_of(lab_pods(kube, CONFIG))  # type: ignore[arg-type]
+    assert found == {
+        "page": {"image": "localhost/page:1", "ours": True},
+        "echo": {"image": "registry.test/echo:1", "ours": False},
+    }
+
+
+def test_the_dashboards_that_the_document_opens_and_all_of_them() -> None:
+    class Ours:
+        ours = True
+
+    assert list(dashboard_checks(CONFIG, Ours())) == [  # type: ignore[arg-type]
+        "grafana.mesh",
+        "grafana.service",
+        "grafana.workload",
+        "grafana.all-panels",
+    ]
