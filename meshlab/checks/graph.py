@@ -6,12 +6,12 @@ from collections.abc import Collection, Mapping, Sequence
 
 from meshlab.checks.base import judged
 from meshlab.core.text import pluralize
-from meshlab.observability.graph.metrics import REPORTERS, Key, MetricGraph
+from meshlab.observability.graph.edges import Edge, Key
+from meshlab.observability.graph.metrics import REPORTERS, MetricGraph
 from meshlab.observability.graph.traces import TraceGraph, service_edges
 from meshlab.report.material import GraphNode, ServiceGraph
 from meshlab.run.results import CheckResult, Table
 
-Edge = tuple[Key, Key]
 METRICS, TRACES, DEPENDENCIES, KIALI = "Prometheus", "Jaeger", "Jaeger's dependencies", "Kiali"
 
 

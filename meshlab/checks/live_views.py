@@ -25,6 +25,7 @@ from meshlab.observability.dashboards.expected import read_expectations
 from meshlab.observability.dashboards.read import read_dashboards, scrape_interval
 from meshlab.observability.dashboards.results import Examination
 from meshlab.observability.dashboards.sources import source_of
+from meshlab.observability.graph.edges import Edge
 from meshlab.observability.graph.metrics import Baseline, MetricGraph, wait_for_edges
 from meshlab.observability.graph.traces import wait_for_traced_edges
 from meshlab.report.gathered import gather
@@ -195,7 +196,7 @@ class GraphChecks:
         gather(self._run, graphs=self._drawn)
 
 
-def _background(graph: MetricGraph) -> list[graph_checks.Edge]:
+def _background(graph: MetricGraph) -> list[Edge]:
     """Edges of the run's other traffic: they may be there, any other is extra."""
     return [
         (edge.source.key, edge.target.key)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,6 +74,30 @@ class Getter:
             raise QueryError(
                 f"{self.url} answered {path} with no JSON: {answer.text[:60]!r}",
                 remedy=f"check that it is {self.name} that listens there, and its base path",
+            ) from problem
+
+    @contextmanager
+    def reading(self, what: str, *, remedy: str = "", retryable: bool = True) -> Iterator[None]:
+        """Turn what an answer of another form raises, while it is read, into a QueryError.
+
+        Args:
+            what: What was asked for.
+            remedy: What to do; the server's own remedy by default.
+            retryable: Whether trying again may help.
+
+        Yields:
+            Nothing.
+
+        Raises:
+            QueryError: The answer is none of this kind of server.
+        """
+        try:
+            yield
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as problem:
+            raise QueryError(
+                f"{self.url} answered {what} in a form that is none of {self.name}'s: {problem!r}",
+                remedy=remedy or self.remedy,
+                retryable=retryable,
             ) from problem
 
     def get(self, path: str, params: Mapping[str, str | int] | None = None) -> Answer:

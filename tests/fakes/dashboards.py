@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from meshlab.core.errors import QueryError
-from meshlab.observability.dashboards.sources import Line, Query
+from meshlab.observability.addons.query import RangeSamples
+from meshlab.observability.dashboards.sources import Query
 from tests.fakes.clock import FakeClock
 
 Found = Sequence[tuple[Mapping[str, str], float]]
@@ -34,10 +35,12 @@ class FakeSource:
             raise QueryError("nobody answers", remedy="look at its pod")
         return self.clock.now() + 1000
 
-    def ask(self, query: Query) -> tuple[Line, ...]:
+    def ask(self, query: Query) -> tuple[RangeSamples, ...]:
         with self._lock:
             self.queries.append(query)
-        return tuple(Line(labels, ((query.end, value),)) for labels, value in self.vector(query.promql))
+        return tuple(
+            RangeSamples(labels, ((query.end, value),)) for labels, value in self.vector(query.promql)
+        )
 
     def vector(self, promql: str) -> Found:
         with self._lock:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -87,26 +87,19 @@ def test_checks_end_with_the_cause_when_the_addons_are_gone(kube: Kube) -> None:
         PROMETHEUS.port_forward(kube, LabConfig()) as metrics,
         JAEGER.port_forward(kube, LabConfig()) as spans,
     ):
-        client = PrometheusClient(metrics.url)
+        client, asked = PROMETHEUS.client(metrics), JAEGER.client(spans)
         baseline = graph.take_baseline(client, NAMESPACE)
-        asked = JAEGER.client(spans)
         with without(kube, SYSTEM, "jaeger", "prometheus"):
-
-            def cause() -> str:
-                return metrics.last_error.message if metrics.last_error else ""
-
-            made = made_checks(client, asked, baseline, cause)
+            made = made_checks(client, asked, baseline)
     for check in made:
         assert check.verdict is Verdict.INFRA_ERROR, check.summary
         assert "is Ready (0 in all)" in str(check.reason)
         assert check.seconds < 3 * DEADLINE, "no hang past the deadline"
 
 
-def made_checks(
-    client: PrometheusClient, asked: JaegerClient, baseline: graph.Baseline, cause: Callable[[], str]
-) -> list[CheckResult]:
+def made_checks(client: PrometheusClient, asked: JaegerClient, baseline: graph.Baseline) -> list[CheckResult]:
     def edges() -> CheckResult:
-        found = graph.wait_for_edges(client, baseline, EXPECTED, timeout=5, explain=cause)
+        found = graph.wait_for_edges(client, baseline, EXPECTED, timeout=5)
         return graph_checks.edges(found, EXPECTED)
 
     def agreement() -> CheckResult:

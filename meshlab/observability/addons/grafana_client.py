@@ -9,25 +9,16 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from meshlab.core.errors import QueryError
 from meshlab.core.http import Answer, Getter
+from meshlab.observability.addons.query import RangeSamples
 
 TIMEOUT = 20.0  # seconds for each request: Grafana waits for Prometheus before it answers
 REMEDY = "check that Grafana is Ready, that its port-forward is up, and that Prometheus answers"
 REF = "A"
 ODD = (("NaN", math.nan), ("Inf", math.inf), ("NegInf", -math.inf))  # what JSON has no numbers for
-
-
-@dataclass(frozen=True)
-class Frame:
-    """One series. points: (seconds since the epoch, value), oldest first; a null becomes NaN."""
-
-    labels: Mapping[str, str]
-    points: tuple[tuple[float, float], ...]
 
 
 class GrafanaClient:
@@ -53,7 +44,7 @@ class GrafanaClient:
 
     def version(self) -> str:
         """Grafana's version; also tells that it and its database answer."""
-        with self._understood("/api/health"):
+        with self._http.reading("/api/health"):
             health = self._get("/api/health")
             if health.get("database") != "ok":
                 raise QueryError(f"{self.url} is not healthy: {health}", remedy=REMEDY)
@@ -66,7 +57,7 @@ class GrafanaClient:
     def uid(self) -> str:
         """The datasource's uid. Not retryable when there is no such datasource."""
         if not self._uid:
-            with self._understood(self.datasource):
+            with self._http.reading(self.datasource):
                 self._uid = str(self._get(f"/api/datasources/name/{self.datasource}")["uid"])
         return self._uid
 
@@ -81,7 +72,7 @@ class GrafanaClient:
         points: int = 1000,
         interval: str = "",
         factor: int = 1,
-    ) -> list[Frame]:
+    ) -> list[RangeSamples]:
         """Execute a query as a panel does (POST /api/ds/query).
 
         Grafana computes step and rate interval of them.
@@ -116,7 +107,7 @@ class GrafanaClient:
         }
         body = {"queries": [asked], "from": str(round(start * 1000)), "to": str(round(end * 1000))}
         answer = self._http.post("/api/ds/query", body)
-        with self._understood(promql):
+        with self._http.reading(promql):
             result = (self._document(answer, promql, may_fail=True).get("results") or {})[REF]
             if result.get("error"):
                 told = str(result["error"])
@@ -137,7 +128,7 @@ class GrafanaClient:
             The values, sorted.
         """
         path = f"/api/datasources/uid/{self.uid()}/resources/api/v1/label/{label}/values"
-        with self._understood(label):
+        with self._http.reading(label):
             return sorted(self._get(path, {"match[]": selector} if selector else None)["data"])
 
     def _get(self, path: str, params: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -161,17 +152,8 @@ class GrafanaClient:
             )
         return document
 
-    @contextmanager
-    def _understood(self, what: str) -> Iterator[None]:
-        """An answer of another form than Grafana's becomes a QueryError."""
-        try:
-            yield
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as problem:
-            message = f"{self.url} answered {what} in a form that is none of Grafana's: {problem!r}"
-            raise QueryError(message, remedy=REMEDY) from problem
 
-
-def frames(document: Mapping[str, Any]) -> Iterator[Frame]:
+def frames(document: Mapping[str, Any]) -> Iterator[RangeSamples]:
     """The series of one data frame: each of its number fields against its time field.
 
     Source: https://grafana.com/developers/dataplane (time series wide and multi). Raises KeyError, TypeError,
@@ -191,7 +173,7 @@ def frames(document: Mapping[str, Any]) -> Iterator[Frame]:
             for name, value in ODD:
                 for position in (odd[index] or {}).get(name) or []:
                     values[position] = value
-            yield Frame(field.get("labels") or {}, tuple(zip(times, values, strict=True)))
+            yield RangeSamples(field.get("labels") or {}, tuple(zip(times, values, strict=True)))
 
 
 def _refused(what: str, status: int, told: str) -> QueryError:

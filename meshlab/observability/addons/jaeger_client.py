@@ -7,8 +7,7 @@ Python client of it is kept up.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,7 +80,7 @@ class JaegerClient:
         # Jaeger's own units: microseconds here, milliseconds for dependencies.
         window = {"start": int(start * 1e6), "end": int(end * 1e6)}
         found = self._ask("traces", {"service": service, "limit": limit, **window})
-        with _as_query_error("traces", self.url):
+        with self._http.reading("traces"):
             traces = [_trace(each) for each in found or ()]
         return tuple(sorted(traces, key=_begin, reverse=True))
 
@@ -100,7 +99,7 @@ class JaegerClient:
         """
         end = time.time() if end is None else end
         found = self._ask("dependencies", {"endTs": int(end * 1e3), "lookback": int(lookback * 1e3)})
-        with _as_query_error("dependencies", self.url):
+        with self._http.reading("dependencies"):
             links = [Dependency(each["parent"], each["child"], each["callCount"]) for each in found or ()]
         return tuple(sorted(links, key=lambda link: (link.parent, link.child)))
 
@@ -125,21 +124,11 @@ class JaegerClient:
 
     def _data(self, path: str, params: Mapping[str, str | int]) -> Any:
         document = self._http.json(path, params)
-        with _as_query_error(path, self.url):
+        with self._http.reading(path):
             if document.get("errors"):
                 said = "; ".join(str(each["msg"]) for each in document["errors"])
                 raise QueryError(f"Jaeger answered {path} with errors: {said}", remedy=REMEDY)
             return document["data"]
-
-
-@contextmanager
-def _as_query_error(what: str, url: str) -> Iterator[None]:
-    try:
-        yield
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as problem:
-        raise QueryError(
-            f"{url} answered {what} in a form that is none of Jaeger's: {problem!r}", remedy=REMEDY
-        ) from problem
 
 
 def _trace(found: Mapping[str, Any]) -> Trace:

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from meshlab.config.settings import LabConfig
-from meshlab.core.waiting import Clock, wait_or_last
+from meshlab.core.waiting import Clock
 from meshlab.istio.distribution import Distribution
 from meshlab.kube.apply import read_manifests
 from meshlab.observability.addons.addon import Addon
 from meshlab.observability.addons.kiali_client import KialiClient
-from meshlab.observability.graph.metrics import Key
+from meshlab.observability.graph.edges import Edge, wait_for
 from meshlab.report.material import ServiceGraph
 
 MANIFEST = "addons/kiali.yaml"  # in the distribution's samples
@@ -43,7 +43,7 @@ KIALI = Addon("kiali", "kiali", 20001, manifest, KialiClient, KialiClient.versio
 def wait_for_edges(
     asked: KialiClient,
     namespace: str,
-    expected: Iterable[tuple[Key, Key]],
+    expected: Iterable[Edge],
     *,
     seconds: float,
     timeout: float,
@@ -66,18 +66,11 @@ def wait_for_edges(
         WaitTimeout: Kiali did not answer then.
     """
     wanted = set(expected)
-
-    def look() -> ServiceGraph:
-        return asked.graph(namespace, seconds=seconds)
-
-    def missing(graph: ServiceGraph) -> int:
-        return len(wanted - {(edge.source, edge.target) for edge in graph.edges})
-
-    return wait_or_last(
-        f"{len(wanted)} edges of Kiali's graph",
-        look,
-        ready=lambda graph: not missing(graph),
-        describe=lambda graph: f"{missing(graph)} of {len(wanted)} edges are missing",
+    return wait_for(
+        "Kiali's graph",
+        lambda: asked.graph(namespace, seconds=seconds),
+        lambda graph: len(wanted - {(edge.source, edge.target) for edge in graph.edges}),
+        len(wanted),
         timeout=timeout,
         delay=2.0,
         clock=clock,

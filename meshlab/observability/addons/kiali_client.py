@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from meshlab.core.errors import QueryError
 from meshlab.core.http import Getter
+from meshlab.observability.graph.edges import NO_VERSION, UNKNOWN, drawn
 from meshlab.report.material import GraphEdge, GraphNode, ServiceGraph
 
 TIMEOUT = 20.0  # seconds for each answer: Kiali asks Prometheus many times for one graph
@@ -21,7 +21,9 @@ BASE = "/kiali"  # web_root in Istio's addon
 MAJOR, SEEN = 2, "v2.27"  # the major version that this adapter reads, and the one that it was written against
 VERSION_KEYS = ("Kiali version", "Kiali core version")  # the newer name first
 REMEDY = "check that Kiali is Ready and that its port-forward is up"
-UNKNOWN, NO_VERSION = "unknown", "latest"
+OTHER_VERSION = (
+    f"compare Kiali's version with {SEEN}, which meshlab/observability/addons/kiali_client.py reads"
+)
 # Appenders that add what we read; the others ask the cluster for much that is not used.
 APPENDERS = "deadNode,responseTime,securityPolicy"
 
@@ -47,7 +49,7 @@ class KialiClient:
         """Kiali's version. Raises QueryError, not retryable, for one that this adapter does not read."""
         if not self._version:
             answer = self._http.json(f"{BASE}/api/status")
-            with _as_query_error("status", self.url):
+            with self._http.reading("status", remedy=OTHER_VERSION, retryable=False):
                 status = answer["status"]
                 found = next((str(status[key]) for key in VERSION_KEYS if key in status), "")
             if not found.startswith(f"v{MAJOR}."):
@@ -88,7 +90,7 @@ class KialiClient:
                 "injectServiceNodes": "false",
             },
         )
-        with _as_query_error("the graph", self.url):
+        with self._http.reading("the graph", remedy=OTHER_VERSION, retryable=False):
             if answer["graphType"] != "workload":
                 raise QueryError(
                     f"Kiali answered with a graph of type {answer['graphType']}",
@@ -104,17 +106,9 @@ def _graph(elements: Mapping[str, Any], namespace: str) -> ServiceGraph:
         data = wrapped["data"]
         if not data.get("isBox"):  # a frame around others
             by_id[data["id"]] = _node(data)
-    edges = []
-    for wrapped in elements["edges"] or ():
-        data = wrapped["data"]
-        edges.append(_edge(data, by_id[data["source"]], by_id[data["target"]]))
-    nodes = {node.key: node for node in by_id.values()}
-    return ServiceGraph(
-        f"Kiali's graph of {namespace}",
-        tuple(nodes[key] for key in sorted(nodes)),
-        tuple(sorted(edges, key=lambda edge: (edge.source, edge.target, edge.protocol))),
-        source="Kiali",
-    )
+    found = [wrapped["data"] for wrapped in elements["edges"] or ()]
+    edges = [_edge(data, by_id[data["source"]], by_id[data["target"]]) for data in found]
+    return drawn(f"Kiali's graph of {namespace}", by_id.values(), edges, source="Kiali")
 
 
 def _node(data: Mapping[str, Any]) -> GraphNode:
@@ -149,15 +143,3 @@ def _edge(data: Mapping[str, Any], source: GraphNode, target: GraphNode) -> Grap
 def _mtls(percent: float) -> bool | None:
     """From the share of mutual TLS: all, none, or mixed."""
     return True if percent >= 100 else False if percent <= 0 else None
-
-
-@contextmanager
-def _as_query_error(what: str, url: str) -> Iterator[None]:
-    try:
-        yield
-    except (KeyError, TypeError, ValueError, AttributeError) as problem:
-        raise QueryError(
-            f"{url} answered {what} in a form that is none of Kiali {SEEN}'s: {problem!r}",
-            remedy="compare Kiali's version with the one that meshlab/observability/addons/kiali_client.py reads",
-            retryable=False,
-        ) from problem

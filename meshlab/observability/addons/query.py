@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -35,6 +36,11 @@ class RangeSamples:
 
     labels: Mapping[str, str]
     points: tuple[tuple[float, float], ...]
+
+    @property
+    def has_value(self) -> bool:
+        """Whether there is a number in it; NaN is none (0 of 0 requests), infinity is one."""
+        return any(not math.isnan(value) for _, value in self.points)
 
 
 @dataclass(frozen=True)
@@ -124,13 +130,10 @@ class PrometheusClient:
             One entry a series.
         """
         first, last = (datetime.fromtimestamp(moment, UTC) for moment in (start, end))
-        result = self._ask(promql, lambda api: api.custom_query_range(promql, first, last, f"{step:g}"))
-        return [
-            RangeSamples(
-                each["metric"], tuple((float(when), float(value)) for when, value in each.get("values", ()))
-            )
-            for each in result
-        ]
+        return self._ask(
+            promql,
+            lambda api: [_range(each) for each in api.custom_query_range(promql, first, last, f"{step:g}")],
+        )
 
     def targets(self) -> list[Target]:
         """Every active target, sorted by job and instance."""

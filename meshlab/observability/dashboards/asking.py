@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 
 from meshlab.core.errors import QueryError
 from meshlab.core.waiting import Clock
+from meshlab.observability.addons.query import RangeSamples
 from meshlab.observability.dashboards.expected import Choice, Expectation
 from meshlab.observability.dashboards.intervals import intervals
 from meshlab.observability.dashboards.model import Dashboard, Panel, Target
-from meshlab.observability.dashboards.sources import Line, Query, Source
+from meshlab.observability.dashboards.sources import Query, Source
 from meshlab.observability.dashboards.templating import Value, interpolate
 from meshlab.observability.dashboards.variables import resolve
 
@@ -33,7 +34,7 @@ class Job:
     target: Target
     choice: Choice
     entry: Expectation | None = None
-    lines: tuple[Line, ...] = ()
+    lines: tuple[RangeSamples, ...] = ()
     promql: str = ""
     problem: QueryError | None = None
     asked: bool = False

@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from meshlab.observability.addons.query import RangeSamples
 from meshlab.observability.dashboards.model import Panel
 from meshlab.observability.dashboards.results import Examination, Result
-from meshlab.observability.dashboards.sources import Line
 from meshlab.observability.dashboards.templating import Value, plain
 from meshlab.report import material
 from meshlab.report.material import GridPos, PanelKind, Series
@@ -74,7 +74,7 @@ def _panel(panel: Panel, results: list[Result], values: Mapping[str, Value]) -> 
     )
 
 
-def _series(result: Result, line: Line, panel: Panel, kind: PanelKind) -> Series:
+def _series(result: Result, line: RangeSamples, panel: Panel, kind: PanelKind) -> Series:
     """A line with its legend's name. What is no finite number is a gap; a stat gets its one number."""
     points: tuple[material.Point, ...] = tuple(
         (when, value if math.isfinite(value) else None) for when, value in line.points

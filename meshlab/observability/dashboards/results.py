@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from meshlab.observability.addons.query import RangeSamples
 from meshlab.observability.dashboards.expected import Choice, Expectation
 from meshlab.observability.dashboards.model import Dashboard, Panel, Target
 from meshlab.observability.dashboards.prove import Proof
-from meshlab.observability.dashboards.sources import Line
 from meshlab.observability.dashboards.templating import Value
 from meshlab.report.material import Classification
 
@@ -31,7 +31,7 @@ class Result:
     choice: Choice
     classification: Classification
     promql: str = ""
-    lines: tuple[Line, ...] = ()
+    lines: tuple[RangeSamples, ...] = ()
     reason: str = ""
     seconds: float = 0.0
     proof: Proof | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,24 +13,10 @@ from meshlab.observability.addons.explain import explain_miss
 from meshlab.observability.addons.grafana import GRAFANA
 from meshlab.observability.addons.grafana_client import GrafanaClient
 from meshlab.observability.addons.prometheus import PROMETHEUS
-from meshlab.observability.addons.query import PrometheusClient
+from meshlab.observability.addons.query import PrometheusClient, RangeSamples
 from meshlab.observability.dashboards.intervals import Intervals
 from meshlab.observability.dashboards.model import Target
-
-Point = tuple[float, float]  # seconds since the epoch, value
-
-
-@dataclass(frozen=True)
-class Line:
-    """One series of an answer. points: oldest first; NaN as it came."""
-
-    labels: Mapping[str, str]
-    points: tuple[Point, ...]
-
-    @property
-    def has_value(self) -> bool:
-        """Whether there is a number in it; NaN is none (0 of 0 requests), infinity is one."""
-        return any(not math.isnan(value) for _, value in self.points)
+from meshlab.observability.dashboards.templating import interpolate
 
 
 @dataclass(frozen=True)
@@ -47,11 +32,7 @@ class Query:
     @property
     def promql(self) -> str:
         """The query with its interval variables resolved, too: what Prometheus is asked in the end."""
-        text = self.expr
-        # The longest names first: $__interval is the beginning of $__interval_ms.
-        for name, value in sorted(self.intervals.values().items(), key=lambda each: -len(each[0])):
-            text = text.replace(f"${{{name}}}", value).replace(f"${name}", value)
-        return text
+        return interpolate(self.expr, {}, self.intervals.values())
 
 
 class Source(Protocol):
@@ -64,7 +45,7 @@ class Source(Protocol):
     def now(self) -> float:
         """Seconds since the epoch, by the source's clock; also tells that it answers."""
 
-    def ask(self, query: Query) -> tuple[Line, ...]:
+    def ask(self, query: Query) -> tuple[RangeSamples, ...]:
         """The series that a query finds; none is an answer, too."""
 
     def vector(self, promql: str) -> Sequence[tuple[Mapping[str, str], float]]:
@@ -115,38 +96,25 @@ class PrometheusSource:
     name = "Prometheus"
 
     def __init__(self, client: PrometheusClient) -> None:
-        self._client = client
+        self._client, self.label_values = client, client.label_values
 
     def now(self) -> float:
         return self._client.query("time()")[0].value
 
-    def ask(self, query: Query) -> tuple[Line, ...]:
+    def ask(self, query: Query) -> tuple[RangeSamples, ...]:
         if query.target.instant:
             return tuple(
-                Line(sample.labels, ((sample.time, sample.value),))
+                RangeSamples(sample.labels, ((sample.time, sample.value),))
                 for sample in self._client.query(query.promql, at=query.end)
             )
         # Grafana puts the points on multiples of the step. Here the last one is now: on a mesh that is a
         # minute old, what was just counted would be left out for up to a step (a minute, in the heatmaps).
         step, end = query.intervals.step, int(query.end)
         start = end - query.intervals.range_seconds // step * step
-        found = self._client.query_range(query.promql, start, end, step)
-        return tuple(Line(series.labels, series.points) for series in found)
+        return tuple(self._client.query_range(query.promql, start, end, step))
 
     def vector(self, promql: str) -> Sequence[tuple[Mapping[str, str], float]]:
         return [(sample.labels, sample.value) for sample in self._client.query(promql)]
-
-    def label_values(self, label: str, selector: str | None) -> list[str]:
-        """List a label's values.
-
-        Args:
-            label: The label.
-            selector: Only in the series that match it.
-
-        Returns:
-            The values.
-        """
-        return self._client.label_values(label, selector)
 
     def explain(self, promql: str) -> str:
         return str(explain_miss(self._client, promql))
@@ -156,15 +124,15 @@ class GrafanaSource:
     """Asks through Grafana's API, which computes intervals itself and reaches Prometheus as its panels do."""
 
     def __init__(self, client: GrafanaClient) -> None:
-        self._client = client
+        self._client, self.label_values = client, client.label_values
         self.name = f"Grafana {client.version()}"
 
     def now(self) -> float:
         return self.vector("time()")[0][1]
 
-    def ask(self, query: Query) -> tuple[Line, ...]:
+    def ask(self, query: Query) -> tuple[RangeSamples, ...]:
         target, intervals = query.target, query.intervals
-        frames = self._client.query(
+        found = self._client.query(
             query.expr,
             start=query.end - intervals.range_seconds,
             end=query.end,
@@ -174,24 +142,12 @@ class GrafanaSource:
             interval=target.interval,
             factor=target.factor,
         )
-        return tuple(Line(frame.labels, frame.points) for frame in frames)
+        return tuple(found)
 
     def vector(self, promql: str) -> Sequence[tuple[Mapping[str, str], float]]:
         end = self._client.now()
-        frames = self._client.query(promql, start=end - 60, end=end, instant=True)
-        return [(frame.labels, frame.points[-1][1]) for frame in frames if frame.points]
-
-    def label_values(self, label: str, selector: str | None) -> list[str]:
-        """List a label's values.
-
-        Args:
-            label: The label.
-            selector: Only in the series that match it.
-
-        Returns:
-            The values.
-        """
-        return self._client.label_values(label, selector)
+        found = self._client.query(promql, start=end - 60, end=end, instant=True)
+        return [(series.labels, series.points[-1][1]) for series in found if series.points]
 
     def explain(self, promql: str) -> str:
         return ""

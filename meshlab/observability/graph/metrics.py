@@ -8,22 +8,20 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from meshlab.core.waiting import Clock, wait, wait_or_last
+from meshlab.core.waiting import Clock, wait
 from meshlab.observability.addons.query import PrometheusClient, Sample
+from meshlab.observability.graph.edges import NO_VERSION, UNKNOWN, Edge, Key, drawn, wait_for
 from meshlab.report.material import GraphEdge, GraphNode, ServiceGraph
 
-Key = tuple[str, str]  # (namespace, workload), as GraphNode.key
 SeriesKey = tuple[tuple[str, str], ...]  # a series' labels, sorted
 
 REQUESTS = "istio_requests_total"
 # Counted when a connection closes. The embedded distribution has no counter of opened ones.
 CONNECTIONS = "istio_tcp_connections_closed_total"
 BUCKETS = "istio_request_duration_milliseconds_bucket"
-UNKNOWN = "unknown"
-NO_VERSION = "latest"  # the canonical revision of a pod without a version label
 REPORTERS = ("source", "destination")
 QUANTILE = 0.95
 PAIR = "source_workload,source_workload_namespace,destination_workload,destination_workload_namespace"
@@ -92,28 +90,24 @@ class MetricGraph:
     def drawn(self, title: str = "Service graph") -> ServiceGraph:
         """The graph as the report draws it."""
         seconds = max(self.seconds, 1.0)
-        nodes = {node.key: node for edge in self.edges for node in (edge.source, edge.target)}
-        return ServiceGraph(
-            title,
-            tuple(nodes[key] for key in sorted(nodes)),
-            tuple(
-                GraphEdge(
-                    edge.source.key,
-                    edge.target.key,
-                    edge.protocol,
-                    rate_rps=edge.count / seconds,
-                    error_percent=None if edge.protocol == "tcp" else 100 * edge.errors / edge.count,
-                    p95_ms=edge.p95_ms,
-                    mtls=edge.mtls,
-                )
-                for edge in self.edges
-            ),
-            source="Prometheus",
-        )
+        edges = [
+            GraphEdge(
+                edge.source.key,
+                edge.target.key,
+                edge.protocol,
+                rate_rps=edge.count / seconds,
+                error_percent=None if edge.protocol == "tcp" else 100 * edge.errors / edge.count,
+                p95_ms=edge.p95_ms,
+                mtls=edge.mtls,
+            )
+            for edge in self.edges
+        ]
+        nodes = [node for edge in self.edges for node in (edge.source, edge.target)]
+        return drawn(title, nodes, edges, source="Prometheus")
 
-    def reporters(self) -> dict[tuple[Key, Key], set[str]]:
+    def reporters(self) -> dict[Edge, set[str]]:
         """Edge, whatever its protocol → who counted it."""
-        found: dict[tuple[Key, Key], set[str]] = defaultdict(set)
+        found: dict[Edge, set[str]] = defaultdict(set)
         for edge in self.edges:
             found[edge.source.key, edge.target.key] |= {who for who, n in edge.requests.items() if n > 0}
         return dict(found)
@@ -191,10 +185,9 @@ def await_scrapes(
 def wait_for_edges(
     client: PrometheusClient,
     baseline: Baseline,
-    expected: Iterable[tuple[Key, Key]],
+    expected: Iterable[Edge],
     *,
     timeout: float = 60,
-    explain: Callable[[], str] | None = None,
     clock: Clock | None = None,
 ) -> MetricGraph:
     """Read the graph until each expected edge was counted by both its ends, or the time is over.
@@ -206,7 +199,6 @@ def wait_for_edges(
         baseline: What had been counted before.
         expected: Edges: (caller, called).
         timeout: Seconds, at most.
-        explain: Asked for the cause when Prometheus does not answer.
         clock: Of the wait; the real one where not given.
 
     Returns:
@@ -217,21 +209,16 @@ def wait_for_edges(
     """
     wanted = set(expected)
 
-    def look() -> MetricGraph:
-        return read_graph(client, baseline)
-
     def missing(graph: MetricGraph) -> int:
         seen = graph.reporters()
         return sum(seen.get(edge, set()) != set(REPORTERS) for edge in wanted)
 
-    return wait_or_last(
-        f"{len(wanted)} edges of the service graph",
-        look,
-        ready=lambda graph: not missing(graph),
-        describe=lambda graph: f"{len(wanted) - missing(graph)} of {len(wanted)} counted on both sides",
+    return wait_for(
+        "the service graph",
+        lambda: read_graph(client, baseline),
+        missing,
+        len(wanted),
         timeout=timeout,
-        delay=1.0,
-        explain=explain,
         clock=clock,
         remedy="look at Prometheus's pod and its log",
     )
@@ -275,11 +262,7 @@ def build_edges(
             nodes[source_key], nodes[target_key], protocol, dict(requests), policies=dict(policies)
         )
         p95 = quantiles.get((edge.told_by, source_key, target_key)) if protocol != "tcp" else None
-        edges.append(
-            EdgeCount(
-                edge.source, edge.target, protocol, edge.requests, errors[edge.told_by], edge.policies, p95
-            )
-        )
+        edges.append(replace(edge, errors=errors[edge.told_by], p95_ms=p95))
     return tuple(edges)
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from meshlab.app.bookinfo import WORKLOADS
 from meshlab.app.latency import percentile
-from meshlab.core.waiting import Clock, wait_or_last
+from meshlab.core.waiting import Clock
 from meshlab.observability.addons.jaeger_client import Dependency, JaegerClient
-from meshlab.observability.graph.metrics import NO_VERSION, Key
+from meshlab.observability.graph.edges import NO_VERSION, Edge, Key, drawn, wait_for
 from meshlab.report.material import GraphEdge, GraphNode, ServiceGraph, Span, Trace
 
 # Tags that Istio gives every span of a proxy (pilot/pkg/networking/core/tracing.go).
@@ -46,33 +46,29 @@ class TraceGraph:
     namespace: str
     since: float
     traces: int
-    calls: Mapping[tuple[Key, Key], Calls]
+    calls: Mapping[Edge, Calls]
     dependencies: tuple[Dependency, ...] = field(default=())
 
     def drawn(self, title: str = "Service graph from traces") -> ServiceGraph:
         """The graph as the report draws it. Rates are not drawn: only so many traces were fetched."""
-        nodes = {node.key: node for each in self.calls.values() for node in (each.source, each.target)}
-        return ServiceGraph(
-            title,
-            tuple(nodes[key] for key in sorted(nodes)),
-            tuple(
-                GraphEdge(
-                    source,
-                    target,
-                    each.protocol,
-                    error_percent=100 * each.errors / len(each.durations),
-                    p95_ms=percentile(sorted(each.durations), 95),
-                )
-                for (source, target), each in sorted(self.calls.items())
-            ),
-            source="Jaeger",
-        )
+        nodes = [node for each in self.calls.values() for node in (each.source, each.target)]
+        edges = [
+            GraphEdge(
+                source,
+                target,
+                each.protocol,
+                error_percent=100 * each.errors / len(each.durations),
+                p95_ms=percentile(sorted(each.durations), 95),
+            )
+            for (source, target), each in self.calls.items()
+        ]
+        return drawn(title, nodes, edges, source="Jaeger")
 
 
 def wait_for_traced_edges(
     client: JaegerClient,
     namespace: str,
-    wanted: Iterable[tuple[Key, Key]],
+    wanted: Iterable[Edge],
     *,
     since: float,
     timeout: float = 60,
@@ -100,16 +96,15 @@ def wait_for_traced_edges(
     """
     edges = set(wanted)
 
-    def look() -> TraceGraph:
-        return read_graph(client, namespace, since=since, names=names)
+    def missing(graph: TraceGraph) -> int:
+        return len(edges - graph.calls.keys()) or int(not _depend(graph, edges))
 
-    return wait_or_last(
-        f"{len(edges)} edges in Jaeger's traces",
-        look,
-        ready=lambda graph: edges <= graph.calls.keys() and _depend(graph, edges),
-        describe=lambda graph: f"{len(edges & graph.calls.keys())} of {len(edges)}",
+    return wait_for(
+        "the graph in Jaeger's traces",
+        lambda: read_graph(client, namespace, since=since, names=names),
+        missing,
+        len(edges),
         timeout=timeout,
-        delay=1.0,
         clock=clock,
         remedy="look at Jaeger's pod and its log",
     )
@@ -135,11 +130,9 @@ def read_graph(
     return TraceGraph(namespace, since, len(traces), build_calls(list(traces.values()), names), links)
 
 
-def build_calls(
-    traces: Sequence[Trace], names: Mapping[tuple[str, str], str] = NAMES
-) -> dict[tuple[Key, Key], Calls]:
+def build_calls(traces: Sequence[Trace], names: Mapping[tuple[str, str], str] = NAMES) -> dict[Edge, Calls]:
     """Edge → its calls: each span whose nearest ancestor made by a proxy belongs to another workload."""
-    found: dict[tuple[Key, Key], list[tuple[float, bool, str]]] = defaultdict(list)
+    found: dict[Edge, list[tuple[float, bool, str]]] = defaultdict(list)
     nodes: dict[Key, GraphNode] = {}
     for trace in traces:
         known = {span.id: span for span in trace.spans}
@@ -187,7 +180,7 @@ def service_edges(calls: Iterable[tuple[GraphNode, GraphNode]]) -> set[tuple[str
     return {(source, target) for source, target in pairs if source != target}
 
 
-def _depend(graph: TraceGraph, edges: set[tuple[Key, Key]]) -> bool:
+def _depend(graph: TraceGraph, edges: set[Edge]) -> bool:
     """Whether Jaeger's own dependencies have caught up with the edges."""
     wanted = service_edges((graph.calls[e].source, graph.calls[e].target) for e in edges)
     return wanted <= {(link.parent, link.child) for link in graph.dependencies}

@@ -9,12 +9,12 @@ import pytest
 
 from meshlab.checks.base import CATALOG
 from meshlab.checks.grafana import TITLES, all_panels, classes, dashboard
+from meshlab.observability.addons.query import RangeSamples
 from meshlab.observability.dashboards.expected import Choice, Expectation, Precondition
 from meshlab.observability.dashboards.model import Variable
 from meshlab.observability.dashboards.prove import Proof
 from meshlab.observability.dashboards.read import dashboard as read
 from meshlab.observability.dashboards.results import Examination, Result
-from meshlab.observability.dashboards.sources import Line
 from meshlab.observability.dashboards.templating import Value
 from meshlab.run.results import Verdict
 from tests.fakes.dashboards import json_dashboard, json_panel
@@ -23,7 +23,7 @@ SERVICE = read(json_dashboard(json_panel(1, "a", "b"), json_panel(2, "c"), title
 OTHER = read(json_dashboard(json_panel(1, "z"), title="Other"))
 PAGE, ECHO, NONE = Choice("productpage", {}), Choice("tcp-echo", {}), Choice("", {})
 PROOF = Proof("no-tcp", "tcp", 0, "http", 3)
-DATA = (Line({}, ((1, 2.0),)),)
+DATA = (RangeSamples({}, ((1, 2.0),)),)
 
 
 def result(shipped, number: int, choice: Choice, kind="data", reason: str = "") -> Result:

@@ -6,17 +6,17 @@ import math
 
 import pytest
 
+from meshlab.observability.addons.query import RangeSamples
 from meshlab.observability.dashboards.drawing import drawing, drawings
 from meshlab.observability.dashboards.expected import Choice
 from meshlab.observability.dashboards.model import Dashboard, Variable
 from meshlab.observability.dashboards.read import dashboard
 from meshlab.observability.dashboards.results import Examination, Result
-from meshlab.observability.dashboards.sources import Line
 from meshlab.observability.dashboards.templating import Value
 from tests.fakes.dashboards import json_dashboard, json_panel
 
 
-def examined(shipped: Dashboard, *lines: tuple[Line, ...], choice: str = "", **more) -> Examination:
+def examined(shipped: Dashboard, *lines: tuple[RangeSamples, ...], choice: str = "", **more) -> Examination:
     """Each query of a dashboard with its lines; without any it is expected to be empty."""
     results = tuple(
         Result(
@@ -28,8 +28,8 @@ def examined(shipped: Dashboard, *lines: tuple[Line, ...], choice: str = "", **m
     return Examination("Prometheus", (shipped,), results, **more)
 
 
-def line(*points: tuple[float, float], **labels: str) -> Line:
-    return Line(labels, points)
+def line(*points: tuple[float, float], **labels: str) -> RangeSamples:
+    return RangeSamples(labels, points)
 
 
 def test_lines_are_named_by_their_legends():

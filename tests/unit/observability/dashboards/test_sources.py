@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 from meshlab.observability.addons.grafana_client import GrafanaClient
-from meshlab.observability.addons.query import PrometheusClient
+from meshlab.observability.addons.query import PrometheusClient, RangeSamples
 from meshlab.observability.dashboards.intervals import Intervals
 from meshlab.observability.dashboards.model import Target
-from meshlab.observability.dashboards.sources import GrafanaSource, Line, PrometheusSource, Query
+from meshlab.observability.dashboards.sources import GrafanaSource, PrometheusSource, Query
 from tests.fakes.grafana import FakeGrafana, frame
 from tests.fakes.prometheus_server import FakePrometheusServer, success
 
@@ -39,7 +39,7 @@ def test_prometheus_is_asked_for_one_value_where_the_panel_wants_one():
     answer = success({"resultType": "vector", "result": [{"metric": {}, "value": [10007.9, "2"]}]})
     with FakePrometheusServer({"/api/v1/query": answer}) as server:
         source = PrometheusSource(PrometheusClient(server.url))
-        assert source.ask(INSTANT) == (Line({}, ((10007.9, 2.0),)),)
+        assert source.ask(INSTANT) == (RangeSamples({}, ((10007.9, 2.0),)),)
         assert source.vector("x") == [({}, 2.0)]
     assert server.asked[0][1] == {"query": ["x"], "time": ["10007.9"]}
 
@@ -48,8 +48,8 @@ def test_grafana_is_left_to_compute_the_intervals():
     with FakeGrafana({EXPR: [frame({"a": "b"}, (9990, 1.5))], "x": [frame({}, (10007, 2))]}) as server:
         source = GrafanaSource(GrafanaClient(server.url))
         assert source.name == "Grafana 12.3.1"
-        assert source.ask(RANGE) == (Line({"a": "b"}, ((9990.0, 1.5),)),)
-        assert source.ask(INSTANT) == (Line({}, ((10007.0, 2.0),)),)
+        assert source.ask(RANGE) == (RangeSamples({"a": "b"}, ((9990.0, 1.5),)),)
+        assert source.ask(INSTANT) == (RangeSamples({}, ((10007.0, 2.0),)),)
         assert source.vector("x") == [({}, 2)]
         assert source.label_values("app", None) == ["productpage", "sleep"]
         assert source.explain("x") == ""
@@ -71,6 +71,6 @@ def test_grafanas_clock_is_prometheus():
 
 
 def test_a_line_of_nan_has_no_value():
-    assert not Line({}, ((1, math.nan), (2, math.nan))).has_value
-    assert not Line({}, ()).has_value
-    assert Line({}, ((1, math.nan), (2, math.inf))).has_value
+    assert not RangeSamples({}, ((1, math.nan), (2, math.nan))).has_value
+    assert not RangeSamples({}, ()).has_value
+    assert RangeSamples({}, ((1, math.nan), (2, math.inf))).has_value

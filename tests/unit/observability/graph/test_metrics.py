@@ -115,10 +115,8 @@ def test_a_prometheus_that_dies_is_no_finding():
     fake = mesh({pair: steady for pair in EDGES[:-1]})
     baseline = take_baseline(fake, "default", clock=fake.clock)
     fake.dead = fake.clock.now() + 8
-    with pytest.raises(WaitTimeout, match="connection refused; no pod is Ready"):
-        wait_for_edges(
-            fake, baseline, EXPECTED, timeout=12, explain=lambda: "no pod is Ready", clock=fake.clock
-        )
+    with pytest.raises(WaitTimeout, match="connection refused"):
+        wait_for_edges(fake, baseline, EXPECTED, timeout=12, clock=fake.clock)
 
 
 def test_pods_that_are_not_scraped_are_named():
