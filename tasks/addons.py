@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import Any
 
+from prefect import Task
+
 from meshlab.app import traffic_clients
 from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local import build, materials
@@ -45,14 +47,6 @@ def bring_image(run: RunRef, config: LabConfig, cluster: ClusterRef, name: str) 
     return (*cluster.images, *(spec.reference for spec in missing))
 
 
-@lab_task("deploy-prometheus", retries=1, verify=objects_ready, records_objects=True)
-def deploy_prometheus(
-    run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
-) -> tuple[ObjectRef, ...]:
-    """Apply Istio's Prometheus addon and wait until it is Ready; one that a foreign cluster has is used as it is."""
-    return deploy(PROMETHEUS, run, config, cluster, distribution)
-
-
 @lab_task("announce-tracing", retries=1, verify=tracing_announced, records_objects=True)
 def announce_tracing(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
@@ -80,30 +74,6 @@ def restore_tracing(
     tracing.restore_left(kube, context_of(run).ledger)  # the last word: what was there at first
 
 
-@lab_task("deploy-jaeger", retries=1, verify=objects_ready, records_objects=True)
-def deploy_jaeger(
-    run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
-) -> tuple[ObjectRef, ...]:
-    """Apply Istio's Jaeger addon and wait until it is Ready; compiled behind the lab's first half where it must be."""
-    return deploy(JAEGER, run, config, cluster, distribution)
-
-
-@lab_task("deploy-grafana", retries=1, verify=objects_ready, records_objects=True)
-def deploy_grafana(
-    run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
-) -> tuple[ObjectRef, ...]:
-    """Apply Istio's Grafana addon where its image can be had; elsewhere its queries are put to Prometheus itself."""
-    return deploy(GRAFANA, run, config, cluster, distribution)
-
-
-@lab_task("deploy-kiali", retries=1, verify=objects_ready, records_objects=True)
-def deploy_kiali(
-    run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
-) -> tuple[ObjectRef, ...]:
-    """Apply Istio's Kiali addon where its image can be had; elsewhere kiali.graph is skipped with the reason."""
-    return deploy(KIALI, run, config, cluster, distribution)
-
-
 def deploy(
     addon: Addon[Any], run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> tuple[ObjectRef, ...]:
@@ -118,6 +88,25 @@ def deploy(
         refs = addon.deploy(config, distribution, kube, held=held, progress=report_progress)
     log_info(f"{addon.title} is Ready in {addon.namespace(config)}: {len(refs)} objects applied")
     return refs
+
+
+def deploy_task(
+    addon: Addon[Any],
+) -> Task[[RunRef, LabConfig, ClusterRef, Distribution], tuple[ObjectRef, ...]]:
+    """Make the step that applies one addon and waits until it is Ready; one that a cluster of others has is used as it is."""
+
+    def deploy_addon(
+        run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
+    ) -> tuple[ObjectRef, ...]:
+        return deploy(addon, run, config, cluster, distribution)
+
+    deploy_addon.__name__ = deploy_addon.__qualname__ = f"deploy_{addon.name}"  # Prefect's key of the task
+    step = lab_task(f"deploy-{addon.name}", retries=1, verify=objects_ready, records_objects=True)
+    return step(deploy_addon)
+
+
+deploy_prometheus, deploy_jaeger = deploy_task(PROMETHEUS), deploy_task(JAEGER)
+deploy_grafana, deploy_kiali = deploy_task(GRAFANA), deploy_task(KIALI)
 
 
 @lab_task("deploy-parties", retries=1, verify=objects_ready, records_objects=True)

@@ -65,7 +65,7 @@ def test_the_workloads_are_those_of_bookinfo_and_sleep(distribution: Distributio
 def test_the_addon_has_the_jobs_that_meet_sidecars(distribution: Distribution) -> None:
     path = distribution.samples / "addons" / "prometheus.yaml"
     images = ("localhost/meshlab/prometheus:abc",)
-    changed = prometheus.manifest(distribution, LabConfig(), images)
+    changed = prometheus.PROMETHEUS.manifest(distribution, LabConfig(), images)
     assert [each["kind"] for each in changed] == [each["kind"] for each in read_manifests(Path(path))]
     [pod] = [each["spec"]["template"]["spec"] for each in changed if each["kind"] == "Deployment"]
     assert [container["image"] for container in pod["containers"]] == list(images)

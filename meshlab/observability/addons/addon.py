@@ -15,9 +15,9 @@ from meshlab.core.errors import KubeError
 from meshlab.core.progress import Progress, silent
 from meshlab.core.waiting import Clock, wait
 from meshlab.istio.distribution import Distribution
-from meshlab.istio.images import containers, from_cluster
+from meshlab.istio.images import containers, from_cluster, replace
 from meshlab.istio.operator_file import SYSTEM_NAMESPACE
-from meshlab.kube.apply import ObjectRef, apply
+from meshlab.kube.apply import ObjectRef, apply, read_manifests
 from meshlab.kube.client import Kube
 from meshlab.kube.portforward import PortForward
 from meshlab.kube.rollout import wait_deployments
@@ -30,7 +30,7 @@ class Client(Protocol):
 
 
 C = TypeVar("C", bound=Client)
-Documents = Callable[[Distribution, LabConfig, Sequence[str]], list[dict[str, Any]]]
+Object = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class Addon(Generic[C]):
         name: Of its Deployment.
         service: Its Service.
         port: The Service's port.
-        manifest: Its objects, given the distribution, the settings, and references of images of ours.
         connect: Makes a client of a URL; `why` is as for `Getter`.
         answers: Asks the client something that only an addon in order answers; raises QueryError.
+        change: Changes the objects of Istio's manifest in place, and returns those that are applied.
         compiled: An image of ours stands for its image.
         movable: It stands where `prometheus.namespace` says, not always in istio-system.
     """
@@ -51,9 +51,9 @@ class Addon(Generic[C]):
     name: str
     service: str
     port: int
-    manifest: Documents
     connect: Callable[..., C]
     answers: Callable[[C], object]
+    change: Callable[[list[Object], Distribution, LabConfig], list[Object]] | None = None
     compiled: bool = False
     movable: bool = False
 
@@ -65,6 +65,34 @@ class Addon(Generic[C]):
     def namespace(self, config: LabConfig) -> str:
         """Return the namespace that it stands in."""
         return config.prometheus.namespace if self.movable else SYSTEM_NAMESPACE
+
+    def shipped(self, distribution: Distribution) -> list[Object]:
+        """Read the addon's objects as Istio ships them. Raises InputError where they can't be read."""
+        return read_manifests(distribution.samples / "addons" / f"{self.name}.yaml")
+
+    def manifest(
+        self, distribution: Distribution, config: LabConfig, images: Sequence[str] = ()
+    ) -> list[Object]:
+        """Read the addon's objects from the distribution's own samples.
+
+        Args:
+            distribution: Its samples are read.
+            config: The settings. With embedded images, those of a compiled addon are replaced.
+            images: References of images of ours.
+
+        Returns:
+            The objects, changed only where this addon must be.
+
+        Raises:
+            InputError: The manifest can't be read.
+            IstioError: It looks different from what is expected, or no image of ours stands for one of its images.
+        """
+        documents = self.shipped(distribution)
+        if self.change is not None:
+            documents = self.change(documents, distribution, config)
+        return (
+            replace(documents, images) if self.compiled and config.image_source == "embedded" else documents
+        )
 
     def runs(self, kube: Kube, config: LabConfig) -> bool:
         """Tell whether its Deployment is there, whoever made it.
@@ -263,7 +291,7 @@ class Addon(Generic[C]):
         kube: Kube,
         held: Sequence[str],
         clock: Clock | None,
-    ) -> list[dict[str, Any]]:
+    ) -> list[Object]:
         known = tuple(held) or distribution.images
         if self.compiled and config.image_source == "embedded" and not known:
             return from_cluster(kube, lambda found: self.manifest(distribution, config, found), clock=clock)

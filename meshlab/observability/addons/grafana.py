@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence
 from typing import Any
 
 import yaml
@@ -13,35 +11,17 @@ from meshlab.core.address import host_port
 from meshlab.core.errors import IstioError
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.operator_file import SYSTEM_NAMESPACE
-from meshlab.kube.apply import read_manifests
 from meshlab.observability.addons.addon import Addon
 from meshlab.observability.addons.grafana_client import GrafanaClient
 from meshlab.observability.addons.prometheus import PROMETHEUS
-from meshlab.observability.dashboards.read import ADDON
 
 DATASOURCES = "datasources.yaml"  # the key of the ConfigMap that tells Grafana where Prometheus is
 
 
-def manifest(
-    distribution: Distribution, config: LabConfig, images: Sequence[str] = ()
+def _told_of_prometheus(
+    documents: list[dict[str, Any]], distribution: Distribution, config: LabConfig
 ) -> list[dict[str, Any]]:
-    """Read the addon's objects from the distribution's own samples/addons/grafana.yaml.
-
-    Changed is only Prometheus's address, where it was put elsewhere.
-
-    Args:
-        distribution: Its samples are read.
-        config: The settings.
-        images: Not used: no image of ours stands for Grafana's.
-
-    Returns:
-        The objects.
-
-    Raises:
-        InputError: The manifest can't be read.
-        IstioError: It has no list of datasources.
-    """
-    documents = [copy.deepcopy(dict(each)) for each in read_manifests(distribution.samples / ADDON)]
+    """The addon's objects; changed is only Prometheus's address, where it was put elsewhere."""
     holders = [each for each in documents if DATASOURCES in (each.get("data") or {})]
     if len(holders) != 1:
         raise IstioError(
@@ -62,4 +42,4 @@ def _answers(client: GrafanaClient) -> str:
     return client.version()
 
 
-GRAFANA = Addon("grafana", "grafana", 3000, manifest, GrafanaClient, _answers)
+GRAFANA = Addon("grafana", "grafana", 3000, GrafanaClient, _answers, change=_told_of_prometheus)

@@ -6,43 +6,15 @@ while the provider's service is not in the mesh. Jaeger itself may follow when i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 from meshlab.config.settings import LabConfig
 from meshlab.istio.distribution import Distribution
-from meshlab.istio.images import replace
-from meshlab.kube.apply import ObjectRef, apply, read_manifests
+from meshlab.kube.apply import ObjectRef, apply
 from meshlab.kube.client import Kube
 from meshlab.observability.addons.addon import Addon
 from meshlab.observability.addons.jaeger_client import JaegerClient
 
-MANIFEST = "addons/jaeger.yaml"  # in the distribution's samples
-
-
-def manifest(
-    distribution: Distribution, config: LabConfig, images: Sequence[str] = ()
-) -> list[dict[str, Any]]:
-    """Read the addon's objects from the distribution's own samples/addons/jaeger.yaml; its configuration is kept.
-
-    Args:
-        distribution: Its samples are read.
-        config: The settings. With embedded images the image is replaced, and nothing else.
-        images: References of images of ours.
-
-    Returns:
-        The objects.
-
-    Raises:
-        InputError: The manifest can't be read.
-        IstioError: No image of ours stands for Jaeger's.
-    """
-    documents = read_manifests(distribution.samples / MANIFEST)
-    return replace(documents, images) if config.image_source == "embedded" else documents
-
-
 # The Service `tracing` has Jaeger's page and its query API.
-JAEGER = Addon("jaeger", "tracing", 80, manifest, JaegerClient, JaegerClient.services, compiled=True)
+JAEGER = Addon("jaeger", "tracing", 80, JaegerClient, JaegerClient.services, compiled=True)
 
 
 def announce(config: LabConfig, distribution: Distribution, kube: Kube) -> tuple[ObjectRef, ...]:
@@ -62,5 +34,4 @@ def announce(config: LabConfig, distribution: Distribution, kube: Kube) -> tuple
     if JAEGER.is_external(config, kube):
         return ()
     JAEGER.need(config, distribution, kube)
-    documents = read_manifests(distribution.samples / MANIFEST)
-    return apply(kube, [each for each in documents if each["kind"] == "Service"])
+    return apply(kube, [each for each in JAEGER.shipped(distribution) if each["kind"] == "Service"])

@@ -2,42 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable
 
-from meshlab.config.settings import LabConfig
 from meshlab.core.waiting import Clock
-from meshlab.istio.distribution import Distribution
-from meshlab.kube.apply import read_manifests
 from meshlab.observability.addons.addon import Addon
 from meshlab.observability.addons.kiali_client import KialiClient
 from meshlab.observability.graph.edges import Edge, wait_for
 from meshlab.report.material import ServiceGraph
 
-MANIFEST = "addons/kiali.yaml"  # in the distribution's samples
-
-
-def manifest(
-    distribution: Distribution, config: LabConfig, images: Sequence[str] = ()
-) -> list[dict[str, Any]]:
-    """Read the addon's objects, unchanged.
-
-    Args:
-        distribution: Its samples are read.
-        config: Not used: Kiali stands where Istio puts it.
-        images: Not used: no image of ours stands for Kiali's.
-
-    Returns:
-        The objects.
-
-    Raises:
-        InputError: The manifest can't be read.
-    """
-    return read_manifests(distribution.samples / MANIFEST)
-
-
 # Its own readiness probe begins after 30 s.
-KIALI = Addon("kiali", "kiali", 20001, manifest, KialiClient, KialiClient.version)
+KIALI = Addon("kiali", "kiali", 20001, KialiClient, KialiClient.version)
 
 
 def wait_for_edges(

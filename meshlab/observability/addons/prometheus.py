@@ -4,8 +4,7 @@ elsewhere as it is.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
@@ -14,8 +13,6 @@ from meshlab import manifests
 from meshlab.config.settings import LabConfig
 from meshlab.core.errors import IstioError
 from meshlab.istio.distribution import Distribution
-from meshlab.istio.images import replace
-from meshlab.kube.apply import read_manifests
 from meshlab.observability.addons.addon import Addon
 from meshlab.observability.addons.query import PrometheusClient
 
@@ -28,51 +25,30 @@ RELOADER = "prometheus-server-configmap-reload"
 GRACE_SECONDS = 2  # the addon asks for 300, to write out data that nobody reads again here
 
 
-def manifest(
-    distribution: Distribution, config: LabConfig, images: Sequence[str] = ()
+def _change(
+    documents: list[dict[str, Any]], distribution: Distribution, config: LabConfig
 ) -> list[dict[str, Any]]:
-    """Read the addon's objects from the distribution's own samples/addons/prometheus.yaml.
+    """The addon's objects, in the namespace that the settings name.
 
     Embedded distribution: relabelling is added to every job that meets sidecars, because its proxies export
-    the standard metrics under other names. Embedded images: the server's image is replaced and the config
-    reloader left out. Tuned clusters: a shorter scrape interval and a short grace. Else nothing is changed.
-
-    Args:
-        distribution: Its samples are read.
-        config: The settings.
-        images: References of images of ours.
-
-    Returns:
-        The objects.
-
-    Raises:
-        InputError: The manifest can't be read.
-        IstioError: It looks different from what is expected, or no image of ours stands for one of its images.
+    the standard metrics under other names. Embedded images: the config reloader is left out. Tuned clusters:
+    a shorter scrape interval and a short grace. Else nothing is changed.
     """
-    documents = read_manifests(distribution.samples / "addons" / "prometheus.yaml")
-    documents = [_in_namespace(document, config.prometheus.namespace) for document in documents]
+    for document in documents:
+        for place in (document["metadata"], *(document.get("subjects") or [])):
+            if "namespace" in place:
+                place["namespace"] = config.prometheus.namespace
     if distribution.ours:
-        documents = _configured(documents, config)
+        _configure(documents, config)
     if config.image_source == "embedded":
-        documents = replace([_without_reloader(document) for document in documents], images)
+        pod = _only(documents, "Deployment")["spec"]["template"]["spec"]
+        pod["containers"] = [each for each in pod["containers"] if each["name"] != RELOADER]
     return documents
 
 
-def _in_namespace(document: Mapping[str, Any], namespace: str) -> dict[str, Any]:
-    """The addon names istio-system everywhere; settings may put it elsewhere."""
-    moved = copy.deepcopy(dict(document))
-    if "namespace" in moved["metadata"]:
-        moved["metadata"]["namespace"] = namespace
-    for subject in moved.get("subjects") or []:
-        if "namespace" in subject:
-            subject["namespace"] = namespace
-    return moved
-
-
-def _configured(documents: Sequence[Mapping[str, Any]], config: LabConfig) -> list[dict[str, Any]]:
+def _configure(documents: Sequence[dict[str, Any]], config: LabConfig) -> None:
     """Relabelling in the jobs that meet sidecars, and on tuned clusters the shorter interval and grace."""
-    changed = [copy.deepcopy(dict(document)) for document in documents]
-    config_map = _only(changed, "ConfigMap")
+    config_map = _only(documents, "ConfigMap")
     settings = yaml.safe_load(config_map["data"]["prometheus.yml"])
     jobs = {job["job_name"]: job for job in settings["scrape_configs"]}
     missing = [name for name in SIDECAR_JOBS if name not in jobs]
@@ -88,18 +64,9 @@ def _configured(documents: Sequence[Mapping[str, Any]], config: LabConfig) -> li
         settings["global"]["scrape_interval"] = f"{seconds}s"
         # A scrape may not take longer than the interval.
         settings["global"]["scrape_timeout"] = f"{min(seconds, 10)}s"
-        pod = _only(changed, "Deployment")["spec"]["template"]["spec"]
+        pod = _only(documents, "Deployment")["spec"]["template"]["spec"]
         pod["terminationGracePeriodSeconds"] = GRACE_SECONDS
     config_map["data"]["prometheus.yml"] = yaml.safe_dump(settings, sort_keys=False)
-    return changed
-
-
-def _without_reloader(document: Mapping[str, Any]) -> dict[str, Any]:
-    kept = copy.deepcopy(dict(document))
-    if kept["kind"] == "Deployment":
-        pod = kept["spec"]["template"]["spec"]
-        pod["containers"] = [each for each in pod["containers"] if each["name"] != RELOADER]
-    return kept
 
 
 def _only(documents: Sequence[dict[str, Any]], kind: str) -> dict[str, Any]:
@@ -116,9 +83,9 @@ PROMETHEUS = Addon(
     "prometheus",
     "prometheus",
     9090,
-    manifest,
     PrometheusClient,
     PrometheusClient.ready,
+    change=_change,
     compiled=True,
     movable=True,
 )

@@ -12,7 +12,7 @@ from meshlab.config.settings import LabConfig
 from meshlab.core.errors import IstioError, KubeError, WaitTimeout
 from meshlab.istio.distribution import Distribution
 from meshlab.kube.apply import read_manifests
-from meshlab.observability.addons.grafana import GRAFANA, manifest
+from meshlab.observability.addons.grafana import GRAFANA
 from meshlab.observability.addons.grafana_client import GrafanaClient
 from tests.fakes.clock import FakeClock
 from tests.fakes.grafana import FakeGrafana
@@ -60,18 +60,18 @@ def node(*images: str) -> dict[str, Any]:
 
 def test_nothing_changes_where_prometheus_is_where_istio_puts_it(tmp_path: Path):
     distribution = shipped(tmp_path)
-    assert manifest(distribution, config()) == read_manifests(distribution.samples / "addons")
+    assert GRAFANA.manifest(distribution, config()) == read_manifests(distribution.samples / "addons")
 
 
 def test_prometheus_elsewhere_is_told_to_the_datasource(tmp_path: Path):
-    moved = manifest(shipped(tmp_path), config(prometheus={"namespace": "metrics"}))
+    moved = GRAFANA.manifest(shipped(tmp_path), config(prometheus={"namespace": "metrics"}))
     prometheus, loki = yaml.safe_load(moved[0]["data"]["datasources.yaml"])["datasources"]
     assert (prometheus["url"], loki["url"]) == ("http://prometheus.metrics.svc:9090", "http://loki:3100")
 
 
 def test_another_addon_is_told(tmp_path: Path):
     with pytest.raises(IstioError, match="0 lists of datasources"):
-        manifest(shipped(tmp_path, addon({})), config())
+        GRAFANA.manifest(shipped(tmp_path, addon({})), config())
 
 
 def test_with_official_images_it_is_put_there(tmp_path: Path):

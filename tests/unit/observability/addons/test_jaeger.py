@@ -12,7 +12,7 @@ from meshlab.config.settings import LabConfig
 from meshlab.core.errors import IstioError, KubeError, QueryError, WaitTimeout
 from meshlab.istio.distribution import Distribution
 from meshlab.kube.apply import delete, read_manifests
-from meshlab.observability.addons.jaeger import JAEGER, announce, manifest
+from meshlab.observability.addons.jaeger import JAEGER, announce
 from meshlab.observability.addons.jaeger_client import JaegerClient
 from tests.fakes.clock import FakeClock
 from tests.fakes.jaeger import FakeJaeger, page_trace, refusal
@@ -52,16 +52,16 @@ def config(**more: Any) -> LabConfig:
 
 
 def test_with_official_images_nothing_changes(samples: Path):
-    assert manifest(known(samples), config(), IMAGES) == read_manifests(samples / "addons")
+    assert JAEGER.manifest(known(samples), config(), IMAGES) == read_manifests(samples / "addons")
 
 
 def test_embedded_images_change_the_image_and_nothing_else(samples: Path):
-    made = manifest(known(samples), config(images="embedded"), IMAGES)
+    made = JAEGER.manifest(known(samples), config(images="embedded"), IMAGES)
     container = made[0]["spec"]["template"]["spec"]["containers"][0]
     assert container == {"name": "jaeger", "image": IMAGES[0]}
     assert made[1:] == read_manifests(samples / "addons")[1:]
     with pytest.raises(IstioError, match="no image of ours stands for"):
-        manifest(known(samples), config(images="embedded"), IMAGES[1:])
+        JAEGER.manifest(known(samples), config(images="embedded"), IMAGES[1:])
 
 
 def test_services_alone_come_first_and_the_rest_follows(samples: Path):

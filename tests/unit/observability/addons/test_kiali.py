@@ -14,7 +14,7 @@ from meshlab.core.errors import KubeError, QueryError, WaitTimeout
 from meshlab.istio.distribution import Distribution
 from meshlab.kube.apply import delete, read_manifests
 from meshlab.observability.addons.addon import images
-from meshlab.observability.addons.kiali import KIALI, manifest, wait_for_edges
+from meshlab.observability.addons.kiali import KIALI, wait_for_edges
 from meshlab.observability.addons.kiali_client import KialiClient
 from tests.fakes.clock import FakeClock
 from tests.fakes.kiali import GRAPH, STATUS, FakeKiali, json_edge, json_graph, json_node, refusal
@@ -44,8 +44,8 @@ def config(**more: Any) -> LabConfig:
 
 
 def test_the_addon_is_applied_unchanged(known: Distribution):
-    assert manifest(known, config()) == read_manifests(known.samples / "addons")
-    assert images(manifest(known, config())) == (IMAGE,)
+    assert KIALI.manifest(known, config()) == read_manifests(known.samples / "addons")
+    assert images(KIALI.manifest(known, config())) == (IMAGE,)
     mesh = ReadyMesh()
     refs = KIALI.deploy(config(), known, mesh)
     assert [ref.kind for ref in refs] == ["Service", "Deployment"]

@@ -68,7 +68,7 @@ def made(samples: Path, cluster: str, distribution: str, images: str, **more: An
         {"cluster": cluster, "istio": {"distribution": distribution}, "images": images, **more}
     )
     known = Distribution(config.distribution, Path("istioctl"), "1", samples)
-    return prometheus.manifest(known, config, IMAGES)
+    return prometheus.PROMETHEUS.manifest(known, config, IMAGES)
 
 
 def parts(documents: list[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
