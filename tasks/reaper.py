@@ -10,7 +10,7 @@ from meshlab.core.errors import InputError, MeshlabError
 from meshlab.lifecycle import teardown as reaping
 from meshlab.lifecycle.context import context_of
 from meshlab.lifecycle.teardown import Plan, Target
-from meshlab.run.journal import RunRef, record_check, report_progress
+from meshlab.run.journal import RunRef, record, record_check, report_progress
 from meshlab.run.results import CheckResult
 from tasks.common import lab_task, log_info
 from tasks.report import publish_table
@@ -30,6 +30,8 @@ def search(run: RunRef, config: LabConfig, runs: Sequence[str], expired: bool) -
     publish_table(
         "clusters", [*rows, *({"cluster": each, "what": "stays"} for each in plan.stay)], "Clusters of ours"
     )
+    for text in (*plan.told, *(f"no answer for {each}" for each in plan.unanswered)):
+        record(run, {"event": "warning", "text": text})
     for row in rows:
         log_info(f"{row['what']}: {row['cluster']}")
     return plan

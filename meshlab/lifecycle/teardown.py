@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
-from meshlab.checks.base import failed, passed
+from meshlab.checks.base import failed, infra_error, passed
 from meshlab.clusters.base import ClusterProvider
 from meshlab.clusters.existing import current_context, kubeconfig_of
 from meshlab.clusters.local.cluster import LocalCluster
@@ -24,6 +24,8 @@ from meshlab.run.results import CheckResult
 from meshlab.shared_cluster.cleanup import take_out
 
 CHECK = "teardown.nothing-left"
+EXPIRES = "meshlab-expires"  # the label of a cluster's end
+SKEW = timedelta(minutes=1)  # between this machine's clock and Google's, from which on it is told
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,21 @@ class Target:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a teardown would do. stay: clusters of ours that it leaves, one line each. seen: what the search has looked at."""
+    """What a teardown would do.
+
+    Attributes:
+        targets: Clusters that are to go.
+        stay: Clusters of ours that it leaves, one line each.
+        seen: What the search has looked at.
+        unanswered: Locations that did not answer: what is there could not be seen.
+        told: What somebody should know beside it, a sentence each.
+    """
 
     targets: tuple[Target, ...]
     stay: tuple[str, ...] = ()
     seen: str = ""
+    unanswered: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
 
 
 def problems(config: LabConfig, machine: Machine, runs: Sequence[str], *, expired: bool) -> list[Problem]:
@@ -102,10 +114,12 @@ def of_runs(config: LabConfig, machine: Machine, runs: Sequence[str]) -> Plan:
     """
     targets = [target for run_id in runs for target in _of_ledger(machine, run_id)]
     seen = f"{pluralize(len(targets), 'clusters')} in ledgers of this machine"
+    unanswered: tuple[str, ...] = ()
     if config.gke.project is not None:
         from meshlab.clusters.gke.cluster import survey
 
         found = survey(config.gke)
+        unanswered = found.unanswered
         known = {_place(target.settings) for target in targets if isinstance(target.settings, GkeSettings)}
         targets += [
             _of_owned(each, config.gke)
@@ -114,7 +128,7 @@ def of_runs(config: LabConfig, machine: Machine, runs: Sequence[str]) -> Plan:
         ]
         ours, others = pluralize(len(found.ours), "clusters"), pluralize(found.foreign, "others")
         seen += f", {ours} of ours and {others} in {config.gke.project}"
-    return Plan(tuple(targets), seen=seen)
+    return Plan(tuple(targets), seen=seen, unanswered=unanswered)
 
 
 def expired(config: LabConfig, machine: Machine, *, now: datetime | None = None) -> Plan:
@@ -135,7 +149,15 @@ def expired(config: LabConfig, machine: Machine, *, now: datetime | None = None)
     """
     from meshlab.clusters.gke.cluster import survey
 
-    moment, found = now or datetime.now(UTC), survey(config.gke)
+    found = survey(config.gke)
+    here = datetime.now(UTC)
+    moment = now or found.now or here
+    told = [*_clock_told(found.now, here)]
+    told += [
+        f"{each.place.path} never expires: its label {EXPIRES} can't be read"
+        for each in found.ours
+        if not each.expires
+    ]
     targets, stay = [], []
     for each in found.ours:
         ledger = Ledger.of(machine, each.run_id)
@@ -147,7 +169,15 @@ def expired(config: LabConfig, machine: Machine, *, now: datetime | None = None)
             targets.append(_of_owned(each, config.gke))
     ours, others = pluralize(len(found.ours), "clusters"), pluralize(found.foreign, "others")
     seen = f"{ours} of ours and {others} in {config.gke.project}, all zones"
-    return Plan(tuple(targets), tuple(stay), seen)
+    return Plan(tuple(targets), tuple(stay), seen, found.unanswered, tuple(told))
+
+
+def _clock_told(google: datetime | None, here: datetime) -> Iterator[str]:
+    if google is None:
+        yield "Google's time is not known: what has expired is judged by this machine's clock"
+    elif abs(google - here) > SKEW:
+        seconds = (here - google).total_seconds()
+        yield f"this machine's clock is {seconds:+.0f} s off Google's, by which is judged what has expired"
 
 
 def remove(target: Target, machine: Machine, progress: Progress) -> None:
@@ -166,8 +196,8 @@ def remove(target: Target, machine: Machine, progress: Progress) -> None:
         CloudError: The cloud refuses it.
     """
     provider = target.provider(machine)
-    provider.down(progress=progress)
     if isinstance(target.settings, LocalSettings):
+        provider.down(progress=progress)
         forget_local(machine, target.settings.name)
         return
     from meshlab.clusters.gke.cluster import GkeCluster
@@ -176,6 +206,7 @@ def remove(target: Target, machine: Machine, progress: Progress) -> None:
     assert isinstance(provider, GkeCluster)
     adopting_run = provider.adopting_run()
     if adopting_run is None:
+        provider.down(progress=progress)
         forget_gke(machine, target.settings)
         return
     if (ledger := Ledger.of(machine, target.run_id)) is not None:
@@ -236,17 +267,27 @@ def nothing_left(plan: Plan, again: Callable[[], Plan], *, acted: bool) -> Check
         "stay": list(plan.stay),
         "seen": plan.seen,
     }
+    evidence["unanswered"] = list(plan.unanswered)
     if not acted and plan.targets:
         found = [f"to be removed: {target.said}" for target in plan.targets]
         return failed(CHECK, found, evidence, remedy="look them through, then run again with --yes")
     after = again() if plan.targets else plan
     evidence["after"] = [target.said for target in after.targets]
+    evidence["unanswered"] = list(after.unanswered)
     if after.targets:
         return failed(
             CHECK,
             [f"still there: {target.said}" for target in after.targets],
             evidence,
             remedy="run it again",
+        )
+    if after.unanswered:
+        return infra_error(
+            CHECK,
+            f"no answer for {', '.join(after.unanswered)}: what is there could not be seen "
+            f"({len(plan.targets)} found elsewhere and removed)",
+            evidence,
+            remedy="run it again later",
         )
     return passed(CHECK, f"{len(plan.targets)} found and removed, 0 left; {after.seen}", evidence)
 

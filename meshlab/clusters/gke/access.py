@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from google.cloud.container_v1 import ClusterManagerClient
 from google.cloud.container_v1.services.cluster_manager.transports import ClusterManagerGrpcTransport
 from google.cloud.container_v1.types import Cluster
 
-from meshlab.clusters.gke.credential import API_VERSION, credentials_of
+from meshlab.clusters.gke.credential import API_VERSION, credentials_of, refreshed
 from meshlab.config.settings import GkeSettings
 from meshlab.core.address import host_port
 from meshlab.core.errors import CloudError, Problem
@@ -68,15 +69,17 @@ def token_uri(settings: GkeSettings) -> str | None:
     return f"http://{rest_endpoint(settings)}/token" if is_emulated(settings) else None
 
 
-def connect(settings: GkeSettings) -> ClusterManagerClient:
-    """The one seam to the GKE API. Raises CloudError where there are no credentials."""
+def connect(settings: GkeSettings) -> tuple[ClusterManagerClient, Callable[[], object]]:
+    """The one seam to the GKE API: a client, and what gets its token anew. Raises CloudError where there are no credentials."""
     if is_emulated(settings):
         # With anonymous credentials and an api_endpoint the library would insist on TLS; a channel is taken as it is.
         assert settings.api_endpoint is not None
         channel = grpc.insecure_channel(settings.api_endpoint.removeprefix("http://"))
-        return ClusterManagerClient(transport=ClusterManagerGrpcTransport(channel=channel))
+        return ClusterManagerClient(transport=ClusterManagerGrpcTransport(channel=channel)), lambda: None
     options = ClientOptions(api_endpoint=settings.api_endpoint) if settings.api_endpoint else None
-    return ClusterManagerClient(credentials=credentials_of(None), client_options=options)
+    credentials = credentials_of(None)
+    client = ClusterManagerClient(credentials=credentials, client_options=options)
+    return client, lambda: refreshed(credentials)
 
 
 def session(settings: GkeSettings) -> tuple[Any, str]:

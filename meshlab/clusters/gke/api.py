@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 import requests
+from google.api_core import exceptions as google
 from google.api_core.exceptions import GoogleAPICallError, from_http_response
 from google.api_core.retry import Retry
 from google.cloud.container_v1 import ClusterManagerClient
@@ -46,15 +49,22 @@ class Backoff:
 
 
 class GkeApi:
-    """The GKE API for one place. Calls that may be repeated are, with backoff, until the deadline.
+    """The GKE API for one place. Every call goes through `called`; "does not exist" is an answer, not an error.
 
-    Methods raise CloudError; "does not exist" is an answer, not an error.
+    renew: gets a token anew, for a call that was refused for want of one. Methods raise CloudError.
     """
 
-    def __init__(self, client: ClusterManagerClient, place: Place, backoff: Backoff | None = None) -> None:
+    def __init__(
+        self,
+        client: ClusterManagerClient,
+        place: Place,
+        backoff: Backoff | None = None,
+        renew: Callable[[], object] = lambda: None,
+    ) -> None:
         self.client = client
         self.place = place
         self.backoff = backoff or Backoff()
+        self._renew = renew
 
     def cluster(self) -> Cluster | None:
         """The cluster of this place and name, None when there is none."""
@@ -64,26 +74,23 @@ class GkeApi:
             lambda timeout: self.client.get_cluster(request, retry=None, timeout=timeout),
         )
 
-    def clusters(self) -> list[Cluster]:
-        """Every cluster of the project, in all locations. Raises where one location did not answer."""
+    def clusters(self) -> tuple[list[Cluster], tuple[str, ...]]:
+        """Every cluster of the project that was seen, in all locations; and the locations that did not answer."""
         request = ListClustersRequest(parent=f"projects/{self.place.project}/locations/-")
         answer = self._call(
             f"list the clusters of {self.place.project}",
             lambda timeout: self.client.list_clusters(request, retry=None, timeout=timeout),
         )
-        if answer.missing_zones:
-            raise CloudError(
-                f"can't list the clusters of {self.place.project}: no answer for {', '.join(answer.missing_zones)}",
-                kind="unavailable",
-                remedy="run again later: what is there could not be seen",
-            )
-        return list(answer.clusters)
+        return list(answer.clusters), tuple(answer.missing_zones)
 
     def create(self, cluster: Cluster) -> Operation:
         """Ask for a cluster, once: whoever calls must look what became of it where no answer came back."""
         request = CreateClusterRequest(parent=self.place.parent, cluster=cluster)
-        with cloud_errors(f"create cluster {self.place.name} in {self.place.location}"):
-            return self.client.create_cluster(request, retry=None, timeout=CALL_TIMEOUT)
+        return self._call(
+            f"create cluster {self.place.name} in {self.place.location}",
+            lambda timeout: self.client.create_cluster(request, retry=None, timeout=timeout),
+            repeat=False,
+        )
 
     def delete(self) -> Operation | None:
         """Ask for the cluster's deletion; None when there is none. CloudError (precondition) while something goes on."""
@@ -124,14 +131,17 @@ class GkeApi:
         )
 
     def set_labels(self, cluster: Cluster, labels: Mapping[str, str]) -> Operation:
-        """Add labels to those that `cluster` has. Refused where somebody changed them since it was read."""
+        """Add labels to those that `cluster` has, once. Refused where somebody changed them since it was read."""
         request = SetLabelsRequest(
             name=self.place.path,
             resource_labels={**cluster.resource_labels, **labels},
             label_fingerprint=cluster.label_fingerprint,
         )
-        with cloud_errors(f"label cluster {self.place.name}"):
-            return self.client.set_labels(request, retry=None, timeout=CALL_TIMEOUT)
+        return self._call(
+            f"label cluster {self.place.name}",
+            lambda timeout: self.client.set_labels(request, retry=None, timeout=timeout),
+            repeat=False,
+        )
 
     def _or_none(self, doing: str, call: Callable[[float], Answer]) -> Answer | None:
         try:
@@ -141,19 +151,54 @@ class GkeApi:
                 return None
             raise
 
-    def _call(self, doing: str, call: Callable[[float], Answer]) -> Answer:
-        """A call that may be made twice, made again while the API is away."""
-        pause = self.backoff
-        again = Retry(
-            predicate=is_passing,
-            initial=pause.first,
-            maximum=pause.longest,
-            timeout=pause.deadline,
-            on_error=lambda problem: log.info("can't %s yet: %s", doing, problem),
-        )
-        timeout = min(CALL_TIMEOUT, pause.deadline)
-        with cloud_errors(doing):
-            return again(lambda: call(timeout))()
+    def _call(self, doing: str, call: Callable[[float], Answer], *, repeat: bool = True) -> Answer:
+        return called(doing, call, self.backoff, CALL_TIMEOUT, renew=self._renew, repeat=repeat)
+
+
+def called(
+    doing: str,
+    call: Callable[[float], Answer],
+    pause: Backoff,
+    timeout: float,
+    *,
+    renew: Callable[[], object] = lambda: None,
+    repeat: bool = True,
+) -> Answer:
+    """Make one call of a Google API; made again, after a random pause that grows, while what keeps it may pass.
+
+    Args:
+        doing: What is being done, as in "create cluster x".
+        call: Makes it, given seconds for one try.
+        pause: The pauses, and the deadline of all tries.
+        timeout: Seconds for one try.
+        renew: Gets a token anew. A call that is refused for want of one is made once more: it had no effect.
+        repeat: It may be made twice. One that may not is left to its caller where the answer was lost.
+
+    Returns:
+        The answer.
+
+    Raises:
+        CloudError: It was refused, or nobody answered until the deadline.
+    """
+    renewed = False
+
+    def may_pass(problem: Exception) -> bool:
+        nonlocal renewed
+        if isinstance(problem, google.Unauthenticated | google.Unauthorized) and not renewed:
+            renewed = True
+            renew()
+            return True
+        return repeat and is_passing(problem)
+
+    again = Retry(
+        predicate=may_pass,
+        initial=pause.first,
+        maximum=pause.longest,
+        timeout=pause.deadline,
+        on_error=lambda problem: log.info("can't %s yet: %s", doing, problem),
+    )
+    with cloud_errors(doing):
+        return again(lambda: call(min(timeout, pause.deadline)))()
 
 
 class Rest:
@@ -164,6 +209,7 @@ class Rest:
     ) -> None:
         self.project = project
         self._session, self._root, self._backoff = session, root, backoff or Backoff()
+        self._date = ""
 
     def listed(self, kind: str, where: str) -> list[dict[str, Any]]:
         """Every resource of a kind. where: `global`, `zones/Z` or `regions/R`, or "" for kinds without a place."""
@@ -179,6 +225,11 @@ class Rest:
             for scope in (page.get("items") or {}).values()
             for item in scope.get(kind) or []
         ]
+
+    def project_quotas(self) -> list[dict[str, Any]]:
+        """The quotas of the project as a whole (compute.projects.get)."""
+        path = f"compute/v1/projects/{self.project}"
+        return list(self._ask("GET", "compute", path, f"look at project {self.project}").get("quotas") or [])
 
     def one(self, path: str) -> dict[str, Any] | None:
         """One resource by its path below the project, None when there is none."""
@@ -219,23 +270,26 @@ class Rest:
     def _ask(
         self, method: str, service: str, path: str, doing: str, body: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        pause = self._backoff
-        again = Retry(
-            predicate=is_passing, initial=pause.first, maximum=pause.longest, timeout=pause.deadline
-        )
-
-        def once() -> dict[str, Any]:
+        def once(timeout: float) -> dict[str, Any]:
             url = f"{self._root.format(service=service)}/{path}"
-            answer = self._session.request(method, url, json=body, timeout=min(TIMEOUT, pause.deadline))
+            answer = self._session.request(method, url, json=body, timeout=timeout)
+            self._date = answer.headers.get("Date") or self._date
             if not answer.ok:
                 raise _with_reason(answer)
-            return answer.json()
+            found: dict[str, Any] = answer.json()
+            return found
 
         try:
-            with cloud_errors(doing):
-                return again(once)()
+            return called(doing, once, self._backoff, TIMEOUT)  # its session gets tokens anew by itself
         except requests.RequestException as problem:
             raise unavailable(doing, str(problem)) from problem
+
+    def now(self) -> datetime | None:
+        """Google's own time, by the Date of the last answer; None where none came, or it had none."""
+        try:
+            return parsedate_to_datetime(self._date) if self._date else None
+        except ValueError:
+            return None
 
 
 def zones_of(rest: Rest, region: str) -> list[str]:

@@ -20,7 +20,7 @@ from meshlab.clusters.gke import access, names
 from meshlab.clusters.gke.api import Backoff, GkeApi, Rest, zones_of
 from meshlab.clusters.gke.leftovers import balancers, commands, leftovers, remove_billed
 from meshlab.clusters.gke.names import OWNER, RUN, Place, expiry, is_ours
-from meshlab.clusters.gke.operations import Follower, adoptable, deleted, make
+from meshlab.clusters.gke.operations import Follower, adoptable, deleted, labelled, make
 from meshlab.clusters.gke.record import ClusterRecord
 from meshlab.clusters.gke.request import as_text, node_count, status_row
 from meshlab.config.settings import GkeSettings, Machine
@@ -88,8 +88,7 @@ class GkeCluster:
                     f"{found.name} was made by run {found.resource_labels[names.RUN]}",
                 )
             )
-            follower.finish(self.api.set_labels(found, labels), "label the cluster")
-            cluster = self._look()
+            cluster = labelled(self.api, follower, found, labels)
         else:
             cluster = self._make(follower, labels, progress)
         self.record.made(cluster)
@@ -108,7 +107,7 @@ class GkeCluster:
     def inventory(self) -> Leftovers:
         """What exists of it in the project: the cluster, and what clusters leave behind. Raises CloudError."""
         cluster = self.api.cluster()
-        there = (self.place.path,) if cluster is not None and names.is_ours(cluster.resource_labels) else ()
+        there = (self.place.path,) if cluster is not None and self._is_this_runs(cluster) else ()
         items = {"clusters": there, **leftovers(self._seams.rest(), self.place, self._uids())}
         return Leftovers(
             {**items, "kubeconfigs": (str(self.kubeconfig),) if self.kubeconfig.exists() else ()}
@@ -159,12 +158,12 @@ class GkeCluster:
             self._empty(cluster, progress)
             progress(Update("delete the cluster", detail=self.place.name))
             deleted(self.api, follower, "delete the cluster")
-        elif cluster is not None:
-            log.info("cluster %s is not this run's and stays", self.place.path)
         shutil.rmtree(self.kubeconfig.parent, ignore_errors=True)
+        if cluster is not None and not self._is_this_runs(cluster):
+            self._stays(cluster)
+            return
         progress(Update("look for leftovers", detail="load balancers, firewalls, disks"))
-        if cluster is None or self._is_this_runs(cluster):
-            self._none_left()
+        self._none_left()
 
     def adopting_run(self) -> str | None:
         """The other run that the cluster belongs to by now, having adopted it: `down` leaves it to that run.
@@ -172,13 +171,35 @@ class GkeCluster:
         None where the cluster is gone, is this run's, or is nobody's of ours. Raises CloudError.
         """
         cluster = self.api.cluster()
-        if cluster is None or not names.is_ours(cluster.resource_labels) or self._is_this_runs(cluster):
-            return None
-        return cluster.resource_labels[names.RUN]
+        return self._adopted_by(cluster) if cluster is not None else None
+
+    def _adopted_by(self, cluster: Cluster) -> str | None:
+        labels = cluster.resource_labels
+        ours = names.is_ours(labels) and not self._is_this_runs(cluster)
+        return labels[names.RUN] if ours else None
+
+    def _stays(self, cluster: Cluster) -> None:
+        """Say of a cluster that is not this run's why it stays; an error where this run made it, or may have made it."""
+        adopting_run = self._adopted_by(cluster)
+        if not self.record.is_of(cluster):
+            log.info("cluster %s is not this run's and stays", self.place.path)
+            return
+        if adopting_run is not None:
+            raise CloudError(
+                f"{self.place.path} stays: run {adopting_run} has adopted it, and answers for it",
+                kind="exists",
+                remedy=f"remove it: python -m flows.teardown --run {adopting_run} --project {self.place.project}",
+            )
+        raise CloudError(
+            f"{self.place.path} stays: this run asked for a cluster of that name, never learned its id, and the one "
+            f"that is there has no label of ours",
+            kind="leftovers",
+            remedy=f"look whose it is, and remove it: {names.delete_command(self.place)}",
+        )
 
     def _make(self, follower: Follower, labels: dict[str, str], progress: Progress) -> Cluster:
         try:
-            return make(self.api, follower, self.settings, labels, progress)
+            return make(self.api, follower, self.settings, labels, progress, self.record)
         except CloudError as problem:
             if problem.kind == "stock-out" and not self.settings.regional:
                 problem.remedy = self._other_zones() + problem.remedy
@@ -198,11 +219,15 @@ class GkeCluster:
         return f"the other zones of {self.settings.region} are {', '.join(others)}; " if others else ""
 
     def _is_this_runs(self, cluster: Cluster) -> bool:
-        """Whether the labels name this run; with no run given, whether they name any of ours."""
+        """Tell whether the cluster is this run's: by its label, or by the id that the run wrote down.
+
+        Somebody may have taken the label off; another run's label says that it was adopted. With no run given, any
+        cluster of ours is meant.
+        """
         labels = cluster.resource_labels
-        return names.is_ours(labels) and (
-            not self.run_id or labels[names.RUN] == names.label_value(self.run_id)
-        )
+        if names.is_ours(labels):
+            return not self.run_id or labels[names.RUN] == names.label_value(self.run_id)
+        return cluster.id != "" and cluster.id == self.record.id
 
     def _empty(self, cluster: Cluster, progress: Progress) -> None:
         """Remove load balancers and volumes while somebody in the cluster can. It may not answer, and goes all the same."""
@@ -237,16 +262,6 @@ class GkeCluster:
         """Of every load balancer known: a reaper on another machine has no ledger, and has seen them itself."""
         return self._balancers | {each["uid"] for each in self.record.balancers()}
 
-    def _look(self) -> Cluster:
-        cluster = self.api.cluster()
-        if cluster is None:
-            raise CloudError(
-                f"cluster {self.place.name} has gone meanwhile",
-                kind="not-found",
-                remedy="run again: it is made anew",
-            )
-        return cluster
-
     def _answers(self, progress: Progress) -> None:
         """Wait until the API server answers with the credentials that all others will use."""
         connect, context = self._seams.connect, access.context_of(self.settings)
@@ -279,6 +294,7 @@ class GkeCluster:
             progress=progress,
             stop=stop,
             clock=self._seams.clock or SystemClock(stop),
+            run_id=self.run_id,
         )
 
 
@@ -288,9 +304,27 @@ def seams_of(settings: GkeSettings) -> Seams:
     project, pause = settings.project, Backoff(deadline=settings.retry_seconds)
     place = names.Place(project, settings.zone, settings.name)
     return Seams(
-        api=lambda: GkeApi(access.connect(settings), place, pause),
+        api=lambda: api_of(settings, place, pause),
         rest=lambda: Rest(*access.session(settings), project, pause),
     )
+
+
+def api_of(settings: GkeSettings, place: names.Place, pause: Backoff) -> GkeApi:
+    """Connect to the GKE API.
+
+    Args:
+        settings: The settings of the cluster.
+        place: Where it is.
+        pause: How an API that does not answer is asked again.
+
+    Returns:
+        The API.
+
+    Raises:
+        CloudError: There are no credentials.
+    """
+    client, renew = access.connect(settings)
+    return GkeApi(client, place, pause, renew)
 
 
 def expired(cluster: Cluster, now: datetime) -> bool:
@@ -320,17 +354,37 @@ class Owned:
 
 @dataclass(frozen=True)
 class Survey:
-    """What a look over a whole project found. foreign: how many clusters carry no label of ours."""
+    """What a look over a whole project found.
+
+    Attributes:
+        ours: Clusters that carry our labels.
+        foreign: How many clusters carry no label of ours.
+        unanswered: Locations that did not answer: what is there could not be seen.
+        now: Google's own time; None where it could not be learnt.
+    """
 
     ours: tuple[Owned, ...]
     foreign: int
+    unanswered: tuple[str, ...] = ()
+    now: datetime | None = None
 
 
 def survey(settings: GkeSettings) -> Survey:
-    """Every cluster of the project, in all zones and regions. Raises CloudError, also where one zone did not answer."""
-    found = seams_of(settings).api().clusters()
+    """Look at every cluster of the project, in all zones and regions. Raises CloudError where nobody answered."""
+    seams = seams_of(settings)
+    found, unanswered = seams.api().clusters()
     ours = [_owned(each, settings) for each in found if is_ours(each.resource_labels)]
-    return Survey(tuple(sorted(ours, key=lambda each: each.place)), len(found) - len(ours))
+    by_place = tuple(sorted(ours, key=lambda each: each.place))
+    return Survey(by_place, len(found) - len(ours), unanswered, google_time(seams.rest()))
+
+
+def google_time(rest: Rest) -> datetime | None:
+    """Ask for something small, and take the time of the answer; None where nobody answers."""
+    try:
+        rest.listed("zones", "")
+    except CloudError as problem:
+        log.info("Google's time is not known: %s", problem.message)
+    return rest.now()
 
 
 def _owned(cluster: Cluster, settings: GkeSettings) -> Owned:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 
 import google.auth
 from google.auth.credentials import DEFAULT_UNIVERSE_DOMAIN, Credentials
-from google.auth.exceptions import GoogleAuthError
+from google.auth.exceptions import GoogleAuthError, TransportError
 from google.auth.transport.requests import Request
 from google.oauth2.credentials import Credentials as RefreshedCredentials
 
@@ -25,19 +25,45 @@ from meshlab.core.errors import CloudError
 # Little is imported: every istioctl and kubectl starts this module.
 SCOPE = f"https://www.{DEFAULT_UNIVERSE_DOMAIN}/auth/cloud-platform"
 NO_CREDENTIALS = "log in with `gcloud auth application-default login`, or name a key file with GOOGLE_APPLICATION_CREDENTIALS"
+BAD_FILE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+)  # what google-auth raises for a credentials file that is none
 API_VERSION = "client.authentication.k8s.io/v1beta1"
 
 
 @contextmanager
-def auth_errors(doing: str) -> Iterator[None]:
-    """Turn what google-auth raises inside the block into a CloudError (credentials)."""
+def auth_errors(doing: str, *others: type[Exception]) -> Iterator[None]:
+    """Turn what google-auth raises inside the block into a CloudError.
+
+    Args:
+        doing: What is being done, as in "get a token".
+        others: What else it raises there: for a key file that is a folder, or that lacks a field.
+
+    Raises:
+        CloudError: `credentials`, or `unavailable` where the server that gives tokens does not answer.
+    """
+    refused: tuple[type[Exception], ...] = (GoogleAuthError, *others)
     try:
         yield
-    except GoogleAuthError as problem:
-        said = (str(problem).splitlines() or [type(problem).__name__])[0]
+    except TransportError as problem:
         raise CloudError(
-            f"can't {doing}: no usable credentials ({said})", kind="credentials", remedy=NO_CREDENTIALS
+            f"can't {doing}: the server that gives tokens does not answer ({_first_line(problem)})",
+            kind="unavailable",
+            remedy="see whether this machine reaches it (a proxy? HTTPS_PROXY), then run again",
         ) from problem
+    except refused as problem:
+        raise CloudError(
+            f"can't {doing}: no usable credentials ({_first_line(problem)})",
+            kind="credentials",
+            remedy=NO_CREDENTIALS,
+        ) from problem
+
+
+def _first_line(problem: Exception) -> str:
+    return (str(problem).splitlines() or [type(problem).__name__])[0]
 
 
 def credentials_of(uri: str | None) -> Credentials:
@@ -49,14 +75,14 @@ def credentials_of(uri: str | None) -> Credentials:
         return RefreshedCredentials(
             None, refresh_token="emulated", token_uri=uri, client_id="emulated", client_secret="emulated"
         )
-    with auth_errors("find credentials"):
+    with auth_errors("find credentials", *BAD_FILE):
         found, _ = google.auth.default(scopes=[SCOPE])
     return found
 
 
 def refreshed(credentials: Credentials) -> Credentials:
     """The same credentials, with a token that is valid now. Raises CloudError (credentials)."""
-    with auth_errors("get a token"):
+    with auth_errors("get a token", *BAD_FILE):
         credentials.refresh(Request())
     return credentials
 

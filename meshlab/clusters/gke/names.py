@@ -44,6 +44,12 @@ class Place:
         return name if "/" in name else f"{self.parent}/operations/{name}"
 
 
+def delete_command(place: Place) -> str:
+    """Return the command that removes a cluster."""
+    where = "--region" if place.location.count("-") == 1 else "--zone"
+    return f"gcloud container clusters delete {place.name} {where} {place.location} --project {place.project}"
+
+
 def labels(run_id: str, owner: str, expires: datetime) -> dict[str, str]:
     """The labels that make a cluster ours, and name who answers for it."""
     return {

@@ -13,7 +13,7 @@ from meshlab.clusters.gke.api import GkeApi
 from meshlab.clusters.gke.api_errors import of_operation
 from meshlab.clusters.gke.names import RUN, is_ours
 from meshlab.clusters.gke.record import ClusterRecord
-from meshlab.clusters.gke.request import Version, cluster_of, differences, resolve
+from meshlab.clusters.gke.request import Version, cluster_of, differences, resolve, size_of
 from meshlab.config.settings import GkeSettings
 from meshlab.core.errors import (
     CloudError,
@@ -37,10 +37,15 @@ PHASES = {
 log = logging.getLogger(__name__)
 WELL = (Cluster.Status.RUNNING, Cluster.Status.RECONCILING)
 CREATE = "create the cluster"
+CLEAN_UP = 300.0  # seconds at least, for the deletion of what was half made
 
 
 class Follower:
-    """Waits for operations of one cluster. poll, timeout: seconds. stop: ends a wait that nobody needs any more."""
+    """Waits for what goes on with one cluster, until one deadline for all of it.
+
+    Attributes:
+        run_id: The run that is told how to remove what stays.
+    """
 
     def __init__(
         self,
@@ -51,10 +56,43 @@ class Follower:
         progress: Progress,
         stop: threading.Event | None = None,
         clock: Clock | None = None,
+        run_id: str = "",
     ) -> None:
+        """Begin to follow.
+
+        Args:
+            api: The API.
+            poll: Seconds between two looks.
+            timeout: Seconds until the deadline of all waits.
+            progress: Told how far it came.
+            stop: Ends a wait that nobody needs any more.
+            clock: Of the waits.
+            run_id: The run that is told how to remove what stays.
+        """
         self.api = api
-        self._poll, self._timeout, self._progress, self._stop = poll, timeout, progress, stop
+        self.run_id = run_id or "RUN_ID"
+        self._poll, self._progress, self._stop = poll, progress, stop
         self._clock = clock or SystemClock(stop)
+        self.timeout = timeout
+        self._deadline = self._clock.now() + timeout
+
+    @property
+    def left(self) -> float:
+        """Seconds until the deadline, 0 past it."""
+        return max(0.0, self._deadline - self._clock.now())
+
+    @property
+    def remedy(self) -> str:
+        """What to do about a cluster that is not as it should be at the deadline."""
+        project = self.api.place.project
+        return (
+            "look at the cluster in the console; "
+            f"python -m flows.teardown --run {self.run_id} --project {project} removes it"
+        )
+
+    def extend(self, seconds: float) -> None:
+        """Put the deadline off, so that so many seconds are left: a clean-up has a time of its own."""
+        self._deadline = max(self._deadline, self._clock.now() + seconds)
 
     def finish(self, operation: Operation, doing: str) -> None:
         """Wait until an operation is done. Raises CloudError for one that failed, WaitTimeout."""
@@ -70,10 +108,10 @@ class Follower:
             ready=lambda found: found is None or found.status == DONE,
             describe=describe,
             error=lambda found: self._stopped(),
-            timeout=self._timeout,
+            timeout=self.left,
             delay=self._poll,
             clock=self._clock,
-            remedy="look at the cluster in the console; python -m flows.teardown --run RUN_ID removes it",
+            remedy=self.remedy,
         )
         if last is not None and failed(last):
             raise of_operation(doing, reason(last), " ".join(_codes(last)))
@@ -86,10 +124,10 @@ class Follower:
             ready=lambda found: not found,
             describe=lambda found: "; ".join(map(describe, found)) or "nothing goes on",
             error=lambda found: self._stopped(),
-            timeout=self._timeout,
+            timeout=self.left,
             delay=self._poll,
             clock=self._clock,
-            remedy="look at the cluster's operations in the console",
+            remedy=self.remedy,
             on_change=lambda text: self._progress(Update(doing, detail=text)),
         )
 
@@ -101,7 +139,7 @@ class Follower:
             ready=ready,
             describe=lambda found: found.status.name if found is not None else "not there",
             error=lambda found: self._stopped(),
-            timeout=self._timeout,
+            timeout=self.left,
             delay=self._poll,
             clock=self._clock,
             on_change=lambda text: self._progress(Update(what, detail=text)),
@@ -115,7 +153,7 @@ class Follower:
             ready=lambda found: found is not None,
             describe=lambda found: "not yet" if found is None else "accepted",
             error=lambda found: self._stopped(),
-            timeout=self._timeout if timeout is None else timeout,
+            timeout=self.left if timeout is None else min(timeout, self.left),
             delay=self._poll,
             clock=self._clock,
         )
@@ -167,18 +205,44 @@ def _codes(operation: Operation) -> list[str]:
 
 
 def deleted(api: GkeApi, follower: Follower, doing: str) -> bool:
-    """Delete the cluster, whatever goes on with it; False when there was none. Raises CloudError, WaitTimeout."""
+    """Delete the cluster, whatever goes on with it.
+
+    At the deadline deletion is asked for all the same, and a refusal is told.
+
+    Args:
+        api: The API.
+        follower: Waits.
+        doing: What is being done, for messages.
+
+    Returns:
+        False when there was none.
+
+    Raises:
+        CloudError: It is refused.
+        WaitTimeout: It goes on past the deadline.
+    """
+
+    refused: list[CloudError] = []
 
     def ask() -> Operation | str | None:
-        follower.quiet()
+        try:
+            follower.quiet()
+        except WaitTimeout as endless:
+            log.warning("%s; deletion is asked for all the same", endless.message)
         try:
             return api.delete() or "gone"
         except CloudError as problem:
             if problem.kind != "precondition":
                 raise
-            return None  # something began between the two calls
+            refused.append(problem)
+            return None  # something goes on
 
-    asked = follower.again("the API to accept the deletion", ask)
+    try:
+        asked = follower.again("the API to accept the deletion", ask)
+    except WaitTimeout:
+        if not refused:
+            raise
+        raise CloudError(refused[-1].message, kind="precondition", remedy=follower.remedy) from None
     if isinstance(asked, Operation):
         follower.finish(asked, doing)
     follower.until(f"cluster {api.place.name} to be gone", lambda found: found is None)
@@ -224,6 +288,58 @@ def adoptable(
     return found
 
 
+def labelled(api: GkeApi, follower: Follower, adopted: Cluster, labels: Mapping[str, str]) -> Cluster:
+    """Label a cluster that is adopted. A lost answer is looked for, and a fresh fingerprint is asked for.
+
+    Args:
+        api: The API.
+        follower: Waits.
+        adopted: The cluster, as it was when it was chosen.
+        labels: The labels of the run that adopts it.
+
+    Returns:
+        The cluster with these labels.
+
+    Raises:
+        ClusterBusyError: Another run has adopted it meanwhile.
+        CloudError: It has gone, or the labels are refused.
+    """
+    known = (adopted.resource_labels.get(RUN), labels[RUN])
+    lost: list[CloudError] = []
+
+    def ask() -> Operation | Cluster | None:
+        found = api.cluster()
+        if found is None:
+            remedy = "run again: it is made anew"
+            raise CloudError(f"cluster {adopted.name} has gone meanwhile", kind="not-found", remedy=remedy)
+        if found.resource_labels.get(RUN) not in known:
+            raise ClusterBusyError(
+                f"cluster {found.name} was adopted by run {found.resource_labels.get(RUN)} meanwhile",
+                remedy="wait until it has ended, or use another name: --set gke.name=NAME",
+            )
+        if labels.items() <= dict(found.resource_labels).items():
+            return found
+        try:
+            return api.set_labels(found, labels)
+        except CloudError as problem:
+            if problem.kind not in ("unavailable", "precondition"):
+                raise
+            lost.append(problem)
+            return None
+
+    try:
+        asked = follower.again("the API to take the labels", ask, timeout=api.backoff.deadline)
+    except WaitTimeout:
+        if not lost:
+            raise
+        raise lost[-1] from None
+    if isinstance(asked, Operation):
+        follower.finish(asked, "label the cluster")
+        return labelled(api, follower, adopted, labels)  # as the API has it now
+    assert isinstance(asked, Cluster)
+    return asked
+
+
 def foreign(found: Cluster) -> CloudError:
     """Why a cluster that is not ours is left alone."""
     return CloudError(
@@ -234,17 +350,40 @@ def foreign(found: Cluster) -> CloudError:
 
 
 def make(
-    api: GkeApi, follower: Follower, settings: GkeSettings, labels: Mapping[str, str], progress: Progress
+    api: GkeApi,
+    follower: Follower,
+    settings: GkeSettings,
+    labels: Mapping[str, str],
+    progress: Progress,
+    record: ClusterRecord,
 ) -> Cluster:
-    """Create the cluster and wait until it runs. What is half made when that fails is deleted; then the error is raised."""
+    """Create the cluster and wait until it runs. What is half made when that fails is deleted; then the error is raised.
+
+    Args:
+        api: The API.
+        follower: Waits.
+        settings: What is asked for.
+        labels: The labels that make it ours.
+        progress: Told how far it came.
+        record: What the run writes down: that it asks, and the id as soon as the API knows it.
+
+    Returns:
+        The cluster, running.
+
+    Raises:
+        InputError: There is no such version.
+        CloudError: It was refused, or ended badly.
+        WaitTimeout: It does not run at the deadline.
+    """
     version = resolve(settings.version, api.server_config(), settings.zone)
     if not isinstance(version, Version):
         raise InputError([version])
-    progress(
-        Update(CREATE, detail=f"Kubernetes {version.kubernetes}, {settings.nodes} × {settings.machine_type}")
-    )
+    progress(Update(CREATE, detail=f"Kubernetes {version.kubernetes}, {size_of(settings)}"))
     try:
+        record.asked()
         operation = _asked(api, follower, cluster_of(settings, version, labels), labels)
+        if (there := api.cluster()) is not None:
+            record.made(there)
         if operation is not None:
             follower.finish(operation, CREATE)
         cluster = follower.until(f"cluster {settings.name} to run", _settled)
@@ -280,10 +419,10 @@ def _asked(api: GkeApi, follower: Follower, wanted: Cluster, labels: Mapping[str
         except CloudError as problem:
             if problem.kind not in ("unavailable", "exists"):
                 raise
+            lost.append(problem)  # before the look, which may fail, too
             found = api.cluster()
             if found is None and problem.kind == "unavailable":
                 log.info("the request was lost: %s", problem.message)
-                lost.append(problem)
                 return None
             if found is None or found.resource_labels.get(RUN) != labels[RUN]:
                 raise problem if found is None else foreign(found) from problem
@@ -292,6 +431,8 @@ def _asked(api: GkeApi, follower: Follower, wanted: Cluster, labels: Mapping[str
     try:
         asked = follower.again("the API to take the request", ask, timeout=api.backoff.deadline)
     except WaitTimeout:
+        if not lost:
+            raise
         raise lost[-1] from None  # the same news, classed, with what the API said
     return asked if isinstance(asked, Operation) else None
 
@@ -301,6 +442,7 @@ def _clean_up(api: GkeApi, follower: Follower, labels: Mapping[str, str], proble
     try:
         found = api.cluster()
         if found is not None and found.resource_labels.get(RUN) == labels[RUN]:
+            follower.extend(min(CLEAN_UP, follower.timeout))
             deleted(api, follower, "delete what was half made")
             problem.message += "; what was half made is deleted"
     except MeshlabError as second:

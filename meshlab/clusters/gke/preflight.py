@@ -13,13 +13,13 @@ from pydantic import BaseModel, ConfigDict
 
 from meshlab.clusters.gke import access
 from meshlab.clusters.gke.api import GkeApi, Rest, zones_of
-from meshlab.clusters.gke.api_errors import QUOTA_FLAGS, shortfall
+from meshlab.clusters.gke.api_errors import quota_remedy, shortfall
 from meshlab.clusters.gke.cluster import seams_of
 from meshlab.clusters.gke.credential import credentials_of, refreshed
 from meshlab.clusters.gke.names import RUN, is_ours
 from meshlab.clusters.gke.operations import WELL
 from meshlab.clusters.gke.record import ClusterRecord
-from meshlab.clusters.gke.request import Version, differences, resolve
+from meshlab.clusters.gke.request import REGIONAL_ZONES, Version, differences, resolve
 from meshlab.config.settings import GkeSettings, Machine
 from meshlab.core.errors import CloudError, Problem
 
@@ -39,11 +39,15 @@ PERMISSIONS = (
     "compute.forwardingRules.list",
     "compute.machineTypes.get",
     "compute.networks.get",
+    "compute.projects.get",
     "compute.regions.get",
     "compute.targetPools.list",
     "compute.zones.list",
 )
-REGIONAL_ZONES = 3  # in which GKE puts a regional cluster's nodes
+LONGEST_NAME = (
+    24  # letters: of a longer one GKE's own names of instances, disks and firewalls have only a part
+)
+ALL_CPUS = "CPUS_ALL_REGIONS"  # the project-wide quota that clusters meet
 PREFLIGHT_RETRY = 10.0  # seconds; whoever typed a command is waiting
 WHERE = "--cluster gke"
 NO_PROJECT = Problem("--project", "is needed with --cluster gke", "name the project that pays")
@@ -63,6 +67,9 @@ def examine(settings: GkeSettings, machine: Machine | None = None) -> Found:
     if settings.project is None:
         return Found([NO_PROJECT, *access.endpoint_problems(settings)])
     found = access.endpoint_problems(settings)
+    if len(settings.name) > LONGEST_NAME:
+        what = f"has {len(settings.name)} letters; what such a cluster leaves behind could not be told from others'"
+        found.append(Problem(f"--set gke.name={settings.name}", what, f"use {LONGEST_NAME} letters at most"))
     zones = REGIONAL_ZONES if settings.regional else 1
     found += price_problems(settings, zones)
     if access.endpoint_problems(settings):
@@ -162,19 +169,23 @@ def _machines_and_quota(rest: Rest, settings: GkeSettings, zones: int) -> Iterat
             f"--set gke.machine_type={settings.machine_type}", what, "use another one, e2-medium for example"
         )
     nodes = settings.nodes * zones
+    quotas = {quota["metric"]: quota for quota in region.get("quotas") or []}
+    quotas |= {quota["metric"]: quota for quota in rest.project_quotas() if quota["metric"] == ALL_CPUS}
+    cpus = nodes * int(machine["guestCpus"]) if machine else 0
     needed = {
-        "CPUS": nodes * int(machine["guestCpus"]) if machine else 0,
+        ALL_CPUS: cpus,
+        "CPUS": cpus,
         "IN_USE_ADDRESSES": nodes if settings.access == "public" else 0,
         "SSD_TOTAL_GB": nodes * settings.disk_gb,  # GKE's nodes have balanced disks, which count as SSD
     }
-    for quota in region.get("quotas") or []:
+    for quota in quotas.values():
         wants, free = needed.get(quota["metric"], 0), quota["limit"] - quota["usage"]
         if wants > free:
             said = shortfall(quota["metric"], str(wants), str(wants - free), str(quota["limit"]), str(free))
             yield Problem(
-                f"quota of {settings.region}",
+                f"quota of {settings.project if quota['metric'] == ALL_CPUS else settings.region}",
                 said,
-                f"{QUOTA_FLAGS[quota['metric']]}; or ask Google for more quota",
+                f"{quota_remedy(quota['metric'])}; or ask Google for more quota",
             )
 
 

@@ -30,6 +30,23 @@ class ClusterRecord:
         return Ledger.of(self._machine, self._run_id)
 
     @property
+    def id(self) -> str | None:
+        """The id that the cloud gave the cluster, as the run wrote it down; None where it did not learn it."""
+        found = self.ledger.noted(KEY).get("id") if self.ledger is not None else None
+        return str(found) if found else None
+
+    def is_of(self, cluster: Cluster) -> bool:
+        """Tell whether the run made this cluster: by its id, or, where the run never learned one, as it asked for one."""
+        if self.id is not None:
+            return cluster.id == self.id
+        return self.ledger is not None and bool(self.ledger.noted(KEY).get("asked"))
+
+    def asked(self) -> None:
+        """Write down, before it is sent, that a cluster is asked for: the answer may be lost."""
+        if self.ledger is not None:
+            self.ledger.note(KEY, {"asked": True})
+
+    @property
     def entry(self) -> Entry:
         """The cluster's own line."""
         return entry_of(self.place)

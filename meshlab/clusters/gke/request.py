@@ -20,6 +20,7 @@ CHANNELS = {
     "stable": ReleaseChannel.Channel.STABLE,
     "extended": ReleaseChannel.Channel.EXTENDED,
 }
+REGIONAL_ZONES = 3  # in which GKE puts a regional cluster's nodes
 SHOWN = 6  # versions that a message names
 COLUMNS = (
     "NAME",
@@ -49,6 +50,14 @@ def cluster_of(settings: GkeSettings, version: Version, labels: Mapping[str, str
         resource_labels=dict(labels),
         node_pools=[nodes],
     )
+
+
+def size_of(settings: GkeSettings) -> str:
+    """Say how large the cluster is: GKE puts a regional cluster's nodes into each of its zones."""
+    each = f"{settings.nodes} × {settings.machine_type}"
+    if not settings.regional:
+        return each
+    return f"{each} in each of {REGIONAL_ZONES} zones, {settings.nodes * REGIONAL_ZONES} nodes in all"
 
 
 def differences(cluster: Cluster, settings: GkeSettings) -> list[str]:

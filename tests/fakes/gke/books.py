@@ -101,6 +101,9 @@ class Books:
     calls: list[str] = field(default_factory=list)
     versions: tuple[str, ...] = VERSIONS
     quotas: dict[str, tuple[float, float]] = field(default_factory=lambda: dict(QUOTAS))
+    project_quotas: dict[str, tuple[float, float]] = field(
+        default_factory=lambda: {"CPUS_ALL_REGIONS": (32, 0)}
+    )
     denied: set[str] = field(default_factory=set)  # permissions that the caller lacks
     missing_zones: tuple[str, ...] = ()
     working: dict[str, threading.Thread] = field(default_factory=dict)

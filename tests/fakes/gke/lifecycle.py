@@ -105,9 +105,9 @@ def seams(settings: GkeSettings, boundary: Boundary = lambda name: None) -> Seam
     """The emulator's API and REST, the cluster's inside from its books."""
 
     def api() -> GkeApi:
-        made = KillableApi(
-            access.connect(settings), Place(settings.project or "", settings.zone, settings.name), QUICK
-        )
+        client, renew = access.connect(settings)
+        place = Place(settings.project or "", settings.zone, settings.name)
+        made = KillableApi(client, place, QUICK, renew)
         made.boundary = boundary
         return made
 

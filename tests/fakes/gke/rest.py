@@ -15,6 +15,7 @@ from tests.fakes.gke.books import MACHINES, ZONES, Books, Fault, Status
 
 Answer = tuple[int, dict[str, Any]]
 COMPUTE = re.compile(r"^/compute/v1/projects/[^/]+/(?P<rest>.+)$")
+PROJECT = re.compile(r"^/compute/v1/projects/[^/]+$")
 
 
 def get(books: Books, path: str, query: dict[str, list[str]]) -> Answer:
@@ -22,6 +23,11 @@ def get(books: Books, path: str, query: dict[str, list[str]]) -> Answer:
         return 200, {"left": books.left(), "calls": books.calls}
     if path == "/services":  # the inside of a cluster, for a client in another process
         return 200, {"services": books.services}
+    if PROJECT.match(path):
+        quotas = books.project_quotas.items()
+        return 200, {
+            "quotas": [{"metric": name, "limit": limit, "usage": used} for name, (limit, used) in quotas]
+        }
     found = COMPUTE.match(path)
     return compute(books, found["rest"], query) if found else (404, error(404, f"no such path: {path}"))
 

@@ -3,9 +3,11 @@
 # ruff: noqa: F401, F811 - fixtures are imported, and their names are parameters
 
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from google.cloud.container_v1.types import Cluster
@@ -96,10 +98,63 @@ def test_what_a_living_run_of_this_machine_holds_stays(
     assert len(reaping.expired(config(emulator), machine, now=TOMORROW).targets) == 1
 
 
-def test_a_zone_that_does_not_answer_is_no_empty_answer(emulator: Emulator, machine: Machine) -> None:
+def test_with_a_zone_that_does_not_answer_what_was_seen_is_removed_and_the_zone_is_named(
+    provider: Callable[..., GkeCluster], emulator: Emulator, machine: Machine
+) -> None:
+    provider(ledger=False).up()
     emulator.books.missing_zones = ("us-central1-f",)
-    with pytest.raises(CloudError, match="no answer for us-central1-f"):
-        reaping.expired(config(emulator), machine)
+    again = lambda: reaping.expired(config(emulator), machine, now=TOMORROW)  # noqa: E731
+    plan = again()
+    [target] = plan.targets
+    reaping.remove(target, machine, silent)
+    assert emulator.books.left() == {}
+    check = reaping.nothing_left(plan, again, acted=True)
+    assert check.verdict is Verdict.INFRA_ERROR and "us-central1-f" in str(check.reason)
+    assert check.evidence["unanswered"] == ["us-central1-f"] and len(check.evidence["targets"]) == 1
+
+
+def test_what_has_expired_is_judged_by_googles_clock(
+    provider: Callable[..., GkeCluster], emulator: Emulator, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider(ledger=False).up()
+
+    class Fast(datetime):
+        """This machine's clock, a day ahead."""
+
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:
+            return TOMORROW
+
+    monkeypatch.setattr(reaping, "datetime", Fast)
+    plan = reaping.expired(config(emulator), machine)
+    assert plan.targets == () and len(plan.stay) == 1, "a living cluster is left alone"
+    [told] = plan.told
+    assert re.search(r"\+86[34]\d\d s off Google's", told)
+
+
+def test_an_end_that_cannot_be_read_is_told(
+    provider: Callable[..., GkeCluster], emulator: Emulator, machine: Machine
+) -> None:
+    provider(ledger=False).up()
+    [cluster] = emulator.books.clusters.values()
+    cluster.resource_labels["meshlab-expires"] = "soon"
+    plan = reaping.expired(config(emulator), machine, now=TOMORROW)
+    assert plan.targets == () and any("meshlab-expires can't be read" in text for text in plan.told)
+
+
+def test_labels_that_somebody_took_off_do_not_hide_a_run_s_cluster(
+    provider: Callable[..., GkeCluster], emulator: Emulator, machine: Machine
+) -> None:
+    provider().up()
+    [cluster] = emulator.books.clusters.values()
+    cluster.resource_labels = {}
+    die(machine, RUN)
+    again = lambda: reaping.of_runs(config(emulator), machine, [RUN])  # noqa: E731
+    plan = again()
+    [target] = plan.targets
+    reaping.remove(target, machine, silent)
+    assert emulator.books.left() == {} and Ledger.of(machine, RUN) is None
+    assert reaping.nothing_left(plan, again, acted=True).verdict is Verdict.PASS
 
 
 def test_a_dry_run_fails_by_what_it_finds_and_a_real_one_passes_once_it_is_gone(

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from meshlab.clusters.gke import access
-from meshlab.clusters.gke.api import Backoff, GkeApi, Rest
-from meshlab.clusters.gke.cluster import GkeCluster, Seams
+from meshlab.clusters.gke.api import Backoff, Rest
+from meshlab.clusters.gke.cluster import GkeCluster, Seams, api_of
 from meshlab.clusters.gke.names import Place
 from meshlab.config.settings import GkeSettings, Machine
 from meshlab.run.journal import create
@@ -60,7 +60,7 @@ def seams(settings: GkeSettings, kube: FakeClusterKube) -> Seams:
     place = Place(settings.project or "", settings.zone, settings.name)
     quick = Backoff(first=0.01, longest=0.02, deadline=settings.retry_seconds)
     return Seams(
-        api=lambda: GkeApi(access.connect(settings), place, quick),
+        api=lambda: api_of(settings, place, quick),
         rest=lambda: Rest(*access.session(settings), settings.project or "", quick),
         connect=lambda path, context: kube if place.path == PATH else FakeClusterKube(kube.books, place.path),  # type: ignore[arg-type,return-value]
     )

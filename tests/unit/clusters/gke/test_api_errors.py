@@ -8,7 +8,11 @@ import pytest
 from google.cloud.container_v1.types import Cluster, StatusCondition
 
 from meshlab.cli.main import prepare, prepared
+from meshlab.clusters.gke import access
+from meshlab.clusters.gke.api import Backoff, GkeApi
+from meshlab.clusters.gke.api_errors import refusal
 from meshlab.clusters.gke.cluster import GkeCluster
+from meshlab.clusters.gke.names import Place
 from meshlab.core.errors import CloudError, MeshlabError
 from meshlab.run.journal import RunRef, create, step
 from meshlab.run.result_file import finish
@@ -41,7 +45,12 @@ REFUSALS = {
         "gcloud services enable container.googleapis.com",
     ),
     "credentials": (
-        Fault("CreateCluster", Status.UNAUTHENTICATED, "Request had invalid authentication credentials."),
+        Fault(
+            "CreateCluster",
+            Status.UNAUTHENTICATED,
+            "Request had invalid authentication credentials.",
+            times=9,
+        ),
         "invalid authentication credentials",
         "gcloud auth application-default login",
     ),
@@ -54,6 +63,25 @@ REFUSALS = {
         Fault("CreateCluster", Status.NOT_FOUND, "Not found: projects/p/global/networks/default."),
         "networks/default",
         "--project, --zone",
+    ),
+    "policy": (
+        Fault(
+            "CreateCluster",
+            Status.PERMISSION_DENIED,
+            "Constraint constraints/compute.vmExternalIpAccess violated for project p.",
+        ),
+        "constraints/compute.vmExternalIpAccess",
+        "organization policy",
+    ),
+    "project": (
+        Fault(
+            "CreateCluster",
+            Status.PERMISSION_DENIED,
+            "Permission denied on resource project q.",
+            "CONSUMER_INVALID",
+        ),
+        "resource project q",
+        "--project",
     ),
     "invalid": (
         Fault("CreateCluster", Status.INVALID_ARGUMENT, "Machine type is invalid."),
@@ -84,6 +112,112 @@ BAD_ENDS = {
         "run again",
     ),
 }
+
+
+# quota refusals as 403, in all wordings → what the message says, what the remedy says
+QUOTAS_BY_403 = {
+    "regional": (QUOTA, "IN_USE_ADDRESSES short by 1 (needs 3 of 8, 2 free)", "--set gke.nodes=N"),
+    "disks": (
+        "Insufficient regional quota to satisfy request: resource \"SSD_TOTAL_GB\": request requires '300.0' and is short "
+        "'50.0'. project has a quota of '250.0' with '250.0' available.",
+        "SSD_TOTAL_GB short by 50 (needs 300 of 250, 250 free)",
+        "--set gke.disk_gb=N",
+    ),
+    "older": ("Quota 'N2_CPUS' exceeded.  Limit: 24.0 in region us-central1.", "N2_CPUS", "gke.machine_type"),
+    "project": (
+        "Quota 'CPUS_ALL_REGIONS' exceeded.  Limit: 12.0 globally.",
+        "CPUS_ALL_REGIONS",
+        "gke.nodes=N",
+    ),
+    "clusters": (
+        "Project 1234 cannot create more than 50 clusters in us-central1.",
+        "50 clusters",
+        "--zone ZONE",
+    ),
+    "unknown": ("Quota 'T4_GPUS' exceeded. Limit: 0.0", "T4_GPUS", "another region"),
+}
+
+
+@pytest.mark.parametrize("name", QUOTAS_BY_403)
+def test_a_quota_that_is_refused_as_a_permission(provider: Make, emulator: Emulator, name: str) -> None:
+    text, said, remedy = QUOTAS_BY_403[name]
+    emulator.books.faults.append(Fault("CreateCluster", Status.PERMISSION_DENIED, text))
+    with pytest.raises(CloudError) as caught:
+        provider().up()
+    assert caught.value.kind == "quota"
+    assert said in caught.value.message and remedy in caught.value.remedy
+
+
+def test_a_missing_service_account_user_and_a_disabled_service_are_told_by_their_names() -> None:
+    act_as = refusal(
+        'The user does not have access to service account "default". Ask for iam.serviceAccounts.actAs.'
+    )
+    assert act_as is not None and "roles/iam.serviceAccountUser" in act_as.remedy
+    address = "https://console.developers.google.test/apis/api/cloudresourcemanager.googleapis.com/overview?project=1"
+    disabled = refusal(
+        f"Cloud Resource Manager API has not been used in project 1. Enable it by visiting {address}"
+    )
+    assert disabled is not None
+    assert disabled.remedy == "enable it: gcloud services enable cloudresourcemanager.googleapis.com"
+    assert refusal('Required "container.clusters.create" permission(s).') is None
+
+
+def test_an_internal_error_is_googles_own_and_its_unknown_condition_says_nothing(
+    provider: Make, emulator: Emulator
+) -> None:
+    emulator.books.bad_ends.append(BadEnd(13, "Internal error.", StatusCondition.Code.UNKNOWN))
+    with pytest.raises(CloudError) as caught:
+        provider().up()
+    assert "UNKNOWN" not in caught.value.message and "another zone" in caught.value.remedy
+
+
+CALLS_OF_A_LIFE = (
+    "GetServerConfig",
+    "CreateCluster",
+    "GetOperation",
+    "GetCluster",
+    "ListOperations",
+    "DeleteCluster",
+)
+
+
+@pytest.mark.parametrize("method", CALLS_OF_A_LIFE)
+@pytest.mark.parametrize(
+    "code", [Status.UNAUTHENTICATED, Status.UNKNOWN, Status.UNAVAILABLE], ids=lambda code: code.name
+)
+def test_every_call_is_made_again_once_its_token_is_new_or_its_connection_is_back(
+    provider: Make, emulator: Emulator, method: str, code: Status
+) -> None:
+    emulator.books.faults.append(Fault(method, code, "Stream removed"))
+    cluster = provider()
+    assert cluster.up().nodes == 3
+    cluster.down()
+    assert emulator.books.left() == {}
+    assert emulator.books.faults[0].times == 0, "the control: the fault was met"
+
+
+def test_a_token_that_stays_refused_is_asked_for_anew_once(emulator: Emulator) -> None:
+    renewed: list[int] = []
+    settings = emulator.settings()
+    client, _ = access.connect(settings)
+    api = GkeApi(
+        client, Place("p", "us-central1-b", "x"), Backoff(0.01, 0.02, 1.0), lambda: renewed.append(1)
+    )
+    emulator.books.faults.append(Fault("ListClusters", Status.UNAUTHENTICATED, "no", times=2))
+    with pytest.raises(CloudError) as caught:
+        api.clusters()
+    assert (caught.value.kind, renewed, emulator.books.calls) == ("credentials", [1], ["ListClusters"] * 2)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["request lost", "answer lost"])
+def test_labels_of_an_adopted_cluster_whose_answer_is_lost(
+    provider: Make, emulator: Emulator, after: bool
+) -> None:
+    provider("20260102t000000z-bbbb", ledger=False).up()
+    emulator.books.faults.append(Fault("SetLabels", Status.UNAVAILABLE, after=after))
+    cluster = provider()
+    assert cluster.up().adopted
+    assert emulator.books.clusters[cluster.place.path].resource_labels["meshlab-run-id"] == cluster.run_id
 
 
 def run_of(tmp_path: Path, cluster: GkeCluster) -> tuple[RunRef, int, MeshlabError]:

@@ -1,10 +1,11 @@
 import json
 import stat
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
-from google.cloud.container_v1.types import Cluster, StatusCondition
+from google.cloud.container_v1.types import Cluster, Operation, StatusCondition
 
 from meshlab.clusters.gke.cluster import GkeCluster
 from meshlab.clusters.gke.names import expiry
@@ -283,6 +284,107 @@ def test_a_failed_clean_up_is_told_with_what_failed_first(provider: Make, emulat
 def test_a_version_that_is_gone_since_the_preflight_is_bad_input(provider: Make) -> None:
     with pytest.raises(InputError, match="us-central1-b does not offer it"):
         provider(version="1.21").up()
+
+
+@pytest.mark.parametrize(
+    "kept", [{}, {"managed-by": "meshlab"}, {"team": "x"}], ids=["none", "ours but the run's", "another"]
+)
+def test_a_cluster_whose_labels_somebody_took_off_is_known_by_its_id(
+    provider: Make, emulator: Emulator, kept: dict[str, str]
+) -> None:
+    cluster = provider()
+    cluster.up()
+    emulator.books.clusters[PATH].resource_labels = kept
+    assert cluster.inventory().counts()["clusters"] == 1
+    cluster.down()
+    assert emulator.books.left() == {} and len(cluster.inventory()) == 0
+
+
+def test_a_cluster_that_another_run_has_adopted_stays_and_names_that_run(
+    provider: Make, emulator: Emulator
+) -> None:
+    cluster = provider()
+    cluster.up()
+    emulator.books.clusters[PATH].resource_labels["meshlab-run-id"] = OTHER
+    assert cluster.adopting_run() == OTHER
+    with pytest.raises(CloudError, match=f"run {OTHER} has adopted it") as caught:
+        cluster.down()
+    assert f"--run {OTHER}" in caught.value.remedy
+    assert PATH in emulator.books.clusters and "DeleteCluster" not in emulator.books.calls
+
+
+def test_a_later_cluster_of_the_same_name_is_not_this_runs(provider: Make, emulator: Emulator) -> None:
+    cluster = provider()
+    cluster.up()
+    emulator.books.clusters[PATH].resource_labels = {}
+    emulator.books.clusters[PATH].id = "of another cluster"
+    assert cluster.inventory().counts()["clusters"] == 0
+    cluster.down()
+    assert PATH in emulator.books.clusters and "DeleteCluster" not in emulator.books.calls
+
+
+def test_one_that_was_asked_for_and_has_no_label_and_no_known_id_is_told(
+    provider: Make, emulator: Emulator, machine: Machine
+) -> None:
+    cluster = provider()
+    cluster.up()
+    emulator.books.clusters[PATH].resource_labels = {}
+    ledger_of(machine).note("gke", {"id": ""})  # killed before it learned it
+    with pytest.raises(CloudError, match="never learned its id") as caught:
+        cluster.down()
+    assert (
+        "gcloud container clusters delete my-istio-cluster --zone us-central1-b --project p"
+        in caught.value.remedy
+    )
+    assert PATH in emulator.books.clusters
+
+
+def test_the_id_is_written_down_as_soon_as_the_cluster_is_there(
+    provider: Make, emulator: Emulator, machine: Machine
+) -> None:
+    emulator.books.bad_ends.append(BadEnd())
+    with pytest.raises(CloudError):
+        provider().up()
+    noted = ledger_of(machine).noted("gke")
+    assert noted["asked"] is True and len(noted["id"]) == 64
+
+
+def test_a_creation_that_never_ends_is_deleted_all_the_same_at_the_deadline(
+    provider: Make, emulator: Emulator
+) -> None:
+    look = emulator.books.look
+
+    def endless(operation: Operation) -> Operation:
+        creates = operation.operation_type == Operation.Type.CREATE_CLUSTER
+        return operation if creates else look(operation)
+
+    emulator.books.look = endless  # type: ignore[method-assign]
+    began = time.monotonic()
+    with pytest.raises(WaitTimeout, match=r"the API to create the cluster.*could NOT be deleted") as caught:
+        provider(create_timeout=0.4).up()
+    del emulator.books.look  # type: ignore[method-assign]
+    assert time.monotonic() - began < 5, "one deadline, and one clean-up"
+    assert "DeleteCluster" in emulator.books.calls, "deletion is asked for although something goes on"
+    assert "incompatible operation" in caught.value.message and f"--run {RUN}" in caught.value.remedy
+
+
+def test_answers_that_are_lost_until_the_deadline_are_an_error_that_says_so(
+    provider: Make, emulator: Emulator
+) -> None:
+    emulator.books.faults.append(Fault("CreateCluster", after=True))
+    looked = len([call for call in emulator.books.calls if call == "GetCluster"])
+    create = emulator.books.create
+
+    def create_and_vanish(parent: str, wanted: Cluster) -> Operation:
+        emulator.books.faults.append(Fault("GetCluster", times=10_000))
+        return create(parent, wanted)
+
+    emulator.books.create = create_and_vanish  # type: ignore[method-assign]
+    with pytest.raises(CloudError, match="the API does not answer") as caught:
+        provider(retry_seconds=0.3).up()
+    del emulator.books.create  # type: ignore[method-assign]
+    assert caught.value.kind == "unavailable" and looked == 0
+    assert f"python -m flows.teardown --run {RUN}" in caught.value.remedy
 
 
 def test_an_endless_operation_ends_the_wait_at_its_deadline(provider: Make, emulator: Emulator) -> None:

@@ -57,6 +57,28 @@ def test_nobody_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:
         refreshed(credentials_of(None))
 
 
+@pytest.mark.parametrize("kind", ["folder", "no JSON", "external account without audience"])
+def test_a_credentials_file_that_is_none_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    path = tmp_path / "key.json"
+    if kind == "folder":
+        path.mkdir()
+    else:
+        path.write_text("{" if kind == "no JSON" else json.dumps({"type": "external_account"}))
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
+    with pytest.raises(CloudError) as caught:
+        refreshed(credentials_of(None))
+    assert caught.value.kind == "credentials" and "GOOGLE_APPLICATION_CREDENTIALS" in caught.value.remedy
+
+
+def test_a_server_of_tokens_that_nobody_reaches_is_no_missing_login() -> None:
+    with pytest.raises(CloudError) as caught:
+        refreshed(credentials_of("http://127.0.0.1:1/token"))
+    assert caught.value.kind == "unavailable" and "does not answer" in caught.value.message
+    assert "log in" not in caught.value.remedy
+
+
 def test_the_kubeconfigs_plugin_runs_from_anywhere(
     provider: Callable[..., GkeCluster], tmp_path: Path
 ) -> None:

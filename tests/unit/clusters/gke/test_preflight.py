@@ -41,6 +41,20 @@ def test_all_problems_at_once(emulator: Emulator) -> None:
     assert "fewer nodes (--set gke.nodes=N) or a smaller machine (--set gke.machine_type=TYPE)" in said
 
 
+def test_a_quota_of_the_whole_project_is_asked_for(emulator: Emulator) -> None:
+    emulator.books.project_quotas["CPUS_ALL_REGIONS"] = (12, 8)
+    [problem] = examine(emulator.settings()).problems
+    assert problem.where == "quota of p"
+    assert "CPUS_ALL_REGIONS short by 2 (needs 6 of 12, 4 free)" in str(problem)
+    assert "gke.nodes=N" in problem.remedy
+
+
+def test_a_name_of_which_gke_s_own_names_have_only_a_part_is_refused(emulator: Emulator) -> None:
+    assert examine(emulator.settings(name="a" * 24)).problems == []
+    [problem] = examine(emulator.settings(name="a" * 25)).problems
+    assert problem.where == f"--set gke.name={'a' * 25}" and "24 letters" in problem.remedy
+
+
 @pytest.mark.parametrize(
     ("changes", "where", "said"),
     [
