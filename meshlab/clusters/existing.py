@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from meshlab.clusters.base import ClusterRef, Leftovers
 from meshlab.config.settings import ExistingSettings, Machine
 from meshlab.core.errors import Problem
+from meshlab.core.files import write_atomically
 from meshlab.core.progress import Progress, Update
 from meshlab.core.redaction import register
 from meshlab.kube.api_errors import api_errors
 from meshlab.kube.client import Kube
 
 SECRETS = ("token", "password", "client-key-data")  # of a kubeconfig's user
+PATHS = ("certificate-authority", "client-certificate", "client-key", "tokenFile")  # of clusters and users
 PROVIDER_SECRETS = ("access-token", "id-token", "refresh-token", "client-secret")
 
 
@@ -52,11 +58,67 @@ class ExistingCluster:
 
 
 def kubeconfig_of(settings: ExistingSettings, machine: Machine) -> Path:
-    """The kubeconfig that is used: the setting, the first of KUBECONFIG, or ~/.kube/config."""
+    """Find the kubeconfig that is used: the setting, the files of KUBECONFIG as kubectl reads them, or ~/.kube/config.
+
+    Args:
+        settings: May name the file.
+        machine: Its KUBECONFIG, its home folder, and where a file that is made of several is kept.
+
+    Returns:
+        The file. Of several files one is made, readable for us alone, as the programs that we start take one.
+    """
     if settings.kubeconfig:
         return settings.kubeconfig.expanduser()
-    first = next((name for name in machine.kubeconfig.split(os.pathsep) if name), "")
-    return Path(first) if first else machine.home / ".kube" / "config"
+    named = [Path(name) for name in machine.kubeconfig.split(os.pathsep) if name]
+    there = [path for path in named if path.exists()]  # a file that is missing is passed over
+    if len(there) > 1:
+        return merged(there, machine)
+    return next(iter(there or named), machine.home / ".kube" / "config")
+
+
+def merged(paths: Sequence[Path], machine: Machine) -> Path:
+    """Make one kubeconfig of several: of entries with the same name, and of current contexts, the first one counts.
+
+    Source: the Kubernetes documentation, "Merging kubeconfig files". Paths in a file are relative to its folder.
+
+    Args:
+        paths: The files, in the order of KUBECONFIG. One that is no kubeconfig is left to be told by `problems`.
+        machine: Where the new file is kept.
+
+    Returns:
+        The new file, or the first of these files that can't be read.
+    """
+    content: dict[str, Any] = {"apiVersion": "v1", "kind": "Config"}
+    for path in paths:
+        part, found = read_kubeconfig(path, "kubeconfig")
+        if found:
+            return path
+        content.setdefault("current-context", part.get("current-context") or None)
+        content["current-context"] = content["current-context"] or part.get("current-context")
+        for kind in ("clusters", "contexts", "users"):
+            known = content.setdefault(kind, [])
+            names = {each["name"] for each in known}
+            known += [
+                _absolute(each, path) for name, each in _by_name(part, kind).items() if name not in names
+            ]
+    text = yaml.safe_dump(content)
+    target = machine.state / "kubeconfigs" / f"{sha256(text.encode()).hexdigest()[:16]}.yaml"
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_atomically(target, text, mode=0o600)
+    return target
+
+
+def _absolute(entry: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """An entry whose paths hold from anywhere."""
+    whole = json.loads(json.dumps(entry, default=str))
+    for part in (whole.get("cluster"), whole.get("user")):
+        for name in PATHS if isinstance(part, dict) else ():
+            if part.get(name):
+                part[name] = str(path.parent.resolve() / part[name])
+    plugin = (whole.get("user") or {}).get("exec")
+    if isinstance(plugin, dict) and os.sep in str(plugin.get("command", "")):
+        plugin["command"] = str(path.parent.resolve() / plugin["command"])
+    return dict(whole)
 
 
 def named(settings: ExistingSettings, machine: Machine) -> str:
@@ -90,7 +152,22 @@ def problems(settings: ExistingSettings, machine: Machine) -> list[Problem]:
     if cluster not in _by_name(content, "clusters"):
         what = f"context {wanted!r} of {path} names cluster {cluster!r}, which is not in the file"
         return [Problem("--context", what, f"mend the kubeconfig, or name another context: {names}")]
-    return []
+    user = context.get("user") if isinstance(context, dict) else None
+    return list(_plugin_problem(content, str(user), path, machine))
+
+
+def _plugin_problem(content: dict[str, object], user: str, path: Path, machine: Machine) -> Iterator[Problem]:
+    """A program that gives the user's credentials, and is not on this machine."""
+    entry = _by_name(content, "users").get(user, {}).get("user")
+    plugin = entry.get("exec") if isinstance(entry, dict) else None
+    command = str(plugin.get("command", "")) if isinstance(plugin, dict) else ""
+    found = command and shutil.which(
+        str(path.parent / command) if os.sep in command else command, path=machine.path
+    )
+    if command and not found:
+        hint = " ".join(str(plugin.get("installHint") or "").split()) if isinstance(plugin, dict) else ""
+        what = f"user {user!r} of {path} gets its credentials from the program {command}, which is not on this machine"
+        yield Problem("kubeconfig", what, hint or f"install {command}, or name another context")
 
 
 def read_kubeconfig(path: Path, where: str) -> tuple[dict[str, object], list[Problem]]:

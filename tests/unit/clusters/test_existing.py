@@ -170,3 +170,67 @@ def test_nothing_of_it_is_removed_or_listed(tmp_path: Path, machine: Machine) ->
     assert cluster.collect_logs(tmp_path) == ()
     cluster.down(progress=told.append)
     assert told[0].detail == "left running, it is not ours"
+
+
+def several(tmp_path: Path, *names: str) -> Machine:
+    paths = ":".join(str(tmp_path / name) for name in names)
+    return Machine.here({"HOME": str(tmp_path / "home"), "KUBECONFIG": paths, "PATH": str(tmp_path / "bin")})
+
+
+def test_several_kubeconfigs_are_read_as_kubectl_reads_them(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    two = [{"name": "two", "context": {"cluster": "other", "user": "you"}}]
+    user = {"client-certificate": "you.crt", "client-key": "/keys/you.key", "exec": {"command": "./plugin"}}
+    kubeconfig(tmp_path / "a" / "one.yaml", "https://one.test")
+    kubeconfig(
+        tmp_path / "b" / "two.yaml",
+        contexts=two,
+        clusters=[
+            {"name": "other", "cluster": {"server": "https://two.test", "certificate-authority": "ca.crt"}},
+            {"name": "one", "cluster": {"server": "https://hidden.test"}},
+        ],
+        users=[{"name": "you", "user": user}],
+        **{"current-context": "two"},
+    )
+    (tmp_path / "b" / "plugin").write_text("#!/bin/sh\n")
+    (tmp_path / "b" / "plugin").chmod(0o755)
+    machine = several(tmp_path, "missing.yaml", "a/one.yaml", "b/two.yaml")
+    assert problems(ExistingSettings(context="two"), machine) == []
+    path = kubeconfig_of(ExistingSettings(), machine)
+    content = yaml.safe_load(path.read_text())
+    assert content["current-context"] == "blue", "the first file that names one counts"
+    clusters = {each["name"]: each["cluster"] for each in content["clusters"]}
+    assert clusters["one"] == {"server": "https://one.test"}, "the first entry of a name counts"
+    assert clusters["other"]["certificate-authority"] == str(tmp_path / "b" / "ca.crt")
+    [made] = [each["user"] for each in content["users"] if each["name"] == "you"]
+    assert (made["client-certificate"], made["client-key"]) == (
+        str(tmp_path / "b" / "you.crt"),
+        "/keys/you.key",
+    )
+    assert made["exec"]["command"] == str(tmp_path / "b" / "plugin")
+    assert path.stat().st_mode & 0o777 == 0o600 and path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_one_file_that_is_there_is_used_as_it_is_and_a_broken_one_is_told(tmp_path: Path) -> None:
+    one = kubeconfig(tmp_path / "one.yaml")
+    assert kubeconfig_of(ExistingSettings(), several(tmp_path, "missing.yaml", "one.yaml")) == one
+    (tmp_path / "broken.yaml").write_text("a: [")
+    [problem] = problems(ExistingSettings(), several(tmp_path, "one.yaml", "broken.yaml"))
+    assert "broken.yaml" in problem.what
+    [problem] = problems(ExistingSettings(), several(tmp_path, "missing.yaml"))
+    assert "missing.yaml" in problem.what
+
+
+def test_a_program_for_credentials_that_is_not_there_is_told_with_its_hint(tmp_path: Path) -> None:
+    hint = "Install gke-gcloud-auth-plugin, see\nits page"
+    user = {"exec": {"command": "gke-gcloud-auth-plugin", "installHint": hint}}
+    kubeconfig(tmp_path / "config", users=[{"name": "me", "user": user}])
+    machine = several(tmp_path, "config")
+    [problem] = problems(ExistingSettings(), machine)
+    assert "gke-gcloud-auth-plugin" in problem.what
+    assert problem.remedy == "Install gke-gcloud-auth-plugin, see its page"
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "gke-gcloud-auth-plugin").write_text("#!/bin/sh\n")
+    (tmp_path / "bin" / "gke-gcloud-auth-plugin").chmod(0o755)
+    assert problems(ExistingSettings(), machine) == []
