@@ -50,7 +50,20 @@ class ClusterProvider(Protocol):
     """The same few methods, in the same order, for every provider."""
 
     def up(self, *, progress: Progress, stop: threading.Event | None = None) -> ClusterRef:
-        """Make the cluster, or adopt it where it runs and is healthy. Raises ClusterError, ClusterBusyError, BuildError."""
+        """Make the cluster, or adopt it where it runs and is healthy.
+
+        Args:
+            progress: Told how far it came.
+            stop: Ends what waits, and leaves the rest to `down`.
+
+        Returns:
+            The cluster, its nodes Ready.
+
+        Raises:
+            ClusterError: It can't be made.
+            ClusterBusyError: Another run holds it.
+            BuildError: Its programs can't be compiled.
+        """
 
     def inventory(self) -> Leftovers:
         """What exists of it now."""

@@ -35,7 +35,18 @@ class ExistingCluster:
         self._kubeconfig = kubeconfig_of(settings, machine)
 
     def up(self, *, progress: Progress, stop: threading.Event | None = None) -> ClusterRef:
-        """Ask the API server for its version. Raises KubeError when it does not answer."""
+        """Ask the API server for its version.
+
+        Args:
+            progress: Told how far it came.
+            stop: Not used: there is nothing to wait for.
+
+        Returns:
+            The cluster.
+
+        Raises:
+            KubeError: It does not answer.
+        """
         context = self._settings.context or current_context(self._kubeconfig)
         kube = Kube.connect(self._kubeconfig, context)
         with api_errors(f"ask {kube.host} for its version"):
@@ -122,7 +133,15 @@ def _absolute(entry: Mapping[str, Any], path: Path) -> dict[str, Any]:
 
 
 def named(settings: ExistingSettings, machine: Machine) -> str:
-    """What the cluster is called: by its context."""
+    """Return what the cluster is called: by its context.
+
+    Args:
+        settings: Which cluster is meant.
+        machine: This machine: its folders and what it has.
+
+    Returns:
+        The name.
+    """
     return settings.context or current_context(kubeconfig_of(settings, machine)) or "current-context"
 
 
@@ -134,7 +153,15 @@ def current_context(kubeconfig: Path) -> str | None:
 
 
 def problems(settings: ExistingSettings, machine: Machine) -> list[Problem]:
-    """What is wrong with kubeconfig and context; the cluster itself is not asked."""
+    """Find what is wrong with kubeconfig and context; the cluster itself is not asked.
+
+    Args:
+        settings: Which cluster is meant.
+        machine: This machine: its folders and what it has.
+
+    Returns:
+        The problems.
+    """
     path = kubeconfig_of(settings, machine)
     where = "--kubeconfig" if settings.kubeconfig else "kubeconfig"
     content, found = read_kubeconfig(path, where)

@@ -8,7 +8,18 @@ from meshlab.run.orphans import orphans
 
 
 def provider_of(config: LabConfig, machine: Machine, run_id: str) -> ClusterProvider:
-    """The provider of `config.cluster`. Imported when it is asked for: each brings libraries of its own."""
+    """Make the provider of `config.cluster`.
+
+    Imported when it is asked for: each brings libraries of its own.
+
+    Args:
+        config: The settings of the run.
+        machine: This machine: its folders and what it has.
+        run_id: The run that holds the cluster.
+
+    Returns:
+        The provider.
+    """
     if config.cluster == "local":
         from meshlab.clusters.local.cluster import LocalCluster
 
@@ -23,8 +34,17 @@ def provider_of(config: LabConfig, machine: Machine, run_id: str) -> ClusterProv
 
 
 def name_of(config: LabConfig, machine: Machine) -> str:
-    """The cluster's name as its `ClusterRef` will have it, known before it answers: a night on which it does not
-    belongs to the others on it."""
+    """Say what the cluster is called, before it answers.
+
+    A night on which it does not answer belongs to the others on it.
+
+    Args:
+        config: The settings of the run.
+        machine: This machine: its folders and what it has.
+
+    Returns:
+        The name as its `ClusterRef` will have it.
+    """
     if config.cluster == "local":
         return config.local.name
     if config.cluster == "gke":
@@ -37,7 +57,12 @@ def name_of(config: LabConfig, machine: Machine) -> str:
 def forget_gke(machine: Machine, settings: GkeSettings) -> list[str]:
     """Close the ledgers of dead runs whose GKE cluster of this name and place is gone now.
 
-    Returns the ids of those runs.
+    Args:
+        machine: This machine: its folders and what it has.
+        settings: Name and place of the cluster.
+
+    Returns:
+        The ids of those runs.
     """
     from meshlab.clusters.gke.names import Place
     from meshlab.clusters.gke.record import forget

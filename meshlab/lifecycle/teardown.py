@@ -116,7 +116,7 @@ def of_runs(config: LabConfig, machine: Machine, runs: Sequence[str]) -> Plan:
     seen = f"{pluralize(len(targets), 'clusters')} in ledgers of this machine"
     unanswered: tuple[str, ...] = ()
     if config.gke.project is not None:
-        from meshlab.clusters.gke.cluster import survey
+        from meshlab.clusters.gke.reaper import survey
 
         found = survey(config.gke)
         unanswered = found.unanswered
@@ -147,7 +147,7 @@ def expired(config: LabConfig, machine: Machine, *, now: datetime | None = None)
     Raises:
         CloudError: The cloud can't be searched.
     """
-    from meshlab.clusters.gke.cluster import survey
+    from meshlab.clusters.gke.reaper import survey
 
     found = survey(config.gke)
     here = datetime.now(UTC)
@@ -316,7 +316,7 @@ def _local(machine: Machine, name: str) -> LocalSettings:
 
 
 def _of_owned(owned: object, settings: GkeSettings) -> Target:
-    from meshlab.clusters.gke.cluster import Owned
+    from meshlab.clusters.gke.reaper import Owned
 
     assert isinstance(owned, Owned)
     there = {"zone": owned.place.location, "name": owned.place.name}

@@ -18,9 +18,9 @@ from google.cloud.container_v1.types import Cluster
 from meshlab.clusters.base import ClusterRef, Leftovers
 from meshlab.clusters.gke import access, names
 from meshlab.clusters.gke.api import Backoff, GkeApi, Rest, zones_of
+from meshlab.clusters.gke.creation import adoptable, labelled, make
 from meshlab.clusters.gke.leftovers import balancers, commands, leftovers, remove_billed
-from meshlab.clusters.gke.names import OWNER, RUN, Place, expiry, is_ours
-from meshlab.clusters.gke.operations import Follower, adoptable, deleted, labelled, make
+from meshlab.clusters.gke.operations import Follower, deleted
 from meshlab.clusters.gke.record import ClusterRecord
 from meshlab.clusters.gke.request import as_text, node_count, status_row
 from meshlab.config.settings import GkeSettings, Machine
@@ -70,10 +70,23 @@ class GkeCluster:
         return self.machine.state / "gke" / (self.run_id or "nobody") / "kubeconfig"
 
     def up(self, *, progress: Progress = silent, stop: threading.Event | None = None) -> ClusterRef:
-        """Make the cluster, or adopt the one of that name that is ours; write its kubeconfig; wait for its answer.
+        """Make the cluster, or adopt the one of that name that is ours.
 
-        What is intended is in the ledger and in the cluster's labels before and with the first call. A creation that
-        fails is cleaned up. Raises CloudError, ClusterBusyError, KubeError, WaitTimeout.
+        Its kubeconfig is written, and its answer awaited. What is intended is in the ledger and in the
+        cluster's labels before and with the first call. A creation that fails is cleaned up.
+
+        Args:
+            progress: Told how far it came.
+            stop: Ends what waits.
+
+        Returns:
+            The cluster, its nodes Ready.
+
+        Raises:
+            CloudError: The cloud refuses something, or something ends badly.
+            ClusterBusyError: Another run holds it.
+            KubeError: It does not answer.
+            WaitTimeout: Something is not there at the deadline.
         """
         labels = names.labels(self.run_id, getpass.getuser(), names.expires_in(self.settings.hours_to_live))
         self.record.intend(labels, self.settings)
@@ -328,66 +341,14 @@ def api_of(settings: GkeSettings, place: names.Place, pause: Backoff) -> GkeApi:
 
 
 def expired(cluster: Cluster, now: datetime) -> bool:
-    """Whether a cluster of ours has outlived the time that its labels give it."""
+    """Tell whether a cluster of ours has outlived the time that its labels give it.
+
+    Args:
+        cluster: The cluster.
+        now: The time.
+
+    Returns:
+        True where it has.
+    """
     until = names.expiry(cluster.resource_labels)
     return names.is_ours(cluster.resource_labels) and until is not None and until <= now
-
-
-@dataclass(frozen=True)
-class Owned:
-    """A cluster that this project made. expires: None where its label can't be read, so that age never condemns it."""
-
-    place: Place
-    run_id: str
-    owner: str
-    status: str
-    expires: datetime | None
-
-    def expired(self, now: datetime) -> bool:
-        """Whether it has outlived the time that it was given."""
-        return self.expires is not None and self.expires <= now
-
-    def __str__(self) -> str:
-        until = f"{self.expires:%Y-%m-%d %H:%M} UTC" if self.expires else "no readable date"
-        return f"{self.place.path} ({self.status}) of run {self.run_id} by {self.owner}, expires: {until}"
-
-
-@dataclass(frozen=True)
-class Survey:
-    """What a look over a whole project found.
-
-    Attributes:
-        ours: Clusters that carry our labels.
-        foreign: How many clusters carry no label of ours.
-        unanswered: Locations that did not answer: what is there could not be seen.
-        now: Google's own time; None where it could not be learnt.
-    """
-
-    ours: tuple[Owned, ...]
-    foreign: int
-    unanswered: tuple[str, ...] = ()
-    now: datetime | None = None
-
-
-def survey(settings: GkeSettings) -> Survey:
-    """Look at every cluster of the project, in all zones and regions. Raises CloudError where nobody answered."""
-    seams = seams_of(settings)
-    found, unanswered = seams.api().clusters()
-    ours = [_owned(each, settings) for each in found if is_ours(each.resource_labels)]
-    by_place = tuple(sorted(ours, key=lambda each: each.place))
-    return Survey(by_place, len(found) - len(ours), unanswered, google_time(seams.rest()))
-
-
-def google_time(rest: Rest) -> datetime | None:
-    """Ask for something small, and take the time of the answer; None where nobody answers."""
-    try:
-        rest.listed("zones", "")
-    except CloudError as problem:
-        log.info("Google's time is not known: %s", problem.message)
-    return rest.now()
-
-
-def _owned(cluster: Cluster, settings: GkeSettings) -> Owned:
-    labels = cluster.resource_labels
-    place = Place(settings.project or "", cluster.location, cluster.name)
-    return Owned(place, labels[RUN], labels.get(OWNER, "nobody"), cluster.status.name, expiry(labels))

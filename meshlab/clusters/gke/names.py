@@ -51,7 +51,16 @@ def delete_command(place: Place) -> str:
 
 
 def labels(run_id: str, owner: str, expires: datetime) -> dict[str, str]:
-    """The labels that make a cluster ours, and name who answers for it."""
+    """Make the labels that make a cluster ours, and name who answers for it.
+
+    Args:
+        run_id: The run.
+        owner: Who started it.
+        expires: When the cluster may be removed.
+
+    Returns:
+        Label → value.
+    """
     return {
         MANAGED: US,
         RUN: label_value(run_id),

@@ -15,9 +15,9 @@ from meshlab.clusters.gke import access
 from meshlab.clusters.gke.api import GkeApi, Rest, zones_of
 from meshlab.clusters.gke.api_errors import quota_remedy, shortfall
 from meshlab.clusters.gke.cluster import seams_of
+from meshlab.clusters.gke.creation import WELL
 from meshlab.clusters.gke.credential import credentials_of, refreshed
 from meshlab.clusters.gke.names import RUN, is_ours
-from meshlab.clusters.gke.operations import WELL
 from meshlab.clusters.gke.record import ClusterRecord
 from meshlab.clusters.gke.request import REGIONAL_ZONES, Version, differences, resolve
 from meshlab.config.settings import GkeSettings, Machine
@@ -63,7 +63,15 @@ class Found:
 
 
 def examine(settings: GkeSettings, machine: Machine | None = None) -> Found:
-    """Every problem of a GKE cluster with these settings. machine: whose ledgers tell which living run holds it."""
+    """Find every problem of a GKE cluster with these settings; nothing is written.
+
+    Args:
+        settings: What is asked for.
+        machine: Whose ledgers tell which living run holds it.
+
+    Returns:
+        The problems, and the Kubernetes that the cluster would have.
+    """
     if settings.project is None:
         return Found([NO_PROJECT, *access.endpoint_problems(settings)])
     found = access.endpoint_problems(settings)

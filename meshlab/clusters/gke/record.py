@@ -52,7 +52,12 @@ class ClusterRecord:
         return entry_of(self.place)
 
     def intend(self, labels: Mapping[str, str], settings: GkeSettings) -> None:
-        """Write down, durably, what will be made: before any call that makes something."""
+        """Write down, durably, what will be made: before any call that makes something.
+
+        Args:
+            labels: The cluster's.
+            settings: What is asked for.
+        """
         if self.ledger is None:
             return
         facts = {"run_id": labels[RUN], "owner": labels[OWNER], "expires": labels[EXPIRES]}
@@ -104,7 +109,12 @@ def entry_of(place: Place) -> Entry:
 
 
 def disown(place: Place, ledger: Ledger) -> None:
-    """Strike a cluster that another run has adopted out of the ledger of the dead run that made it."""
+    """Strike a cluster that another run has adopted out of the ledger of the dead run that made it.
+
+    Args:
+        place: Where the cluster is.
+        ledger: Of the dead run.
+    """
     for each in ledger.entries():
         if each.where in (f"{WHERE}{place.parent}", f"{WHERE}{place.path}"):
             ledger.gone(each)
@@ -113,7 +123,15 @@ def disown(place: Place, ledger: Ledger) -> None:
 
 
 def forget(place: Place, ledgers: Iterable[Ledger]) -> list[str]:
-    """Strike a cluster that is gone out of the ledgers of dead runs; returns the ids of those runs."""
+    """Strike a cluster that is gone out of the ledgers of dead runs.
+
+    Args:
+        place: Where the cluster was.
+        ledgers: Of dead runs.
+
+    Returns:
+        The ids of those runs.
+    """
     forgotten = []
     for ledger in ledgers:
         if entry_of(place) in ledger.entries():

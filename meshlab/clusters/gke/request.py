@@ -61,7 +61,15 @@ def size_of(settings: GkeSettings) -> str:
 
 
 def differences(cluster: Cluster, settings: GkeSettings) -> list[str]:
-    """How a cluster that is there differs from what is asked for, as far as that matters to a lab."""
+    """Say how a cluster that is there differs from what is asked for, as far as that matters to a lab.
+
+    Args:
+        cluster: The cluster.
+        settings: What is asked for.
+
+    Returns:
+        A phrase for each difference.
+    """
     found = []
     pool = cluster.node_pools[0] if cluster.node_pools else NodePool()
     if pool.initial_node_count != settings.nodes:
@@ -86,7 +94,16 @@ class Version:
 
 
 def resolve(wanted: str, config: ServerConfig, location: str) -> Version | Problem:
-    """The version that `wanted` (latest, a channel, a version or its begin) means in a location; or why none does."""
+    """Find the version that a word means in a location.
+
+    Args:
+        wanted: `latest`, a channel, a version or its begin.
+        config: Which versions and channels the location has.
+        location: A zone or a region.
+
+    Returns:
+        The version; or the problem, where there is none.
+    """
     valid = sorted(config.valid_master_versions, key=order, reverse=True)
     if wanted == "latest":
         if valid:

@@ -40,6 +40,7 @@ def inside(emulator: Emulator, kube: FakeClusterKube, monkeypatch: pytest.Monkey
     from tests.unit.clusters.gke.conftest import seams
 
     monkeypatch.setattr("meshlab.clusters.gke.cluster.seams_of", lambda settings: seams(settings, kube))
+    monkeypatch.setattr("meshlab.clusters.gke.reaper.seams_of", lambda settings: seams(settings, kube))
 
 
 def config(emulator: Emulator, **more: object) -> LabConfig:
