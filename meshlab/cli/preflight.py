@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from meshlab.checks.base import CATALOG
@@ -116,15 +117,21 @@ def provider_problems(config: LabConfig, machine: Machine) -> list[Problem]:
     from meshlab.clusters.gke.preflight import examine
 
     found = examine(config.gke, machine)
-    return found.problems + (release_problems(config, machine, found.version) if found.version else [])
+    if not found.version:
+        return found.problems
+    return found.problems + release_problems(config, machine, found.version, found.offered)
 
 
-def release_problems(config: LabConfig, machine: Machine, kubernetes: str) -> list[Problem]:
+def release_problems(
+    config: LabConfig, machine: Machine, kubernetes: str, offered: Sequence[str] = ()
+) -> list[Problem]:
     """Whether the release of Istio that would be downloaded supports the cluster's Kubernetes."""
     from meshlab.istio.distribution import downloads
     from meshlab.istio.support import problems as support_problems
 
-    return support_problems(config.istio.version, kubernetes) if downloads(config, machine) else []
+    if not downloads(config, machine):
+        return []
+    return support_problems(config.istio.version, kubernetes, offered)
 
 
 def existing_release_problems(config: LabConfig, machine: Machine) -> list[Problem]:

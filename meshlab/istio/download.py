@@ -18,6 +18,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import requests
+import urllib3
 
 from meshlab.clusters.local.files import locked, sha256
 from meshlab.config.settings import IstioSettings, Machine
@@ -150,7 +151,8 @@ def _transfer(address: str, archive: Path, progress: Progress, clock: Clock, dea
         try:
             with requests.get(
                 address,
-                headers={"Range": f"bytes={have}-"} if have else {},
+                # As it lies there: a server that says of a .tar.gz that it is encoded would have it unpacked on the way.
+                headers={"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})},
                 stream=True,
                 timeout=(CONNECT, READ),
             ) as answer:
@@ -161,14 +163,14 @@ def _transfer(address: str, archive: Path, progress: Progress, clock: Clock, dea
                 have = have if answer.status_code == 206 else 0
                 total = have + int(answer.headers.get("Content-Length") or 0)
                 with archive.open("ab" if have else "wb") as sink:
-                    for chunk in answer.iter_content(CHUNK):
+                    for chunk in answer.raw.stream(CHUNK, decode_content=False):
                         sink.write(chunk)
                         have += len(chunk)
                         progress(Update(WHAT, have, total, f"{have / 1e6:.0f} of {total / 1e6:.0f} MB"))
                         if clock.now() > deadline:
                             raise _away(address, f"too slow, {have / 1e6:.1f} of {total / 1e6:.1f} MB came")
                 return
-        except requests.RequestException as broken:
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as broken:
             problem = broken
         if clock.now() > deadline:
             break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 
@@ -65,7 +66,7 @@ def fitting(kubernetes: str) -> list[str]:
     return [each.istio for each in table().releases if wanted is not None and each.supports(wanted)]
 
 
-def problems(asked: str | None, kubernetes: str) -> list[Problem]:
+def problems(asked: str | None, kubernetes: str, offered: Sequence[str] = ()) -> list[Problem]:
     """Say why an Istio can't run on a Kubernetes version.
 
     A minor that is newer than all of the table is not refused: nothing is known against it.
@@ -73,6 +74,7 @@ def problems(asked: str | None, kubernetes: str) -> list[Problem]:
     Args:
         asked: Istio's version; None for the newest that fits.
         kubernetes: The server's version.
+        offered: Versions that could be chosen instead, the newest first.
 
     Returns:
         The problems.
@@ -80,8 +82,10 @@ def problems(asked: str | None, kubernetes: str) -> list[Problem]:
     where, fits = "--istio-version", ", ".join(fitting(kubernetes))
     if asked is None:
         what = f"no Istio of the table of {table().date} supports Kubernetes {kubernetes}"
+        better = next((each for each in offered if fitting(each)), "VERSION")
         remedy = (
-            "name one that does (--istio-version VERSION), or another Kubernetes (--set gke.version=VERSION)"
+            f"take the newest Kubernetes that fits (--set gke.version={better}), or name an Istio that supports it "
+            "(--istio-version VERSION)"
         )
         return [] if fits else [Problem(where, what, remedy)]
     where, remedy = f"{where} {asked}", f"one that fits: {fits or 'none'}"

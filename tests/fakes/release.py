@@ -40,7 +40,8 @@ def archive(
 
 class Releases:
     """A file server. cut: how many answers to archives break off half-way. damaged: one byte differs. ranges: whether
-    it can go on in the middle. slow: bytes that are sent at a time. asked: (path, range) of each request.
+    it can go on in the middle. slow: bytes that are sent at a time. encoded: it says of archives that gzip is their
+    encoding on the way. asked: (path, range) of each request.
     """
 
     def __init__(self, version: str, flavour: str, content: bytes, *, checksum: str | None = None) -> None:
@@ -50,6 +51,7 @@ class Releases:
             checksum if checksum is not None else f"{hashlib.sha256(content).hexdigest()}  istio.tar.gz\n"
         )
         self.cut, self.damaged, self.ranges, self.slow = 0, 0, True, 0
+        self.encoded = False
         self.asked: list[tuple[str, str]] = []
         server = self
 
@@ -82,6 +84,8 @@ class Releases:
             def _send(self, status: int, data: bytes, cut: int | None = None) -> None:
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(data)))
+                if server.encoded and self.path == server.path:
+                    self.send_header("Content-Encoding", "gzip")
                 self.end_headers()
                 part = data[: len(data) if cut is None else cut]
                 step = server.slow or len(part) or 1

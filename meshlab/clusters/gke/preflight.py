@@ -19,7 +19,7 @@ from meshlab.clusters.gke.creation import WELL
 from meshlab.clusters.gke.credential import credentials_of, refreshed
 from meshlab.clusters.gke.names import RUN, is_ours
 from meshlab.clusters.gke.record import ClusterRecord
-from meshlab.clusters.gke.request import REGIONAL_ZONES, Version, differences, resolve
+from meshlab.clusters.gke.request import REGIONAL_ZONES, Version, differences, order, resolve
 from meshlab.config.settings import GkeSettings, Machine
 from meshlab.core.errors import CloudError, Problem
 
@@ -56,10 +56,17 @@ HOURS_A_MONTH = 730
 
 @dataclass(frozen=True)
 class Found:
-    """What the preflight learns. version: the Kubernetes that would be made, or runs in the cluster of ours; None: unknown."""
+    """What the preflight learns.
+
+    Attributes:
+        problems: What keeps a cluster from being made.
+        version: The Kubernetes that would be made, or runs in the cluster of ours; None where it is not known.
+        offered: Kubernetes versions that the location has, the newest first.
+    """
 
     problems: list[Problem]
     version: str | None = None
+    offered: tuple[str, ...] = ()
 
 
 def examine(settings: GkeSettings, machine: Machine | None = None) -> Found:
@@ -90,10 +97,11 @@ def examine(settings: GkeSettings, machine: Machine | None = None) -> Found:
     except CloudError as problem:
         return Found([*found, _as_problem(WHERE, problem)])  # without credentials nothing can be asked
     version: list[str] = []
+    offered: list[str] = []
     questions: list[Callable[[], Iterator[Problem]]] = [
         lambda: _permissions(rest),
         lambda: _there(api, settings, machine),
-        lambda: _version(api, settings, version),
+        lambda: _version(api, settings, version, offered),
         lambda: _zone(rest, settings),
         lambda: _machines_and_quota(rest, settings, zones),
         lambda: _network(rest, settings),
@@ -103,7 +111,7 @@ def examine(settings: GkeSettings, machine: Machine | None = None) -> Found:
             found += question()
         except CloudError as problem:
             found.append(_as_problem(WHERE, problem))
-    return Found(_once(found), version[0] if version else None)
+    return Found(_once(found), version[0] if version else None, tuple(offered))
 
 
 def _permissions(rest: Rest) -> Iterator[Problem]:
@@ -142,10 +150,12 @@ def _there(api: GkeApi, settings: GkeSettings, machine: Machine | None) -> Itera
         )
 
 
-def _version(api: GkeApi, settings: GkeSettings, version: list[str]) -> Iterator[Problem]:
+def _version(api: GkeApi, settings: GkeSettings, version: list[str], offered: list[str]) -> Iterator[Problem]:
     """The Kubernetes that the cluster will have, or has."""
     there = api.cluster()
-    resolved = resolve(settings.version, api.server_config(), settings.zone)
+    config = api.server_config()
+    offered += sorted(config.valid_master_versions, key=order, reverse=True)
+    resolved = resolve(settings.version, config, settings.zone)
     if there is not None and there.status in WELL:
         version.append(there.current_master_version)
     elif isinstance(resolved, Version):

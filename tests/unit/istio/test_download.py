@@ -55,6 +55,12 @@ def test_a_damaged_archive_is_fetched_once_more(serve, machine: Machine) -> None
     assert fetch(server, machine).is_dir()
 
 
+def test_an_archive_that_a_mirror_calls_encoded_is_kept_as_it_lies_there(serve, machine: Machine) -> None:
+    server = serve()
+    server.encoded = True
+    assert (fetch(server, machine) / "samples" / "readme").is_file()
+
+
 def test_what_stays_damaged_is_refused_and_not_kept(serve, machine: Machine) -> None:
     server = serve()
     server.damaged = 9

@@ -41,3 +41,8 @@ def test_what_is_no_version_too_old_or_too_new() -> None:
     assert "is older than the table" in problems("1.9.0", "1.34")[0].what
     assert problems("1.77.0", "1.34") == [], "newer than the table: nothing is known against it"
     assert "no Istio of the table of 2026-11-23 supports Kubernetes 1.99" in problems(None, "1.99")[0].what
+
+
+def test_where_no_istio_fits_the_newest_kubernetes_that_one_fits_is_proposed() -> None:
+    [problem] = problems(None, "1.99.1-gke.1", ("1.99.1-gke.1", "1.36.4-gke.7", "1.35.2-gke.1"))
+    assert "--set gke.version=1.36.4-gke.7" in problem.remedy

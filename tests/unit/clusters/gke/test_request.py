@@ -1,7 +1,8 @@
 import pytest
 from google.cloud.container_v1.types import ServerConfig
 
-from meshlab.clusters.gke.request import Version, order, resolve
+from meshlab.clusters.gke.request import Version, order, resolve, size_of
+from meshlab.config.settings import GkeSettings
 from meshlab.core.errors import Problem
 from tests.fakes.gke.books import Books
 
@@ -34,3 +35,10 @@ def test_a_location_without_versions() -> None:
 
 def test_versions_are_ordered_by_number() -> None:
     assert order("1.9.0-gke.2") < order("1.10.0-gke.1") < order("1.10.0-gke.10")
+
+
+def test_a_regional_cluster_is_told_with_the_nodes_of_all_its_zones() -> None:
+    settings = GkeSettings(project="p", nodes=3)
+    assert size_of(settings) == "3 × e2-medium"
+    regional = settings.model_copy(update={"zone": "us-central1"})
+    assert size_of(regional) == "3 × e2-medium in each of 3 zones, 9 nodes in all"
