@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -79,24 +80,20 @@ def _sysctl(name: str) -> str:
     return path.read_text().strip() if path.exists() else "(none)"
 
 
+PROGRAMS = ("kube-", "kubelet", "etcd", "containerd", "pilot-", "envoy", "prometheus", "coredns", "jaeger")
+# The temporary server that Prefect starts where none is configured is uvicorn's.
+MODULES = ("meshlab", "flows", "uvicorn")
+
+
 def _processes() -> list[str]:
-    """Command lines of what only the lab starts."""
-    ours = (
-        "kube-",
-        "kubelet",
-        "etcd",
-        "containerd",
-        "pilot-",
-        "envoy",
-        "prometheus",
-        "coredns",
-        "meshlab",
-        "flows.",
-        "-m uvicorn",  # the temporary server that Prefect starts where none is configured
-    )
+    """Command lines of what only the lab starts: its programs, and modules run by this Python.
+
+    What somebody else on the machine reads, edits or tests has the lab's words in its command line, too.
+    """
     found = []
     for process in psutil.process_iter(["cmdline"]):
-        words = process.info["cmdline"] or []
-        if words and any(mark in " ".join(words[:4]) for mark in ours) and "pytest" not in " ".join(words):
+        words = process.info["cmdline"] or [""]
+        module = words[2].partition(".")[0] if len(words) > 2 and words[1] == "-m" else ""
+        if Path(words[0]).name.startswith(PROGRAMS) or (words[0] == sys.executable and module in MODULES):
             found.append(" ".join(words)[:200])
     return sorted(found)
