@@ -5,8 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from google.cloud.container_v1.types import Cluster, NodeConfig, NodePool, ReleaseChannel, ServerConfig
+from google.cloud.container_v1.types import (
+    Cluster,
+    ControlPlaneEndpointsConfig,
+    IPAllocationPolicy,
+    NodeConfig,
+    NodePool,
+    PrivateClusterConfig,
+    ReleaseChannel,
+    ServerConfig,
+)
 
 from meshlab.clusters.gke.names import POOL
 from meshlab.config.settings import GkeSettings
@@ -49,7 +59,23 @@ def cluster_of(settings: GkeSettings, version: Version, labels: Mapping[str, str
         network=settings.network,
         resource_labels=dict(labels),
         node_pools=[nodes],
+        **_access_of(settings),
     )
+
+
+def _access_of(settings: GkeSettings) -> dict[str, Any]:
+    """What the request says of the endpoint that the settings want used; nothing for GKE's own default, a public one."""
+    if settings.access == "dns":
+        dns = ControlPlaneEndpointsConfig.DNSEndpointConfig(allow_external_traffic=True)
+        return {"control_plane_endpoints_config": ControlPlaneEndpointsConfig(dns_endpoint_config=dns)}
+    if settings.access == "private":
+        private = PrivateClusterConfig(enable_private_nodes=True, enable_private_endpoint=True)
+        # Private nodes exist in VPC-native clusters only.
+        return {
+            "private_cluster_config": private,
+            "ip_allocation_policy": IPAllocationPolicy(use_ip_aliases=True),
+        }
+    return {}
 
 
 def size_of(settings: GkeSettings) -> str:

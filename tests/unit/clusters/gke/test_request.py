@@ -1,7 +1,7 @@
 import pytest
-from google.cloud.container_v1.types import ServerConfig
+from google.cloud.container_v1.types import Cluster, ServerConfig
 
-from meshlab.clusters.gke.request import Version, order, resolve, size_of
+from meshlab.clusters.gke.request import Version, cluster_of, order, resolve, size_of
 from meshlab.config.settings import GkeSettings
 from meshlab.core.errors import Problem
 from tests.fakes.gke.books import Books
@@ -42,3 +42,19 @@ def test_a_regional_cluster_is_told_with_the_nodes_of_all_its_zones() -> None:
     assert size_of(settings) == "3 × e2-medium"
     regional = settings.model_copy(update={"zone": "us-central1"})
     assert size_of(regional) == "3 × e2-medium in each of 3 zones, 9 nodes in all"
+
+
+def test_the_endpoint_that_is_to_be_used_is_asked_for() -> None:
+    version = Version("1.34.1-gke.2037000")
+
+    def asked(access: str) -> Cluster:
+        return cluster_of(GkeSettings(project="p", access=access), version, {})  # type: ignore[arg-type]
+
+    assert asked("dns").control_plane_endpoints_config.dns_endpoint_config.allow_external_traffic is True
+    private = asked("private")
+    assert private.private_cluster_config.enable_private_nodes is True
+    assert private.private_cluster_config.enable_private_endpoint is True
+    assert private.ip_allocation_policy.use_ip_aliases is True
+    public = asked("public")
+    for name in ("control_plane_endpoints_config", "private_cluster_config", "ip_allocation_policy"):
+        assert name not in public, "the document's own command asks for nothing of the kind"
