@@ -17,6 +17,7 @@ from meshlab.observability.addons.query import RangeSamples
 
 TIMEOUT = 20.0  # seconds for each request: Grafana waits for Prometheus before it answers
 REMEDY = "check that Grafana is Ready, that its port-forward is up, and that Prometheus answers"
+DATASOURCE = "Prometheus"  # its name in Istio's addon
 REF = "A"
 ODD = (("NaN", math.nan), ("Inf", math.inf), ("NegInf", -math.inf))  # what JSON has no numbers for
 
@@ -24,7 +25,7 @@ ODD = (("NaN", math.nan), ("Inf", math.inf), ("NegInf", -math.inf))  # what JSON
 class GrafanaClient:
     """Asks one Grafana and through it one of its Prometheus datasources. Safe for several threads.
 
-    url: without a path, for example of a port-forward. datasource: its name. timeout: seconds for each
+    url: without a path, for example of a port-forward. timeout: seconds for each
     request. why: as for `Getter`. Anonymous access must be allowed to read, as Istio's addon does it. Every
     method raises QueryError (retryable where trying again may help).
     """
@@ -33,11 +34,9 @@ class GrafanaClient:
         self,
         url: str,
         *,
-        datasource: str = "Prometheus",
         timeout: float = TIMEOUT,
         why: Callable[[], str] | None = None,
     ) -> None:
-        self.datasource = datasource
         self._http = Getter(url, timeout=timeout, name="Grafana", remedy=REMEDY, why=why)
         self.url = self._http.url
         self._uid = ""
@@ -57,8 +56,8 @@ class GrafanaClient:
     def uid(self) -> str:
         """The datasource's uid. Not retryable when there is no such datasource."""
         if not self._uid:
-            with self._http.reading(self.datasource):
-                self._uid = str(self._get(f"/api/datasources/name/{self.datasource}")["uid"])
+            with self._http.reading(DATASOURCE):
+                self._uid = str(self._get(f"/api/datasources/name/{DATASOURCE}")["uid"])
         return self._uid
 
     def query(

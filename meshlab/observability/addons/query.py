@@ -74,11 +74,6 @@ class PrometheusClient:
         self._timeout = timeout
         self._local = threading.local()
 
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What Prometheus warned about in this thread's last answer; the library drops it."""
-        return tuple(getattr(self._local, "warnings", ()))
-
     def ready(self) -> None:
         """Return when Prometheus answers queries. Raises QueryError when it does not."""
         answer = self.query("vector(1)")
@@ -178,20 +173,11 @@ class PrometheusClient:
         if not hasattr(self._local, "api"):
             session = requests.Session()
             session.trust_env = False  # a proxy of the environment can't reach a port-forward
-            session.hooks["response"].append(self._keep_warnings)
             # Waiting is done where it is seen (meshlab.core.waiting), not by hidden retries.
             self._local.api = PrometheusConnect(
                 self.url, session=session, timeout=self._timeout, retry=Retry(total=0)
             )
         return self._local.api
-
-    def _keep_warnings(self, response: requests.Response, *args: Any, **kwargs: Any) -> None:
-        try:
-            answer = response.json()
-        except ValueError:
-            answer = {}
-        kept = answer.get("warnings", []) + answer.get("infos", []) if isinstance(answer, dict) else []
-        self._local.warnings = tuple(kept)
 
 
 @contextmanager

@@ -54,24 +54,23 @@ class Job:
 
 
 class Asking:
-    """Rounds of asking one source. values: whose variables → what they were set to last.
+    """Rounds of asking one source.
 
-    scrape_seconds: the datasource's interval, as Grafana is told. range_seconds: None for each dashboard's
-    own. finest: seconds between points that are enough, where Grafana would take longer steps.
+    values: whose variables → what they were set to last. scrape_seconds: the datasource's interval, as Grafana is told.
+    finest: seconds between points that are enough, where Grafana would take longer steps.
     """
 
     def __init__(
         self,
         source: Source,
         scrape_seconds: float,
-        range_seconds: float | None,
         clock: Clock,
         deadline: float,
         finest: float | None = None,
     ) -> None:
         self.source = source
         self.values: dict[Key, dict[str, Value]] = {}
-        self._scrape, self._range, self._finest = scrape_seconds, range_seconds, finest
+        self._scrape, self._finest = scrape_seconds, finest
         self._clock, self._start, self._deadline = clock, clock.now(), deadline
         self._unset: dict[Key, QueryError] = {}
         self._silent = threading.Event()
@@ -127,7 +126,7 @@ class Asking:
             return
         if self._silent.is_set() or self._clock.now() >= self._deadline:
             return
-        steps = intervals(job.panel, job.target, self._range or job.dashboard.seconds, self._scrape)
+        steps = intervals(job.panel, job.target, job.dashboard.seconds, self._scrape)
         if self._finest is not None:
             steps = replace(steps, step=min(steps.step, self._finest))
         query = Query(job.target, interpolate(job.target.expr, self.values[job.key]), steps, end)

@@ -18,6 +18,7 @@ from meshlab.observability.dashboards.results import Examination, Result
 from meshlab.observability.dashboards.sources import Source
 from meshlab.report.material import Classification
 
+DRAWN_WITHIN, DRAWN_STEP = 30.0, 5.0  # seconds: for asking again, and between the points of what is drawn
 EXPLAINED = 8  # empty queries for which the nearest series is looked up: it takes a while
 
 
@@ -28,8 +29,6 @@ def examine(
     *,
     scrape_seconds: float,
     timeout: float,
-    range_seconds: float | None = None,
-    delay: float = 1.0,
     clock: Clock | None = None,
 ) -> Examination:
     """Ask all queries of all dashboards, and again those without data until they have some or time is over.
@@ -40,8 +39,6 @@ def examine(
         expectations: Which queries may be empty, and why.
         scrape_seconds: What Grafana would take as the datasource's scrape interval.
         timeout: Seconds for all of it.
-        range_seconds: The time range shown, by default what each dashboard opens with.
-        delay: Seconds between rounds.
         clock: Of the wait; the real one where not given.
 
     Returns:
@@ -53,7 +50,7 @@ def examine(
     """
     clock = clock or SystemClock()
     start = clock.now()
-    asking = Asking(source, scrape_seconds, range_seconds, clock, start + timeout)
+    asking = Asking(source, scrape_seconds, clock, start + timeout)
     jobs = list(_jobs(dashboards, expectations))
     prover = Prover(source)
 
@@ -65,7 +62,7 @@ def examine(
                 ready=lambda left: not left,
                 describe=lambda left: f"{len(left)} of {len(jobs)} without data",
                 timeout=max(start + timeout - clock.now(), 0.0),
-                delay=delay,
+                delay=1.0,
                 clock=clock,
             )
         except WaitTimeout:
@@ -84,7 +81,6 @@ def examine(
         asking.values,
         stale,
         scrape_seconds,
-        range_seconds,
         clock.now() - start,
     )
 
@@ -93,9 +89,6 @@ def drawn_again(
     examination: Examination,
     source: Source,
     *,
-    step: float = 5.0,
-    range_seconds: float | None = None,
-    timeout: float = 30,
     clock: Clock | None = None,
 ) -> Examination:
     """Ask the same examination again with the data of now: longer and finer lines to draw.
@@ -105,9 +98,6 @@ def drawn_again(
     Args:
         examination: What was examined.
         source: Whom to ask.
-        step: Seconds between points, for queries whose steps are longer.
-        range_seconds: The time to draw, None for what was examined.
-        timeout: Seconds, at most.
         clock: Of the wait; the real one where not given.
 
     Returns:
@@ -117,9 +107,8 @@ def drawn_again(
         QueryError: The source can't be asked.
     """
     clock = clock or SystemClock()
-    shown = range_seconds if range_seconds is not None else examination.range_seconds
     # Rate intervals stay what they are: they hang on the scrape interval, hardly on the range.
-    asking = Asking(source, examination.scrape_seconds, shown, clock, clock.now() + timeout, step)
+    asking = Asking(source, examination.scrape_seconds, clock, clock.now() + DRAWN_WITHIN, DRAWN_STEP)
     with_data = [each for each in examination.results if each.classification == "data"]
     jobs = {id(each): Job(each.dashboard, each.panel, each.target, each.choice) for each in with_data}
     asking.round(list(jobs.values()))

@@ -52,8 +52,8 @@ class Examination:
     """The results. source: who was asked. values: (dashboard, choice) → its variables.
 
     results: each query under the first choice of its dashboard, and again under the choice that fills it
-    where the first one can't. stale: entries of the list whose query does not exist. range_seconds: that was
-    asked for, None for each dashboard's own; scrape_seconds: as Grafana would be told. seconds: of all of it.
+    where the first one can't. stale: entries of the list whose query does not exist.
+    scrape_seconds: as Grafana would be told. seconds: of all of it.
     """
 
     source: str
@@ -62,7 +62,6 @@ class Examination:
     values: Mapping[tuple[str, str], Mapping[str, Value]] = field(default_factory=dict)
     stale: tuple[Expectation, ...] = ()
     scrape_seconds: float = 15.0
-    range_seconds: float | None = None
     seconds: float = 0.0
 
     def of(self, title: str, choice: str | None = None) -> list[Result]:

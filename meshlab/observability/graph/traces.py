@@ -72,7 +72,6 @@ def wait_for_traced_edges(
     *,
     since: float,
     timeout: float = 60,
-    names: Mapping[tuple[str, str], str] = NAMES,
     clock: Clock | None = None,
 ) -> TraceGraph:
     """Read the traces until they hold each wanted edge, or the time is over.
@@ -85,7 +84,6 @@ def wait_for_traced_edges(
         wanted: Edges: (caller, called).
         since: Seconds since the epoch.
         timeout: Seconds, at most.
-        names: (Canonical service, canonical revision) → workload.
         clock: Of the wait; the real one where not given.
 
     Returns:
@@ -101,7 +99,7 @@ def wait_for_traced_edges(
 
     return wait_for(
         "the graph in Jaeger's traces",
-        lambda: read_graph(client, namespace, since=since, names=names),
+        lambda: read_graph(client, namespace, since=since),
         missing,
         len(edges),
         timeout=timeout,
@@ -115,33 +113,31 @@ def read_graph(
     namespace: str,
     *,
     since: float,
-    names: Mapping[tuple[str, str], str] = NAMES,
-    limit: int = LIMIT,
 ) -> TraceGraph:
     """The graph of every trace that touched a service of the namespace since then. Raises QueryError."""
     traces: dict[str, Trace] = {}
     for service in client.services():
         if service.endswith(f".{namespace}"):
-            for trace in client.traces(service, start=since, limit=limit):
+            for trace in client.traces(service, start=since, limit=LIMIT):
                 traces.setdefault(trace.trace_id, trace)
     newest = max((trace.spans[0].start_us / 1e6 for trace in traces.values() if trace.spans), default=since)
     # Jaeger counts the spans between the two times; whole milliseconds, so one more second does no harm.
     links = client.dependencies(end=newest + 1, lookback=newest + 1 - since) if traces else ()
-    return TraceGraph(namespace, since, len(traces), build_calls(list(traces.values()), names), links)
+    return TraceGraph(namespace, since, len(traces), build_calls(list(traces.values())), links)
 
 
-def build_calls(traces: Sequence[Trace], names: Mapping[tuple[str, str], str] = NAMES) -> dict[Edge, Calls]:
+def build_calls(traces: Sequence[Trace]) -> dict[Edge, Calls]:
     """Edge → its calls: each span whose nearest ancestor made by a proxy belongs to another workload."""
     found: dict[Edge, list[tuple[float, bool, str]]] = defaultdict(list)
     nodes: dict[Key, GraphNode] = {}
     for trace in traces:
         known = {span.id: span for span in trace.spans}
         for span in trace.spans:
-            node = node_of(span, names)
+            node = node_of(span)
             parent = _proxy_above(span, known)
             if node is None or parent is None:
                 continue
-            above = node_of(parent, names)
+            above = node_of(parent)
             if above is None or (above.key == node.key and not _is_hop(parent, span)):
                 continue
             nodes[node.key], nodes[above.key] = node, above
@@ -159,13 +155,13 @@ def build_calls(traces: Sequence[Trace], names: Mapping[tuple[str, str], str] = 
     }
 
 
-def node_of(span: Span, names: Mapping[tuple[str, str], str] = NAMES) -> GraphNode | None:
+def node_of(span: Span) -> GraphNode | None:
     """The workload whose proxy made a span; None for a span that no proxy of the mesh made."""
     service, revision = span.tags.get(SERVICE_TAG, ""), span.tags.get(REVISION_TAG, "")
     if not service:
         return None
     version = "" if revision == NO_VERSION else revision
-    workload = names.get((service, revision or NO_VERSION)) or "-".join(filter(None, (service, version)))
+    workload = NAMES.get((service, revision or NO_VERSION)) or "-".join(filter(None, (service, version)))
     return GraphNode(workload, service, version, span.tags.get(NAMESPACE_TAG, ""))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import socket
-import threading
 
 import pytest
 
@@ -56,17 +55,6 @@ def test_a_range_where_an_instant_vector_was_asked():
     with pytest.raises(QueryError, match="not an instant vector") as caught:
         ask(success({"resultType": "matrix", "result": [{"metric": {}, "values": []}]}))
     assert not caught.value.retryable
-
-
-def test_warnings_are_kept_for_the_thread_that_asked():
-    with FakePrometheusServer({QUERY: success(vector(), warnings=["slow"], infos=["no counter"])}) as server:
-        client = PrometheusClient(server.url)
-        client.query("up")
-        other: list[tuple[str, ...]] = []
-        thread = threading.Thread(target=lambda: other.append(client.warnings))
-        thread.start()
-        thread.join()
-    assert client.warnings == ("slow", "no counter") and other == [()]
 
 
 @pytest.mark.parametrize(

@@ -269,7 +269,7 @@ def test_drawing_again_brings_new_values_and_no_other_class():
     answers = {"x": lambda now: [({}, now)], "y": lambda now: [({}, now)] if now < 9 else []}
     found, source = run(PLAIN, answers)
     source.clock.sleep(10)
-    again = drawn_again(found, source, step=5, range_seconds=600, clock=source.clock)
+    again = drawn_again(found, source, clock=source.clock)
     assert told(again) == told(found)
     assert [each.lines[0].points[-1][1] for each in again.results] == [10, 0], (
         "what is gone keeps what it had"
