@@ -1,4 +1,4 @@
-"""The addons: their images where the cluster is made here, Prometheus, Jaeger, and who takes part in mixed traffic."""
+"""The addons with their images, tracing, and the clients of the background traffic."""
 
 from __future__ import annotations
 
@@ -30,9 +30,18 @@ from tasks.resume import objects_ready, tracing_announced
 
 
 def bring_image(run: RunRef, config: LabConfig, cluster: ClusterRef, name: str) -> tuple[str, ...]:
-    """References of all images that the nodes have, with the addon's among them: compiled and imported where it is not.
+    """Compile an addon's image and import it, where the nodes of a local cluster lack it.
 
-    Only a cluster that is made here takes images; elsewhere they are where the cluster has them from.
+    Other clusters pull their images themselves.
+
+    Args:
+        run: The run.
+        config: The settings of the run.
+        cluster: The cluster.
+        name: The addon's.
+
+    Returns:
+        References of all images that the nodes have.
     """
     if config.cluster != "local" or config.image_source != "embedded":
         return cluster.images
@@ -51,7 +60,17 @@ def bring_image(run: RunRef, config: LabConfig, cluster: ClusterRef, name: str) 
 def announce_tracing(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> tuple[tuple[ObjectRef, ...], tracing.Restore]:
-    """Jaeger's Services, then tracing of every request, before any pod with a sidecar is born."""
+    """Apply Jaeger's Services, then trace every request, before any pod with a sidecar is created.
+
+    Args:
+        run: The run.
+        config: The settings of the run.
+        cluster: The cluster.
+        distribution: Istio's istioctl and samples.
+
+    Returns:
+        The Services, and how to put the mesh's tracing back.
+    """
     kube = kube_of(cluster)
     context_of(run).ledger.intend(Entry("addon", "jaeger", cluster.endpoint))
     refs = announce(config, distribution, kube)
@@ -64,9 +83,13 @@ def announce_tracing(
 def restore_tracing(
     run: RunRef, config: LabConfig, cluster: ClusterRef, before: tracing.Restore | None
 ) -> None:
-    """Put the tracing of a mesh that is not ours back as it was, also where `announce_tracing` was cut off.
+    """Put the tracing of an external mesh back as it was, also where `announce_tracing` was cut off.
 
-    before: what it returned, if it came to its end; the ledger knows it, too.
+    Args:
+        run: The run.
+        config: The settings of the run.
+        cluster: The cluster.
+        before: What `announce_tracing` returned, if it came to its end; the ledger knows it, too.
     """
     kube = kube_of(cluster)
     if before is not None:
@@ -77,7 +100,18 @@ def restore_tracing(
 def deploy(
     addon: Addon[Any], run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> tuple[ObjectRef, ...]:
-    """Bring an addon's image, where we make it, and the addon; nothing where an image that we don't make can't be had."""
+    """Bring an addon's image where this project compiles it, apply the addon, and wait until it is Ready.
+
+    Args:
+        addon: The addon.
+        run: The run.
+        config: The settings of the run.
+        cluster: The cluster.
+        distribution: Istio's istioctl and samples.
+
+    Returns:
+        The objects that were applied: none where an image that is not compiled here can't be had.
+    """
     kube = kube_of(cluster)
     if not addon.compiled and (reason := addon.why_not(config, distribution, kube, cluster.images)):
         log_info(f"no {addon.title}: {reason}")
@@ -93,7 +127,7 @@ def deploy(
 def deploy_task(
     addon: Addon[Any],
 ) -> Task[[RunRef, LabConfig, ClusterRef, Distribution], tuple[ObjectRef, ...]]:
-    """Make the step that applies one addon and waits until it is Ready; one that a cluster of others has is used as it is."""
+    """Make the step that deploys one addon; one that an external cluster has is used as it is."""
 
     def deploy_addon(
         run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
@@ -113,5 +147,15 @@ deploy_grafana, deploy_kiali = deploy_task(GRAFANA), deploy_task(KIALI)
 def deploy_traffic_clients(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> tuple[ObjectRef, ...]:
-    """A TCP echo, a caller without a sidecar and a route through the ingress gateway: the traffic that dashboards tell apart."""
+    """Apply a TCP echo, a caller without a sidecar and a route through the ingress gateway, for the background traffic.
+
+    Args:
+        run: The run.
+        config: The settings of the run.
+        cluster: The cluster.
+        distribution: Istio's istioctl and samples.
+
+    Returns:
+        The objects that were applied.
+    """
     return traffic_clients.deploy(config, distribution, kube_of(cluster), progress=report_progress)

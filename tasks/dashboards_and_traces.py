@@ -1,4 +1,4 @@
-"""What the document looks at in a browser: dashboards, traces, the graph. Looked at by the run itself, and drawn."""
+"""What the document shows in a browser: dashboards, traces and the graph. The run reads and draws them itself."""
 
 from __future__ import annotations
 
@@ -22,7 +22,16 @@ from tasks.resume import checks_passed, prometheus_told
 
 @lab_task("begin-phase", verify=prometheus_told, depends_on_pods=True)
 def begin_phase(run: RunRef, config: LabConfig, cluster: ClusterRef) -> Baseline | None:
-    """What Prometheus has counted before the load phase; None when it can't be asked, which the graph's checks will tell."""
+    """Read what Prometheus has counted before the load phase.
+
+    Args:
+        run: The run.
+        config: The settings of the run.
+        cluster: The cluster.
+
+    Returns:
+        The counters; None where Prometheus can't be asked, which the graph's checks will tell.
+    """
     try:
         with PROMETHEUS.open(kube_of(cluster), config) as client:
             return take_baseline(client, config.namespace, timeout=config.prometheus.answer_timeout)
@@ -35,7 +44,17 @@ def begin_phase(run: RunRef, config: LabConfig, cluster: ClusterRef) -> Baseline
 def check_dashboards(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> list[CheckResult]:
-    """grafana.mesh, .service, .workload, .all-panels: every query of every dashboard that Istio ships, under load."""
+    """Make grafana.mesh, .service, .workload and .all-panels: all queries of all of Istio's dashboards, under load.
+
+    Args:
+        run: The run.
+        config: The settings of the run.
+        cluster: The cluster.
+        distribution: Istio's istioctl and samples.
+
+    Returns:
+        The checks.
+    """
     kube = kube_of(cluster)
     examined = attempted(lambda: live_views.examine_shipped(run, kube, config, distribution))
     judges = live_views.dashboard_checks(config, distribution)
@@ -46,9 +65,16 @@ def check_dashboards(
 def check_traces(
     run: RunRef, config: LabConfig, cluster: ClusterRef, phase: Baseline | None = None
 ) -> CheckResult:
-    """jaeger.productpage-traces: the span tree of productpage's traces reaches details, reviews and ratings.
+    """Make jaeger.productpage-traces: the span tree of productpage's traces reaches details, reviews and ratings.
 
-    phase: only traces since that load phase began count; without one, those of the last hour.
+    Args:
+        run: The run.
+        config: The settings of the run.
+        cluster: The cluster.
+        phase: Only traces since that load phase began count; without one, those of the last hour.
+
+    Returns:
+        The check.
     """
     since = phase.at if phase else None
     judge = partial(live_views.traced_productpage, run, kube_of(cluster), config, since)

@@ -23,7 +23,16 @@ from tasks.traffic import sent_so_far
 
 @lab_task("count-requests", verify=any_value, depends_on_pods=True)
 def count_requests(run: RunRef, config: LabConfig, cluster: ClusterRef) -> Snapshot:
-    """What the sidecars of sleep and productpage have counted by now, read from the sidecars once nothing moves."""
+    """Read what the sidecars of sleep and productpage have counted by now, once nothing moves.
+
+    Args:
+        run: The run.
+        config: The settings of the run.
+        cluster: The cluster.
+
+    Returns:
+        The counts.
+    """
     return live_queries.read_sidecars(kube_of(cluster), config.namespace)
 
 
@@ -31,7 +40,17 @@ def count_requests(run: RunRef, config: LabConfig, cluster: ClusterRef) -> Snaps
 def check_prometheus(
     run: RunRef, config: LabConfig, cluster: ClusterRef, before: Snapshot
 ) -> list[CheckResult]:
-    """prometheus.targets and the document's first three queries, asked at the same time, while load flows."""
+    """Make prometheus.targets and the document's first three queries, at the same time, while load flows.
+
+    Args:
+        run: The run.
+        config: The settings of the run.
+        cluster: The cluster.
+        before: What the sidecars had counted before the load.
+
+    Returns:
+        The checks.
+    """
     kube = kube_of(cluster)
     sending = Sending(sent=lambda: sent_so_far(run), baseline=before.totals())
     checks = live_queries.document_queries(kube, config, sending)
@@ -40,7 +59,16 @@ def check_prometheus(
 
 @lab_task("check-rate", verify=checks_passed, depends_on_pods=True)
 def check_rate(run: RunRef, config: LabConfig, cluster: ClusterRef) -> list[CheckResult]:
-    """prometheus.rate-5m, the document's fourth query, while the gentle load flows."""
+    """Make prometheus.rate-5m, the document's fourth query, while the gentle load flows.
+
+    Args:
+        run: The run.
+        config: The settings of the run.
+        cluster: The cluster.
+
+    Returns:
+        The check.
+    """
     asked_rate = 2 / sum(config.traffic.gentle_interval)
     check = partial(rate_5m, asked_rate=asked_rate, timeout=config.prometheus.answer_timeout)
     return ask_prometheus(run, kube_of(cluster), config, {"prometheus.rate-5m": check})
@@ -50,9 +78,19 @@ def check_rate(run: RunRef, config: LabConfig, cluster: ClusterRef) -> list[Chec
 def reconcile_requests(
     run: RunRef, config: LabConfig, cluster: ClusterRef, before: Snapshot, sent: Sequence[TrafficResult]
 ) -> CheckResult:
-    """prometheus.reconcile: load stopped and drained, what the sidecars counted since `before` is what was sent.
+    """Make prometheus.reconcile: with the load drained, what the sidecars counted since `before` is what was sent.
 
     Load that ended before `before` was taken (by a run that was cut off, and goes on) is not counted.
+
+    Args:
+        run: The run.
+        config: The settings of the run.
+        cluster: The cluster.
+        before: What the sidecars had counted before the load.
+        sent: What each loop has sent.
+
+    Returns:
+        The check.
     """
     kube = kube_of(cluster)
     counted = [load for load in sent if load.first is None or load.first.timestamp() >= before.taken]

@@ -29,8 +29,9 @@ class Answer:
 
 
 class Getter:
-    """Sends GETs, and questions that need a body, to one server. Safe for several threads: each has its own
-    connection.
+    """Sends GETs, and questions that need a body, to one server.
+
+    It is safe for several threads: each has its own connection.
 
     url: of the server. timeout: seconds for a whole answer, first byte to last: the library's own timeout
     starts anew with every byte, so a server that drips would never be given up. name, remedy: for errors.

@@ -31,8 +31,10 @@ TRACERS = ("opentelemetry", "zipkin")  # kinds of provider that reach Jaeger, th
 
 @dataclass(frozen=True)
 class Before:
-    """What one Telemetry object had before. made: it is ours, and goes. tracing: its spec.tracing, None where
-    it had none."""
+    """What one Telemetry object had before.
+
+    made: the run created it, and removes it. tracing: its spec.tracing, None where it had none.
+    """
 
     namespace: str
     name: str
@@ -42,8 +44,10 @@ class Before:
 
 @dataclass(frozen=True)
 class Restore:
-    """How to undo `enable`. provider: the mesh's extension provider that sends the spans. objects: in the
-    order in which they were changed."""
+    """How to undo `enable`.
+
+    provider: the mesh's extension provider that sends the spans. objects: in the order in which they were changed.
+    """
 
     provider: str
     objects: tuple[Before, ...]

@@ -33,8 +33,10 @@ def labels_of(run: RunRef) -> dict[str, str]:
 
 
 class Changes:
-    """The changes of one stage to a cluster. A context manager: leaving it puts everything back, also after a
-    failure; it may also be kept open and restored later. Safe for several threads.
+    """The changes of one stage to a cluster.
+
+    A context manager: leaving it puts everything back, also after a failure; it may also be kept open and restored
+    later. It is safe for several threads.
 
     Objects must name their namespace, where their kind has one. Methods raise KubeError and WaitTimeout.
     """

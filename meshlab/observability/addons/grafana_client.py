@@ -1,4 +1,6 @@
-"""Asking Grafana by its HTTP API: https://grafana.com/docs/grafana/latest/developers/http_api/data_source/
+"""Ask Grafana by its HTTP API.
+
+Source: https://grafana.com/docs/grafana/latest/developers/http_api/data_source/
 
 Not by grafana-client: docs/decisions tells why. Every failure is a QueryError.
 """

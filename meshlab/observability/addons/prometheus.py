@@ -1,5 +1,6 @@
-"""Prometheus, from the addon manifest that Istio ships: on a mesh of ours with the few changes it needs,
-elsewhere as it is.
+"""Prometheus, from the addon manifest that Istio ships.
+
+On a cluster of ours it is changed as far as that needs it, elsewhere it is applied as it is.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Asking Prometheus, by prometheus-api-client: answers as values, every failure as a QueryError."""
+"""Ask Prometheus, by prometheus-api-client: answers as values, every failure as a QueryError."""
 
 from __future__ import annotations
 
@@ -45,8 +45,9 @@ class RangeSamples:
 
 @dataclass(frozen=True)
 class Target:
-    """What Prometheus scrapes. health: up, down or unknown. last_scrape: seconds since the epoch, 0 where
-    never.
+    """What Prometheus scrapes.
+
+    health: up, down or unknown. last_scrape: seconds since the epoch, 0 where never.
     """
 
     job: str
@@ -60,8 +61,9 @@ class Target:
 
 
 class PrometheusClient:
-    """Asks one Prometheus. Safe for several threads: the library's connection is not, so each thread gets its
-    own.
+    """Asks one Prometheus.
+
+    It is safe for several threads: the library's connection is not, so each thread gets its own.
 
     url: without a path, for example of a port-forward. timeout: seconds for each request. why: asked when
     there is no connection; what stands between us and Prometheus may know the cause. Every method raises
@@ -182,8 +184,9 @@ class PrometheusClient:
 
 @contextmanager
 def _query_errors(what: str, url: str, why: Callable[[], str]) -> Iterator[None]:
-    """What the library and requests raise becomes a QueryError; a refused query can't heal, everything else
-    may.
+    """Turn what the library and requests raise into a QueryError.
+
+    A refused query can't heal, everything else may.
     """
     try:
         yield

@@ -1,3 +1,1 @@
-"""The Grafana dashboards that Istio ships: read from its addon, their queries executed and each answer
-classified.
-"""
+"""The Grafana dashboards that Istio ships: read from its addon, their queries executed, each answer classified."""

@@ -91,9 +91,7 @@ class Asking:
         return [job for job in jobs if not job.done]
 
     def check_asked(self, jobs: Sequence[Job]) -> None:
-        """After the deadline: raises a QueryError when queries could not be asked, as nothing can be told
-        then.
-        """
+        """Raise a QueryError where queries could not be asked until the deadline: nothing can be told then."""
         self.source.now()
         unset = [id(problem) for problem in self._unset.values()]
         lost = [job.problem for job in jobs if job.problem is not None and job.problem.retryable]
@@ -118,9 +116,7 @@ class Asking:
             self._unset[job.key] = problem
 
     def _ask(self, job: Job, end: float) -> None:
-        """One query, unless the source fell silent in this round or time is over and there is an answer
-        already.
-        """
+        """Ask one query, unless the source fell silent in this round, or time is over."""
         if job.key in self._unset:
             job.problem = self._unset[job.key]
             return

@@ -121,8 +121,10 @@ def drawn_again(
 
 
 def _jobs(dashboards: Sequence[Dashboard], expectations: Expectations) -> Iterator[Job]:
-    """Each query under its dashboard's first choice; and where an entry says that another choice fills it,
-    under that one, too."""
+    """Yield each query under its dashboard's first choice.
+
+    Where an entry says that another choice fills it, the query comes under that one, too.
+    """
     for dashboard in dashboards:
         first, *others = expectations.choices_of(dashboard)
         for panel, target in dashboard.targets():
@@ -134,8 +136,11 @@ def _jobs(dashboards: Sequence[Dashboard], expectations: Expectations) -> Iterat
 
 
 def _excused_for_nothing(jobs: Sequence[Job], asking: Asking, prover: Prover) -> bool:
-    """Whether queries were let off without data though what would excuse them is not so, as when a Prometheus that has
-    just been restarted comes to count it: they have lost their entry then, and must have data as any other."""
+    """Tell whether queries were excused though their precondition does not hold.
+
+    That is so when a Prometheus that has just been restarted comes to count it. Such queries lose their entry here, and
+    must have data as any other.
+    """
     found = False
     for job in jobs:
         entry = job.entry

@@ -29,9 +29,10 @@ class Choice:
 
 @dataclass(frozen=True)
 class Precondition:
-    """Why queries are empty. absent: a query that must find nothing while it holds. control: one that must
-    find something at the same time, so that nothing found means something. Both may use the dashboard's
-    variables.
+    """Why queries are empty.
+
+    absent: a query that must find nothing while it holds. control: one that must find something at the same time, so
+    that nothing found means something. Both may use the dashboard's variables.
     """
 
     name: str

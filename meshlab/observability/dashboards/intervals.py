@@ -27,9 +27,9 @@ ROUND = (
 
 @dataclass(frozen=True)
 class Intervals:
-    """Of one query. step: between its points. interval: `$__interval`. rate: `$__rate_interval`. All in
-    seconds.
+    """The intervals of one query, in seconds.
 
+    step: between its points. interval: `$__interval`. rate: `$__rate_interval`.
     range_seconds: `$__range`. points: how many a series may have.
     """
 

@@ -1,6 +1,4 @@
-"""What a dashboard's JSON says, as values. Grafana's names for things are kept where they mean something
-here.
-"""
+"""What a dashboard's JSON says, as values, with Grafana's names where they mean something here."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""Proves that a query is empty for the reason that the list gives: by a query that must find nothing, and a
-control that must find something."""
+"""Prove that a query is empty for the reason that the list gives.
+
+One query must find nothing, and a control must find something.
+"""
 
 from __future__ import annotations
 

@@ -21,8 +21,10 @@ from meshlab.observability.dashboards.templating import interpolate
 
 @dataclass(frozen=True)
 class Query:
-    """One query to execute. expr: template variables resolved, interval variables left. end: seconds since
-    the epoch."""
+    """One query to execute.
+
+    expr: template variables resolved, interval variables left. end: seconds since the epoch.
+    """
 
     target: Target
     expr: str
@@ -99,9 +101,11 @@ class PrometheusSource:
         self._client, self.label_values = client, client.label_values
 
     def now(self) -> float:
+        """Return seconds since the epoch, by the source's clock."""
         return self._client.query("time()")[0].value
 
     def ask(self, query: Query) -> tuple[RangeSamples, ...]:
+        """Return the series that a query finds."""
         if query.target.instant:
             return tuple(
                 RangeSamples(sample.labels, ((sample.time, sample.value),))
@@ -114,9 +118,11 @@ class PrometheusSource:
         return tuple(self._client.query_range(query.promql, start, end, step))
 
     def vector(self, promql: str) -> Sequence[tuple[Mapping[str, str], float]]:
+        """Return an instant query's series with their values."""
         return [(sample.labels, sample.value) for sample in self._client.query(promql)]
 
     def explain(self, promql: str) -> str:
+        """Say why a query finds nothing; "" where that is not known."""
         return str(explain_miss(self._client, promql))
 
 
@@ -128,9 +134,11 @@ class GrafanaSource:
         self.name = f"Grafana {client.version()}"
 
     def now(self) -> float:
+        """Return seconds since the epoch, by the source's clock."""
         return self.vector("time()")[0][1]
 
     def ask(self, query: Query) -> tuple[RangeSamples, ...]:
+        """Return the series that a query finds."""
         target, intervals = query.target, query.intervals
         found = self._client.query(
             query.expr,
@@ -145,9 +153,11 @@ class GrafanaSource:
         return tuple(found)
 
     def vector(self, promql: str) -> Sequence[tuple[Mapping[str, str], float]]:
+        """Return an instant query's series with their values."""
         end = self._client.now()
         found = self._client.query(promql, start=end - 60, end=end, instant=True)
         return [(series.labels, series.points[-1][1]) for series in found if series.points]
 
     def explain(self, promql: str) -> str:
+        """Say why a query finds nothing; "" where that is not known."""
         return ""

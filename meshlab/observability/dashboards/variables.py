@@ -1,6 +1,4 @@
-"""Gives template variables their values: from what Prometheus has, in the order in which they need each
-other.
-"""
+"""Give template variables their values, from what Prometheus has, in the order in which they need each other."""
 
 from __future__ import annotations
 
@@ -102,8 +100,9 @@ def _picked_out(texts: Sequence[str], regex: str) -> list[str]:
 
 
 def _sorted(options: list[str], order: int) -> list[str]:
-    """Grafana's orders: 0 none, then pairs of ascending and descending: by text, by number, by text without
-    case.
+    """Sort options in Grafana's orders.
+
+    0 is none, then come pairs of ascending and descending: by text, by number, by text without case.
     """
     if order in (3, 4):
         return sorted(options, key=_number, reverse=order == 4)

@@ -39,8 +39,9 @@ class Calls:
 
 @dataclass(frozen=True)
 class TraceGraph:
-    """The edges in the traces that began since a time. dependencies: calls between services, as Jaeger
-    computes them.
+    """The edges in the traces that began since a time.
+
+    dependencies: calls between services, as Jaeger computes them.
     """
 
     namespace: str
