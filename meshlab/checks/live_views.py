@@ -33,7 +33,7 @@ from meshlab.report.material import ServiceGraph
 from meshlab.run.journal import RunRef
 from meshlab.run.results import CheckResult
 
-# Caller and called workload of the mixed traffic: from a pod without a sidecar, through the gateway, to the echo.
+# Caller and called workload of the background traffic: from a pod without a sidecar, through the gateway, to the echo.
 CALLED_FROM_OUTSIDE = (
     bookinfo.PRODUCTPAGE,
     bookinfo.REVIEWS_V1,

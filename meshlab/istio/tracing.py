@@ -1,4 +1,4 @@
-"""Tracing through Istio's Telemetry API: switched on before the pods are born, and put back as it was.
+"""Tracing through Istio's Telemetry API: switched on before the pods are created, and put back as it was.
 
 Of several Telemetry objects without a selector in one namespace istiod takes the oldest and ignores the
 others (pilot/pkg/model/telemetry.go), so one that is there is changed instead of adding another. What is

@@ -186,7 +186,7 @@ def _rewrite(kube: Kube, entry: Entry, clock: Clock | None) -> Iterator[ObjectRe
     def attempt() -> None:
         found = present(kube, ref)
         if "undo" in content:
-            if found is not None:  # else somebody has removed it: there is nothing to be put back
+            if found is not None:  # else it was removed meanwhile: there is nothing to put back
                 kube.patch(ref.api_version, ref.kind, ref.name, content["undo"], ref.namespace)
             return
         before = content["before"]

@@ -44,7 +44,7 @@ class Addon(Generic[C]):
         connect: Makes a client of a URL; `why` is as for `Getter`.
         answers: Asks the client something that only an addon in order answers; raises QueryError.
         change: Changes the objects of Istio's manifest in place, and returns those that are applied.
-        compiled: An image of ours stands for its image.
+        compiled: This project compiles an image that replaces the official one.
         movable: It stands where `prometheus.namespace` says, not always in istio-system.
     """
 
@@ -78,14 +78,14 @@ class Addon(Generic[C]):
         Args:
             distribution: Its samples are read.
             config: The settings. With embedded images, those of a compiled addon are replaced.
-            images: References of images of ours.
+            images: References of compiled images.
 
         Returns:
             The objects, changed only where this addon must be.
 
         Raises:
             InputError: The manifest can't be read.
-            IstioError: It looks different from what is expected, or no image of ours stands for one of its images.
+            IstioError: It looks different from what is expected, or one of its images has no compiled counterpart.
         """
         documents = self.shipped(distribution)
         if self.change is not None:
@@ -95,7 +95,7 @@ class Addon(Generic[C]):
         )
 
     def runs(self, kube: Kube, config: LabConfig) -> bool:
-        """Tell whether its Deployment is there, whoever made it.
+        """Tell whether its Deployment exists.
 
         Args:
             kube: Client of the cluster.
@@ -107,7 +107,7 @@ class Addon(Generic[C]):
         return kube.get("apps/v1", "Deployment", self.name, self.namespace(config)) is not None
 
     def is_external(self, config: LabConfig, kube: Kube) -> bool:
-        """Tell whether a cluster that is not ours has it: it is used as it is, and nothing is applied.
+        """Tell whether an external cluster has it: it is used as it is, and nothing is applied.
 
         Args:
             config: The settings.
@@ -189,7 +189,7 @@ class Addon(Generic[C]):
             clock: Of the waits.
 
         Returns:
-            What was applied: nothing on a cluster that is not ours, and has the addon.
+            What was applied: nothing on an external cluster that has the addon.
 
         Raises:
             KubeError: It can't run here (ask `why_not` before).
@@ -209,7 +209,7 @@ class Addon(Generic[C]):
     ) -> tuple[ObjectRef, ...]:
         """Apply the addon's objects, with at least one pod.
 
-        A manifest that names no number of replicas leaves one that somebody has scaled to 0 there, and a Deployment
+        A manifest that names no number of replicas leaves one that was scaled to 0 at 0, and a Deployment
         that wants no pod counts as rolled out: it gets its one pod back.
 
         Args:

@@ -1,4 +1,4 @@
-"""Grafana, from the addon manifest that Istio ships, where its image can be had; there is none of ours."""
+"""Grafana, from the addon manifest that Istio ships, where its image can be had: this project does not compile it."""
 
 from __future__ import annotations
 

@@ -178,7 +178,7 @@ def frames(document: Mapping[str, Any]) -> Iterator[RangeSamples]:
 
 
 def _refused(what: str, status: int, told: str) -> QueryError:
-    """What an error status means: the question is wrong (4xx), or somebody behind it does not answer."""
+    """Tell by an error status whether the question is wrong (4xx), or Prometheus does not answer."""
     if status in (401, 403):
         return QueryError(
             f"Grafana refused {what}: {status} {told}", remedy="allow anonymous access", retryable=False

@@ -1,4 +1,4 @@
-"""Jaeger, from the addon manifest that Istio ships; on a mesh of ours with our image of it, else as it is.
+"""Jaeger, from the addon manifest that Istio ships; with the image that this project compiles where images are embedded.
 
 Its Services come first (`announce`): istiod leaves tracing out of a proxy's configuration, without a word,
 while the provider's service is not in the mesh. Jaeger itself may follow when its image is there.
@@ -26,7 +26,7 @@ def announce(config: LabConfig, distribution: Distribution, kube: Kube) -> tuple
         kube: Client of the cluster.
 
     Returns:
-        The Services: none on a cluster that is not ours, and has Jaeger.
+        The Services: none on an external cluster that has Jaeger.
 
     Raises:
         KubeError: The run may not write there.

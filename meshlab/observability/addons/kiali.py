@@ -1,4 +1,4 @@
-"""Kiali, from the addon manifest that Istio ships, where its image can be had: no build of ours stands for it."""
+"""Kiali, from the addon manifest that Istio ships, where its image can be had: this project does not compile it."""
 
 from __future__ import annotations
 

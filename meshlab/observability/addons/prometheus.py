@@ -1,6 +1,6 @@
 """Prometheus, from the addon manifest that Istio ships.
 
-On a cluster of ours it is changed as far as that needs it, elsewhere it is applied as it is.
+On a managed cluster it is changed as far as that needs it, elsewhere it is applied as it is.
 """
 
 from __future__ import annotations

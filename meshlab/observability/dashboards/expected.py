@@ -113,7 +113,7 @@ class Expectations:
 def read_expectations(kind: Kind, namespace: str, *, scope: str = "namespace") -> Expectations:
     """Read the list of a distribution's queries that may be empty, and the choices.
 
-    Where it may change a mesh of ours, its own traffic passes the ingress gateway, too, and nothing is left
+    Where the run may change a managed mesh, its own traffic passes the ingress gateway, too, and nothing is left
     open: whatever the list names must be empty.
 
     Args:
