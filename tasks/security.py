@@ -16,6 +16,7 @@ from meshlab.istio.acknowledge import wait_acknowledged
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.drained import wait_drained
 from meshlab.istio.images import in_cluster
+from meshlab.istio.mesh_config import mesh_config
 from meshlab.kube.apply import ObjectRef
 from meshlab.kube.changes import Changes, restore_left
 from meshlab.kube.client import Kube
@@ -23,7 +24,6 @@ from meshlab.lifecycle.context import context_of, istioctl_of, kube_of
 from meshlab.lifecycle.resume import active
 from meshlab.run.journal import RunRef, record_check
 from meshlab.run.results import CheckResult
-from meshlab.security.audit.inventory import mesh_config
 from meshlab.security.mtls import capture, stage
 from meshlab.security.mtls.stage import Evidence, Strict, Window
 from tasks.common import lab_task, log_info

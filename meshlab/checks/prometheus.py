@@ -10,7 +10,7 @@ from meshlab.core.errors import WaitTimeout
 from meshlab.core.waiting import Clock, wait
 from meshlab.envoy.stats import REQUESTS
 from meshlab.observability.addons.explain import explain_miss
-from meshlab.observability.addons.query import PrometheusClient, RangeSamples, Sample
+from meshlab.observability.addons.query import PrometheusClient, RangeSamples, Sample, key_of
 from meshlab.run.results import CheckResult
 
 Edge = tuple[str, str]  # the workloads that call and are called
@@ -195,8 +195,8 @@ class SentLog:
 def scrape_times(found: Sequence[Sample], raw: Sequence[RangeSamples]) -> list[Sample]:
     """The samples of an instant vector, each with the time at which it was scraped, as the raw samples
     tell."""
-    times = {_key(series.labels): series.points[-1][0] for series in raw if series.points}
-    return [Sample(s.labels, s.value, times.get(_key(s.labels), s.time)) for s in found]
+    times = {key_of(series.labels): series.points[-1][0] for series in raw if series.points}
+    return [Sample(s.labels, s.value, times.get(key_of(s.labels), s.time)) for s in found]
 
 
 def judge_values(
@@ -364,10 +364,6 @@ def _baseline(sending: Sending, code: str | None) -> dict[str, float]:
         )
         for reporter in REPORTERS
     }
-
-
-def _key(labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted(labels.items()))
 
 
 def _named(edge: Edge, reporter: str) -> str:

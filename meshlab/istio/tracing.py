@@ -12,10 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import yaml
-
 from meshlab.config.settings import LabConfig
 from meshlab.core.errors import IstioError
+from meshlab.istio.mesh_config import mesh_config
 from meshlab.istio.operator_file import SYSTEM_NAMESPACE
 from meshlab.kube.client import Kube
 from meshlab.run.ledger import Entry, Ledger
@@ -141,7 +140,10 @@ def find_provider(kube: Kube) -> str:
 
     Raises IstioError where there is none, or where the collector's service is not in the mesh.
     """
-    providers = extension_providers(kube)
+    mesh = mesh_config(kube)
+    if not mesh:
+        raise IstioError(f"{SYSTEM_NAMESPACE} has no mesh configuration", remedy="install Istio first")
+    providers = mesh.get("extensionProviders") or []
     for kind in TRACERS:
         for provider in providers:
             host = str((provider.get(kind) or {}).get("service", ""))
@@ -160,23 +162,6 @@ def find_provider(kube: Kube) -> str:
         remedy="add one to meshConfig.extensionProviders: name jaeger, opentelemetry.service "
         f"{COLLECTORS[0]}.cluster.local, port 4317",
     )
-
-
-def extension_providers(kube: Kube) -> list[Mapping[str, Any]]:
-    """meshConfig.extensionProviders of the control plane: of the default revision where there are several.
-
-    Raises IstioError when there is no mesh configuration, KubeError.
-    """
-    maps = {
-        each["metadata"]["name"]: each
-        for each in kube.objects("v1", "ConfigMap", SYSTEM_NAMESPACE)
-        if each["metadata"]["name"].partition("-")[0] == "istio" and "mesh" in (each.get("data") or {})
-    }
-    chosen = maps.get("istio") or next((maps[name] for name in sorted(maps)), None)
-    if chosen is None:
-        raise IstioError(f"{SYSTEM_NAMESPACE} has no mesh configuration", remedy="install Istio first")
-    mesh = yaml.safe_load(chosen["data"]["mesh"]) or {}
-    return list(mesh.get("extensionProviders") or [])
 
 
 def _noted(kube: Kube, ledger: Ledger) -> list[Entry]:

@@ -21,6 +21,14 @@ TIMEOUT = 15  # seconds for each request; the library sets none
 REMEDY = "check that Prometheus is Ready and that its port-forward is up"
 
 
+SeriesKey = tuple[tuple[str, str], ...]  # a series' labels, sorted
+
+
+def key_of(labels: Mapping[str, str]) -> SeriesKey:
+    """Make a key of a series' labels."""
+    return tuple(sorted(labels.items()))
+
+
 @dataclass(frozen=True)
 class Sample:
     """One series of an instant vector. value: NaN and infinities as floats. time: seconds since the epoch."""

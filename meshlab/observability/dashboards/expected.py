@@ -58,6 +58,11 @@ class Expectation:
     filled_by: str = ""
     optional: bool = False
 
+    @property
+    def key(self) -> tuple[str, int, str, str]:
+        """Names the query."""
+        return self.dashboard, self.panel, self.ref, self.digest
+
 
 @dataclass(frozen=True)
 class Expectations:
@@ -87,16 +92,9 @@ class Expectations:
         Returns:
             The entry; None when the query must have data.
         """
-        return next(
-            (
-                entry
-                for entry in self.entries
-                if (entry.dashboard, entry.panel, entry.ref, entry.digest)
-                == (dashboard.title, panel.id, target.ref, target.digest)
-                and entry.choice in ("", choice.name)
-            ),
-            None,
-        )
+        key = (dashboard.title, panel.id, target.ref, target.digest)
+        found = (each for each in self.entries if each.key == key and each.choice in ("", choice.name))
+        return next(found, None)
 
     def unknown(self, dashboards: Sequence[Dashboard]) -> list[Expectation]:
         """Entries whose query is in none of the dashboards: it was changed or taken out."""
@@ -105,9 +103,7 @@ class Expectations:
             for dashboard in dashboards
             for panel, target in dashboard.targets()
         }
-        return [
-            each for each in self.entries if (each.dashboard, each.panel, each.ref, each.digest) not in there
-        ]
+        return [each for each in self.entries if each.key not in there]
 
 
 def read_expectations(kind: Kind, namespace: str, *, scope: str = "namespace") -> Expectations:
@@ -137,9 +133,7 @@ def read_expectations(kind: Kind, namespace: str, *, scope: str = "namespace") -
                 ref,
                 digest,
                 reasons[group["precondition"]],
-                group.get("choice", ""),
-                group.get("filled_by", ""),
-                group.get("optional", False),
+                **{name: group[name] for name in ("choice", "filled_by", "optional") if name in group},
             )
             for group in document["empty"]
             for panel, ref, digest in _queries(group["queries"])

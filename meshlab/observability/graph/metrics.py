@@ -12,11 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from meshlab.core.waiting import Clock, wait
-from meshlab.observability.addons.query import PrometheusClient, Sample
+from meshlab.observability.addons.query import PrometheusClient, Sample, SeriesKey, key_of
 from meshlab.observability.graph.edges import NO_VERSION, UNKNOWN, Edge, Key, drawn, wait_for
 from meshlab.report.material import GraphEdge, GraphNode, ServiceGraph
-
-SeriesKey = tuple[tuple[str, str], ...]  # a series' labels, sorted
 
 REQUESTS = "istio_requests_total"
 # Counted when a connection closes. The embedded distribution has no counter of opened ones.
@@ -135,7 +133,7 @@ def take_baseline(
     """
     await_scrapes(client, namespace, timeout=timeout, clock=clock)
     at, scraped = _times(client, namespace)
-    counters = {_key(each): each.value for each in _counters(client, namespace)}
+    counters = {key_of(each.labels): each.value for each in _counters(client, namespace)}
     return Baseline(namespace, at, scraped, counters)
 
 
@@ -227,7 +225,7 @@ def increases(now: Sequence[Sample], before: Mapping[SeriesKey, float]) -> list[
     """The series that rose, with how far. One that is new, or was reset since, rose from 0."""
     risen = []
     for each in now:
-        old = before.get(_key(each), 0.0)
+        old = before.get(key_of(each.labels), 0.0)
         rise = each.value - old if each.value >= old else each.value
         if rise > 0:
             risen.append(Sample(each.labels, rise, each.time))
@@ -289,7 +287,7 @@ def _counters(client: PrometheusClient, namespace: str) -> list[Sample]:
     for metric in (REQUESTS, CONNECTIONS):
         for side in ("source_workload_namespace", "destination_workload_namespace"):
             for each in client.query(f'{metric}{{{side}="{namespace}"}}'):
-                found[_key(each)] = each
+                found[key_of(each.labels)] = each
     return list(found.values())
 
 
@@ -327,7 +325,3 @@ def _node(labels: Mapping[str, str], side: str) -> GraphNode:
         version=revision if revision != NO_VERSION else "",
         namespace=label("workload_namespace") or UNKNOWN,
     )
-
-
-def _key(sample: Sample) -> SeriesKey:
-    return tuple(sorted(sample.labels.items()))

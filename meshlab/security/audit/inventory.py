@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
 
-import yaml
 from cryptography import x509
 
 from meshlab.core.errors import KubeError
 from meshlab.istio.istioctl import Finding as Analyzed
+from meshlab.istio.mesh_config import mesh_config
 from meshlab.istio.operator_file import SYSTEM_NAMESPACE
 from meshlab.kube.client import Kube
 
@@ -167,18 +167,6 @@ def _kept(
     if kind in ("PeerAuthentication", "AuthorizationPolicy", "Sidecar"):
         inside.add(str(mesh.get("rootNamespace") or SYSTEM_NAMESPACE))
     return tuple(each for each in objects if each["metadata"].get("namespace") in inside)
-
-
-def mesh_config(kube: Kube) -> dict[str, Any]:
-    """The mesh's configuration, from the ConfigMap that istiod reads (`istio`, or `istio-<revision>`)."""
-    maps = [
-        each
-        for each in kube.objects("v1", "ConfigMap", SYSTEM_NAMESPACE)
-        if each["metadata"]["name"].startswith("istio") and "mesh" in (each.get("data") or {})
-    ]
-    maps.sort(key=lambda each: (each["metadata"]["name"] != "istio", each["metadata"]["name"]))
-    content = yaml.safe_load(maps[0]["data"]["mesh"]) if maps else {}
-    return content if isinstance(content, dict) else {}
 
 
 def gateway_certificates(
