@@ -7,11 +7,10 @@ from collections.abc import Iterable, Sequence
 from meshlab.checks.base import failed, judged
 from meshlab.checks.istio import has_sidecar
 from meshlab.core.text import pluralize
+from meshlab.envoy.admin import STATS_PATH, STATS_PORT
 from meshlab.envoy.stats import (
     EMBEDDED_PREFIX,
     REQUESTS,
-    STATS_PATH,
-    STATS_PORT,
     Sample,
     SidecarReader,
     families,

@@ -7,17 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from meshlab.checks.base import judged
-from meshlab.core.address import host_port
-from meshlab.core.errors import QueryError
-from meshlab.envoy.stats import ADMIN_PORT, fetch
+from meshlab.envoy.admin import Endpoint, PodPages, read_address, read_clusters, reading, service_of
 from meshlab.kube.client import Kube
-from meshlab.kube.portforward import PortForward
 from meshlab.run.results import CheckResult
 
 # Page of the dashboard → file that keeps it.
@@ -43,28 +39,17 @@ class Certificate:
 
 
 @dataclass(frozen=True)
-class Upstream:
-    """A cluster in Envoy's sense. name: as Istio builds it (`outbound|9080||details.default.svc…`).
-
-    endpoints: of it, healthy: those that may get requests. requests, errors: since the proxy started.
-    """
-
-    name: str
-    endpoints: int
-    healthy: int
-    requests: int
-    errors: int
-
-
-@dataclass(frozen=True)
 class Dashboard:
-    """What the admin pages tell. listeners: name → address. files: name → text, to be kept as evidence."""
+    """What the admin pages tell.
+
+    clusters: name → endpoints. listeners: name → address. files: name → text, to be kept as evidence.
+    """
 
     pod: str
     version: str
     state: str
     uptime: str
-    clusters: tuple[Upstream, ...]
+    clusters: Mapping[str, Sequence[Endpoint]]
     listeners: Mapping[str, str]
     certificates: tuple[Certificate, ...]
     files: Mapping[str, str]
@@ -85,26 +70,25 @@ def read_dashboard(kube: Kube, namespace: str, pod: str) -> Dashboard:
         QueryError: A page does not answer.
         KubeError: The API server does not reach the pod.
     """
-    with PortForward(kube, namespace=namespace, port=ADMIN_PORT, pod=pod) as forward:
-        return parse_dashboard(pod, {page: fetch(forward.url + page).text for page in PAGES})
+    with PodPages(kube) as pages:
+        return parse_dashboard(pod, {page: pages.of(namespace, pod).text(page) for page in PAGES})
 
 
 def parse_dashboard(pod: str, pages: Mapping[str, str]) -> Dashboard:
     """The values in the pages of PAGES (page → text). Raises QueryError for one that is none of Envoy's."""
     documents = {}
     for page, text in pages.items():
-        with _as_query_error(pod, page):
+        with reading(page):
             documents[page] = json.loads(text) if page != "/" else {}
-    with _as_query_error(pod, "/server_info"):
+    with reading("/server_info"):
         info = documents["/server_info"]
         state, version = info["state"], info["version"]
         uptime = info["uptime_current_epoch"]
-    with _as_query_error(pod, "/clusters"):
-        clusters = [_upstream(each) for each in documents["/clusters?format=json"]["cluster_statuses"]]
-    with _as_query_error(pod, "/listeners"):
+    clusters = read_clusters(documents["/clusters?format=json"])
+    with reading("/listeners"):
         statuses = documents["/listeners?format=json"]["listener_statuses"]
-        listeners = {each["name"]: _address(each["local_address"]) for each in statuses}
-    with _as_query_error(pod, "/certs"):
+        listeners = {each["name"]: read_address(each["local_address"]) for each in statuses}
+    with reading("/certs"):
         chains = [chain for each in documents["/certs"]["certificates"] for chain in each["cert_chain"]]
         certificates = {each["serial_number"]: _certificate(each) for each in chains}
     return Dashboard(
@@ -112,7 +96,7 @@ def parse_dashboard(pod: str, pages: Mapping[str, str]) -> Dashboard:
         version,
         state,
         uptime,
-        tuple(sorted(clusters, key=lambda cluster: cluster.name)),
+        dict(sorted(clusters.items())),
         dict(sorted(listeners.items())),
         tuple(certificates.values()),
         {PAGES[page]: text for page, text in pages.items()},
@@ -148,10 +132,10 @@ def dashboard(
         if str(port) not in ports
     ]
     for host in upstreams:
-        mine = [each for each in found.clusters if _host(each.name) == host]
+        mine = [hosts for name, hosts in found.clusters.items() if service_of(name) == host]
         if not mine:
             problems.append(f"no cluster leads to {host}")
-        elif not any(each.healthy for each in mine):
+        elif not any(each.healthy for hosts in mine for each in hosts):
             problems.append(f"{host} has no endpoint that may get requests")
     problems += _certificate_problems(found.certificates, principal, now)
     own = [each for each in found.certificates if principal in each.identities]
@@ -166,13 +150,13 @@ def dashboard(
             "server": {"version": found.version, "state": found.state, "uptime": found.uptime},
             "clusters": [
                 {
-                    "cluster": each.name,
-                    "endpoints": each.endpoints,
-                    "healthy": each.healthy,
-                    "requests": each.requests,
-                    "errors": each.errors,
+                    "cluster": name,
+                    "endpoints": len(hosts),
+                    "healthy": sum(each.healthy for each in hosts),
+                    "requests": sum(each.attempts.total for each in hosts),
+                    "errors": sum(each.attempts.error for each in hosts),
                 }
-                for each in found.clusters
+                for name, hosts in found.clusters.items()
             ],
             "listeners": [{"listener": name, "address": at} for name, at in found.listeners.items()],
             "certificates": [
@@ -203,27 +187,6 @@ def _certificate_problems(
         yield f"no certificate of {principal} is valid now; they are from {times}"
 
 
-def _upstream(status: Mapping[str, Any]) -> Upstream:
-    hosts = status.get("host_statuses", [])
-    return Upstream(
-        name=status["name"],
-        endpoints=len(hosts),
-        healthy=sum(_is_healthy(host.get("health_status", {})) for host in hosts),
-        requests=sum(_stat(host, "rq_total") for host in hosts),
-        errors=sum(_stat(host, "rq_error") for host in hosts),
-    )
-
-
-def _is_healthy(health: Mapping[str, Any]) -> bool:
-    """Envoy leaves a failed_… flag out while it is false; the state from istiod is HEALTHY or UNKNOWN."""
-    ejected = any(name.startswith("failed_") and value for name, value in health.items())
-    return not ejected and health.get("eds_health_status", "HEALTHY") in ("HEALTHY", "UNKNOWN")
-
-
-def _stat(host: Mapping[str, Any], name: str) -> int:
-    return sum(int(each.get("value", 0)) for each in host.get("stats", []) if each["name"] == name)
-
-
 def _certificate(found: Mapping[str, Any]) -> Certificate:
     return Certificate(
         serial=found["serial_number"],
@@ -231,26 +194,3 @@ def _certificate(found: Mapping[str, Any]) -> Certificate:
         valid_from=datetime.fromisoformat(found["valid_from"]),
         expires=datetime.fromisoformat(found["expiration_time"]),
     )
-
-
-def _address(address: Mapping[str, Any]) -> str:
-    if "socket_address" in address:
-        return host_port(address["socket_address"]["address"], address["socket_address"]["port_value"])
-    return str(next(iter(address.values()), ""))
-
-
-def _host(cluster: str) -> str:
-    """The service's host in the name of an outbound cluster, empty for others."""
-    parts = cluster.split("|")
-    return parts[3] if len(parts) == 4 and parts[0] == "outbound" else ""
-
-
-@contextmanager
-def _as_query_error(pod: str, page: str) -> Iterator[None]:
-    try:
-        yield
-    except (KeyError, TypeError, ValueError, AttributeError) as problem:
-        raise QueryError(
-            f"{pod}'s admin page {page} is none of Envoy's: {problem!r}",
-            remedy="look at the page in the evidence folder",
-        ) from problem

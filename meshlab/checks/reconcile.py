@@ -11,7 +11,7 @@ from meshlab.app.loop import TrafficResult
 from meshlab.app.once import RoundResult
 from meshlab.checks.base import infra_error, judged
 from meshlab.checks.snapshot import Count, Scraped, Snapshot
-from meshlab.envoy.stats import Attempts
+from meshlab.envoy.admin import Attempts
 from meshlab.run.results import CheckResult, Table, Verdict
 
 CHECK = "prometheus.reconcile"

@@ -11,7 +11,8 @@ from itertools import pairwise
 
 from meshlab.core.errors import QueryError, WaitTimeout
 from meshlab.core.waiting import Clock, wait
-from meshlab.envoy.stats import REQUESTS, Attempts, Sample, SidecarReader, families
+from meshlab.envoy.admin import Attempts
+from meshlab.envoy.stats import REQUESTS, Sample, SidecarReader, families
 from meshlab.kube.client import Kube
 from meshlab.kube.pods import PodSummary
 from meshlab.observability.addons.query import PrometheusClient, RangeSamples

@@ -47,6 +47,29 @@ class Getter:
         self._timeout = timeout
         self._local = threading.local()
 
+    def text(self, path: str, params: Mapping[str, str | int] | None = None) -> str:
+        """Get a page.
+
+        Args:
+            path: After the server's URL.
+            params: The query's.
+
+        Returns:
+            The body of an answer with status 200.
+
+        Raises:
+            QueryError: There is no answer, or another status than 200. A 4xx can't heal, everything else may.
+        """
+        answer = self.get(path, params)
+        if answer.status != 200:
+            bad = 400 <= answer.status < 500
+            raise QueryError(
+                f"{self.name} at {self.url} answered {path} with {answer.status}: {_said(answer.text)}",
+                remedy="correct the question" if bad else self.remedy,
+                retryable=not bad,
+            )
+        return answer.text
+
     def json(self, path: str, params: Mapping[str, str | int] | None = None) -> Any:
         """Get a JSON document.
 
@@ -61,19 +84,12 @@ class Getter:
             QueryError: There is no answer, another status than 200, or no JSON. A 4xx can't heal,
                 everything else may.
         """
-        answer = self.get(path, params)
-        if answer.status != 200:
-            bad = 400 <= answer.status < 500
-            raise QueryError(
-                f"{self.name} at {self.url} answered {path} with {answer.status}: {_said(answer.text)}",
-                remedy="correct the question" if bad else self.remedy,
-                retryable=not bad,
-            )
+        text = self.text(path, params)
         try:
-            return json.loads(answer.text)
+            return json.loads(text)
         except ValueError as problem:
             raise QueryError(
-                f"{self.url} answered {path} with no JSON: {answer.text[:60]!r}",
+                f"{self.url} answered {path} with no JSON: {text[:60]!r}",
                 remedy=f"check that it is {self.name} that listens there, and its base path",
             ) from problem
 

@@ -8,11 +8,10 @@ request on a kept connection was still allowed after the proxies had acknowledge
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from meshlab.core.waiting import Clock, wait
-from meshlab.envoy.admin import Pages
+from meshlab.envoy.admin import Pages, read_stats, stats_query
 from meshlab.istio.control_plane import with_sidecar
 from meshlab.istio.proxies import ask_proxies, opened
 from meshlab.kube.client import Kube
@@ -49,8 +48,8 @@ def wait_drained(
     with opened(kube, pages) as source:
 
         def draining() -> list[str]:
-            answers = ask_proxies(source, proxied, "/stats", {"filter": GAUGES, "format": "json"})
-            counts = [(pod.name, _draining(answer)) for pod, answer in answers]
+            answers = ask_proxies(source, proxied, "/stats", stats_query(GAUGES))
+            counts = [(pod.name, sum(read_stats(answer).values())) for pod, answer in answers]
             return [f"{name}: {count}" for name, count in counts if count]
 
         wait(
@@ -63,7 +62,3 @@ def wait_drained(
             remedy="drainDuration in the mesh's defaultConfig says how long a proxy drains",
             clock=clock,
         )
-
-
-def _draining(answer: Mapping[str, Any]) -> int:
-    return sum(int(each["value"]) for each in answer["stats"] if "value" in each)

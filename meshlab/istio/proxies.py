@@ -87,7 +87,7 @@ def opened(kube: Kube, pages: Pages | None) -> Iterator[Pages]:
 
 
 def ask_proxies(
-    pages: Pages, pods: Sequence[PodSummary], path: str, params: Mapping[str, str]
+    pages: Pages, pods: Sequence[PodSummary], path: str, params: Mapping[str, str | int]
 ) -> list[tuple[PodSummary, Any]]:
     """Ask the proxy of each pod for a page of its administration, several at once.
 

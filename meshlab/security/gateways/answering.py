@@ -7,19 +7,18 @@ names the address that it came from (x-meshlab-peer), and Envoy counts them.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from meshlab import manifests
-from meshlab.core.errors import KubeError, QueryError
-from meshlab.envoy.stats import ADMIN_PORT, fetch
+from meshlab.core.errors import KubeError
+from meshlab.envoy.admin import PROXY_PORT, getter_of, read_stat
 from meshlab.istio.control_plane import SIDECAR
 from meshlab.kube.client import Kube
 from meshlab.kube.portforward import PortForward
 
 PORT = 8080  # of the pod; its Services have port 80
-ANSWERED = re.compile(r"^http\.pages\.downstream_rq_total: (\d+)$", re.MULTILINE)
+ANSWERED = "http.pages.downstream_rq_total"
 
 
 def proxy_image(kube: Kube, *namespaces: str) -> str:
@@ -65,12 +64,5 @@ def answered(kube: Kube, namespace: str, name: str) -> int:
 
     Raises QueryError, KubeError.
     """
-    with PortForward(kube, namespace=namespace, port=ADMIN_PORT, selector=f"app={name}") as forward:
-        text = fetch(f"{forward.url}/stats?filter=downstream_rq_total").text
-    found = ANSWERED.search(text)
-    if found is None:
-        raise QueryError(
-            f"{namespace}/{name} does not tell how many requests it answered: {text[:200]!r}",
-            remedy="look at the log of its container",
-        )
-    return int(found[1])
+    with PortForward(kube, namespace=namespace, port=PROXY_PORT, selector=f"app={name}") as forward:
+        return read_stat(getter_of(forward), ANSWERED)

@@ -10,7 +10,7 @@ from meshlab.app.once import RoundResult, ask_each
 from meshlab.app.source import Source, first_application_container
 from meshlab.core.address import host_port
 from meshlab.core.waiting import Clock, wait
-from meshlab.envoy.admin import PROXY_PORT, Pages
+from meshlab.envoy.admin import CLUSTERS_PATH, CLUSTERS_QUERY, PROXY_PORT, Pages, read_clusters
 from meshlab.kube.client import Kube
 from meshlab.security.mtls.edges import Edge
 
@@ -100,14 +100,12 @@ def plaintext_round(
 
 def handed_over(pages: Pages, namespace: str, pod: str) -> int:
     """Requests that the pod's sidecar has handed to its application so far (Envoy's inbound clusters)."""
-    document = pages.json(namespace, pod, PROXY_PORT, "/clusters", {"format": "json"})
+    clusters = read_clusters(pages.json(namespace, pod, PROXY_PORT, CLUSTERS_PATH, CLUSTERS_QUERY))
     return sum(
-        int(each.get("value", 0))
-        for cluster in document.get("cluster_statuses", [])
-        if cluster["name"].startswith("inbound|")
-        for host in cluster.get("host_statuses", [])
-        for each in host.get("stats", [])
-        if each["name"] == "rq_total"
+        each.attempts.total
+        for name, hosts in clusters.items()
+        if name.startswith("inbound|")
+        for each in hosts
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 from meshlab.checks.reconcile import is_void, once_more, void_reasons
 from meshlab.checks.reconcile import reconcile as judge
 from meshlab.checks.snapshot import Count, Scraped, Snapshot
-from meshlab.envoy.stats import Attempts
+from meshlab.envoy.admin import Attempts
 from meshlab.run.results import CheckResult, Verdict
 from tests.unit.checks.traffic import traffic
 

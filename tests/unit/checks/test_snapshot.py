@@ -3,7 +3,8 @@ import pytest
 from meshlab.checks import snapshot
 from meshlab.checks.snapshot import Snapshot, is_pair, take_scraped, take_snapshot
 from meshlab.core.errors import QueryError, WaitTimeout
-from meshlab.envoy.stats import Attempts, Sample
+from meshlab.envoy.admin import Attempts
+from meshlab.envoy.stats import Sample
 from meshlab.kube.pods import PodSummary
 from tests.fakes.clock import FakeClock
 from tests.fakes.prometheus import FakePrometheus

@@ -1,7 +1,3 @@
-import http.server
-import threading
-from collections.abc import Iterator
-
 import pytest
 
 from meshlab.core.errors import QueryError
@@ -58,61 +54,3 @@ def test_nothing_counted_is_no_sample() -> None:
 def test_what_is_no_exposition_is_refused() -> None:
     with pytest.raises(QueryError, match="can't be parsed"):
         scrape.parse_stats("istio_requests_total{ 12 <html>")
-
-
-def test_attempts_are_summed_by_endpoint_of_the_service() -> None:
-    def host(address: str, **stats: str) -> dict:
-        return {
-            "address": {"socket_address": {"address": address, "port_value": 9080}},
-            "stats": [{"name": name, "value": value} for name, value in stats.items()]
-            + [{"name": "rq_error"}],
-        }
-
-    document = {
-        "cluster_statuses": [
-            {
-                "name": "outbound|9080||productpage.default.svc.cluster.local",
-                "host_statuses": [host("10.0.0.9", rq_total="31", rq_success="30")],
-            },
-            {
-                "name": "outbound|9080||productpage.other.svc.cluster.local",
-                "host_statuses": [host("10.0.0.8")],
-            },
-            {"name": "inbound|9080||", "host_statuses": [host("10.0.0.7", rq_total="9")]},
-            {"name": "prometheus_stats"},
-        ]
-    }
-    assert scrape.parse_clusters(document, "productpage.default.svc.cluster.local") == (
-        scrape.Attempts("outbound|9080||productpage.default.svc.cluster.local", "10.0.0.9:9080", 31, 30, 0),
-    )
-
-
-@pytest.fixture
-def server() -> Iterator[str]:
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            found = self.path == scrape.STATS_PATH
-            self.send_response(200 if found else 503)
-            self.end_headers()
-            self.wfile.write((RELEASE if found else "no healthy upstream").encode())
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=httpd.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{httpd.server_port}"
-    httpd.shutdown()
-    httpd.server_close()
-
-
-def test_a_page_is_fetched(server: str) -> None:
-    assert scrape.fetch(server + scrape.STATS_PATH).text == RELEASE
-
-
-def test_a_status_and_a_dead_port_are_errors_that_may_heal(server: str) -> None:
-    with pytest.raises(QueryError, match="with 503: no healthy upstream") as caught:
-        scrape.fetch(server + "/clusters")
-    assert caught.value.retryable
-    with pytest.raises(QueryError, match="did not answer"):
-        scrape.fetch("http://127.0.0.1:9/stats", timeout=1)

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from meshlab.core.errors import KubeError, QueryError, WaitTimeout
+from meshlab.envoy import admin
 from meshlab.security.gateways import answering, settled
 from tests.fakes.clock import FakeClock
 from tests.fakes.http_server import FakeHttpServer, Reply
@@ -15,14 +16,27 @@ class Forward:
 
     server: FakeHttpServer
 
+    last_error = None
+
     def __init__(self, kube: Any, *, namespace: str, port: int, **target: str) -> None:
-        self.url = self.server.url
+        assert port == 15000
+        self.url, self.target = self.server.url, f"{namespace}/{target}:{port}"
+
+    def open(self) -> "Forward":
+        return self
+
+    def close(self) -> None:
+        return None
 
     def __enter__(self) -> "Forward":
         return self
 
     def __exit__(self, *_: object) -> None:
         return None
+
+
+def told(counts: dict[str, int]) -> Reply:
+    return Reply({"stats": [{"name": name, "value": value} for name, value in counts.items()]})
 
 
 def stats(monkeypatch: pytest.MonkeyPatch, module: Any, reply: Any) -> FakeHttpServer:
@@ -64,23 +78,23 @@ def test_the_image_is_one_that_runs_here() -> None:
 
 
 def test_it_counts_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = "http.admin.downstream_rq_total: 3\nhttp.pages.downstream_rq_total: 12\n"
-    with stats(monkeypatch, answering, Reply(text)):
+    counts = {"http.admin.downstream_rq_total": 3, "http.pages.downstream_rq_total": 12}
+    with stats(monkeypatch, answering, told(counts)):
         assert answering.answered(FakeKube(), "shop", "pages") == 12  # type: ignore[arg-type]
 
 
 def test_no_count_is_not_none_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     with (
-        stats(monkeypatch, answering, Reply("http.admin.downstream_rq_total: 3\n")),
+        stats(monkeypatch, answering, told({"http.admin.downstream_rq_total": 3})),
         pytest.raises(QueryError),
     ):
         answering.answered(FakeKube(), "shop", "pages")  # type: ignore[arg-type]
 
 
 def test_clusters_are_awaited_by_what_envoy_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    left = iter(["2", "1", "0"])
+    left = iter([2, 1, 0])
     pods = FakeKube([make_pod("gateway")]).pods("default")
-    server = stats(monkeypatch, settled, lambda _: Reply(f"cluster_manager.warming_clusters: {next(left)}\n"))
+    server = stats(monkeypatch, admin, lambda _: told({settled.WARMING: next(left)}))
     with server:
         settled.wait_clusters(FakeKube(), pods, clock=FakeClock())  # type: ignore[arg-type]
     assert next(left, None) is None
@@ -89,12 +103,13 @@ def test_clusters_are_awaited_by_what_envoy_says(monkeypatch: pytest.MonkeyPatch
 def test_a_cluster_that_stays_cold_is_a_timeout_that_names_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     pods = FakeKube([make_pod("gateway")]).pods("default")
     with (
-        stats(monkeypatch, settled, Reply("cluster_manager.warming_clusters: 1\n")),
+        stats(monkeypatch, admin, told({settled.WARMING: 1})),
         pytest.raises(WaitTimeout, match=r"default/gateway.*1 cluster still warming"),
     ):
         settled.wait_clusters(FakeKube(), pods, timeout=1, clock=FakeClock())  # type: ignore[arg-type]
 
 
-def test_a_proxy_that_does_not_tell_is_no_settled_one() -> None:
-    with pytest.raises(QueryError):
-        settled.read_warming("")
+def test_a_proxy_that_does_not_tell_is_no_settled_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    pods = FakeKube([make_pod("gateway")]).pods("default")
+    with stats(monkeypatch, admin, told({})), pytest.raises(QueryError):
+        settled.wait_clusters(FakeKube(), pods, clock=FakeClock())  # type: ignore[arg-type]
