@@ -15,6 +15,7 @@ from meshlab.core.process import SystemRunner
 from meshlab.core.signals import signals_wait
 from meshlab.faults import faults as catalogue
 from meshlab.faults.fault import GROUPS, NO_FAULT, STRICT, Edge, Fault
+from meshlab.faults.firewall import Firewall
 from meshlab.faults.planting import firewall_of, plant, remove
 from meshlab.faults.settle import wait_settled
 from meshlab.faults.verdict import catch_of, control, crashed, judge, unproven
@@ -24,7 +25,7 @@ from meshlab.kube.changes import restore_left
 from meshlab.lifecycle.context import begin_context, context_of, istioctl_of, kube_of
 from meshlab.report.catches import rows
 from meshlab.run.journal import RunRef, now, record, record_check, skip_step, step
-from meshlab.run.ledger import Entry, Ledger
+from meshlab.run.ledger import Entry
 from meshlab.run.result_file import summarise
 from tasks.audit import check_audit
 from tasks.authorization import check_authz
@@ -148,11 +149,8 @@ def prove(run: RunRef, lab: Lab, fault: Fault) -> bool:
 @lab_task("plant")
 def plant_fault(probe_run: RunRef, run: RunRef, lab: Lab, fault: Fault) -> None:
     """Plant a fault; returns when it is in force."""
-    machine, runner = context_of(run).machine, SystemRunner()
-    ledger = Ledger.open(machine, run)
-    firewall = firewall_of(lab.config, machine, runner, ledger)
-    istioctl = istioctl_of(lab.cluster, lab.istio)
-    plant(fault, lab.config, kube_of(lab.cluster), istioctl, ledger, run, firewall)
+    ledger, istioctl = context_of(run).ledger, istioctl_of(lab.cluster, lab.istio)
+    plant(fault, lab.config, kube_of(lab.cluster), istioctl, ledger, run, _firewall(run, lab))
     log_info(f"planted: {fault.title}")
 
 
@@ -160,13 +158,10 @@ def plant_fault(probe_run: RunRef, run: RunRef, lab: Lab, fault: Fault) -> None:
 def remove_fault(probe_run: RunRef, run: RunRef, lab: Lab) -> None:
     """Take out what is planted, and what a stage of the round could not put back under it; returns when the lab has
     come to rest."""
-    machine = context_of(run).machine
-    ledger = Ledger.open(machine, run)
-    firewall = firewall_of(lab.config, machine, SystemRunner(), ledger)
-    istioctl = istioctl_of(lab.cluster, lab.istio)
-    kube, namespace = kube_of(lab.cluster), lab.config.namespace
-    done = remove(kube, istioctl, ledger, namespace, firewall)
-    stages = restore_left(kube, Ledger.open(machine, probe_run))
+    kube, istioctl = kube_of(lab.cluster), istioctl_of(lab.cluster, lab.istio)
+    namespace = lab.config.namespace
+    done = remove(kube, istioctl, context_of(run).ledger, namespace, _firewall(run, lab))
+    stages = restore_left(kube, context_of(probe_run).ledger)
     if stages:
         done = (*done, *map(str, stages))
         wait_settled(kube, istioctl, namespace)
@@ -187,10 +182,14 @@ def take_out(probe_run: RunRef, run: RunRef, lab: Lab, before: Mapping[str, str]
 
 def inventory_of(run: RunRef, lab: Lab) -> dict[str, str]:
     """Every object that a fault may change, and the firewall rules of ours, as digests."""
-    machine = context_of(run).machine
-    firewall = firewall_of(lab.config, machine, SystemRunner(), Ledger.open(machine, run))
+    firewall = _firewall(run, lab)
     rules = firewall.rules() if firewall else ()
-    return {**fingerprint.take(kube_of(lab.cluster)), **{rule: "rule" for rule in rules}}
+    return {**fingerprint.take(kube_of(lab.cluster)), **dict.fromkeys(rules, "rule")}
+
+
+def _firewall(run: RunRef, lab: Lab) -> Firewall | None:
+    context = context_of(run)
+    return firewall_of(lab.config, context.machine, SystemRunner(), context.ledger)
 
 
 # ── rounds: each has a journal of its own below the run's evidence, so that its red checks are not the run's
@@ -253,14 +252,6 @@ def _under_strict(probe_run: RunRef, lab: Lab, groups: Sequence[str]) -> None:
         attempt(end_strict, probe_run, lab.config, lab.cluster, strict)
 
 
-def _app(probe_run: RunRef, lab: Lab) -> None:
-    attempt(check_app, probe_run, lab.config, lab.cluster)
-
-
-def _istio(probe_run: RunRef, lab: Lab) -> None:
-    attempt(check_istio, probe_run, lab.config, lab.cluster, lab.istio)
-
-
 def _load(probe_run: RunRef, lab: Lab) -> None:
     """A load phase of its own: what earlier ones have counted is in its baseline."""
     config, cluster = lab.config, lab.cluster
@@ -277,15 +268,10 @@ def _load(probe_run: RunRef, lab: Lab) -> None:
     try:
         sent = stop_load(probe_run, load, "fast")
     except MeshlabError as problem:
-        log_info(
-            f"the load failed: {problem.message}"
-        )  # its step says so, and the checks that need it are not made
+        # Its step says so, and the checks that need it are not made.
+        log_info(f"the load failed: {problem.message}")
         return
     attempt(reconcile_requests, probe_run, config, cluster, before, [sent])
-
-
-def _authz(probe_run: RunRef, lab: Lab) -> None:
-    attempt(check_authz, probe_run, lab.config, lab.cluster, lab.istio)
 
 
 def _ingress(probe_run: RunRef, lab: Lab) -> None:
@@ -293,22 +279,16 @@ def _ingress(probe_run: RunRef, lab: Lab) -> None:
     attempt(check_ingress, probe_run, lab.config, lab.cluster, lab.istio, edge.ingress, edge.lifetime)
 
 
-def _egress(probe_run: RunRef, lab: Lab) -> None:
-    attempt(check_egress, probe_run, lab.config, lab.cluster, lab.istio, lab.edge.egress)
-
-
-def _audit(probe_run: RunRef, lab: Lab) -> None:
-    attempt(check_audit, probe_run, lab.config, lab.cluster, lab.istio)
-
-
-MAKERS: Mapping[str, Callable[[RunRef, Lab], None]] = {
-    "app": _app,
-    "istio": _istio,
+MAKERS: Mapping[str, Callable[[RunRef, Lab], object]] = {
+    "app": lambda run, lab: attempt(check_app, run, lab.config, lab.cluster),
+    "istio": lambda run, lab: attempt(check_istio, run, lab.config, lab.cluster, lab.istio),
     "load": _load,
-    "authz": _authz,
+    "authz": lambda run, lab: attempt(check_authz, run, lab.config, lab.cluster, lab.istio),
     "ingress": _ingress,
-    "egress": _egress,
-    "audit": _audit,
+    "egress": lambda run, lab: attempt(
+        check_egress, run, lab.config, lab.cluster, lab.istio, lab.edge.egress
+    ),
+    "audit": lambda run, lab: attempt(check_audit, run, lab.config, lab.cluster, lab.istio),
 }
 
 
