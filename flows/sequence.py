@@ -7,7 +7,6 @@ from prefect.client.schemas.objects import State
 
 from meshlab.clusters.base import ClusterRef
 from meshlab.config.settings import LabConfig
-from meshlab.core.signals import signals_wait
 from meshlab.istio.distribution import Distribution
 from meshlab.run.journal import RunRef
 from tasks.addons import (
@@ -33,7 +32,7 @@ from tasks.observability import (
     count_requests,
     reconcile_requests,
 )
-from tasks.run import applied, end_run, note_failure, stop_of
+from tasks.run import applied, run_to_end
 from tasks.security import begin_strict, check_mtls, end_strict
 from tasks.teardown import CreatedResources, attempt, on_its_way_out, remember, take_down
 from tasks.traffic import (
@@ -59,7 +58,7 @@ def run_lab(
     Args:
         run: The run.
         config: What was asked for.
-        made: What is there to be removed; `prove` fills it as it goes.
+        created: What is there to be removed; `prove` fills it as it goes.
         prove: From the cluster to the last check.
         failed: Called once `prove` has failed.
         leave: Takes down what was made, given the signal that ended the run, if one did; `take_down` where not given.
@@ -67,27 +66,21 @@ def run_lab(
     Returns:
         The flow's state: Completed where every check passed.
     """
-    stopped = None
-    try:
+
+    def work() -> None:
         if on_its_way_out(run):
             remember(run, created)  # it was cut off while it removed what it had made, and goes on there
         else:
             prove(run, config, created)
-    except Exception as problem:  # noqa: BLE001 - whatever broke, the lab is taken down and reported
-        stopped = note_failure(run, problem)
-        failed()
-    except BaseException as problem:
-        stopped = stop_of(run, problem)
-        raise
-    finally:
-        with signals_wait():
-            halt_load(run)
-            if leave is not None:
-                leave(stopped)
-            else:
-                take_down(run, config, created, stopped=stopped)
-            state = end_run(run, config, signum=stopped)
-    return state
+
+    def take_all_down(stopped: int | None) -> None:
+        halt_load(run)
+        if leave is not None:
+            leave(stopped)
+        else:
+            take_down(run, config, created, stopped=stopped)
+
+    return run_to_end(run, config, work, failed=failed, leave=take_all_down)
 
 
 def bring_up(run: RunRef, config: LabConfig, created: CreatedResources) -> tuple[ClusterRef, Distribution]:

@@ -20,9 +20,8 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from meshlab.config.settings import LabConfig
-from meshlab.core.signals import signals_wait
 from tasks.reaper import check_gone, put_back, remove, search
-from tasks.run import begin_run, end_run, note_failure, stop_of
+from tasks.run import begin_run, run_to_end
 
 
 @flow(name="teardown", persist_result=False)
@@ -41,8 +40,9 @@ def teardown(
         yes: Remove what is expired, instead of listing it only.
     """
     run, _ = begin_run(config, "teardown", holds=False)
-    stopped, acts = None, yes or not expired  # a run that is named is meant
-    try:
+    acts = yes or not expired  # a run that is named is meant
+
+    def work() -> None:
         plan = search(run, config, runs, expired)
         try:
             if acts and plan.targets:
@@ -51,12 +51,5 @@ def teardown(
             check_gone(run, config, plan, runs, expired, acts)
         if runs:
             put_back(run, config, runs)
-    except Exception as problem:  # noqa: BLE001 - told in the journal, and by the exit code
-        stopped = note_failure(run, problem)
-    except BaseException as problem:
-        stopped = stop_of(run, problem)
-        raise
-    finally:
-        with signals_wait():
-            state = end_run(run, config, signum=stopped)
-    return state
+
+    return run_to_end(run, config, work)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -24,7 +24,7 @@ from meshlab.clusters.local.child import UpChild
 from meshlab.config.settings import LabConfig, Machine
 from meshlab.core.errors import KubeError, WaitTimeout
 from meshlab.core.redaction import guard_logging, redact, redact_exception
-from meshlab.core.signals import signal_of
+from meshlab.core.signals import signal_of, signals_wait
 from meshlab.core.text import pluralize
 from meshlab.history.keep import keep_run, runs_until
 from meshlab.history.trend import changed_since_green, trend_section
@@ -186,14 +186,45 @@ def note_unpublished(run: RunRef) -> bool:
         record(run, {"event": "unpublished", "key": each.key, "reason": each.reason})
     if lost:
         keys = ", ".join(each.key for each in lost)
-        record(
-            run,
-            {
-                "event": "warning",
-                "text": f"Prefect's server never took the artifacts {keys}: {lost[0].reason}",
-            },
-        )
+        text = f"Prefect's server never took the artifacts {keys}: {lost[0].reason}"
+        record(run, {"event": "warning", "text": text})
     return bool(lost)
+
+
+def run_to_end(
+    run: RunRef,
+    config: LabConfig,
+    work: Callable[[], object],
+    *,
+    failed: Callable[[], object] = lambda: None,
+    leave: Callable[[int | None], object] = lambda stopped: None,
+) -> State[Any]:
+    """Do a flow's work, then leave and write the result, whatever happened meanwhile.
+
+    Args:
+        run: The run.
+        config: What was asked for.
+        work: The flow's own part.
+        failed: Called once `work` has failed.
+        leave: Removes what `work` made, given the signal that ended the run, if one did.
+
+    Returns:
+        The flow's state: Completed where every check passed.
+    """
+    stopped = None
+    try:
+        work()
+    except Exception as problem:  # noqa: BLE001 - told in the journal, and by the exit code
+        stopped = note_failure(run, problem)
+        failed()
+    except BaseException as problem:
+        stopped = stop_of(run, problem)
+        raise
+    finally:
+        with signals_wait():
+            leave(stopped)
+            state = end_run(run, config, signum=stopped)
+    return state
 
 
 def end_run(run: RunRef, config: LabConfig, *, signum: int | None = None) -> State[Any]:
