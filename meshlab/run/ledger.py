@@ -11,6 +11,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,9 +61,7 @@ class Ledger:
             MeshlabError: It can't be written.
         """
         path = machine.state / "ledger" / f"{run.run_id}.json"
-        me = psutil.Process()
-        owner = {"pid": me.pid, "process_started": me.create_time()}
-        head = {"run_id": run.run_id, "directory": str(run.directory), "opened": now(), **owner}
+        head = {"run_id": run.run_id, "directory": str(run.directory), "opened": now(), **_owner()}
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             with _lock:
@@ -91,30 +90,24 @@ class Ledger:
 
     def take_over(self) -> None:
         """Make this process the owner: it goes on where a killed one was cut off."""
-        me = psutil.Process()
-        with _lock:
-            _write(self.path, {**self._read(), "pid": me.pid, "process_started": me.create_time()})
+        with self._changed() as content:
+            content.update(_owner())
 
     def intend(self, entry: Entry) -> None:
         """Write down that `entry` is about to be made. An entry that is there already stays once."""
-        row = _row(entry)
-        with _lock:
-            content = self._read()
-            if row not in content["entries"]:
-                content["entries"].append(row)
-                _write(self.path, content)
+        with self._changed() as content:
+            if _row(entry) not in content["entries"]:
+                content["entries"].append(_row(entry))
 
     def gone(self, entry: Entry) -> None:
         """Strike `entry` out: it was seen to be gone."""
-        with _lock:
-            content = self._read()
+        with self._changed() as content:
             content["entries"] = [row for row in content["entries"] if row != _row(entry)]
-            _write(self.path, content)
 
     def note_flow_run(self, flow_run: str) -> None:
         """Write down the id of the Prefect flow run that works for this run."""
-        with _lock:
-            _write(self.path, {**self._read(), "flow_run": flow_run})
+        with self._changed() as content:
+            content["flow_run"] = flow_run
 
     def note(self, key: str, facts: Mapping[str, Any]) -> None:
         """Write down what is known about the things that were made.
@@ -125,11 +118,8 @@ class Ledger:
             key: What it is about.
             facts: What is known.
         """
-        with _lock:
-            content = self._read()
-            notes = content.setdefault("notes", {})
-            notes[key] = {**notes.get(key, {}), **facts}
-            _write(self.path, content)
+        with self._changed() as content:
+            content.setdefault("notes", {}).setdefault(key, {}).update(facts)
 
     def noted(self, key: str) -> dict[str, Any]:
         """What was noted under `key`; it stays until the ledger is closed."""
@@ -162,6 +152,16 @@ class Ledger:
         content = self._read()
         return lives(content["pid"], content["process_started"])
 
+    @contextmanager
+    def _changed(self) -> Iterator[dict[str, Any]]:
+        """Change the content in this block; it is on disk when the block ends."""
+        with _lock:
+            content = self._read()
+            before = json.dumps(content)
+            yield content
+            if json.dumps(content) != before:
+                _write(self.path, content)
+
     def _read(self) -> dict[str, Any]:
         return json.loads(self.path.read_text(encoding="utf-8"))
 
@@ -170,6 +170,11 @@ def ledgers(machine: Machine) -> Iterator[Ledger]:
     """Every ledger on this machine, oldest first."""
     for path in sorted((machine.state / "ledger").glob("*.json")):
         yield Ledger(path)
+
+
+def _owner() -> dict[str, Any]:
+    me = psutil.Process()
+    return {"pid": me.pid, "process_started": me.create_time()}
 
 
 def _row(entry: Entry) -> dict[str, str]:
