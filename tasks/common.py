@@ -75,11 +75,11 @@ def lab_task(
             call = functools.partial(function, *args, **kwargs)
             if verify is None and not teardown:
                 return call()
-            known = trusted(run, name, args, kube_of, keeping)
+            known = trusted(run, name, args, keeping)
             if known is not Missing:
                 return cast(R, known)
             value = call()
-            keep(run, name, args, value, kube_of, keeping)
+            keep(run, name, args, value, keeping)
             return value
 
         @functools.wraps(function)

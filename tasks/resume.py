@@ -19,6 +19,7 @@ from meshlab.istio.operator_file import SYSTEM_NAMESPACE
 from meshlab.kube.apply import ObjectRef
 from meshlab.kube.client import Kube
 from meshlab.lifecycle import resume
+from meshlab.lifecycle.context import kube_of
 from meshlab.run.journal import RunRef, record
 from meshlab.run.results import CheckResult, Verdict
 
@@ -57,16 +58,14 @@ class Keeping:
         return None if self.in_process else get_type_hints(self.function)["return"]
 
 
-def trusted(
-    run: RunRef, name: str, args: tuple[Any, ...], kube_of: Callable[[ClusterRef], Kube], keeping: Keeping
-) -> Any:
+def trusted(run: RunRef, name: str, args: tuple[Any, ...], keeping: Keeping) -> Any:
     """The kept result of a step of a run that goes on, `Missing` where the step is to be run. Says why, either way."""
     resumption = resume.active(run)
     if resumption is None:
         return Missing
     found = resume.kept(run, name)
     try:
-        judge = _left if keeping.teardown else partial(_holds, args=args, kube_of=kube_of, keeping=keeping)
+        judge = _left if keeping.teardown else partial(_holds, args=args, keeping=keeping)
         why = judge(resumption, name, found)
         value = None if why or found is None else resume.read_result(found, keeping.kind)
     except MeshlabError as problem:
@@ -77,14 +76,7 @@ def trusted(
     return Missing if why else value
 
 
-def keep(
-    run: RunRef,
-    name: str,
-    args: tuple[Any, ...],
-    value: Any,
-    kube_of: Callable[[ClusterRef], Kube],
-    keeping: Keeping,
-) -> None:
+def keep(run: RunRef, name: str, args: tuple[Any, ...], value: Any, keeping: Keeping) -> None:
     """Keep a finished step's result. That it can't be kept is a word in the log: the step itself went well."""
     cluster = value if isinstance(value, ClusterRef) else _cluster(args, None, keeping)
     identity, inputs, seen = "", "", dict[str, int]()
@@ -120,7 +112,6 @@ def _holds(
     found: resume.Kept | None,
     *,
     args: tuple[Any, ...],
-    kube_of: Callable[[ClusterRef], Kube],
     keeping: Keeping,
 ) -> str:
     """Why what a step has kept does not hold on the live cluster. Raises MeshlabError where that can't be told."""

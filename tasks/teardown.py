@@ -81,7 +81,7 @@ def take_down(
     failed = code != 0
     if failed:
         attempt(collect_evidence, run, config, created.cluster)
-    if created.cluster is not None and changes_left(run):
+    if created.cluster is not None and owes(run, CHANGE):  # a stage failed to put back what it had changed
         attempt(restore_changes, run, created.cluster)
     if not going_on and (why_kept or config.keep or (config.keep_on_failure and failed)):
         asked = "--keep was given" if config.keep else "--keep-on-failure was given, and the run failed"
@@ -94,9 +94,17 @@ def take_down(
         fill_in(run, config, expected)
 
 
-def changes_left(run: RunRef) -> bool:
-    """Whether a stage failed to put back what it had changed."""
-    return any(entry.kind == CHANGE for entry in context_of(run).ledger.entries())
+def owes(run: RunRef, kind: str) -> bool:
+    """Tell whether the run's ledger names something of a kind.
+
+    Args:
+        run: The run.
+        kind: Of the ledger's entries.
+
+    Returns:
+        True where it does.
+    """
+    return any(entry.kind == kind for entry in context_of(run).ledger.entries())
 
 
 def keep(run: RunRef, config: LabConfig, why: str) -> None:
@@ -143,22 +151,7 @@ def remove(run: RunRef, config: LabConfig, created: CreatedResources, stopped: i
         refs = [*created.objects, *created.labelled.created]
         objects = attempt(list_objects, run, config, created.cluster, refs)
         attempt(remove_objects, run, config, created.cluster, refs, created.labelled.labelled, objects)
-    if (
-        created.cluster is not None
-        and created.istio is not None
-        and (created.mesh is not None or istio_begun(run, config))
-    ):
-        if created.mesh is not None and created.mesh.reused:
-            why = "Istio was there before the run, which leaves it as it is"
-            skip_step(run, "uninstall-istio", why)
-            record_check(run, skipped("uninstall.nothing-left", why, asked_for=True))
-        elif stopped and config.ours:
-            skip_step(run, "uninstall-istio", "the run was interrupted; Istio goes with the cluster")
-        else:
-            before = attempt(list_istio, run, config, created.cluster)
-            gone = attempt(uninstall_istio, run, config, created.cluster, created.istio, before)
-            if gone is not None:
-                attempt(check_uninstall, run, config, created.cluster, gone)
+    remove_istio(run, config, created, stopped)
     if not config.ours:
         skip_step(run, "remove-cluster", "the cluster is not ours")
         return
@@ -169,9 +162,27 @@ def remove(run: RunRef, config: LabConfig, created: CreatedResources, stopped: i
         attempt(check_teardown, run, config, there)
 
 
+def remove_istio(run: RunRef, config: LabConfig, created: CreatedResources, stopped: int | None) -> None:
+    """Remove Istio where the run installed it, or began to."""
+    cluster, istio, mesh = created.cluster, created.istio, created.mesh
+    if cluster is None or istio is None or (mesh is None and not istio_begun(run, config)):
+        return
+    if mesh is not None and mesh.reused:
+        why = "Istio was there before the run, which leaves it as it is"
+        skip_step(run, "uninstall-istio", why)
+        record_check(run, skipped("uninstall.nothing-left", why, asked_for=True))
+    elif stopped and config.ours:
+        skip_step(run, "uninstall-istio", "the run was interrupted; Istio goes with the cluster")
+    else:
+        before = attempt(list_istio, run, config, cluster)
+        gone = attempt(uninstall_istio, run, config, cluster, istio, before)
+        if gone is not None:
+            attempt(check_uninstall, run, config, cluster, gone)
+
+
 def istio_begun(run: RunRef, config: LabConfig) -> bool:
     """Whether an installation on a cluster that stays was cut off: what there is of it goes, too."""
-    return not config.ours and any(entry.kind == "istio" for entry in context_of(run).ledger.entries())
+    return not config.ours and owes(run, "istio")
 
 
 def attempt(task: Task[P, R], *args: P.args, **kwargs: P.kwargs) -> R | None:

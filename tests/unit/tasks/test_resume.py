@@ -13,7 +13,7 @@ from meshlab.config.settings import LabConfig
 from meshlab.lifecycle import resume
 from meshlab.run.journal import RunRef, create, read_journal, record
 from meshlab.run.results import CheckResult, Verdict
-from tasks import common
+from tasks import resume as resume_tasks
 from tasks.common import lab_task
 from tasks.resume import any_value, checks_passed, done_before, prometheus_told
 from tests.fakes.kube import FakeKube, make_pod
@@ -28,7 +28,7 @@ def kube(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeKube]:
     system = make_object("v1", "Namespace", "kube-system")
     system["metadata"]["uid"] = "u7"
     fake = FakeKube([system, make_pod("sleep-1")])
-    monkeypatch.setattr(common, "kube_of", lambda cluster: fake)
+    monkeypatch.setattr(resume_tasks, "kube_of", lambda cluster: fake)
     yield fake
 
 
@@ -156,7 +156,7 @@ def test_a_run_that_was_leaving_goes_on_there_and_does_not_ask_the_cluster(
     assert steps.removal("uninstall-istio") and steps.made == ["uninstall-istio"], "it was not leaving"
     resume.leave(steps.run, stopped=False)
     steps.cut_off("check-uninstall")
-    monkeypatch.setattr(common, "kube_of", lambda cluster: pytest.fail("the cluster may be gone"))
+    monkeypatch.setattr(resume_tasks, "kube_of", lambda cluster: pytest.fail("the cluster may be gone"))
     assert steps.removal("uninstall-istio") == "uninstall-istio" and steps.made == []
     assert steps.removal("check-uninstall") and steps.made == ["check-uninstall"]
     told = [event for event in read_journal(steps.run) if event["event"] == "resume"]
