@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
-
 from meshlab.checks.base import run_check
 from meshlab.checks.leftovers import teardown_nothing_left
 from meshlab.cli.main import addons_of, note_cluster
@@ -19,7 +16,7 @@ from meshlab.core.text import pluralize
 from meshlab.faults.planting import CHANGES, firewall_of, put_back
 from meshlab.istio.acknowledge import remove_sentinels
 from meshlab.lifecycle.context import context_of, kube_of
-from meshlab.run.journal import RunRef, record_check, record_facts, report_progress
+from meshlab.run.journal import RunRef, keep_evidence, record_check, record_facts, report_progress
 from meshlab.run.ledger import Entry, Ledger
 from meshlab.run.orphans import forget_local, orphans
 from meshlab.run.results import CheckResult
@@ -54,7 +51,7 @@ def start_cluster(run: RunRef, config: LabConfig, *, child: local_child.UpChild 
     if config.cluster == "existing":
         before = footprint_before(kube_of(cluster), config.namespace, run.run_id)
         keep_footprint(run.evidence, before)
-    (run.evidence / "cluster.json").write_text(json.dumps(asdict(cluster), default=str), encoding="utf-8")
+    keep_evidence(run, "cluster.json", cluster)
     log_info(
         f"cluster {cluster.name} {'adopted' if cluster.adopted else 'is up'}: "
         f"{pluralize(cluster.nodes, 'nodes')} at {cluster.endpoint}"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from meshlab.checks.base import run_check
 from meshlab.checks.leftovers import uninstall_nothing_left
@@ -18,7 +17,7 @@ from meshlab.kube.applied import note
 from meshlab.kube.apply import ObjectRef
 from meshlab.kube.changes import RUN_LABEL
 from meshlab.lifecycle.context import context_of, istioctl_of, kube_of
-from meshlab.run.journal import RunRef, record_check, report_progress
+from meshlab.run.journal import RunRef, keep_evidence, record_check, report_progress
 from meshlab.run.ledger import Entry
 from meshlab.run.results import CheckResult
 from tasks.common import lab_task, log_info
@@ -65,9 +64,7 @@ def install_istio(
         )
     if config.cluster == "gke":
         note_balancers(run, config, kube)
-    (run.evidence / "istio-install.json").write_text(
-        json.dumps(asdict(installed), indent=1, default=str), encoding="utf-8"
-    )
+    keep_evidence(run, "istio-install.json", installed)
     log_info(
         f"Istio {'found' if installed.reused else 'installed'} in {installed.seconds:.1f} s: {', '.join(installed.deployments)}"
     )
@@ -122,9 +119,7 @@ def uninstall_istio(
         namespaces=None if config.ours else {config.namespace},
         progress=report_progress,
     )
-    (run.evidence / "uninstall.json").write_text(
-        json.dumps(asdict(result), indent=1, default=str), encoding="utf-8"
-    )
+    keep_evidence(run, "uninstall.json", result)
     ledger = context_of(run).ledger
     ledger.gone(Entry("istio", cluster.name, cluster.endpoint))
     ledger.gone(Entry("label", config.namespace, cluster.endpoint))

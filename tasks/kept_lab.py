@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 
 from meshlab.clusters.base import ClusterRef
@@ -10,7 +9,7 @@ from meshlab.config.settings import LabConfig
 from meshlab.lifecycle.context import kube_of
 from meshlab.lifecycle.kept_lab import KeptLab, Link, hand_over, serves_pages
 from meshlab.report.tables import link_rows
-from meshlab.run.journal import RunRef
+from meshlab.run.journal import RunRef, keep_evidence
 from tasks.common import lab_task
 from tasks.report import publish_table
 
@@ -29,8 +28,6 @@ def open_links(run: RunRef, config: LabConfig, cluster: ClusterRef) -> tuple[Lin
         return links
     kept = KeptLab(kube_of(cluster), config).open()
     hand_over(kept)
-    (run.evidence / "links.json").write_text(
-        json.dumps([asdict(link) for link in kept.links], indent=1), encoding="utf-8"
-    )
+    keep_evidence(run, "links.json", kept.links)
     publish_table("links", link_rows(map(asdict, kept.links)), "The kept lab's pages, open until Ctrl-C")
     return kept.links

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
-
 from meshlab.app import paths
 from meshlab.checks.base import CATALOG, run_check
 from meshlab.cli.flags import wrong_provider
@@ -17,7 +14,7 @@ from meshlab.kube.apply import ObjectRef
 from meshlab.lifecycle.context import context_of, kube_of
 from meshlab.observability.addons.prometheus import PROMETHEUS
 from meshlab.observability.addons.proxy_usage import read_usage
-from meshlab.run.journal import RunRef, record_check, record_measures, report_progress
+from meshlab.run.journal import RunRef, keep_evidence, record_check, record_measures, report_progress
 from meshlab.run.ledger import Entry
 from meshlab.run.results import SCOPES, CheckResult
 from tasks.common import lab_task, log_info
@@ -57,7 +54,7 @@ def compare_paths(run: RunRef, config: LabConfig, cluster: ClusterRef) -> paths.
     """The same request with and without the mesh, in turns: p50, p90, p99 and errors of both."""
     found = paths.compare(kube_of(cluster), config.namespace)
     record_measures(run, *found.measures())
-    (run.evidence / "paths.json").write_text(json.dumps(asdict(found), indent=1), encoding="utf-8")
+    keep_evidence(run, "paths.json", found)
     log_info(f"with the mesh {found.mesh.times}, without {found.outside.times}")
     return found
 

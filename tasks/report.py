@@ -15,7 +15,6 @@ from uuid import UUID
 
 from prefect.artifacts import (
     create_image_artifact,
-    create_link_artifact,
     create_markdown_artifact,
     create_progress_artifact,
     create_table_artifact,
@@ -49,11 +48,6 @@ def publish_image(key: str, svg: str, description: str) -> None:
     """A picture under a fixed key. Its address is the picture itself, so it should be small."""
     url = "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
     _try(key, lambda: create_image_artifact(key=key, image_url=url, description=description))
-
-
-def publish_link(key: str, link: str, text: str) -> None:
-    """A link under a fixed key."""
-    _try(key, lambda: create_link_artifact(key=key, link=redact(link), link_text=redact(text)))
 
 
 def publish_result(result: Mapping[str, Any]) -> None:

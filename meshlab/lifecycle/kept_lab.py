@@ -17,7 +17,7 @@ from meshlab.app.source import find_source
 from meshlab.config.settings import LabConfig
 from meshlab.core.errors import MeshlabError, QueryError
 from meshlab.core.http import Getter
-from meshlab.core.registry import instance
+from meshlab.core.registry import instance, put, take
 from meshlab.kube.client import Kube
 from meshlab.kube.portforward import PortForward
 from meshlab.observability.addons.addon import Addon
@@ -160,11 +160,9 @@ def probe(place: Place, url: str, *, why: Callable[[], str] | None = None) -> Li
 
 
 class _Terminal:
-    """What the command line of this process and its flow hand each other."""
+    """What the command line of this process tells its flow."""
 
-    def __init__(self) -> None:
-        self.serves_pages = False
-        self.kept: KeptLab | None = None
+    serves_pages = False
 
 
 def serve_pages(wanted: bool) -> None:
@@ -179,14 +177,12 @@ def serves_pages() -> bool:
 
 def hand_over(kept: KeptLab) -> None:
     """Give the open pages to the command line, which closes them."""
-    instance(_Terminal).kept = kept
+    put(kept)
 
 
 def take_kept_lab() -> KeptLab | None:
     """Return the pages that the flow has opened, once; later calls give None."""
-    terminal = instance(_Terminal)
-    kept, terminal.kept = terminal.kept, None
-    return kept
+    return take(KeptLab)
 
 
 def lines(links: Sequence[Link], loop_note: str = "") -> list[str]:

@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, is_dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
@@ -194,6 +194,22 @@ def record_check(run: RunRef, check: CheckResult) -> CheckResult:
     """
     record(run, {"event": "check", "asked_for": check.asked_for, **check.as_json()})
     return check
+
+
+def keep_evidence(run: RunRef, name: str, value: Any) -> None:
+    """Write a value into the evidence as JSON.
+
+    Args:
+        run: The run.
+        name: The file's name below the evidence.
+        value: Dataclasses, mappings and sequences; anything else as text.
+    """
+
+    def plain(inner: Any) -> Any:
+        return asdict(inner) if is_dataclass(inner) and not isinstance(inner, type) else str(inner)
+
+    text = json.dumps(value, indent=1, default=plain)
+    (run.evidence / name).write_text(text, encoding="utf-8")
 
 
 def record_measures(run: RunRef, *measures: Measure) -> None:

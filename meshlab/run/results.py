@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -97,13 +97,9 @@ def settle_skips(checks: Iterable[CheckResult], optional: Iterable[str]) -> list
     settled = []
     for check in checks:
         if check.verdict is Verdict.SKIPPED and not check.asked_for and check.id not in allowed:
-            check = CheckResult(**{**_fields(check), "verdict": Verdict.INFRA_ERROR})
+            check = replace(check, verdict=Verdict.INFRA_ERROR)
         settled.append(check)
     return settled
-
-
-def _fields(check: CheckResult) -> dict[str, Any]:
-    return {name: getattr(check, name) for name in check.__dataclass_fields__}
 
 
 def exit_code(checks: Iterable[CheckResult], steps: Iterable[StepRecord], signum: int | None = None) -> int:

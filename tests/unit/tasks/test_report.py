@@ -30,7 +30,7 @@ class Artifacts:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.kept: list[dict] = []
-        for kind in ("create_table", "create_link", "create_markdown", "create_progress", "update_progress"):
+        for kind in ("create_table", "create_markdown", "create_progress", "update_progress"):
             monkeypatch.setattr(report, f"{kind}_artifact", self._keeper(kind))
 
     def _keeper(self, kind: str):
