@@ -17,7 +17,7 @@ from meshlab.app.source import find_source
 from meshlab.config.settings import LabConfig
 from meshlab.core.errors import MeshlabError, QueryError
 from meshlab.core.http import Getter
-from meshlab.core.registry import instance, put, take
+from meshlab.core.registry import instance
 from meshlab.kube.client import Kube
 from meshlab.kube.portforward import PortForward
 from meshlab.observability.addons.addon import Addon
@@ -160,9 +160,11 @@ def probe(place: Place, url: str, *, why: Callable[[], str] | None = None) -> Li
 
 
 class _Terminal:
-    """What the command line of this process tells its flow."""
+    """What the command line of this process and its flow hand each other."""
 
-    serves_pages = False
+    def __init__(self) -> None:
+        self.serves_pages = False
+        self.kept: KeptLab | None = None
 
 
 def serve_pages(wanted: bool) -> None:
@@ -177,12 +179,14 @@ def serves_pages() -> bool:
 
 def hand_over(kept: KeptLab) -> None:
     """Give the open pages to the command line, which closes them."""
-    put(kept)
+    instance(_Terminal).kept = kept
 
 
 def take_kept_lab() -> KeptLab | None:
     """Return the pages that the flow has opened, once; later calls give None."""
-    return take(KeptLab)
+    terminal = instance(_Terminal)
+    kept, terminal.kept = terminal.kept, None
+    return kept
 
 
 def lines(links: Sequence[Link], loop_note: str = "") -> list[str]:
