@@ -55,6 +55,12 @@ def nightly(config: LabConfig = LabConfig(cluster="existing")) -> State[Any]:  #
 
 
 def prove(run: RunRef, config: LabConfig, created: CreatedResources) -> None:
-    """From a namespace of our own to the last proof; `made` tells what was applied."""
+    """Prove everything from a namespace of the run's own to the last check.
+
+    Args:
+        run: The run.
+        config: The settings of the run.
+        created: Filled with what was applied.
+    """
     skip_beyond_scope(run, config)
     prove_mesh(run, config, created, nightly=True)

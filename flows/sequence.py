@@ -84,7 +84,16 @@ def run_lab(
 
 
 def bring_up(run: RunRef, config: LabConfig, created: CreatedResources) -> tuple[ClusterRef, Distribution]:
-    """Cluster, Istio and all mesh configuration: what must be there before the first pod with a sidecar is created."""
+    """Make what must be there before the first pod with a sidecar is created: cluster, Istio, all mesh configuration.
+
+    Args:
+        run: The run.
+        config: The settings of the run.
+        created: Filled with what was made.
+
+    Returns:
+        The cluster, and Istio's istioctl and samples.
+    """
     cluster = created.cluster = start_cluster(run, config, child=created.child)
     istio = created.istio = find_istio(run, config, cluster)
     created.mesh = install_istio(run, config, cluster, istio)  # where Istio is there already, it is used

@@ -38,6 +38,9 @@ def teardown(
         runs: Ids of runs of whose ledgers everything is removed.
         expired: Search clusters of ours that are past their time.
         yes: Remove what is expired, instead of listing it only.
+
+    Returns:
+        The flow's state: Completed where every check passed.
     """
     run, _ = begin_run(config, "teardown", holds=False)
     acts = yes or not expired  # a run that is named is meant

@@ -37,7 +37,17 @@ from tasks.resume import checks_passed
 def check_audit(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> list[CheckResult]:
-    """audit.*: one check per rule; publishes the table `audit`."""
+    """Make audit.*: one check per rule; publishes the table `audit`.
+
+    Args:
+        run: The run.
+        config: The settings of the run.
+        cluster: The cluster.
+        distribution: Istio's istioctl and samples.
+
+    Returns:
+        The checks.
+    """
     read: Inventory | MeshlabError
     proven: dict[str, tuple[Finding, ...]] = {}
     examined: dict[str, Examined] = {}
@@ -105,7 +115,17 @@ def with_istioctl(
 def prove(
     config: LabConfig, kube: Kube, inventory: Inventory, examined: dict[str, Examined]
 ) -> dict[str, tuple[Finding, ...]]:
-    """Each rule's findings, judged by what is accepted and shown by requests."""
+    """Judge each rule's findings by what is accepted, and show them by requests where one can.
+
+    Args:
+        config: The settings of the run.
+        kube: Client of the cluster.
+        inventory: What the rules looked at.
+        examined: Rule → what it found.
+
+    Returns:
+        Rule → its findings.
+    """
     every = judge(
         [finding for one in examined.values() for finding in one.findings],
         acceptances(config),

@@ -30,7 +30,18 @@ from tasks.resume import cluster_answers
 
 @lab_task("start-cluster", verify=cluster_answers)
 def start_cluster(run: RunRef, config: LabConfig, *, child: local_child.UpChild | None = None) -> ClusterRef:
-    """Bring the cluster up, or follow the `up` that was started before Prefect was imported. Returns when nodes are Ready."""
+    """Bring the cluster up, or follow the `up` that was started before Prefect was imported.
+
+    Returns when the nodes are Ready.
+
+    Args:
+        run: The run.
+        config: The settings of the run.
+        child: The process that brings the cluster up, where one was started before.
+
+    Returns:
+        The cluster.
+    """
     machine = context_of(run).machine
     note_cluster(run, config, machine)
     with progress_artifact("progress-cluster", "Cluster"):
@@ -60,8 +71,14 @@ def start_cluster(run: RunRef, config: LabConfig, *, child: local_child.UpChild 
 
 
 def put_back_orphans(run: RunRef, cluster: ClusterRef, machine: Machine, config: LabConfig) -> None:
-    """What killed runs left changed or planted here is put back before anything is measured; on a cluster of others,
-    what they applied is removed. Raises KubeError, WaitTimeout."""
+    """Put back what killed runs left changed or planted here, before anything is measured.
+
+    On a cluster that is not ours, what they applied is removed, too.
+
+    Raises:
+        KubeError: The API server refuses it.
+        WaitTimeout: Something does not go.
+    """
     left = [ledger for ledger in orphans(machine) if any(each.kind in CHANGES for each in ledger.entries())]
     for ledger in left:
         firewall = firewall_of(config, machine, SystemRunner(), ledger)

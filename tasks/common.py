@@ -113,8 +113,17 @@ def lab_task(
 
 
 def noted(run: RunRef, args: tuple[Any, ...]) -> AbstractContextManager[None]:
-    """Whatever a step (run, config, cluster, …) applies in the block is in the ledger before; a cluster of ours goes
-    with all that is in it."""
+    """Write whatever a step applies in this block into the ledger before it is applied.
+
+    A cluster of ours goes with all that is in it, so nothing is written for it.
+
+    Args:
+        run: The run.
+        args: What the step was given: run, config, cluster, ….
+
+    Returns:
+        A context manager around the step's work.
+    """
     config, cluster = args[1:3]
     assert isinstance(config, LabConfig) and isinstance(cluster, ClusterRef)
     return nullcontext() if config.ours else applying(kube_of(cluster), context_of(run).ledger)

@@ -28,7 +28,16 @@ from tasks.resume import istio_ready, istioctl_there, namespace_labelled
 
 @lab_task("find-istio", verify=istioctl_there)
 def find_istio(run: RunRef, config: LabConfig, cluster: ClusterRef) -> Distribution:
-    """Which build of Istio runs: its istioctl, its version and its samples."""
+    """Find the build of Istio that runs: its istioctl, its version and its samples.
+
+    Args:
+        run: The run.
+        config: The settings of the run.
+        cluster: The cluster.
+
+    Returns:
+        It.
+    """
     kubernetes = kube_of(cluster).server_version() if config.distribution == "release" else None
     with progress_artifact("progress-istio-release", "Istio's release"):
         distribution = locate(
@@ -46,7 +55,17 @@ def find_istio(run: RunRef, config: LabConfig, cluster: ClusterRef) -> Distribut
 def install_istio(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> InstallResult:
-    """Install Istio with all of the mesh's configuration, or use the one that is there; returns when it is Ready."""
+    """Install Istio with all of the mesh's configuration, or use the one that is there; returns when it is Ready.
+
+    Args:
+        run: The run.
+        config: The settings of the run.
+        cluster: The cluster.
+        distribution: Istio's istioctl and samples.
+
+    Returns:
+        What was installed or found.
+    """
     kube = kube_of(cluster)
     ledger = context_of(run).ledger
     entry = Entry("istio", cluster.name, cluster.endpoint)
@@ -81,7 +100,16 @@ class Labelled:
 
 @lab_task("label-namespace", retries=2, verify=namespace_labelled)
 def enable_injection(run: RunRef, config: LabConfig, cluster: ClusterRef) -> Labelled:
-    """Ask for sidecars in the app's namespace, before its pods are born."""
+    """Ask for sidecars in the app's namespace, before its pods are created.
+
+    Args:
+        run: The run.
+        config: The settings of the run.
+        cluster: The cluster.
+
+    Returns:
+        What that changed.
+    """
     kube = kube_of(cluster)
     ledger, ref = context_of(run).ledger, ObjectRef("v1", "Namespace", None, config.namespace)
     there = kube.get("v1", "Namespace", config.namespace)

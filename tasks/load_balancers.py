@@ -27,7 +27,15 @@ def show_status(run: RunRef, config: LabConfig) -> None:
 
 
 def note_balancers(run: RunRef, config: LabConfig, kube: Kube) -> None:
-    """Write the load balancers that have appeared into the ledger, so that they are found whatever becomes of the cluster."""
+    """Write the load balancers that have appeared into the ledger.
+
+    So they are found whatever becomes of the cluster.
+
+    Args:
+        run: The run.
+        config: The settings of the run.
+        kube: Client of the cluster.
+    """
     from meshlab.clusters.gke.cluster import GkeCluster
 
     count = GkeCluster(config.gke, context_of(run).machine, run_id=run.run_id).note_balancers(kube)

@@ -31,7 +31,15 @@ def judge_provider(config: LabConfig) -> None:
 
 
 def skip_beyond_scope(run: RunRef, config: LabConfig) -> list[CheckResult]:
-    """Say of every check that the write scope excludes that it is not made; one that is made all the same says it later."""
+    """Skip every check that the write scope excludes; a check that is made all the same replaces its skip later.
+
+    Args:
+        run: The run.
+        config: The settings of the run.
+
+    Returns:
+        The skipped checks.
+    """
 
     def never() -> CheckResult:
         raise AssertionError("a check beyond the write scope was called")
@@ -44,14 +52,33 @@ def skip_beyond_scope(run: RunRef, config: LabConfig) -> list[CheckResult]:
 def deploy_outside(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> tuple[ObjectRef, ...]:
-    """A service outside of the mesh, in our own namespace: the other end of the way that has no sidecar."""
+    """Deploy a service outside of the mesh in our own namespace: the end of the path that has no sidecar.
+
+    Args:
+        run: The run.
+        config: The settings of the run.
+        cluster: The cluster.
+        distribution: Istio's istioctl and samples.
+
+    Returns:
+        What was applied.
+    """
     context_of(run).ledger.intend(Entry("app", config.namespace, cluster.endpoint))
     return paths.deploy(config, distribution, kube_of(cluster), progress=report_progress)
 
 
 @lab_task("compare-paths", verify=any_value, depends_on_pods=True)
 def compare_paths(run: RunRef, config: LabConfig, cluster: ClusterRef) -> paths.Comparison:
-    """The same request with and without the mesh, in turns: p50, p90, p99 and errors of both."""
+    """Send the same request with and without the mesh, in turns; measure p50, p90, p99 and errors of both.
+
+    Args:
+        run: The run.
+        config: The settings of the run.
+        cluster: The cluster.
+
+    Returns:
+        Times and errors of both paths.
+    """
     found = paths.compare(kube_of(cluster), config.namespace)
     record_measures(run, *found.measures())
     keep_evidence(run, "paths.json", found)
@@ -61,7 +88,15 @@ def compare_paths(run: RunRef, config: LabConfig, cluster: ClusterRef) -> paths.
 
 @lab_task("measure-proxies", verify=any_value, depends_on_pods=True)
 def measure_proxies(run: RunRef, config: LabConfig, cluster: ClusterRef) -> None:
-    """CPU and memory of the sidecars per 1000 requests/s, while load flows; asked of cAdvisor through Prometheus."""
+    """Measure CPU and memory of the sidecars per 1000 requests/s while load flows.
+
+    cAdvisor is asked, through Prometheus.
+
+    Args:
+        run: The run.
+        config: The settings of the run.
+        cluster: The cluster.
+    """
     kube = kube_of(cluster)
     pods = [pod.name for pod in kube.pods(config.namespace)]
     with PROMETHEUS.open(kube, config) as client:
@@ -72,6 +107,14 @@ def measure_proxies(run: RunRef, config: LabConfig, cluster: ClusterRef) -> None
 
 @lab_task("tell-people")
 def tell_people(run: RunRef, config: LabConfig) -> int:
-    """Send what began or ended tonight to the webhook, once each; returns how many messages got through."""
+    """Send what began or ended tonight to the webhook, once each.
+
+    Args:
+        run: The run.
+        config: The settings of the run.
+
+    Returns:
+        How many messages got through.
+    """
     machine = context_of(run).machine
     return tell_tonight(run, config, machine, alert_way(machine))

@@ -18,7 +18,20 @@ from tasks.report import publish_table
 
 @lab_task("search")
 def search(run: RunRef, config: LabConfig, runs: Sequence[str], expired: bool) -> Plan:
-    """The clusters that are to go, by ledger, label and age; those of ours that stay are told too."""
+    """Find the clusters that are to go, by ledger, label and age; those of ours that stay are told, too.
+
+    Args:
+        run: The run.
+        config: The settings of the run.
+        runs: Ids of runs.
+        expired: Look for clusters past their time instead.
+
+    Returns:
+        What is to be removed, and what stays.
+
+    Raises:
+        InputError: What was asked for is wrong.
+    """
     machine = context_of(run).machine
     found = reaping.problems(
         config, machine, runs, expired=expired
@@ -39,7 +52,15 @@ def search(run: RunRef, config: LabConfig, runs: Sequence[str], expired: bool) -
 
 @lab_task("remove")
 def remove(run: RunRef, targets: Sequence[Target]) -> None:
-    """Take every target down; one that can't go does not keep the others. Raises MeshlabError naming all that failed."""
+    """Take every target down; one that can't go does not keep the others from going.
+
+    Args:
+        run: The run.
+        targets: What is removed.
+
+    Raises:
+        MeshlabError: Some stay; its text names each.
+    """
     problems = []
     for target in targets:
         try:
@@ -55,7 +76,16 @@ def remove(run: RunRef, targets: Sequence[Target]) -> None:
 
 @lab_task("put-back")
 def put_back(run: RunRef, config: LabConfig, runs: Sequence[str]) -> None:
-    """What the runs changed on a cluster that is not ours. Raises MeshlabError naming what a ledger still holds."""
+    """Put back what the runs changed on a cluster that is not ours.
+
+    Args:
+        run: The run.
+        config: The settings of the run.
+        runs: Ids of runs.
+
+    Raises:
+        MeshlabError: A ledger still holds something; its text names it.
+    """
     machine = context_of(run).machine
     left = [
         f"{e.kind} {e.name} at {e.where}" for each in runs for e in reaping.put_back(config, machine, each)
@@ -71,7 +101,21 @@ def put_back(run: RunRef, config: LabConfig, runs: Sequence[str]) -> None:
 def check_gone(
     run: RunRef, config: LabConfig, plan: Plan, runs: Sequence[str], expired: bool, acted: bool
 ) -> CheckResult:
-    """teardown.nothing-left: the same search finds nothing now; in a dry run, everything found is a finding."""
+    """Make the check teardown.nothing-left: the same search finds nothing now.
+
+    In a dry run everything found is a finding.
+
+    Args:
+        run: The run.
+        config: The settings of the run.
+        plan: What was found before.
+        runs: Ids of runs.
+        expired: Clusters past their time were looked for.
+        acted: The targets were removed.
+
+    Returns:
+        The check.
+    """
     machine = context_of(run).machine
 
     def again() -> Plan:

@@ -77,7 +77,17 @@ def trusted(run: RunRef, name: str, args: tuple[Any, ...], keeping: Keeping) -> 
 
 
 def keep(run: RunRef, name: str, args: tuple[Any, ...], value: Any, keeping: Keeping) -> None:
-    """Keep a finished step's result. That it can't be kept is a word in the log: the step itself went well."""
+    """Keep a finished step's result.
+
+    A result that can't be kept is a line in the log: the step itself went well.
+
+    Args:
+        run: The run.
+        name: The step's name.
+        args: What the step was given.
+        value: Its result.
+        keeping: How it is kept.
+    """
     cluster = value if isinstance(value, ClusterRef) else _cluster(args, None, keeping)
     identity, inputs, seen = "", "", dict[str, int]()
     try:
@@ -151,7 +161,7 @@ def cluster_answers(kube: Kube, config: LabConfig, value: ClusterRef) -> str:
 
 
 def istioctl_there(kube: Kube, config: LabConfig, value: Distribution) -> str:
-    """istioctl and the samples are where they were."""
+    """Both istioctl and the samples are where they were."""
     missing = [str(path) for path in (value.istioctl, value.samples) if not path.exists()]
     return f"{', '.join(missing)} is gone" if missing else ""
 

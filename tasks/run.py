@@ -58,9 +58,18 @@ log = logging.getLogger(__name__)
 def begin_run(
     config: LabConfig, flow: str = "full-lab", *, holds: bool = True
 ) -> tuple[RunRef, UpChild | None]:
-    """The run that the command line has prepared, with its cluster coming up; or a new one, as when a worker starts the flow.
+    """Take the run that the command line has prepared, or begin a new one.
 
-    holds: it must hold its cluster; a teardown need not, which would wait for the Lease of the very run that it is for.
+    A new one where a worker starts the flow: nothing is prepared then, and no cluster comes up yet.
+
+    Args:
+        config: The settings of the run.
+        flow: The flow's name.
+        holds: Hold the cluster's Lease. A teardown does not: it would wait for the Lease of the very run
+            that it is for.
+
+    Returns:
+        The run, and the process that brings its cluster up, if one was started.
     """
     guard_logging()
     launch = prepared()

@@ -62,7 +62,18 @@ class Lab:
 def plan(
     run: RunRef, config: LabConfig, cluster: ClusterRef, istio: Distribution, only: Sequence[str]
 ) -> tuple[Lab, tuple[Fault, ...]]:
-    """The lab as the rounds look at it, and the faults that can be planted in it; of the others it is said why not."""
+    """Choose the faults that can be planted in this lab; of the others it is recorded why not.
+
+    Args:
+        run: The run.
+        config: The settings of the run.
+        cluster: The cluster.
+        istio: Istio's istioctl and samples.
+        only: Names of the faults; all where empty.
+
+    Returns:
+        The lab as the rounds look at it, and the faults.
+    """
     chosen = []
     for fault in catalogue.choose(only):
         why = catalogue.why_not(fault, config.scope, local=config.cluster == "local")
@@ -85,14 +96,34 @@ def rounds_config(config: LabConfig) -> LabConfig:
 
 
 def changed(config: LabConfig, sections: Mapping[str, Mapping[str, Any]]) -> LabConfig:
-    """The settings with some of their sections' values changed."""
+    """Change some values of some sections of the settings.
+
+    Args:
+        config: The settings.
+        sections: Section → field → value.
+
+    Returns:
+        The changed settings.
+    """
     return config.model_copy(
         update={name: getattr(config, name).model_copy(update=values) for name, values in sections.items()}
     )
 
 
 def hold_control(run: RunRef, lab: Lab, faults: Sequence[Fault], name: str) -> bool:
-    """A round without a fault. False, and an infra-error, when something in it is not green: nothing would be proven."""
+    """Make a round without a fault.
+
+    Where something in it is not green an infra-error is recorded: nothing would be proven.
+
+    Args:
+        run: The run.
+        lab: The lab.
+        faults: Whose checks are made.
+        name: `baseline` or `control`.
+
+    Returns:
+        Whether all was green.
+    """
     groups = [group for group in GROUPS if any(group in fault.groups for fault in faults)]
     title = {
         BASELINE: "Before any fault all checks that are used are green",
@@ -118,7 +149,16 @@ def told(run: RunRef, check_id: str, title: str, scope: str = "observe") -> Iter
 
 
 def prove(run: RunRef, lab: Lab, fault: Fault) -> bool:
-    """Plant one fault, make its checks, take it out, and judge. False when the lab is not as it was before."""
+    """Plant one fault, make its checks, take it out, and judge.
+
+    Args:
+        run: The run.
+        lab: The lab.
+        fault: The fault.
+
+    Returns:
+        False when the lab is not as it was before.
+    """
     with step(run, f"fault-{fault.name}"), told(run, fault.check_id, fault.title, fault.scope):
         began = time.monotonic()
         before = inventory_of(run, lab)
@@ -156,8 +196,10 @@ def plant_fault(probe_run: RunRef, run: RunRef, lab: Lab, fault: Fault) -> None:
 
 @lab_task("take-out")
 def remove_fault(probe_run: RunRef, run: RunRef, lab: Lab) -> None:
-    """Take out what is planted, and what a stage of the round could not put back under it; returns when the lab has
-    come to rest."""
+    """Take out what is planted, and what a stage of the round could not put back under it.
+
+    Returns when the lab has come to rest.
+    """
     kube, istioctl = kube_of(lab.cluster), istioctl_of(lab.cluster, lab.istio)
     namespace = lab.config.namespace
     done = remove(kube, istioctl, context_of(run).ledger, namespace, _firewall(run, lab))
@@ -169,7 +211,17 @@ def remove_fault(probe_run: RunRef, run: RunRef, lab: Lab) -> None:
 
 
 def take_out(probe_run: RunRef, run: RunRef, lab: Lab, before: Mapping[str, str]) -> tuple[str, ...]:
-    """Take out the fault, and tell in what the lab differs from before it."""
+    """Take out the fault, and tell in what the lab differs from before it.
+
+    Args:
+        probe_run: The round.
+        run: The run.
+        lab: The lab.
+        before: Object → digest, from before the fault.
+
+    Returns:
+        The differences.
+    """
     removed = remove_fault(probe_run, run, lab, return_state=True)
     if not removed.is_completed():
         problem = removed.result(raise_on_failure=False)
@@ -296,7 +348,13 @@ MAKERS: Mapping[str, Callable[[RunRef, Lab], object]] = {
 
 
 def not_planted(run: RunRef, faults: Iterable[Fault], why: str) -> None:
-    """Say of faults that were to be planted why they were not."""
+    """Record of faults that were to be planted why they were not.
+
+    Args:
+        run: The run.
+        faults: The faults.
+        why: The reason.
+    """
     for fault in faults:
         record_check(run, unproven(fault, why, remedy="mend what ended the run and run again"))
         skip_step(run, f"fault-{fault.name}", why)

@@ -68,11 +68,18 @@ def take_down(
     expected: Iterable[str] = tuple(CATALOG),
     why_kept: str = "",
 ) -> None:
-    """Dump evidence where something failed, remove what was made, and check that nothing of it is left.
+    """Collect evidence where something failed, remove what was made, and check that nothing of it is left.
 
-    stopped: the signal that ended the run, if one did. With --keep, or --keep-on-failure after a failure, nothing is
-    removed and the two checks are skipped, as asked for; so it is with another reason, why_kept. expected: checks that
-    the run owes; those that were not made are named.
+    With --keep, or --keep-on-failure after a failure, nothing is removed and the two checks are skipped, as
+    asked for.
+
+    Args:
+        run: The run.
+        config: The settings of the run.
+        created: What is there to be removed.
+        stopped: The signal that ended the run, if one did.
+        expected: Ids of the checks that the run owes; those that were not made are named.
+        why_kept: Another reason to remove nothing; "" where there is none.
     """
     cancel(run.run_id)  # of a run that was cut off, steps still go on in other threads
     going_on = on_its_way_out(run)
@@ -108,7 +115,13 @@ def owes(run: RunRef, kind: str) -> bool:
 
 
 def keep(run: RunRef, config: LabConfig, why: str) -> None:
-    """Leave everything up, and say so where the checks of the teardown would stand."""
+    """Leave everything up, and record why in place of the teardown's steps and checks.
+
+    Args:
+        run: The run.
+        config: The settings of the run.
+        why: The reason.
+    """
     remedies = {
         "local": "make down removes the lab",
         "gke": f"the cluster is paid for; remove it: python -m flows.teardown --run {run.run_id}",
@@ -128,7 +141,15 @@ def on_its_way_out(run: RunRef) -> bool:
 
 
 def remember(run: RunRef, created: CreatedResources) -> None:
-    """Fill `made` with what the run had made before it was cut off while it removed that."""
+    """Fill `created` with what the run had made before it was cut off while it removed that.
+
+    Args:
+        run: The run.
+        created: Filled.
+
+    Raises:
+        MeshlabError: It was not kept.
+    """
     found = resume.kept(run, MADE)
     if found is None:
         raise MeshlabError(f"what run {run.run_id} had made was not kept", remedy="make down")
@@ -144,7 +165,14 @@ def leave(run: RunRef, created: CreatedResources, stopped: int | None) -> None:
 
 
 def remove(run: RunRef, config: LabConfig, created: CreatedResources, stopped: int | None) -> None:
-    """Remove app, Istio and cluster, as far as the run made them."""
+    """Remove app, Istio and cluster, as far as the run made them.
+
+    Args:
+        run: The run.
+        config: The settings of the run.
+        created: What is there to be removed.
+        stopped: The signal that ended the run, if one did.
+    """
     leave(run, created, stopped)
     if created.cluster is not None and not config.ours:
         attempt(restore_tracing, run, config, created.cluster, created.tracing)
@@ -186,6 +214,15 @@ def istio_begun(run: RunRef, config: LabConfig) -> bool:
 
 
 def attempt(task: Task[P, R], *args: P.args, **kwargs: P.kwargs) -> R | None:
-    """Run a task; None when it failed. Its failure is in the journal, and what comes after it is still tried."""
+    """Run a task whose failure must not keep the next one from being tried; the journal has the failure.
+
+    Args:
+        task: The task.
+        args: Its arguments.
+        kwargs: Its keyword arguments.
+
+    Returns:
+        Its result; None when it failed.
+    """
     state = task(*args, return_state=True, **kwargs)
     return state.result() if state.is_completed() else None

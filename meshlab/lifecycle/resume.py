@@ -48,8 +48,16 @@ class Kept:
 
 @dataclass
 class Resumption:
-    """A run that goes on. finished: steps that were done when it was cut. doubted: steps from which on nothing is
-    trusted, because --from named one of them. leaving: all was done, and it was removing what it had made."""
+    """A run that goes on.
+
+    Attributes:
+        run: The run.
+        begun: Names of the steps that it had begun when it was cut off.
+        finished: Those of them that were done.
+        doubted: Steps whose results are not trusted: the one that --from names, and those after it.
+        leaving: All was done, and it was removing what it had made.
+        told: Step → why its result is not used, "" where it is; in order.
+    """
 
     run: RunRef
     begun: frozenset[str] = frozenset()

@@ -134,8 +134,10 @@ def record(run: RunRef, event: Event) -> None:
 
 
 def _append(run: RunRef, line: str) -> None:
-    """Write a line, and those before it that found no room. Where that fails still, all are held in memory: a full
-    disk must not keep a run from removing what it made."""
+    """Write a line, and those before it that found no room.
+
+    Where that still fails all are held in memory: a full disk must not keep a run from removing what it made.
+    """
     journal, lines = run.journal, instance(_Unwritten, run.run_id).lines
     lines.append(line)
     whole = "".join(lines).encode()

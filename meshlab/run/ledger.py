@@ -1,8 +1,7 @@
-"""The ledger: what a run makes is written down before it is made, outside the run directory, and struck out
-when gone.
+"""The ledger: what a run makes is written down before it is made, and struck out when it is gone.
 
-One JSON file per run in the XDG state folder. A file that still has entries names what a killed run may have
-left.
+It lies outside of the run directory: one JSON file per run in the XDG state folder. A file that still has entries
+names what a killed run may have left.
 """
 
 from __future__ import annotations

@@ -34,11 +34,19 @@ USUAL_REMEDIES = {
 
 @dataclass(frozen=True)
 class CheckResult:
-    """One check's answer. summary: one line with numbers. evidence: JSON-able numbers, series, tables that
-    support it.
+    """One check's answer.
 
-    reason: why it was skipped, broken, or could not be made. remedy: what to do next, where it is not a pass;
-    `as_json` has the usual one of the verdict where none was given.
+    Attributes:
+        id: Its id in the catalogue.
+        title: What it proves, in a sentence.
+        verdict: What became of it.
+        summary: One line with numbers.
+        scope: The write scope that it needs.
+        seconds: How long it took.
+        evidence: Numbers, series and tables that support it, as JSON can hold them.
+        reason: Why it was skipped, broken, or could not be made.
+        remedy: What to do next where it is not a pass; `as_json` has the usual one where none was given.
+        asked_for: A skip that the user asked for (--keep), or that the write scope implies.
     """
 
     id: str
@@ -50,7 +58,7 @@ class CheckResult:
     evidence: Mapping[str, Any] = field(default_factory=dict)
     reason: str | None = None
     remedy: str | None = None
-    asked_for: bool = False  # a skip that the user asked for (--keep), or that the write scope implies
+    asked_for: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """The check as `result.json` holds it."""

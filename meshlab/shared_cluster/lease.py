@@ -71,8 +71,11 @@ class ClusterHold:
         self._thread.start()
 
     def release(self) -> None:
-        """Stop renewing and delete the Leases that are still ours; a namespace that was made for one goes with it when
-        nothing else is in it. May be called twice, and never raises: a Lease that stays expires."""
+        """Stop renewing, and delete the Leases that this run still holds.
+
+        A namespace that was made for one goes with it when nothing else is in it. May be called twice, and never
+        raises: a Lease that stays expires.
+        """
         self._stop.set()
         if self._thread is not None:
             self._thread.join(timeout=RENEW_EVERY)

@@ -69,8 +69,15 @@ AT_ONCE = 8
 
 @dataclass(frozen=True)
 class Need:
-    """Verbs on a resource. namespace: None for the whole cluster. resource: `pods/exec` for a subresource. name: of the one
-    object that is meant; None for all of them."""
+    """Verbs on a resource.
+
+    Attributes:
+        verbs: What is asked for, as in a Role.
+        group: The API group; "" for core.
+        resource: Its plural name; `pods/exec` for a subresource.
+        namespace: Where; None for the whole cluster.
+        name: Of the one object that is meant; None for all of them.
+    """
 
     verbs: tuple[str, ...]
     group: str
