@@ -16,7 +16,7 @@ from meshlab.kube.apply import ObjectRef, delete
 from meshlab.kube.changes import RUN_LABEL, restore_left
 from meshlab.kube.client import Kube
 from meshlab.run.ledger import Entry, Ledger
-from meshlab.shared_cluster.lease import holder
+from meshlab.shared_cluster.lease import holder, made_by
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ def take_out(
     restore_left(kube, ledger, clock=clock)
     tracing.restore_left(kube, ledger)
     found = kube.get("v1", "Namespace", namespace)
-    if found is not None and (found["metadata"].get("labels") or {}).get(RUN_LABEL) == ledger.run_id:
+    if made_by(found, ledger.run_id):
         refs = (*refs, home)  # made for its Lease
     if adopting_run and home in refs and found is not None:
         kube.patch("v1", "Namespace", namespace, {"metadata": {"labels": {RUN_LABEL: adopting_run}}})

@@ -13,8 +13,8 @@ from typing import Any
 
 from meshlab.core.errors import KubeError
 from meshlab.kube import fingerprint
-from meshlab.kube.changes import RUN_LABEL
 from meshlab.kube.client import Kube
+from meshlab.shared_cluster.lease import made_by
 
 FILE = "inventory-before.json"
 
@@ -54,8 +54,7 @@ def footprint_before(kube: Kube, namespace: str, run_id: str) -> dict[str, str]:
     Returns:
         Object → digest.
     """
-    found = kube.get("v1", "Namespace", namespace) or {"metadata": {}}
-    made = (found["metadata"].get("labels") or {}).get(RUN_LABEL) == run_id
+    made = made_by(kube.get("v1", "Namespace", namespace), run_id)
     return {
         name: digest
         for name, digest in footprint(kube).items()

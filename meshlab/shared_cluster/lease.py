@@ -11,7 +11,7 @@ import getpass
 import logging
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -83,7 +83,7 @@ class ClusterHold:
         held, self._held = self._held, []
         for place in held:
             try:
-                found = self._kube.get(API, KIND, NAME, place)
+                found = self._lease(place)
                 if found is not None and _identity(found) == self._identity:
                     # It owns nothing. In the foreground it would stay until the garbage collector came by, and
                     # its namespace would look used.
@@ -98,7 +98,7 @@ class ClusterHold:
         Raises ClusterBusyError for one that another run has taken, KubeError.
         """
         for place in list(self._held):
-            found = self._kube.get(API, KIND, NAME, place)
+            found = self._lease(place)
             if found is None:
                 self._held.remove(place)
                 continue
@@ -111,32 +111,25 @@ class ClusterHold:
             self._kube.replace(found, namespace=place)
 
     def _take(self, place: str) -> None:
-        lease = {
-            "apiVersion": API,
-            "kind": KIND,
-            "metadata": {"name": NAME, "namespace": place, "labels": self._labels()},
-            "spec": {
-                "holderIdentity": self._identity,
-                "leaseDurationSeconds": DURATION,
-                "acquireTime": _now(),
-                "renewTime": _now(),
-            },
-        }
-        found = self._kube.get(API, KIND, NAME, place)
+        spec: dict[str, Any] = {"holderIdentity": self._identity, "leaseDurationSeconds": DURATION}
+        spec |= {"acquireTime": _now(), "renewTime": _now()}
+        meta: dict[str, Any] = {"name": NAME, "namespace": place, "labels": self._labels()}
+        lease = {"apiVersion": API, "kind": KIND, "metadata": meta, "spec": spec}
+        found = self._lease(place)
         try:
             if found is None:
                 self._kube.create(lease, namespace=place)
                 return
             if _identity(found) != self._identity and not self._abandoned(found, place):
                 raise _busy(found, place)
-            spec = {**lease["spec"], "leaseTransitions": int(found["spec"].get("leaseTransitions") or 0) + 1}  # type: ignore[dict-item]
+            spec["leaseTransitions"] = int(found["spec"].get("leaseTransitions") or 0) + 1
             # Its version goes along, so of two that take it over at once one is refused.
-            meta = {**found["metadata"], "labels": self._labels()}
-            self._kube.replace({**lease, "metadata": meta, "spec": spec}, namespace=place)
+            lease["metadata"] = {**found["metadata"], "labels": self._labels()}
+            self._kube.replace(lease, namespace=place)
         except KubeError as problem:
             if problem.status != 409:
                 raise
-            raise _busy(self._kube.get(API, KIND, NAME, place), place) from problem
+            raise _busy(self._lease(place), place) from problem
 
     def _abandoned(self, found: dict[str, Any], place: str) -> bool:
         """Whether nobody renews it: past its time, and not renewed while it is watched."""
@@ -147,7 +140,7 @@ class ClusterHold:
             if age < float(spec.get("leaseDurationSeconds") or DURATION):
                 return False
             self._clock.sleep(OBSERVED)
-            again = self._kube.get(API, KIND, NAME, place)
+            again = self._lease(place)
             return again is None or again["spec"].get("renewTime") == renewed
         return True
 
@@ -168,13 +161,8 @@ class ClusterHold:
         if found is not None and "deletionTimestamp" in found["metadata"]:
             found = self._wait_gone(name)
         if found is None:
-            self._kube.create(
-                {
-                    "apiVersion": "v1",
-                    "kind": "Namespace",
-                    "metadata": {"name": name, "labels": self._labels()},
-                }
-            )
+            meta = {"name": name, "labels": self._labels()}
+            self._kube.create({"apiVersion": "v1", "kind": "Namespace", "metadata": meta})
 
     def _wait_gone(self, name: str) -> dict[str, Any] | None:
         """Wait for the end of a namespace that is being deleted. Raises ClusterBusyError where it stays, KubeError."""
@@ -195,10 +183,7 @@ class ClusterHold:
         """Unless the run has used it, or another has: one that is labelled as this run's own it removes itself."""
         for name in self._places:
             try:
-                labels = (self._kube.get("v1", "Namespace", name) or {"metadata": {}})["metadata"].get(
-                    "labels"
-                )
-                mine = (labels or {}).get(RUN_LABEL) == self._run_id
+                mine = made_by(self._kube.get("v1", "Namespace", name), self._run_id)
                 if mine and not self._kube.objects("v1", "Pod", name) and not self._leases_of_others(name):
                     self._kube.delete("v1", "Namespace", name)
             except KubeError as problem:
@@ -206,6 +191,9 @@ class ClusterHold:
 
     def _leases_of_others(self, place: str) -> list[dict[str, Any]]:
         return [each for each in self._kube.objects(API, KIND, place) if _identity(each) != self._identity]
+
+    def _lease(self, place: str) -> dict[str, Any] | None:
+        return self._kube.get(API, KIND, NAME, place)
 
     def _labels(self) -> dict[str, str]:
         return {MANAGED_BY: MANAGER, RUN_LABEL: self._run_id}
@@ -220,6 +208,19 @@ def holder(kube: Kube, place: str) -> str:
     """The run whose Lease stands in a namespace; "" where none stands there. Raises KubeError."""
     found = kube.get(API, KIND, NAME, place)
     return "" if found is None else _holder(found).run_id
+
+
+def made_by(thing: Mapping[str, Any] | None, run_id: str) -> bool:
+    """Tell whether an object carries the label of a run, which made it.
+
+    Args:
+        thing: The object; None where there is none.
+        run_id: The run.
+
+    Returns:
+        True where it does.
+    """
+    return thing is not None and (thing["metadata"].get("labels") or {}).get(RUN_LABEL) == run_id
 
 
 def _busy(found: dict[str, Any] | None, place: str) -> ClusterBusyError:

@@ -26,43 +26,44 @@ RBAC, ADMISSION, EXTENSIONS = (
     "admissionregistration.k8s.io",
     "apiextensions.k8s.io",
 )
+
+
+def _resources(group: str, names: str) -> list[tuple[str, str]]:
+    return [(group, name) for name in names.split()]
+
+
+POLICIES = "peerauthentications authorizationpolicies requestauthentications"
+ROUTES = "virtualservices destinationrules sidecars envoyfilters"
 # Read of the whole cluster: which mesh is there, what injects, what runs, what the checks compare, and what a wait for
 # a change of the mesh's configuration looks at.
 LOOKED_AT = (
-    *((CORE, name) for name in ("namespaces", "nodes", "pods", "services")),
-    (APPS, "deployments"),
-    *((NETWORKING, name) for name in ("gateways", "virtualservices", "destinationrules", "sidecars")),
-    *((NETWORKING, name) for name in ("envoyfilters", "serviceentries", "workloadentries")),
-    *(
-        (SECURITY, name)
-        for name in ("peerauthentications", "authorizationpolicies", "requestauthentications")
-    ),
-    (TELEMETRY, "telemetries"),
-    *((RBAC, name) for name in ("rolebindings", "clusterrolebindings")),  # the audit: whose token may do what
+    *_resources(CORE, "namespaces nodes pods services"),
+    *_resources(APPS, "deployments"),
+    *_resources(NETWORKING, f"gateways {ROUTES} serviceentries workloadentries"),
+    *_resources(SECURITY, POLICIES),
+    *_resources(TELEMETRY, "telemetries"),
+    *_resources(RBAC, "rolebindings clusterrolebindings"),  # the audit: whose token may do what
 )
 # Read of the app's namespace: why a pod does not start.
 DIAGNOSED = (
-    (CORE, "events"),
-    *((APPS, name) for name in ("replicasets", "statefulsets", "daemonsets")),
-    ("batch", "jobs"),
+    *_resources(CORE, "events"),
+    *_resources(APPS, "replicasets statefulsets daemonsets"),
+    *_resources("batch", "jobs"),
 )
 # Made, changed and removed: the app, its callers, and the policies of the checks.
 APPLIED = (
-    *((CORE, name) for name in ("services", "serviceaccounts", "configmaps")),
-    (APPS, "deployments"),
-    *((NETWORKING, name) for name in ("virtualservices", "destinationrules", "sidecars", "envoyfilters")),
-    *(
-        (SECURITY, name)
-        for name in ("peerauthentications", "authorizationpolicies", "requestauthentications")
-    ),
-    (TELEMETRY, "telemetries"),
+    *_resources(CORE, "services serviceaccounts configmaps"),
+    *_resources(APPS, "deployments"),
+    *_resources(NETWORKING, ROUTES),
+    *_resources(SECURITY, POLICIES),
+    *_resources(TELEMETRY, "telemetries"),
 )
 # What `istioctl install` brings beside objects of istio-system; asked for where no Istio is there.
 INSTALLED = (
-    (CORE, "namespaces"),
-    (EXTENSIONS, "customresourcedefinitions"),
-    *((RBAC, name) for name in ("clusterroles", "clusterrolebindings")),
-    *((ADMISSION, name) for name in ("mutatingwebhookconfigurations", "validatingwebhookconfigurations")),
+    *_resources(CORE, "namespaces"),
+    *_resources(EXTENSIONS, "customresourcedefinitions"),
+    *_resources(RBAC, "clusterroles clusterrolebindings"),
+    *_resources(ADMISSION, "mutatingwebhookconfigurations validatingwebhookconfigurations"),
 )
 AT_ONCE = 8
 
