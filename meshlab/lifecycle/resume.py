@@ -91,13 +91,8 @@ def problems(runs_dir: Path, run_id: str, step: str | None) -> list[Problem]:
     if run is None:
         there = sorted(path.parent.parent.name for path in runs_dir.glob("*/evidence/journal.jsonl"))
         known = f"there are: {', '.join(there[-3:])}" if there else "there is none"
-        return [
-            Problem(
-                f"--resume {run_id}",
-                f"is no run below {runs_dir}",
-                f"{known}; --runs-dir names another folder",
-            )
-        ]
+        remedy = f"{known}; --runs-dir names another folder"
+        return [Problem(f"--resume {run_id}", f"is no run below {runs_dir}", remedy)]
     known_steps = steps_of(run)
     if step is not None and step not in known_steps:
         return [Problem(f"--from {step}", f"is no step of run {run_id}", f"one of: {', '.join(known_steps)}")]
@@ -124,7 +119,12 @@ def find(runs_dir: Path, run_id: str) -> RunRef | None:
 
 def steps_of(run: RunRef) -> list[str]:
     """Names of the steps that the run began, in order."""
-    return list(dict.fromkeys(event["name"] for event in read_journal(run) if event["event"] == "step"))
+    return list(_states(run))
+
+
+def _states(run: RunRef) -> dict[str, str]:
+    """The last state of each step, in the order of their beginnings."""
+    return {event["name"]: event["state"] for event in read_journal(run) if event["event"] == "step"}
 
 
 def begin(run: RunRef, step: str | None = None) -> Resumption:
@@ -137,11 +137,7 @@ def begin(run: RunRef, step: str | None = None) -> Resumption:
     Returns:
         What the run had done; `active` gives it from now on.
     """
-    last: dict[str, str] = {}
-    for event in read_journal(run):
-        if event["event"] == "step":
-            last.setdefault(event["name"], "")
-            last[event["name"]] = event["state"]
+    last = _states(run)
     order = list(last)
     doubted = frozenset(order[order.index(step) :]) if step is not None else frozenset[str]()
     finished = frozenset(name for name, state in last.items() if state == "done")

@@ -256,9 +256,7 @@ def step(run: RunRef, name: str, *, attempt: int = 1, began: float | None = None
     record(run, {"event": "step", "name": name, "state": "started", "attempts": attempt})
 
     def ended(state: str, reason: str | None) -> None:
-        seconds = round(time.monotonic() - start, 3)
-        outcome = {"state": state, "seconds": seconds, "attempts": attempt, "reason": reason}
-        record(run, {"event": "step", "name": name, **outcome})
+        _record_step(run, name, state, round(time.monotonic() - start, 3), attempt, reason)
 
     try:
         yield
@@ -276,8 +274,7 @@ def skip_step(run: RunRef, name: str, reason: str) -> None:
         name: The step's name.
         reason: Why, in a sentence.
     """
-    outcome = {"state": "skipped", "seconds": 0.0, "attempts": 0, "reason": reason}
-    record(run, {"event": "step", "name": name, **outcome})
+    _record_step(run, name, "skipped", 0.0, 0, reason)
 
 
 def fail_step(run: RunRef, name: str, reason: str) -> None:
@@ -288,7 +285,13 @@ def fail_step(run: RunRef, name: str, reason: str) -> None:
         name: What failed.
         reason: Why, in a sentence.
     """
-    outcome = {"state": "failed", "seconds": 0.0, "attempts": 1, "reason": reason}
+    _record_step(run, name, "failed", 0.0, 1, reason)
+
+
+def _record_step(
+    run: RunRef, name: str, state: str, seconds: float, attempts: int, reason: str | None
+) -> None:
+    outcome = {"state": state, "seconds": seconds, "attempts": attempts, "reason": reason}
     record(run, {"event": "step", "name": name, **outcome})
 
 
@@ -304,13 +307,14 @@ def note_signal(run: RunRef, signum: int) -> None:
 
 def noted_signal(run: RunRef) -> int | None:
     """Return the first signal that ended the run since it began, or since it was taken up again; None where none did."""
-    found: int | None = None
-    for event in read_journal(run):
-        if event["event"] == "resumed":
-            found = None
-        elif event["event"] == "signal" and found is None:
-            found = int(event["signum"])
-    return found
+    signals = (event for event in since_resumed(read_journal(run)) if event["event"] == "signal")
+    return next((int(event["signum"]) for event in signals), None)
+
+
+def since_resumed(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The events since the run began, or since it was taken up again."""
+    again = [number for number, event in enumerate(events) if event["event"] == "resumed"]
+    return events[again[-1] :] if again else events
 
 
 def note_end(run: RunRef) -> None:
@@ -320,8 +324,7 @@ def note_end(run: RunRef) -> None:
 
 def ended(run: RunRef) -> bool:
     """Whether the flow came to its end, since it was begun or taken up again."""
-    marks = [event["event"] for event in read_journal(run) if event["event"] in ("run", "resumed", "ended")]
-    return marks[-1:] == ["ended"]
+    return any(event["event"] == "ended" for event in since_resumed(read_journal(run)))
 
 
 def read_journal(run: RunRef) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psutil
 
@@ -162,7 +162,7 @@ class Ledger:
                 _write(self.path, content)
 
     def _read(self) -> dict[str, Any]:
-        return json.loads(self.path.read_text(encoding="utf-8"))
+        return cast("dict[str, Any]", json.loads(self.path.read_text(encoding="utf-8")))
 
 
 def ledgers(machine: Machine) -> Iterator[Ledger]:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from importlib import resources
-from typing import Any
+from typing import Any, cast
 
 from meshlab.core.files import write_atomically
 from meshlab.core.redaction import scrub
-from meshlab.run.journal import RunRef, fail_step, noted_signal, now, read_journal
+from meshlab.run.journal import RunRef, fail_step, noted_signal, now, read_journal, since_resumed
 from meshlab.run.junit import junit_xml
 from meshlab.run.results import CheckResult, StepRecord, Verdict, exit_code, settle_skips, verdict_of
 
@@ -21,7 +21,8 @@ WRITE_STEP = "write-result"
 
 def schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of `result.json`."""
-    return json.loads(resources.files("meshlab").joinpath("result.schema.json").read_text(encoding="utf-8"))
+    text = resources.files("meshlab").joinpath("result.schema.json").read_text(encoding="utf-8")
+    return cast("dict[str, Any]", json.loads(text))
 
 
 def finish(
@@ -120,32 +121,26 @@ def _steps(events: list[dict[str, Any]]) -> list[StepRecord]:
 
 
 def _checks(events: list[dict[str, Any]]) -> list[CheckResult]:
-    last: dict[str, CheckResult] = {}
-    for event in events:
-        if event["event"] == "check":
-            fields = {name: event[name] for name in CheckResult.__dataclass_fields__ if name in event}
-            last[event["id"]] = CheckResult(**{**fields, "verdict": Verdict(event["verdict"])})
-    return list(last.values())
+    last = {event["id"]: event for event in events if event["event"] == "check"}
+    known = CheckResult.__dataclass_fields__
+    return [
+        CheckResult(
+            **{**{name: each[name] for name in known if name in each}, "verdict": Verdict(each["verdict"])}
+        )
+        for each in last.values()
+    ]
 
 
 def _measures(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Each measure once: what a step that was run again has measured counts."""
-    last: dict[str, dict[str, Any]] = {}
-    for event in events:
-        if event["event"] == "measure":
-            measure = _without(event, "at", "event")
-            last[json.dumps([measure["name"], measure["labels"]], sort_keys=True)] = measure
+    measures = [_without(event, "at", "event") for event in events if event["event"] == "measure"]
+    last = {json.dumps([each["name"], each["labels"]], sort_keys=True): each for each in measures}
     return list(last.values())
 
 
 def _unpublished(events: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """Artifacts that Prefect's server never took, since the run began or was taken up again; the key is absent without."""
-    lost: list[dict[str, Any]] = []
-    for event in events:
-        if event["event"] == "resumed":
-            lost = []
-        elif event["event"] == "unpublished":
-            lost.append(_without(event, "at", "event"))
+    lost = [_without(each, "at", "event") for each in since_resumed(events) if each["event"] == "unpublished"]
     return {"unpublished": lost} if lost else {}
 
 
