@@ -107,12 +107,12 @@ def prove_mesh(run: RunRef, config: LabConfig, created: CreatedResources, *, nig
     """The lab in the document's order: traffic while queries are asked, counts reconciled, then security under STRICT."""
     cluster, istio = bring_up(run, config, created)
     bookinfo = deploy_bookinfo.submit(run, config, cluster, istio)
-    parties = deploy_traffic_clients.submit(run, config, cluster, istio)
+    clients = deploy_traffic_clients.submit(run, config, cluster, istio)
     prometheus = deploy_prometheus.submit(run, config, cluster, istio)
     outside = [deploy_outside.submit(run, config, cluster, istio)] if nightly else []  # for compare_paths
-    created.objects += applied(prometheus, bookinfo, parties, *outside)
+    created.objects += applied(prometheus, bookinfo, clients, *outside)
     bookinfo.result()
-    parties.result()  # nothing goes without these two; without Prometheus only its own checks
+    clients.result()  # every check needs these two; Prometheus is needed by its own checks only
     jaeger = deploy_jaeger.submit(run, config, cluster, istio)  # the first time it compiles meanwhile
     grafana = deploy_grafana.submit(run, config, cluster, istio)  # these two where their images can be had
     kiali = deploy_kiali.submit(run, config, cluster, istio)

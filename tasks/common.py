@@ -26,7 +26,7 @@ from meshlab.lifecycle.context import context_of, kube_of
 from meshlab.lifecycle.resume import Verify
 from meshlab.run.journal import RunRef, note_signal, record_check, step
 from meshlab.run.results import CheckResult
-from tasks.resume import Keeping, Missing, any_value, keep, trusted
+from tasks.resume import Keeping, any_value, kept_or_made
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -48,8 +48,9 @@ def lab_task(
     in_process: bool = False,
     teardown: bool = False,
 ) -> Callable[[Callable[P, R]], Task[P, R]]:
-    """Make a Prefect task that is a step of the run's journal. The function's first parameter must be the RunRef.
+    """Make a Prefect task that is a step of the run's journal.
 
+    The function's first parameter must be the RunRef.
     Steps have effects, so Prefect caches nothing; deadlines are those of the library's calls, because Prefect's
     own timeout does not interrupt a blocking call in a thread. A keyword argument `child` of a call (a process that was
     started earlier and does the work) sets the step's real begin.
@@ -71,17 +72,6 @@ def lab_task(
     def decorate(function: Callable[P, R]) -> Task[P, R]:
         keeping = Keeping(function, verify or any_value, depends_on_pods, in_process, teardown)
 
-        def work(run: RunRef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
-            call = functools.partial(function, *args, **kwargs)
-            if verify is None and not teardown:
-                return call()
-            known = trusted(run, name, args, keeping)
-            if known is not Missing:
-                return cast(R, known)
-            value = call()
-            keep(run, name, args, value, keeping)
-            return value
-
         @functools.wraps(function)
         def as_step(*args: P.args, **kwargs: P.kwargs) -> R:
             run = args[0]
@@ -91,7 +81,10 @@ def lab_task(
             with track(run.run_id, name), step(run, name, attempt=task_run.run_count or 1, began=began):
                 try:
                     with noted(run, args) if records_objects else nullcontext():
-                        return work(run, args, kwargs)
+                        if verify is None and not teardown:
+                            return function(*args, **kwargs)
+                        work = functools.partial(function, *args, **kwargs)
+                        return cast(R, kept_or_made(run, name, args, work, keeping))
                 except BaseException as problem:
                     if isinstance(problem, Exception):
                         redact_exception(problem)  # Prefect's server keeps it

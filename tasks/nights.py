@@ -19,7 +19,7 @@ from meshlab.run.ledger import Entry
 from meshlab.run.results import SCOPES, CheckResult
 from tasks.common import lab_task, log_info
 from tasks.resume import any_value, objects_ready
-from tasks.secrets import alert_way
+from tasks.secrets import alert_sender
 
 PROVIDERS: tuple[Provider, ...] = ("existing",)  # a night makes no cluster
 
@@ -117,4 +117,4 @@ def tell_people(run: RunRef, config: LabConfig) -> int:
         How many messages got through.
     """
     machine = context_of(run).machine
-    return tell_tonight(run, config, machine, alert_way(machine))
+    return tell_tonight(run, config, machine, alert_sender(machine))

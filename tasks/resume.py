@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, get_type_hints
 
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
@@ -38,10 +38,6 @@ BEFORE: Mapping[str, tuple[str, ...]] = {"count-requests": ("fast-load", "gentle
 ENDS: Mapping[str, str] = {"end-strict": "begin-strict"}
 
 
-class Missing:
-    """Stands for "there is no kept result": None is one."""
-
-
 @dataclass(frozen=True)
 class Keeping:
     """How a step's result is kept. The fields are those of `lab_task`; function: the step's own."""
@@ -58,22 +54,46 @@ class Keeping:
         return None if self.in_process else get_type_hints(self.function)["return"]
 
 
-def trusted(run: RunRef, name: str, args: tuple[Any, ...], keeping: Keeping) -> Any:
-    """The kept result of a step of a run that goes on, `Missing` where the step is to be run. Says why, either way."""
+def kept_or_made(
+    run: RunRef, name: str, args: tuple[Any, ...], make: Callable[[], Any], keeping: Keeping
+) -> Any:
+    """Use a step's kept result where the run goes on and the result still holds; else make it, and keep it.
+
+    Why it is used or not is recorded.
+
+    Args:
+        run: The run.
+        name: The step's name.
+        args: What the step was given.
+        make: Does the step's work.
+        keeping: How its result is kept.
+
+    Returns:
+        The step's result.
+    """
     resumption = resume.active(run)
-    if resumption is None:
-        return Missing
-    found = resume.kept(run, name)
+    if resumption is not None:
+        why, value = _judge(resumption, name, args, keeping)
+        resumption.told.append((name, why))
+        redone = name in resumption.finished and bool(why)
+        record(run, {"event": "resume", "name": name, "trusted": not why, "redone": redone, "why": why})
+        if not why:
+            return value
+    value = make()
+    keep(run, name, args, value, keeping)
+    return value
+
+
+def _judge(
+    resumption: resume.Resumption, name: str, args: tuple[Any, ...], keeping: Keeping
+) -> tuple[str, Any]:
+    """Why a step's kept result is not to be used, "" where it is, and the result."""
+    found = resume.kept(resumption.run, name)
     try:
-        judge = _left if keeping.teardown else partial(_holds, args=args, keeping=keeping)
-        why = judge(resumption, name, found)
-        value = None if why or found is None else resume.read_result(found, keeping.kind)
+        why = _holds(resumption, name, found, args, keeping)
+        return why, None if why or found is None else resume.read_result(found, keeping.kind)
     except MeshlabError as problem:
-        why, value = problem.message, None
-    resumption.told.append((name, why))
-    redone = name in resumption.finished and bool(why)
-    record(run, {"event": "resume", "name": name, "trusted": not why, "redone": redone, "why": why})
-    return Missing if why else value
+        return problem.message, None
 
 
 def keep(run: RunRef, name: str, args: tuple[Any, ...], value: Any, keeping: Keeping) -> None:
@@ -120,11 +140,12 @@ def _holds(
     resumption: resume.Resumption,
     name: str,
     found: resume.Kept | None,
-    *,
     args: tuple[Any, ...],
     keeping: Keeping,
 ) -> str:
     """Why what a step has kept does not hold on the live cluster. Raises MeshlabError where that can't be told."""
+    if keeping.teardown:
+        return _left(resumption, name, found)
     cluster, config = _cluster(args, found, keeping), args[1]
     if cluster is None:
         return "its cluster is not known"

@@ -14,7 +14,7 @@ from meshlab.history.alerts import Message, Send, Webhook
 ALERT_BLOCK = "mesh-lab-alert-webhook"
 
 
-def alert_way(machine: Machine) -> Send | None:
+def alert_sender(machine: Machine) -> Send | None:
     """How alerts are sent; None where nobody has set an address.
 
     Where a server may keep one and does not answer, sending fails, so that the alerts wait for the next run.

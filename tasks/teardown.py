@@ -34,7 +34,7 @@ from tasks.security import restore_changes
 
 P = ParamSpec("P")
 R = TypeVar("R")
-MADE = "made"  # the name under which `Made` is kept
+MADE = "made"  # the name under which CreatedResources is kept
 
 
 @dataclass

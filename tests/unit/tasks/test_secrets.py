@@ -7,7 +7,7 @@ from prefect.blocks.system import Secret
 from meshlab.config.settings import ALERT_WEBHOOK, Machine
 from meshlab.core.errors import AlertError
 from meshlab.history.alerts import Message, Webhook
-from tasks.secrets import ALERT_BLOCK, alert_way
+from tasks.secrets import ALERT_BLOCK, alert_sender
 
 
 def load_gives(monkeypatch: pytest.MonkeyPatch, answer: Secret[str] | Exception) -> None:
@@ -23,20 +23,20 @@ def load_gives(monkeypatch: pytest.MonkeyPatch, answer: Secret[str] | Exception)
 
 def test_the_environment_comes_first_then_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
     load_gives(monkeypatch, Secret(value="http://127.0.0.1:1/verysecret"))
-    assert isinstance(alert_way(Machine.here()), Webhook)
+    assert isinstance(alert_sender(Machine.here()), Webhook)
     load_gives(monkeypatch, AssertionError("the block is not asked for"))
     monkeypatch.setenv(ALERT_WEBHOOK, "http://127.0.0.1:1/verysecret")
-    assert isinstance(alert_way(Machine.here()), Webhook)
+    assert isinstance(alert_sender(Machine.here()), Webhook)
 
 
 def test_without_either_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     load_gives(monkeypatch, ValueError("Unable to find block document"))
-    assert alert_way(Machine.here()) is None
+    assert alert_sender(Machine.here()) is None
 
 
 def test_a_server_that_does_not_answer_lets_the_alerts_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     load_gives(monkeypatch, httpx.ConnectError("All connection attempts failed"))
-    send = alert_way(Machine.here())
+    send = alert_sender(Machine.here())
     assert send is not None
     with pytest.raises(AlertError, match="does not answer") as told:
         send(Message("t", "x", False))
