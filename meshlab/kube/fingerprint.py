@@ -34,15 +34,36 @@ HASHES = ("pod-template-hash",)
 ELECTION = "control-plane.alpha.kubernetes.io/leader"  # istiod's leases, which move by themselves
 
 
-def take(kube: Kube) -> dict[str, str]:
-    """Object → digest of all that was asked of it, in every namespace; of pods their labels and annotations.
+def take(kube: Kube, *, only_readable: bool = False) -> dict[str, str]:
+    """Digest all that was asked of each object, in every namespace; of pods their labels and annotations.
 
-    Status, identities and versions of objects are left out. Kinds that the cluster does not have are passed
-    over. Raises KubeError.
+    Status, identities and versions of objects are left out. Kinds that the cluster does not have are passed over.
+
+    Args:
+        kube: Client of the cluster.
+        only_readable: Read no Secrets, and pass over what may not be listed.
+
+    Returns:
+        Object → digest.
+
+    Raises:
+        KubeError: The cluster does not answer.
     """
+    passed_over = (404, 401, 403) if only_readable else (404,)
+
+    def objects(api_version: str, kind: str) -> Sequence[dict[str, Any]]:
+        if only_readable and kind == "Secret":
+            return ()
+        try:
+            return kube.objects(api_version, kind)
+        except KubeError as problem:
+            if problem.status in passed_over:
+                return ()
+            raise
+
     found: dict[str, str] = {}
     for api_version, kind in KINDS:
-        for each in _objects(kube, api_version, kind):
+        for each in objects(api_version, kind):
             meta = each["metadata"]
             if ELECTION in (meta.get("annotations") or {}):
                 continue
@@ -50,7 +71,7 @@ def take(kube: Kube) -> dict[str, str]:
             name = f"{meta['namespace']}/{meta['name']}" if meta.get("namespace") else meta["name"]
             found[f"{kind} {name}"] = _digest({**content, **_marks(meta)})
     groups: dict[str, list[str]] = defaultdict(list)
-    for pod in _objects(kube, "v1", "Pod"):
+    for pod in objects("v1", "Pod"):
         meta = pod["metadata"]
         if "deletionTimestamp" not in meta:
             owner = str(meta.get("generateName") or meta["name"]).rstrip("-")
@@ -86,15 +107,6 @@ def _marks(meta: Mapping[str, Any]) -> dict[str, Any]:
         return {k: v for k, v in (meta.get(name) or {}).items() if k not in (*VOLATILE, *HASHES)}
 
     return {"labels": kept("labels"), "annotations": kept("annotations")}
-
-
-def _objects(kube: Kube, api_version: str, kind: str) -> Sequence[dict[str, Any]]:
-    try:
-        return kube.objects(api_version, kind)
-    except KubeError as problem:
-        if problem.status == 404:
-            return []
-        raise
 
 
 def _digest(content: Mapping[str, Any]) -> str:

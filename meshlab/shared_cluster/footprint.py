@@ -9,9 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from meshlab.core.errors import KubeError
 from meshlab.kube import fingerprint
 from meshlab.kube.client import Kube
 from meshlab.shared_cluster.lease import made_by
@@ -19,26 +17,9 @@ from meshlab.shared_cluster.lease import made_by
 FILE = "inventory-before.json"
 
 
-class _Readable:
-    """A cluster as the inventory sees it: without Secrets, and without what may not be listed."""
-
-    def __init__(self, kube: Kube) -> None:
-        self._kube = kube
-
-    def objects(self, api_version: str, kind: str) -> list[dict[str, Any]]:
-        if kind == "Secret":
-            return []
-        try:
-            return self._kube.objects(api_version, kind)
-        except KubeError as problem:
-            if problem.status in (401, 403):
-                return []
-            raise
-
-
 def footprint(kube: Kube) -> dict[str, str]:
     """Object → digest, of all that may be read. Raises KubeError."""
-    return fingerprint.take(_Readable(kube))  # type: ignore[arg-type]
+    return fingerprint.take(kube, only_readable=True)
 
 
 def footprint_before(kube: Kube, namespace: str, run_id: str) -> dict[str, str]:
