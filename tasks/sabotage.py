@@ -24,7 +24,7 @@ from meshlab.kube import fingerprint
 from meshlab.kube.changes import restore_left
 from meshlab.lifecycle.context import begin_context, context_of, istioctl_of, kube_of
 from meshlab.report.catches import rows
-from meshlab.run.journal import RunRef, now, record, record_check, skip_step, step
+from meshlab.run.journal import RunRef, begin, now, record, record_check, skip_step, step
 from meshlab.run.ledger import Entry
 from meshlab.run.result_file import summarise
 from tasks.audit import check_audit
@@ -131,7 +131,11 @@ def hold_control(run: RunRef, lab: Lab, faults: Sequence[Fault], name: str) -> b
     }[name]
     with step(run, f"round-{name}"), told(run, f"sabotage.{name}", title):
         began = time.monotonic()
-        checks = make_round(run, lab, name, groups)
+        probe_run = begin_round(run, lab, name)
+        try:
+            checks = check_groups(probe_run, lab, groups)
+        finally:
+            end_round(probe_run, lab)
         expected = [check for group in groups for check in GROUPS[group]]
         verdict = control(name, title, groups, checks, expected, seconds=time.monotonic() - began)
         record_check(run, verdict)
@@ -169,7 +173,7 @@ def prove(run: RunRef, lab: Lab, fault: Fault) -> bool:
             planted = plant_fault(probe_run, run, lab, fault, return_state=True)
             if planted.is_completed():
                 config = changed(lab.config, {"app": {"page_requests": fault.pages}})
-                checks = make_checks(probe_run, replace(lab, config=config, edge=fault.edge), fault.groups)
+                checks = check_groups(probe_run, replace(lab, config=config, edge=fault.edge), fault.groups)
         finally:
             with signals_wait():
                 left = take_out(probe_run, run, lab, before)
@@ -247,25 +251,11 @@ def _firewall(run: RunRef, lab: Lab) -> Firewall | None:
 # ── rounds: each has a journal of its own below the run's evidence, so that its red checks are not the run's
 
 
-def make_round(run: RunRef, lab: Lab, name: str, groups: Sequence[str]) -> Checks:
-    """Make the checks of some groups; returns them by id."""
-    probe_run = begin_round(run, lab, name)
-    try:
-        return make_checks(probe_run, lab, groups)
-    finally:
-        end_round(probe_run, lab)
-
-
 def begin_round(run: RunRef, lab: Lab, name: str) -> RunRef:
     """A run below the run: with its own journal, evidence and ledger."""
     probe_run = RunRef(f"{run.run_id}.{name}", run.evidence / "rounds" / name, "sabotage-round", now())
-    for folder in (probe_run.evidence, probe_run.directory / "pictures"):
-        folder.mkdir(parents=True, exist_ok=True)
+    begin(probe_run)
     begin_context(probe_run, lab.config, context_of(run).machine)
-    record(
-        probe_run,
-        {"event": "run", "run_id": probe_run.run_id, "flow": probe_run.flow, "started": probe_run.started},
-    )
     if lab.config.cluster == "local":  # what removes the cluster closes this ledger, too
         context_of(probe_run).ledger.intend(Entry("cluster", lab.cluster.name, "local"))
     return probe_run
@@ -279,7 +269,7 @@ def end_round(probe_run: RunRef, lab: Lab) -> None:
     ledger.close()
 
 
-def make_checks(probe_run: RunRef, lab: Lab, groups: Iterable[str]) -> Checks:
+def check_groups(probe_run: RunRef, lab: Lab, groups: Iterable[str]) -> Checks:
     """Make each group's checks, whatever became of the others."""
     for group in (group for group in groups if group not in STRICT):
         MAKERS[group](probe_run, lab)

@@ -100,20 +100,25 @@ def create(runs_dir: Path, flow: str, *, run_id: str | None = None) -> RunRef:
     name = run_id or new_run_id()
     run = RunRef(name, (runs_dir / name).absolute(), flow, now())
     try:
-        for folder in (run.evidence, run.directory / "pictures"):
-            folder.mkdir(parents=True, exist_ok=True)
+        begin(run)
     except OSError as problem:
         raise MeshlabError(
             f"the run directory {run.directory} can't be made: {problem.strerror}",
             remedy="name another with --runs-dir",
         ) from problem
-    record(run, {"event": "run", "run_id": run.run_id, "flow": flow, "started": run.started})
     if unwritten(run):
         raise MeshlabError(
             f"nothing can be written to the run directory {run.directory}",
             remedy="make room on its disk, or name another directory with --runs-dir",
         )
     return run
+
+
+def begin(run: RunRef) -> None:
+    """Make a run's folders and begin its journal. Raises OSError."""
+    for folder in (run.evidence, run.directory / "pictures"):
+        folder.mkdir(parents=True, exist_ok=True)
+    record(run, {"event": "run", "run_id": run.run_id, "flow": run.flow, "started": run.started})
 
 
 def record(run: RunRef, event: Event) -> None:
@@ -359,10 +364,8 @@ def listening(
         updates: Told each progress report.
     """
     audience = instance(_Audience)
-    if events:
-        audience.events.append(events)
-    if updates:
-        audience.updates.append(updates)
+    audience.events += [events] if events else []
+    audience.updates += [updates] if updates else []
     try:
         yield
     finally:
