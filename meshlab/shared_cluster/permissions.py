@@ -161,7 +161,8 @@ def missing(kube: Kube, wanted: Iterable[Need]) -> tuple[Need, ...]:
 def problems(kube: Kube, config: LabConfig) -> list[Problem]:
     """Name every permission that the run would miss.
 
-    Nothing where the cluster does not answer: its start says that.
+    Nothing where the cluster does not answer: its start says that. Credentials are judged by what they may do, not by
+    the server's version, which it may tell to anybody.
 
     Args:
         kube: Client of the cluster.
@@ -177,7 +178,10 @@ def problems(kube: Kube, config: LabConfig) -> list[Problem]:
             istio_there=_allowed(lambda: bool(control_planes(kube))),
         )
         refused = missing(kube, wanted)
-    except KubeError:
+    except KubeError as problem:
+        if problem.status == 401:  # a server may tell its version to anybody, and nothing else
+            where = f"context {kube.context or 'in use'}"
+            return [Problem(where, "the cluster refuses its credentials", problem.remedy)]
         return []
     return [
         Problem(

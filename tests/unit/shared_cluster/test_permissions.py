@@ -18,16 +18,18 @@ class AskedKube(FakeKube):
 
     context = "theirs"
 
-    def __init__(self, *refused: tuple[str, str, str | None], down: bool = False) -> None:
+    def __init__(
+        self, *refused: tuple[str, str, str | None], down: bool = False, status: int | None = None
+    ) -> None:
         super().__init__()
-        self.refused, self.down = refused, down
+        self.refused, self.down, self.status = refused, down or status is not None, status
         self.asked: list[tuple[str, str, str, str | None]] = []
 
     def may(
         self, verb: str, group: str, resource: str, namespace: str | None = None, name: str | None = None
     ) -> bool:
         if self.down:
-            raise KubeError("no answer", status=None)
+            raise KubeError("no answer", status=self.status, remedy="log in again")
         self.asked.append((verb, group, resource, namespace))
         return (verb, resource, namespace) not in self.refused
 
@@ -85,6 +87,11 @@ def test_missing_gives_the_refused_verbs_only() -> None:
 
 def test_a_cluster_that_does_not_answer_is_told_by_its_start() -> None:
     assert problems(AskedKube(down=True), OWN) == []  # type: ignore[arg-type]
+
+
+def test_credentials_that_the_cluster_refuses_are_told_though_it_tells_its_version() -> None:
+    [problem] = problems(AskedKube(status=401), OWN)  # type: ignore[arg-type]
+    assert "refuses its credentials" in problem.what and problem.remedy
 
 
 @pytest.mark.parametrize("config", [OWN, WHOLE])
