@@ -31,12 +31,15 @@ class Answer:
 class Getter:
     """Sends GETs, and questions that need a body, to one server.
 
-    It is safe for several threads: each has its own connection.
+    It is safe for several threads: each has its own connection. Every method raises QueryError.
 
-    url: of the server. timeout: seconds for a whole answer, first byte to last: the library's own timeout
-    starts anew with every byte, so a server that drips would never be given up. name, remedy: for errors.
-    why: asked when there is no connection; what stands between us and the server may know the cause. Every
-    method raises QueryError.
+    Args:
+        url: Of the server.
+        timeout: Seconds for a whole answer, first byte to last: the library's own timeout starts anew with every byte, so
+            a server that drips would never be given up.
+        name: What errors call the server.
+        remedy: Of the errors.
+        why: Asked when there is no connection; what stands between this machine and the server may know the cause.
     """
 
     def __init__(

@@ -25,7 +25,8 @@ class Update:
 class Progress(Protocol):
     """A listener. Called from any thread; must return quickly and never raise."""
 
-    def __call__(self, update: Update, /) -> None: ...
+    def __call__(self, update: Update, /) -> None:
+        """Take an update."""
 
 
 def silent(update: Update) -> None:

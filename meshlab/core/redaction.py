@@ -241,8 +241,10 @@ def _tells(text: str) -> bool:
 
 
 def _encoded(text: str) -> list[str]:
-    """What base64 makes of a text, wherever it stands in what is encoded: three ways, without the characters at
-    either end that its neighbours decide."""
+    """Return what base64 makes of a text, wherever it stands in what is encoded.
+
+    There are three forms, without the characters at either end that the text's neighbours decide.
+    """
     raw = text.encode()
     forms = []
     for shift in range(3):

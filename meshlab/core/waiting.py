@@ -21,9 +21,11 @@ State = TypeVar("State")
 class Clock(Protocol):
     """Where time comes from. Both methods use seconds; `now` is monotonic."""
 
-    def now(self) -> float: ...
+    def now(self) -> float:
+        """Return the time, in seconds."""
 
-    def sleep(self, seconds: float) -> None: ...
+    def sleep(self, seconds: float) -> None:
+        """Pause for so many seconds."""
 
 
 class SystemClock:
@@ -33,9 +35,11 @@ class SystemClock:
         self._stop = stop
 
     def now(self) -> float:
+        """Return the seconds since some moment before the process began."""
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
+        """Pause for so many seconds, or until the stop event is set."""
         if self._stop is None:
             time.sleep(seconds)
         else:

@@ -78,9 +78,9 @@ def wait_acknowledged(
     Args:
         kube: Client of the cluster.
         istioctl: Runs istioctl on the mesh.
-        pods: Theirs.
+        pods: The pods whose proxies are awaited.
         timeout: Seconds for each of the steps.
-        clock: Of the wait; the real one where not given.
+        clock: Of the wait; the machine's where not given.
         pages: Where the pages of istiod and the proxies come from, port-forwards by default.
 
     Returns:
@@ -192,8 +192,10 @@ def _versions_of(kube: Kube, namespaces: Set[str]) -> dict[Key, str]:
 
 
 def _versions_in(documents: Sequence[Mapping[str, Any]], namespaces: Set[str]) -> dict[Key, str]:
-    """Objects that every istiod keeps: one that is labelled for a revision is kept by that revision's only,
-    and one without a version was made by istiod itself."""
+    """The versions of the objects that every istiod keeps.
+
+    One that is labelled for a revision is kept by that revision's only, and one without a version was made by istiod itself.
+    """
     kinds = {kind for _, kind in STORED}
     return {
         (each["kind"], meta["namespace"], meta["name"]): meta["resourceVersion"]

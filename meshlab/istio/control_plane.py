@@ -74,9 +74,7 @@ def objects_if_served(
 
 
 def deployments(kube: Kube) -> tuple[str, ...]:
-    """Names of the Deployments in istio-system that are Istio's own: istiod of every revision, and the
-    gateways.
-    """
+    """Names of Istio's own Deployments in istio-system: istiod of every revision, and the gateways."""
     found = {
         each["metadata"]["name"]
         for selector in ("app=istiod", GATEWAYS)

@@ -47,8 +47,8 @@ def fetch(
         version: The release's.
         settings: Where releases come from.
         machine: This machine: its folders and what it has.
-        progress: Told how far it came.
-        clock: Of the wait; the real one where not given.
+        progress: Gets what is being done.
+        clock: Of the wait; the machine's where not given.
 
     Returns:
         The folder: bin/istioctl, samples/, manifests/.

@@ -35,9 +35,9 @@ def wait_drained(
 
     Args:
         kube: Client of the cluster.
-        pods: Theirs.
+        pods: The pods whose proxies are awaited.
         timeout: Seconds, at most.
-        clock: Of the wait; the real one where not given.
+        clock: Of the wait; the machine's where not given.
         pages: Where the proxies' pages come from; port-forwards where not given.
 
     Raises:

@@ -17,11 +17,10 @@ REMEDY = "run on a cluster that has them (--cluster local), or with official ima
 
 
 def in_cluster(kube: Kube) -> tuple[str, ...]:
-    """References of our images that the cluster holds: first those that pods use, then those that nodes
-    report.
+    """Find the images of the embedded distribution that the cluster holds.
 
-    For clusters that somebody else brought up. A node may still hold the images of an earlier build; what
-    runs is newer.
+    First come those that pods use, then those that nodes report: a node may still hold the images of an earlier build. For
+    clusters that this run did not create.
     """
     used = [image for pod in kube.pods(None) for image in pod.images.values()]
     held = [
@@ -47,7 +46,7 @@ def from_cluster(
         kube: Client of the cluster.
         use: Makes it, given the images' references; raises a retryable error while one is missing.
         timeout: Seconds, at most.
-        clock: Of the wait; the real one where not given.
+        clock: Of the wait; the machine's where not given.
 
     Returns:
         What it made.
@@ -68,8 +67,9 @@ def from_cluster(
 
 
 def hub_and_tag(images: Iterable[str]) -> tuple[str, str]:
-    """Hub and tag under which istioctl finds pilot and proxyv2. Raises IstioError unless both are there with
-    one tag.
+    """Find hub and tag under which istioctl finds pilot and proxyv2.
+
+    Raises IstioError unless both are there with one tag.
     """
     held = [reference.rpartition(":") for reference in images]
     for repository, _, tag in held:

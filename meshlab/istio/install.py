@@ -74,9 +74,9 @@ def install(
         kube: Client of the cluster.
         istioctl: Runs istioctl on the mesh.
         begun: This run has begun to install it before.
-        progress: Told how far it came.
+        progress: Gets what is being done.
         stop: Ends istioctl when it is set.
-        clock: Of the wait; the real one where not given.
+        clock: Of the wait; the machine's where not given.
 
     Returns:
         What was installed.
@@ -131,8 +131,9 @@ def _apply(
     progress: Progress,
     stop: threading.Event | None,
 ) -> None:
-    """Run `istioctl install`, and end it as soon as a pod has a cause that doesn't heal: istioctl itself
-    looks at none.
+    """Run `istioctl install`, and end it as soon as a pod has a cause that doesn't heal.
+
+    istioctl itself looks at none.
     """
     timeout = config.istio.install_timeout
     ending = threading.Event()
@@ -169,10 +170,19 @@ def _apply(
 def operator_document(
     config: LabConfig, distribution: Distribution, images: Iterable[str] = ()
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The IstioOperator that the settings ask for, and a line per setting of the user's that gave way.
+    """Make the IstioOperator that the settings ask for.
 
-    images: references of our images; only the embedded distribution needs them. Raises InputError,
-    IstioError.
+    Args:
+        config: The settings of the run.
+        distribution: The build of Istio.
+        images: References of the images that the cluster holds; only the embedded distribution needs them.
+
+    Returns:
+        The IstioOperator, and a line per setting of the user's that gave way.
+
+    Raises:
+        InputError: The operator file is wrong.
+        IstioError: The images are not there.
     """
     path = config.istio.operator_file
     document: dict[str, Any] = operator_file.read(path) if path else {"apiVersion": API_VERSION, "kind": KIND}
@@ -196,7 +206,7 @@ def operator_document(
 
 
 def _tell(line: str, progress: Progress) -> None:
-    """Pass on istioctl's steps, not its ship."""
+    """Pass on the lines of istioctl's output that name a step."""
     text = line.strip()
     if text.startswith(("-", "✔", "✘", "!")):
         progress(Update("install Istio", detail=text.lstrip("- ")))

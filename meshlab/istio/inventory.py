@@ -1,5 +1,6 @@
-"""Everything of Istio's that a cluster has, by kind. The same look is taken before (where it must find
-things) and after.
+"""Everything of Istio's that a cluster has, by kind.
+
+The same look is taken before an uninstall, where it must find things, and after.
 """
 
 from __future__ import annotations

@@ -22,11 +22,10 @@ GRACE = 30.0  # seconds that istioctl gets beyond the readiness timeout it was g
 
 @dataclass(frozen=True)
 class MeshVersions:
-    """What `istioctl version` knows. control_plane: (revision, version) of each istiod; data_plane: (proxy,
-    version).
+    """What `istioctl version` knows.
 
-    proxy: `pod.namespace`. Both are empty without a reachable control plane, or when only the client was
-    asked.
+    control_plane: (revision, version) of each istiod; data_plane: (proxy, version), proxy as `pod.namespace`. Both are
+    empty without a reachable control plane, or when only the client was asked.
     """
 
     client: str
@@ -37,11 +36,10 @@ class MeshVersions:
 
 @dataclass(frozen=True)
 class ProxyStatus:
-    """One proxy as istiod sees it. name: `pod.namespace`. types: configuration type (CDS, LDS, …) → its
-    state.
+    """One proxy as istiod sees it.
 
-    States: SYNCED, NOT SENT (istiod has nothing for it), STALE (not acknowledged yet), ERROR (rejected).
-    errors: type → what the proxy said when it rejected.
+    name: `pod.namespace`. types: configuration type (CDS, LDS, …) → its state: SYNCED, NOT SENT (istiod has nothing for
+    it), STALE (not acknowledged yet), ERROR (rejected). errors: type → what the proxy said when it rejected.
     """
 
     name: str
@@ -58,8 +56,9 @@ class ProxyStatus:
 
 @dataclass(frozen=True)
 class Finding:
-    """One message of `istioctl analyze`. level: Info, Warning or Error. origin: the object, as `Kind
-    namespace/name`.
+    """One message of `istioctl analyze`.
+
+    level: Info, Warning or Error. origin: the object, as `Kind namespace/name`.
     """
 
     code: str
@@ -87,8 +86,13 @@ def concerns(finding: Finding, namespaces: Sequence[str]) -> bool:
 
 
 class Istioctl:
-    """istioctl, pointed at one cluster. path: the program. kubeconfig, context: None for istioctl's own
-    defaults.
+    """istioctl, pointed at one cluster.
+
+    Args:
+        path: The program.
+        kubeconfig: None for istioctl's own default.
+        context: None for the kubeconfig's current one.
+        runner: Starts it.
     """
 
     def __init__(
@@ -131,16 +135,18 @@ class Istioctl:
         return done.stdout + done.stderr
 
     def generate(self, document: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """The Kubernetes objects that `install` would apply. No cluster is asked. Raises IstioError for bad
-        settings.
+        """Return the Kubernetes objects that `install` would apply. No cluster is asked.
+
+        Raises IstioError for bad settings.
         """
         argv, text = ["manifest", "generate", "--filename=-"], yaml.safe_dump(document)
         done = self._run(argv, timeout=QUERY_TIMEOUT, text=text, cluster=False)
         return [each for each in yaml.safe_load_all(done.stdout) if each]
 
     def uninstall_purge(self, *, timeout: float) -> str:
-        """`istioctl uninstall --purge`: what it removes, for every revision. Returns what it printed. Raises
-        IstioError.
+        """Run `istioctl uninstall --purge`, which removes what was installed, of every revision. Returns what it printed.
+
+        Raises IstioError.
         """
         done = self._run(["uninstall", "--purge", "--skip-confirmation"], timeout=timeout)
         return done.stdout + done.stderr

@@ -54,7 +54,7 @@ def proxy_statuses(
         istioctl: Runs istioctl on the mesh.
         within: The namespace whose proxies are asked for it, as a command in other people's pods is not
             ours to run; None asks all.
-        clock: Of the wait; the real one where not given.
+        clock: Of the wait; the machine's where not given.
 
     Returns:
         One state a proxy.
@@ -78,7 +78,15 @@ def proxy_statuses(
 
 @contextmanager
 def opened(kube: Kube, pages: Pages | None) -> Iterator[Pages]:
-    """Yield `pages`; without them pages through port-forwards, which end with the context."""
+    """Open pages of istiod and the proxies for as long as the context lasts.
+
+    Args:
+        kube: Client of the cluster.
+        pages: Given pages, which stay open; None for port-forwards of the context's own.
+
+    Yields:
+        The pages.
+    """
     if pages is not None:
         yield pages
         return
@@ -143,8 +151,8 @@ def wait_synced(
         istioctl: Runs istioctl on the mesh.
         expected: `pod.namespace` of each proxy.
         timeout: Seconds, at most.
-        progress: Told how far it came.
-        clock: Of the wait; the real one where not given.
+        progress: Gets what is being done.
+        clock: Of the wait; the machine's where not given.
 
     Returns:
         The proxies' states.

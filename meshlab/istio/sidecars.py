@@ -1,5 +1,6 @@
-"""Pods and their sidecars: a sidecar comes when a pod is born and goes when the pod goes, so changing it is a
-restart.
+"""Pods and their sidecars.
+
+A pod gets its sidecar when it is created and keeps it until it ends, so changing that is a restart.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def restart_unmeshed(
 
     Args:
         kube: Client of the cluster.
-        namespace: Theirs.
+        namespace: Where the pods are.
         selectors: Label selectors of the pods that may be restarted.
         timeout: Seconds until the old ones are gone; their controllers make new ones.
 

@@ -1,6 +1,4 @@
-"""Takes Istio out of a cluster: `istioctl uninstall --purge`, and then, as a step of its own, what that
-leaves.
-"""
+"""Takes Istio out of a cluster: `istioctl uninstall --purge`, then the removal of what that leaves."""
 
 from __future__ import annotations
 
@@ -61,28 +59,24 @@ def uninstall(
     namespaces: Collection[str] | None = None,
     progress: Progress = silent,
 ) -> UninstallResult:
-    """Remove Istio and show that nothing of it is left.
-
-    May run twice.
-
-    Only for an Istio that the run installed.
+    """Remove Istio and show that nothing of it is left. It may run twice. Only for an Istio that the run installed.
 
     Args:
         kube: Client of the cluster.
         istioctl: Runs istioctl on the mesh.
         timeout: Seconds for each of the two steps.
-        before: The inventory from before, where a call that was cut off may have removed a part already
-            (None: taken now).
-        namespaces: Those that the run labelled, on a cluster that others use, too (None: all).
-        progress: Told how far it came.
+        before: The inventory from before, where an interrupted call may have removed a part already; taken now
+            where not given.
+        namespaces: Those that the run labelled, on a cluster that others use, too; all where not given.
+        progress: Gets what is being done.
 
     Returns:
         What was there, and what is left.
 
     Raises:
-        IstioError: istioctl fails.
+        IstioError: istioctl failed.
         KubeError: The API server refuses it.
-        WaitTimeout: Something does not go; its text names it.
+        WaitTimeout: An object does not go; the text names it.
     """
     start = time.monotonic()
     before = istio_inventory(kube) if before is None else before
@@ -100,12 +94,22 @@ def uninstall(
 def remove_leftovers(
     kube: Kube, left: Inventory, *, timeout: float, namespaces: Collection[str] | None = None
 ) -> tuple[str, ...]:
-    """Remove what `istioctl uninstall --purge` leaves: istio-system, labels, ConfigMaps, leases, running
-    sidecars.
+    """Remove what `istioctl uninstall --purge` leaves: istio-system, labels, ConfigMaps, leases, running sidecars.
 
-    left: an inventory. namespaces: only these lose their label and get their pods restarted (None: all). A
-    pod with a sidecar is deleted, and its controller makes it anew without one, because the label went first.
-    timeout: seconds until all of it is gone. Returns what was removed. Raises KubeError, WaitTimeout.
+    A pod with a sidecar is deleted, and its controller makes it anew without one, because the label went first.
+
+    Args:
+        kube: Client of the cluster.
+        left: An inventory of what is there.
+        timeout: Seconds until all of it is gone.
+        namespaces: Only these lose their label and get their pods restarted; all where not given.
+
+    Returns:
+        What was removed, as `Kind name`.
+
+    Raises:
+        KubeError: The API server refuses it.
+        WaitTimeout: An object does not go; the text names it.
     """
     labelled = [name for name in left.get(LABEL, ()) if namespaces is None or name in namespaces]
     for namespace in labelled:

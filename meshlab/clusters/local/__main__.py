@@ -32,6 +32,7 @@ class Lines:
         self._lock = threading.Lock()
 
     def __call__(self, update: Update) -> None:
+        """Print an update, unless its line is the last one again."""
         share = f" {update.percent:.0f} %" if update.percent is not None else ""
         text = f"{update.what}:{share} {update.detail}".rstrip()
         with self._lock:

@@ -38,9 +38,16 @@ def output_dir(stage: str, machine: Machine) -> Path:
 
 
 def built(stage: str, machine: Machine) -> dict[str, Path] | None:
-    """Name → path of the stage's binaries, or None unless all are there as the manifest tells.
+    """Return the binaries of a stage, where all of them are compiled.
 
-    Takes milliseconds and starts no process.
+    It takes milliseconds and starts no process.
+
+    Args:
+        stage: `cluster`, `prometheus` or `jaeger`.
+        machine: This machine, for its cache folder.
+
+    Returns:
+        Name → path of each binary; None unless all are there, in the size that the manifest records.
     """
     folder = output_dir(stage, machine)
     recorded = _manifest(folder).get("binaries", {})
@@ -58,7 +65,15 @@ def built(stage: str, machine: Machine) -> dict[str, Path] | None:
 
 
 def checksums(stage: str, machine: Machine) -> dict[str, str]:
-    """Name → SHA-256 of each binary as recorded when it was compiled. Empty where the stage is not built."""
+    """Return the SHA-256 of each binary of a stage, as recorded when it was compiled.
+
+    Args:
+        stage: `cluster`, `prometheus` or `jaeger`.
+        machine: This machine, for its cache folder.
+
+    Returns:
+        Name → SHA-256 in hex; empty where the stage is not built.
+    """
     recorded = _manifest(output_dir(stage, machine)).get("binaries", {})
     return {name: entry["sha256"] for name, entry in recorded.items()}
 
@@ -73,13 +88,26 @@ def build(
     stop: threading.Event | None = None,
     clock: Clock | None = None,
 ) -> dict[str, Path]:
-    """Compile what is missing of the stages (`cluster`, `prometheus`, `jaeger`), in the order given.
+    """Compile what is missing of some stages, in the order given.
 
-    Returns name → path of every binary. A warm call takes milliseconds and starts no process. Two runs at
-    once are safe: the second says that it waits for the first, and takes its result. log_dir: gets
-    `compile-<stage>.log`. stop: ends the compile.
-    Raises BuildError: no Go, modules can't be had, a compile error, a full disk, or stopped. WaitTimeout: the
-    other run never ends.
+    A warm call takes milliseconds and starts no process. Two runs at once are safe: the second says that it waits
+    for the first, and takes its result.
+
+    Args:
+        stages: Of `cluster`, `prometheus`, `jaeger`.
+        machine: This machine: its cache folder, and the PATH on which Go is looked for.
+        runner: Starts Go.
+        log_dir: Gets `compile-<stage>.log`.
+        progress: Gets the number of packages compiled, of how many.
+        stop: Ends the compile when it is set.
+        clock: Of the wait for another run; the machine's where not given.
+
+    Returns:
+        Name → path of every binary of the stages.
+
+    Raises:
+        BuildError: There is no Go, a module can't be had, the compiler refused it, the disk is full, or it was stopped.
+        WaitTimeout: The other run never ends.
     """
     found: dict[str, Path] = {}
     for stage in stages:
@@ -99,11 +127,21 @@ def build(
 
 
 def module_dir(module: str, *, machine: Machine, runner: Runner) -> Path:
-    """The folder with a module's source at its pinned version, for example Istio's, with `samples/` in it.
+    """Return the folder with a Go module's source at its pinned version, for example Istio's with `samples/` in it.
 
-    Free when the build recorded it and it is still there; else Go is asked, which downloads it where it is
+    It costs nothing where the build recorded it and it is still there; else Go is asked, which downloads it where it is
     missing.
-    Raises BuildError.
+
+    Args:
+        module: Its path, for example istio.io/istio; the stage `cluster` requires it.
+        machine: This machine: its cache folder, and the PATH on which Go is looked for.
+        runner: Starts Go.
+
+    Returns:
+        The folder.
+
+    Raises:
+        BuildError: There is no Go, or the module can't be had.
     """
     folder = output_dir("cluster", machine)
     recorded = _manifest(folder).get("modules", {}).get(module)

@@ -37,12 +37,17 @@ KERNEL_SETTINGS = {
 
 
 def launch(layout: Layout, runner: Runner) -> None:
-    """Start the supervisor as the first process of a new cell, in a session of its own; it outlives this
-    process.
+    """Start the supervisor as the first process of a new cell, in a session of its own; it outlives this process.
 
-    A small process stays outside, waits for the supervisor, and takes it along when it is killed. `setsid
-    --fork` makes it nobody's child here, so that whoever brings the cluster up has nothing to collect later.
-    Raises ProcessError.
+    A small process stays outside, waits for the supervisor, and takes it along when it is killed. `setsid --fork` makes
+    it the child of init, so that this process has nothing to collect later.
+
+    Args:
+        layout: The cluster. Its plan must be written.
+        runner: Starts processes.
+
+    Raises:
+        ProcessError: It was not started.
     """
     log = layout.logs / "supervisor.log"
     starter = runner.spawn(
@@ -116,7 +121,12 @@ def first_process(candidates: frozenset[int], proc: Path = Path("/proc")) -> int
 
 
 def end(pid: int, signum: signal.Signals) -> None:
-    """Send a signal to the supervisor; one that is gone already is fine."""
+    """Send a signal to the supervisor; one that has ended already is fine.
+
+    Args:
+        pid: Its process id on this machine.
+        signum: The signal.
+    """
     try:
         os.kill(pid, signum)
     except ProcessLookupError:

@@ -1,8 +1,8 @@
-"""Keys and certificates of a cluster: one certificate authority, everything signed by it, all of it in memory
-first.
+"""Keys and certificates of a cluster: one certificate authority that signs all others.
 
-Which names and organizations Kubernetes expects: its documentation, "PKI certificates and requirements".
-Elliptic-curve keys (P-256): made in a millisecond, and everything in the cluster accepts them.
+All of it is made in memory first. Which names and organizations Kubernetes expects: its documentation, "PKI
+certificates and requirements". Elliptic-curve keys (P-256): made in a millisecond, and everything in the cluster
+accepts them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,12 @@ class KeyPair:
     certificate: bytes
 
     def write(self, directory: Path, name: str) -> None:
-        """Write NAME.key (mode 0600) and NAME.crt."""
+        """Write NAME.key (mode 0600) and NAME.crt.
+
+        Args:
+            directory: The folder. It is made where it is missing.
+            name: The files' name without its ending.
+        """
         write_atomically(directory / f"{name}.key", self.key, mode=0o600)
         write_atomically(directory / f"{name}.crt", self.certificate)
 
@@ -63,10 +68,18 @@ class Authority:
         addresses: Sequence[str] = (),
         lifetime: datetime.timedelta = VALID,
     ) -> KeyPair:
-        """A key pair for a client and server called common_name.
+        """Issue a key pair for a client and server.
 
-        addresses: IP addresses it may serve under. lifetime: valid from SKEW ago until so long from now; one
-        that ended within SKEW (a negative value) makes a certificate that has expired.
+        Args:
+            common_name: Whom it names.
+            organizations: For Kubernetes: the groups of the client.
+            dns: Host names it may serve under.
+            addresses: IP addresses it may serve under.
+            lifetime: It is valid from SKEW ago until so long from now; a negative value, smaller than SKEW, makes a
+                certificate that has expired.
+
+        Returns:
+            The key and its certificate.
         """
         key = ec.generate_private_key(ec.SECP256R1())
         builder = _builder(_subject(common_name, organizations), self._name, key.public_key(), lifetime)

@@ -57,7 +57,12 @@ class Hierarchies:
     def make(self, top: str, children: Iterable[str]) -> None:
         """Make the cgroup `top` and its children in every hierarchy.
 
-        Raises ClusterError when one is not writable.
+        Args:
+            top: Its name, without a slash.
+            children: Names of cgroups below it.
+
+        Raises:
+            ClusterError: A hierarchy is not writable.
         """
         names = [top, *(f"{top}/{child}" for child in children)]
         for mount in self.mounts:
@@ -102,7 +107,12 @@ class Hierarchies:
     def remove(self, top: str, *, timeout: float = 10.0) -> None:
         """Remove the cgroup and all below it.
 
-        Raises WaitTimeout when processes keep it busy for `timeout` seconds.
+        Args:
+            top: Its name, without a slash.
+            timeout: Seconds that processes in it get to end.
+
+        Raises:
+            WaitTimeout: Processes keep it busy.
         """
         wait(
             f"the cgroup {top} to be empty",
@@ -136,8 +146,9 @@ def _fill_cpuset(folder: Path) -> None:
 
 
 def _delegate(folder: Path) -> None:
-    """Version 2: let the children of `folder` have the controllers that kubelet needs, as far as the machine
-    has them.
+    """Version 2: let the children of `folder` have the controllers that kubelet needs.
+
+    As far as the machine has them.
     """
     present = (folder / "cgroup.controllers").read_text().split()
     switched = (folder / "cgroup.subtree_control").read_text().split()

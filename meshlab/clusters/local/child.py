@@ -49,7 +49,18 @@ def start(
     addons: Sequence[str] = (),
     runner: Runner | None = None,
 ) -> UpChild:
-    """Start `up` in the background. folder: gets report and log. addons: whose images it must hold."""
+    """Start `up` in the background.
+
+    Args:
+        settings: Of the cluster.
+        run_id: The run that uses the cluster.
+        folder: Gets the report and the log.
+        addons: Names of addons whose images the nodes must hold.
+        runner: Starts the process.
+
+    Returns:
+        The child, to be followed and ended.
+    """
     report, log = folder / "cluster-up.jsonl", folder / "cluster-up.log"
     report.unlink(missing_ok=True)
     wanted = json.dumps(
@@ -68,9 +79,18 @@ def start(
 
 
 def follow(child: UpChild, *, progress: Progress, stop: threading.Event | None = None) -> ClusterRef:
-    """Wait for the child, passing its progress on.
+    """Wait for the child, and pass its progress on.
 
-    Raises ClusterError (or what the child said) when it fails.
+    Args:
+        child: What `start` returned, or found again by another process.
+        progress: Gets what the child reports.
+        stop: Ends the wait when it is set, not the child.
+
+    Returns:
+        The cluster, which runs.
+
+    Raises:
+        ClusterError: The child failed, with what it said, or it died without a word.
     """
     seen = 0
 
@@ -123,7 +143,12 @@ def alive(child: UpChild) -> bool:
 
 
 def end(child: UpChild, grace: float = 30.0) -> None:
-    """Stop the child: SIGTERM, so that it can leave in order, SIGKILL after `grace` seconds."""
+    """Stop the child: SIGTERM, so that it can leave in order, then SIGKILL.
+
+    Args:
+        child: What `start` returned.
+        grace: Seconds between the two signals.
+    """
     end_process(child.pid, child.began, grace)
 
 

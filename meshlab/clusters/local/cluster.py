@@ -47,10 +47,15 @@ ADOPT_TIMEOUT = 5.0  # seconds that a running cluster gets to show that it is he
 
 
 class LocalCluster:
-    """A cluster on this machine. run_id: the run that uses it (claims it), "" for nobody in particular.
+    """A cluster on this machine.
 
-    addons: names of addons whose images the nodes should hold from the start, as far as their binaries are
-    compiled; `add_images` brings the others.
+    Args:
+        settings: Of the cluster.
+        machine: This machine: its cache and state folders, its PATH.
+        run_id: The run that uses it (claims it), "" for nobody in particular.
+        addons: Names of addons whose images the nodes should hold from the start, as far as their binaries are
+            compiled; `add_images` brings the others.
+        runner: Starts processes.
     """
 
     def __init__(
@@ -75,9 +80,23 @@ class LocalCluster:
     def up(self, *, progress: Progress = silent, stop: threading.Event | None = None) -> ClusterRef:
         """Make the cluster, or adopt it where it runs, is healthy and was made from the same things.
 
-        The images of `image_archives` are brought to every node, of an adopted cluster too. Raises
-        ClusterError, ClusterBusyError, BuildError, ProcessError, WaitTimeout, InputError for an archive. What
-        was half made when it failed stays for `collect_logs`; `down` removes it, and so does the next `up`.
+        The images of `image_archives` are brought to every node, of an adopted cluster too. What was half made when it failed
+        stays for `collect_logs`; `down` removes it, and so does the next `up`.
+
+        Args:
+            progress: Gets what is being done.
+            stop: Ends it when it is set.
+
+        Returns:
+            The cluster, with every node Ready.
+
+        Raises:
+            ClusterBusyError: Another run uses it, starts it or removes it.
+            ClusterError: A component keeps exiting, or it was stopped.
+            BuildError: A binary or an image can't be made.
+            ProcessError: A command failed.
+            WaitTimeout: The nodes do not become Ready.
+            InputError: An image archive is not usable.
         """
         self.claim()
         brought = [archives.read(path) for path in self.settings.image_archives]
@@ -162,8 +181,9 @@ class LocalCluster:
     def _await_nodes(
         self, ready: Materials, on_change: Callable[[str], None], stop: threading.Event | None
     ) -> None:
-        """Wait for Ready nodes; CoreDNS is applied meanwhile, so that it starts as soon as a node can take
-        it.
+        """Wait for Ready nodes.
+
+        CoreDNS is applied meanwhile, so that it starts as soon as a node can take it.
         """
         api, timeout = Api(self.layout), self.settings.start_timeout
         given_up = threading.Event()
@@ -246,7 +266,13 @@ class LocalCluster:
     def add_images(self, specs: Sequence[ImageSpec], *, stop: threading.Event | None = None) -> None:
         """Bring images to every running node, as far as it has none of that name.
 
-        Raises ProcessError, BuildError.
+        Args:
+            specs: The images.
+            stop: Ends it when it is set.
+
+        Raises:
+            ProcessError: The import failed.
+            BuildError: An image can't be made.
         """
         if not specs:
             return
@@ -263,9 +289,17 @@ class LocalCluster:
     def add_archives(
         self, brought: Sequence[archives.ImageArchive], *, progress: Progress = silent
     ) -> tuple[str, ...]:
-        """Bring every image of these archives to every running node; returns the references that pods name.
+        """Bring every image of some archives to every running node.
 
-        Raises ProcessError.
+        Args:
+            brought: The archives, as `archives.read` found them.
+            progress: Gets what is being done.
+
+        Returns:
+            The references that pods name.
+
+        Raises:
+            ProcessError: The import failed.
         """
         references = tuple(reference for archive in brought for reference in archive.images)
 
@@ -304,9 +338,14 @@ class LocalCluster:
         self.release()
 
     def claim(self, run_id: str | None = None, pid: int | None = None) -> None:
-        """Say which run uses the cluster.
+        """Note which run uses the cluster. Without a run, only make sure that no other one does.
 
-        Without a run, only see that no other has it. Raises ClusterBusyError.
+        Args:
+            run_id: The run; the one that this object was made with where not given.
+            pid: The run's process, this one where not given.
+
+        Raises:
+            ClusterBusyError: Another run, which lives, uses it.
         """
         self.run_id = self.run_id if run_id is None else run_id
         if self.run_id:

@@ -42,7 +42,13 @@ class Compiler:
         return f"compile {self.stage.name}"
 
     def tell(self, detail: str, done: int = 0, total: int = 0) -> None:
-        """Report progress: `done` of `total` packages."""
+        """Report progress.
+
+        Args:
+            detail: What is done now.
+            done: Packages compiled so far.
+            total: Packages to compile, 0 where that is not known.
+        """
         self.progress(Update(self.what, done, total, detail))
 
     def missing(self) -> int:
@@ -64,8 +70,11 @@ class Compiler:
     def compile(self, into: Path, scratch: Path, missing: int) -> None:
         """Build the stage's targets into a folder, under the names that Go gives them.
 
-        scratch: an empty folder for the compiler's own files. missing: packages to compile, of which -v names
-        each as its compile begins; linking the binaries counts as the rest.
+        Args:
+            into: The folder.
+            scratch: An empty folder for the compiler's own files.
+            missing: Packages to compile, of which -v names each as its compile begins; linking the binaries counts as the
+                rest.
         """
         steps = missing + len(self.stage.targets)
         begun = 0

@@ -75,7 +75,16 @@ def first_errors(output: str) -> list[str]:
 
 
 def explain(what: str, output: str, log: str) -> BuildError:
-    """The error for a failed `go` command. what: its work; output: all it said; log: where that is kept."""
+    """Make the error for a failed `go` command.
+
+    Args:
+        what: Its work, for the message.
+        output: All that it printed.
+        log: Where that is kept.
+
+    Returns:
+        An error with the first lines that tell the failure, what they mean, and the remedy.
+    """
     lines = first_errors(output)
     text = "\n".join(lines)
     trouble = next((t for t in TROUBLES if re.search(t.pattern, text, re.IGNORECASE)), COMPILE_ERROR)

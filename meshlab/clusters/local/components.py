@@ -70,8 +70,15 @@ def _component(raw: dict[str, Any]) -> Component:
 
 
 def inside(netns: Path, argv: Sequence[str | Path]) -> tuple[str, ...]:
-    """The command that runs `argv` in a network namespace.
+    """Return the command that runs a program in a network namespace.
 
     nsenter, not `ip netns exec`: that one mounts a fresh /sys, which hides the cgroups from kubelet.
+
+    Args:
+        netns: The file that holds the namespace.
+        argv: The program and its arguments.
+
+    Returns:
+        The whole command.
     """
     return ("nsenter", f"--net={netns}", *(str(word) for word in argv))

@@ -114,7 +114,15 @@ def _quote(value: Path | str) -> str:
 
 
 def prepare(config: ContainerdConfig, file: Path) -> Path:
-    """Make the folders and write the configuration to `file`; returns `file`. Running it again is fine."""
+    """Make the folders of a containerd and write its configuration. Running it again is fine.
+
+    Args:
+        config: The containerd.
+        file: Where the configuration goes.
+
+    Returns:
+        `file`.
+    """
     text = render(config)
     registries = config.root / "no-registries"
     for folder in (config.root, registries, config.state, config.socket.parent, file.parent):
@@ -126,14 +134,36 @@ def prepare(config: ContainerdConfig, file: Path) -> Path:
 
 
 def command(file: Path, *, prefix: Sequence[str] = ()) -> tuple[str, ...]:
-    """The command that runs containerd with the configuration `file`; prefix: e.g. `nsenter --net=…`."""
+    """Return the command that runs containerd.
+
+    Args:
+        file: Its configuration.
+        prefix: What runs it, e.g. `nsenter --net=…`.
+
+    Returns:
+        The whole command.
+    """
     return (*prefix, "containerd", "--config", os.fspath(file))
 
 
 def start(
     config: ContainerdConfig, file: Path, *, runner: Runner, log_file: Path, prefix: Sequence[str] = ()
 ) -> subprocess.Popen[bytes]:
-    """Write the configuration and start containerd; `await_ready` awaits its answer. Raises ProcessError."""
+    """Write the configuration and start containerd; `await_ready` awaits its answer.
+
+    Args:
+        config: The containerd.
+        file: Where the configuration goes.
+        runner: Starts it.
+        log_file: Gets its output.
+        prefix: What runs it, e.g. `unshare --mount`.
+
+    Returns:
+        The process.
+
+    Raises:
+        ProcessError: It can't be started.
+    """
     prepare(config, file)
     return runner.spawn(command(file, prefix=prefix), log_file=log_file)
 
@@ -150,10 +180,19 @@ def await_ready(
 ) -> None:
     """Wait until containerd answers on its socket.
 
-    timeout: seconds. child: the process, so that its early end fails at once, with the end of log_file.
-    Raises ClusterError when it exited, WaitTimeout when it does not answer.
-    """
+    Args:
+        socket: Its gRPC socket.
+        runner: Starts `ctr`.
+        timeout: Seconds, at most.
+        child: The process, so that its early end fails at once.
+        log_file: Its end is in the message of a failure.
+        clock: Of the wait; the machine's where not given.
+        stop: Ends the wait when it is set.
 
+    Raises:
+        ClusterError: It exited.
+        WaitTimeout: It does not answer.
+    """
     remedy = f"read {log_file}" if log_file else ""
 
     def log_end() -> str:
@@ -201,7 +240,15 @@ def import_archive(
     """Import and unpack every image of an archive: an OCI layout or what `docker save` writes.
 
     Images get the names that the archive gives them: the annotation io.containerd.image.name, or RepoTags.
-    Raises ProcessError.
+
+    Args:
+        socket: containerd's gRPC socket.
+        archive: The file.
+        runner: Starts `ctr`.
+        stop: Ends it when it is set.
+
+    Raises:
+        ProcessError: The import failed.
     """
     words = ("images", "import", "--snapshotter", "overlayfs", os.fspath(archive))
     remedy = f"look whether {archive} is a whole OCI or docker-save archive for this machine's architecture"

@@ -13,7 +13,15 @@ MANIFEST = Path(__file__).parents[2] / "manifests" / "coredns.yaml"
 
 
 def documents(layout: Layout, image: str) -> list[dict[str, Any]]:
-    """The manifest's objects for this cluster. image: the reference of CoreDNS's image."""
+    """Read CoreDNS's manifest for this cluster.
+
+    Args:
+        layout: The cluster.
+        image: The reference of CoreDNS's image.
+
+    Returns:
+        The objects to apply.
+    """
     found: list[dict[str, Any]] = list(yaml.safe_load_all(MANIFEST.read_text()))
     for document in found:
         if document["kind"] == "Deployment":

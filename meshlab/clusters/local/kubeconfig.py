@@ -12,9 +12,15 @@ from meshlab.core.files import write_atomically
 
 
 def write(layout: Layout, path: Path, user: str) -> Path:
-    """Write a kubeconfig for the owner of pki/USER.key; the context is named after the cluster.
+    """Write a kubeconfig; its context is named after the cluster.
 
-    Returns `path`.
+    Args:
+        layout: The cluster. Its keys must be there.
+        path: Where it goes, with mode 0600.
+        user: The owner of pki/USER.key.
+
+    Returns:
+        `path`.
     """
 
     def data(file: Path) -> str:

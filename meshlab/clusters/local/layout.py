@@ -1,7 +1,7 @@
-"""Names, addresses and paths of one local cluster: everything is derived from its settings, so that it can be
-found again.
+"""Names, addresses and paths of one local cluster.
 
-Address plan inside the /16 that the settings name (10.N):
+Everything is derived from its settings, so that it can be found again. The addresses inside the /16 that the settings
+name (10.N):
 
     10.N.255.0/30   the link between this machine (.1) and the hub (.2)
     10.N.0.0/24     nodes: the hub, where the control plane runs, is .1; node i is .(10+i)
@@ -42,12 +42,12 @@ class NodeLayout:
 
     @property
     def containerd_root(self) -> Path:
-        """containerd's persistent folder: a clone of the golden one."""
+        """The persistent folder of containerd: a clone of the golden one."""
         return self.root / "containerd"
 
     @property
     def socket(self) -> Path:
-        """containerd's gRPC socket."""
+        """The gRPC socket of containerd."""
         return self.root / "run" / "containerd.sock"
 
     @property
@@ -67,7 +67,15 @@ class Layout:
 
     @classmethod
     def of(cls, settings: LocalSettings, machine: Machine) -> Layout:
-        """The layout that the settings mean on this machine."""
+        """Derive the layout that settings mean on a machine.
+
+        Args:
+            settings: Of the cluster.
+            machine: Its state folder holds the cluster's.
+
+        Returns:
+            The layout.
+        """
         return cls(
             settings.name, machine.state / "clusters" / settings.name, settings.network, settings.nodes
         )
@@ -91,9 +99,7 @@ class Layout:
 
     @property
     def hub(self) -> str:
-        """The network namespace of the control plane, which is also the router between nodes and this
-        machine.
-        """
+        """The network namespace of the control plane, which also routes between the nodes and this machine."""
         return f"{self.name}-hub"
 
     @property
@@ -108,8 +114,9 @@ class Layout:
 
     @property
     def host_link(self) -> str:
-        """This machine's only link of the cluster (at most 15 characters, as the kernel wants: the name has
-        at most 12).
+        """The only link of the cluster on this machine.
+
+        The kernel takes at most 15 characters; the cluster's name has at most 12.
         """
         return f"{self.name}-h0"
 
@@ -165,8 +172,10 @@ class Layout:
 
     @property
     def cgroup(self) -> str:
-        """The cluster's cgroup in every hierarchy, without a leading slash: `system` below it holds our own
-        processes, `nodeN` the pods of a node."""
+        """The cluster's cgroup in every hierarchy, without a leading slash.
+
+        `system` below it holds the components, `nodeN` the pods of a node.
+        """
         return f"meshlab-{self.name}"
 
     @property

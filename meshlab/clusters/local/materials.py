@@ -1,5 +1,6 @@
-"""What a cluster is made of: the compiled binaries and the golden containerd root, both cached, made side by
-side.
+"""What a cluster is made of: the compiled binaries and the golden containerd root.
+
+Both are cached, and made side by side.
 """
 
 from __future__ import annotations
@@ -55,10 +56,23 @@ def gather(
     progress: Progress,
     stop: threading.Event | None = None,
 ) -> Materials:
-    """Compile the binaries while the base root file system is made, then import the images: seconds when
-    warm.
+    """Compile the binaries while the base root file system is made, then import the images. It takes seconds when warm.
 
-    addons: see `addon_images`. Raises BuildError, ProcessError, ClusterError, WaitTimeout.
+    Args:
+        machine: This machine: its cache and state folders, its PATH.
+        addons: Names of addons, see `addon_images`.
+        runner: Starts processes.
+        progress: Gets what is being done.
+        stop: Ends it when it is set. It is set here when one part fails, so that the other one ends, too.
+
+    Returns:
+        All that a cluster is made of.
+
+    Raises:
+        BuildError: A binary or an image can't be made.
+        ProcessError: A command failed.
+        ClusterError: containerd does not run.
+        WaitTimeout: Another run makes the same and never ends.
     """
     stop = stop or threading.Event()
     with ThreadPoolExecutor(max_workers=2) as pool, _set_on_failure(stop):
@@ -105,7 +119,21 @@ def _set_on_failure(stop: threading.Event) -> Iterator[None]:
 def addon_images(
     machine: Machine, addons: Sequence[str], *, runner: Runner, progress: Progress
 ) -> tuple[ImageSpec, ...]:
-    """The images of those addons whose binaries are compiled already; the others have none yet."""
+    """Describe the images of those addons whose binaries are compiled already; the others have none yet.
+
+    Args:
+        machine: This machine, for its cache folder.
+        addons: prometheus, jaeger.
+        runner: Starts processes.
+        progress: Gets what is being done.
+
+    Returns:
+        The images.
+
+    Raises:
+        BuildError: The base image can't be made.
+        ProcessError: mmdebstrap failed.
+    """
     programs = {name: (build.built(name, machine) or {}).get(name) for name in addons}
     if not any(programs.values()):
         return ()
@@ -124,9 +152,7 @@ def layer_cache(machine: Machine) -> images.LayerCache:
 
 
 def key(layout: Layout) -> str:
-    """16 hexadecimal digits that change with whatever decides how the cluster is: shape, pins, base, this
-    package.
-    """
+    """16 hexadecimal digits that change with what decides how the cluster is: shape, pins, base, this package."""
     digest = hashlib.sha256()
     words = (layout.node_count, layout.network, pins.pins_key(pins.STAGES["cluster"]), rootfs.key())
     digest.update("\n".join(map(str, words)).encode())

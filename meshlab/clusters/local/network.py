@@ -1,5 +1,4 @@
-"""The cluster's network: one namespace per node, one for the hub between them, one pair of links to this
-machine.
+"""The cluster's network: one namespace per node, and one for the hub between the nodes and this machine.
 
 The hub is a plain router: every node hangs on it by a pair of links, and so does this machine, which gets one
 address and two routes. Forwarding, pods' interfaces and every firewall rule live in those namespaces, so this
@@ -20,7 +19,15 @@ STEP = 20.0  # seconds; each of these commands takes milliseconds
 
 
 def build(layout: Layout, runner: Runner) -> None:
-    """Make namespaces, links, addresses and routes. Raises ProcessError; nothing of it may exist before."""
+    """Make namespaces, links, addresses and routes. Nothing of it may exist before.
+
+    Args:
+        layout: The cluster.
+        runner: Starts ip, nsenter and iptables.
+
+    Raises:
+        ProcessError: A command failed.
+    """
     NETNS_DIR.mkdir(parents=True, exist_ok=True)
     for name in layout.namespaces:
         _make_namespace(NETNS_DIR / name, runner)
@@ -129,9 +136,15 @@ def namespaces() -> frozenset[str]:
 
 
 def remove(link: str, names: Sequence[str], runner: Runner) -> None:
-    """Remove the machine's link (its routes go with it) and the namespaces, as far as they exist.
+    """Remove this machine's link (its routes go with it) and the namespaces, as far as they exist.
 
-    Raises ProcessError.
+    Args:
+        link: The link's name.
+        names: Of the namespaces.
+        runner: Starts ip and umount.
+
+    Raises:
+        ProcessError: A command failed.
     """
     if link in links():
         _ip(runner, f"link delete {link}")

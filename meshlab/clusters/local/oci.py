@@ -44,7 +44,15 @@ class Entry:
 
     @classmethod
     def program(cls, path: str, source: Path) -> Entry:
-        """An executable copied from `source`."""
+        """Describe an executable.
+
+        Args:
+            path: Inside the image, without a leading slash.
+            source: The file to copy.
+
+        Returns:
+            The entry, with mode 0755.
+        """
         return cls(path, source=source, mode=0o755)
 
     @classmethod
@@ -86,7 +94,16 @@ class Layer:
 
     @classmethod
     def known(cls, entries: Iterable[Entry], digest: str, size: int) -> Layer:
-        """A layer whose digest an earlier `of` found for the same entries; no source is read."""
+        """Return a layer whose digest an earlier `of` found for the same entries; no source is read.
+
+        Args:
+            entries: Of the layer.
+            digest: sha256:…
+            size: Of its tar, in bytes.
+
+        Returns:
+            The layer.
+        """
         return cls(digest, size, _with_folders(entries))
 
     @classmethod
@@ -180,9 +197,17 @@ def content_tag(layers: Sequence[Layer], *configs: RunConfig) -> str:
 
 
 def write_archive(specs: Sequence[ImageSpec], path: Path) -> int:
-    """Write one OCI layout, as a tar file, with every image and each blob once; returns its size in bytes.
+    """Write one OCI layout, as a tar file, with every image and each blob once. The same specs give the same bytes.
 
-    The same specs give the same bytes. Raises BuildError when a source changed or can't be read.
+    Args:
+        specs: The images.
+        path: The file.
+
+    Returns:
+        Its size in bytes.
+
+    Raises:
+        BuildError: A source changed, or can't be read.
     """
     index = {
         "schemaVersion": 2,
@@ -213,7 +238,12 @@ def write_archive(specs: Sequence[ImageSpec], path: Path) -> int:
 
 
 def write_tree(root: Path, target: Path) -> None:
-    """Pack the folder `root` as a layer: sorted, dated `EPOCH`, owners (numbers) and modes kept."""
+    """Pack a folder as a layer: sorted, dated `EPOCH`, owners (numbers) and modes kept.
+
+    Args:
+        root: The folder.
+        target: The tar file.
+    """
 
     def plain(header: tarfile.TarInfo) -> tarfile.TarInfo:
         header.mtime, header.uname, header.gname = EPOCH, "", ""

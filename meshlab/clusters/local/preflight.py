@@ -42,7 +42,16 @@ INSTALL = "`make lab` installs it"
 
 
 def problems(settings: LocalSettings, machine: Machine, *, runner: Runner | None = None) -> list[Problem]:
-    """Everything that stands in the way of a local cluster with these settings; touches nothing."""
+    """Find everything that stands in the way of a local cluster. Touches nothing.
+
+    Args:
+        settings: Of the cluster.
+        machine: This machine: its folders, its PATH.
+        runner: Asks for this machine's routes.
+
+    Returns:
+        Each problem with its remedy; empty where there is none.
+    """
     if sys.platform != "linux":
         return [Problem("--cluster local", f"needs Linux, this is {sys.platform}", "use --cluster existing")]
     layout = Layout.of(settings, machine)

@@ -38,8 +38,20 @@ def remove(
 ) -> None:
     """Remove processes, mounts, network, cgroups and the folder of a cluster.
 
-    Raises ClusterError (or ProcessError, WaitTimeout) that names what could not go; the record stays, so it
-    can be tried again.
+    The record stays until all else is gone, so it can be tried again.
+
+    Args:
+        layout: The cluster.
+        record: What was written down when it was made, None without.
+        hierarchies: This machine's cgroups.
+        runner: Starts umount and ip.
+        progress: Gets what is being done.
+        clock: Of the waits; the machine's where not given.
+
+    Raises:
+        ClusterError: A file can't be removed; its text names it.
+        ProcessError: A command failed.
+        WaitTimeout: A process does not end, or a cgroup stays in use.
     """
 
     def tell(done: int, detail: str) -> None:

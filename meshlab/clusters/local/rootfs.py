@@ -74,7 +74,15 @@ nogroup:x:65534:
 
 
 def key(packages: tuple[str, ...] = PACKAGES, suite: str = SUITE) -> str:
-    """16 hexadecimal digits that change when packages, suite, recipe or the stripping change."""
+    """Return 16 hexadecimal digits that change when packages, suite, recipe or the stripping change.
+
+    Args:
+        packages: Debian packages.
+        suite: The Debian release.
+
+    Returns:
+        The key under which the base layer is cached.
+    """
     seed = json.dumps([sorted(packages), suite, RECIPE, STRIPPED, PASSWD, GROUP, os.uname().machine])
     return hashlib.sha256(seed.encode()).hexdigest()[:16]
 
@@ -90,7 +98,20 @@ def ensure(
     """Return the base layer, making it first when `<cache_dir>/rootfs/<key>/` does not hold it.
 
     An interrupted build leaves nothing that is taken for whole; of two, one builds and the other waits.
-    Raises BuildError when the machine has no apt sources, ProcessError when mmdebstrap fails.
+
+    Args:
+        cache_dir: The cache folder.
+        runner: Starts mmdebstrap.
+        progress: Gets what is being done.
+        stop: Ends it when it is set.
+        apt_config: Where the machine's apt sources are.
+
+    Returns:
+        The layer that all images share.
+
+    Raises:
+        BuildError: The machine has no apt sources.
+        ProcessError: mmdebstrap failed.
     """
     name = key()
     home = cache_dir / "rootfs" / name

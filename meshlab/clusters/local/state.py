@@ -89,7 +89,11 @@ class State:
     def locked(self, *, timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
         """Hold the cluster's lock.
 
-        Raises ClusterBusyError, which names the holder, after `timeout` seconds.
+        Args:
+            timeout: Seconds to wait for another start or removal.
+
+        Raises:
+            ClusterBusyError: Another process holds it; the text names it.
         """
         self._lock.parent.mkdir(parents=True, exist_ok=True)
         with self._lock.open("a+") as handle:
@@ -116,10 +120,14 @@ class State:
         return self._lock.read_text().strip() or "(unknown)"
 
     def claim(self, run_id: str, pid: int | None = None) -> None:
-        """Say that a run uses the cluster. pid: the run's process, this one when not given.
+        """Note that a run uses the cluster. The same run may claim it again.
 
-        The same run may claim it again. Raises ClusterBusyError when another run, whose process lives, has
-        it.
+        Args:
+            run_id: The run.
+            pid: The run's process, this one where not given.
+
+        Raises:
+            ClusterBusyError: Another run, whose process lives, has it.
         """
         if self.refuse_others(run_id):
             return

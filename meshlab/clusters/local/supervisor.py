@@ -1,5 +1,4 @@
-"""The daemon that runs a cluster's components: starts them in order, restarts what exits, stops them in
-order.
+"""The daemon that runs a cluster's components: starts them in order, restarts what exits, stops them in order.
 
     python -m meshlab.clusters.local.supervisor PLAN
 
@@ -59,10 +58,10 @@ class Running:
 
 @dataclass(frozen=True)
 class Status:
-    """What the status file holds. state: starting, running, failed or stopping. components: name → what it
-    does now.
+    """What the status file holds.
 
-    failed: name of the component that keeps exiting; reason: how it exited, and the end of its log.
+    state: starting, running, failed or stopping. components: name → what it does now. failed: name of the component that
+    keeps exiting; reason: how it exited, and the end of its log.
     """
 
     state: str
@@ -136,9 +135,7 @@ class Supervisor:
         entry.started = True
 
     def _reap(self) -> None:
-        """Collect every ended child: ours, and orphans that the kernel handed to us as the cell's first
-        process.
-        """
+        """Collect every ended child: components, and orphans that the kernel gave to the cell's first process."""
         ours = {entry.child.pid: entry for entry in self.running.values() if entry.child is not None}
         while (pid := self.ended()) is not None:
             entry = ours.get(pid)

@@ -44,9 +44,17 @@ def candidates(search_path: str) -> list[Path]:
 
 
 def find(runner: Runner, search_path: str) -> Toolchain:
-    """The first Go among the candidates that every go.mod accepts.
+    """Find the first Go among the candidates that every go.mod accepts.
 
-    search_path: as PATH. Raises BuildError, with what was found and how to get a newer one.
+    Args:
+        runner: Starts `go version`.
+        search_path: Where Go is looked for, as PATH.
+
+    Returns:
+        The toolchain.
+
+    Raises:
+        BuildError: There is none; the text says what was found and how to get a newer one.
     """
     needed = pins.go_needed()
     seen: list[str] = []

@@ -29,6 +29,7 @@ class Server(socketserver.ThreadingTCPServer):
         super().__init__((host, port), Handler)
 
     def server_bind(self) -> None:
+        """Bind the port for IPv4 and IPv6."""
         if self.address_family == socket.AF_INET6:
             self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         super().server_bind()
@@ -47,6 +48,7 @@ class Handler(socketserver.StreamRequestHandler):
     server: Server
 
     def handle(self) -> None:
+        """Answer each line until the client closes the connection."""
         while line := self.rfile.readline(LONGEST):
             if not line.endswith(b"\n"):
                 return

@@ -43,6 +43,7 @@ class Productpage:
         self._lock = threading.Lock()
 
     def __call__(self, request: Request) -> Response:
+        """Answer a request."""
         if request.method == "POST" and request.path == "/login":
             return self._login(request)
         match request.path:
