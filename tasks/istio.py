@@ -10,7 +10,7 @@ from meshlab.clusters.base import ClusterRef
 from meshlab.config.settings import LabConfig
 from meshlab.istio.control_plane import control_planes, injection_label, label_namespace
 from meshlab.istio.distribution import Distribution, locate
-from meshlab.istio.install import InstallResult, install, theirs
+from meshlab.istio.install import InstallResult, has_external_istio, install
 from meshlab.istio.inventory import istio_inventory
 from meshlab.istio.uninstall import UninstallResult, uninstall
 from meshlab.kube.applied import note
@@ -69,7 +69,7 @@ def install_istio(
     kube = kube_of(cluster)
     ledger = context_of(run).ledger
     entry = Entry("istio", cluster.name, cluster.endpoint)
-    if entry not in ledger.entries() and not theirs(config, kube):
+    if entry not in ledger.entries() and not has_external_istio(config, kube):
         ledger.intend(entry)
     begun = entry in ledger.entries()
     with progress_artifact("progress-istio", "Istio"):

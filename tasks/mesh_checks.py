@@ -69,7 +69,7 @@ def check_istio(
     pods = pod_rows(lab_pods(kube, config))
     gather(run, pods=pods)
     publish_table("pods", pods, f"Pods of {SYSTEM_NAMESPACE} and {namespace}")
-    compiled = build.checksums("cluster", context_of(run).machine) if distribution.ours else {}
+    compiled = build.checksums("cluster", context_of(run).machine) if distribution.embedded else {}
     sha256, wanted = compiled.get("istioctl"), config.istio.version
     return make_checks(
         run,

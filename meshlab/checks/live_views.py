@@ -62,8 +62,8 @@ def dashboard_checks(
     Returns:
         Check id → judge.
     """
-    least = grafana_checks.LEAST_WITH_DATA if distribution.ours and config.scope == "mesh" else 1
-    pinned = distribution.ours
+    least = grafana_checks.LEAST_WITH_DATA if distribution.embedded and config.scope == "mesh" else 1
+    pinned = distribution.embedded
     return {
         "grafana.mesh": lambda found: grafana_checks.dashboard("grafana.mesh", found),
         "grafana.service": lambda found: grafana_checks.dashboard("grafana.service", found),

@@ -116,7 +116,7 @@ def wait_acknowledged(
 
 
 def sentinel_filter(name: str, namespace: str) -> dict[str, Any]:
-    """An EnvoyFilter that adds a cluster of its own name, without endpoints, to the proxies of a namespace."""
+    """Return an EnvoyFilter that adds a cluster of its own name, without endpoints, to the proxies of a namespace."""
     cluster = {
         "name": name,
         "type": "STATIC",

@@ -30,7 +30,7 @@ class ControlPlane:
 
 
 def control_planes(kube: Kube) -> tuple[ControlPlane, ...]:
-    """Every istiod Deployment of the cluster, Ready or not; empty where Istio is not installed."""
+    """Return every istiod Deployment of the cluster, Ready or not; empty where Istio is not installed."""
     return tuple(
         ControlPlane(
             name=each["metadata"]["name"],
@@ -74,7 +74,7 @@ def objects_if_served(
 
 
 def deployments(kube: Kube) -> tuple[str, ...]:
-    """Names of Istio's own Deployments in istio-system: istiod of every revision, and the gateways."""
+    """Return names of Istio's own Deployments in istio-system: istiod of every revision, and the gateways."""
     found = {
         each["metadata"]["name"]
         for selector in ("app=istiod", GATEWAYS)
@@ -84,7 +84,7 @@ def deployments(kube: Kube) -> tuple[str, ...]:
 
 
 def injection_label(planes: Sequence[ControlPlane]) -> tuple[str, str]:
-    """Key and value of the label with which a namespace asks these control planes for sidecars.
+    """Return key and value of the label with which a namespace asks these control planes for sidecars.
 
     Raises IstioError where none is there, or where several revisions and none of them the default leave it
     open.

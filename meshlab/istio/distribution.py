@@ -39,7 +39,7 @@ class Distribution:
     """A build of Istio, ready to be installed.
 
     kind: embedded or release. istioctl: the program. version: what it calls itself. samples: the folder with
-    bookinfo/, sleep/ and addons/. images: references of our images in the cluster; empty for a release, and
+    bookinfo/, sleep/ and addons/. images: references of the embedded images in the cluster; empty for a release, and
     where they are to be looked up in the cluster.
     """
 
@@ -50,7 +50,7 @@ class Distribution:
     images: tuple[str, ...] = ()
 
     @property
-    def ours(self) -> bool:
+    def embedded(self) -> bool:
         """Whether this project compiled it, with an upstream Envoy as its proxy."""
         return self.kind == "embedded"
 
@@ -79,7 +79,7 @@ def locate(
     Args:
         config: The settings of the run.
         machine: This machine: its cache, and its PATH.
-        images: References of our images that the cluster was given. Only the embedded distribution needs them.
+        images: References of the embedded images that the cluster was given. Only the embedded distribution needs them.
         runner: Starts istioctl and Go.
         kubernetes: The server's version, for a download: the newest Istio that supports it is taken.
         progress: Gets the progress of a download.
@@ -235,7 +235,7 @@ def _program_problems(program: Path, runner: Runner, asked: str | None) -> list[
     """Why this istioctl can't be used: it does not run, lacks its samples, or is not the version that is asked for."""
     where = f"--istioctl {program}"
     if not program.is_file():
-        return [Problem(where, "is no file" if program.exists() else "does not exist", RELEASE_REMEDY)]
+        return [Problem(where, "is not a file" if program.exists() else "does not exist", RELEASE_REMEDY)]
     if not os.access(program, os.X_OK):
         return [Problem(where, "is not executable", f"chmod +x {program}")]
     found = []

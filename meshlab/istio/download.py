@@ -98,7 +98,7 @@ def _bring(
 
 
 def flavour_of(system: str, cpu: str) -> str:
-    """How the archive for a machine is called: linux-amd64, osx-arm64, … Raises IstioError for one that has none."""
+    """Return what Istio calls the archive for a machine: linux-amd64, osx-arm64, … Raises IstioError for one that has none."""
     arch = ARCHES.get(cpu.lower())
     known = {"Linux": f"linux-{arch}", "Darwin": "osx" if arch == "amd64" else f"osx-{arch}"}
     if arch is None or system not in known:
@@ -110,13 +110,16 @@ def flavour_of(system: str, cpu: str) -> str:
 
 
 def problems(settings: IstioSettings) -> list[Problem]:
-    """A base URL that can't be used. Without TLS only the loopback may be: checksum and archive come from the same place."""
+    """Find out whether the base URL can be used.
+
+    Without TLS only the loopback may be: checksum and archive come from the same place.
+    """
     split = urlsplit(settings.download_url)
     if split.scheme == "https" and split.hostname:
         return []
     if split.scheme == "http" and split.hostname in ("127.0.0.1", "::1", "localhost"):
         return []
-    what = f"{settings.download_url} is no https address"
+    what = f"{settings.download_url} is not an https address"
     return [
         Problem("--set istio.download_url", what, "give https://HOST/PATH, below which VERSION/istio-… lies")
     ]

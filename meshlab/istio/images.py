@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from meshlab.clusters.local import images as ours
+from meshlab.clusters.local import images as embedded
 from meshlab.core.errors import IstioError
 from meshlab.core.waiting import Clock, wait
 from meshlab.kube.client import Kube
@@ -29,7 +29,7 @@ def in_cluster(kube: Kube) -> tuple[str, ...]:
         for image in node.get("status", {}).get("images") or []
         for name in image.get("names") or []
     ]
-    return tuple(dict.fromkeys(name for name in [*used, *held] if name.startswith(f"{ours.HUB}/")))
+    return tuple(dict.fromkeys(name for name in [*used, *held] if name.startswith(f"{embedded.HUB}/")))
 
 
 def from_cluster(
@@ -73,17 +73,17 @@ def hub_and_tag(images: Iterable[str]) -> tuple[str, str]:
     """
     held = [reference.rpartition(":") for reference in images]
     for repository, _, tag in held:
-        if repository == f"{ours.HUB}/pilot" and (f"{ours.HUB}/proxyv2", ":", tag) in held:
-            return ours.HUB, tag
-    raise IstioError("the images pilot and proxyv2 of ours are not there", remedy=REMEDY, retryable=True)
+        if repository == f"{embedded.HUB}/pilot" and (f"{embedded.HUB}/proxyv2", ":", tag) in held:
+            return embedded.HUB, tag
+    raise IstioError("the cluster lacks the embedded images pilot and proxyv2", remedy=REMEDY, retryable=True)
 
 
 def replace(documents: Iterable[Mapping[str, Any]], images: Sequence[str]) -> list[dict[str, Any]]:
-    """Replace every image of a pod template by ours; nothing else changes.
+    """Replace every image of a pod template by an embedded one; nothing else changes.
 
     Args:
         documents: The objects.
-        images: References of images of ours.
+        images: References of the embedded images that the cluster has.
 
     Returns:
         Copies of the objects.
@@ -94,17 +94,17 @@ def replace(documents: Iterable[Mapping[str, Any]], images: Sequence[str]) -> li
     replaced = [copy.deepcopy(dict(document)) for document in documents]
     for document in replaced:
         for container in containers(document):
-            found = ours.replacement(container["image"], images)
+            found = embedded.replacement(container["image"], images)
             if found is None:
                 where = f"{document['kind']} {document['metadata']['name']}"
-                what = f"no image of ours stands for {container['image']} ({where})"
+                what = f"no embedded image replaces {container['image']} ({where})"
                 raise IstioError(what, remedy=REMEDY, retryable=True)
             container["image"] = found
     return replaced
 
 
 def containers(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The containers of an object's pod template, init containers included; none for other objects."""
+    """Return the containers of an object's pod template, init containers included; none for other objects."""
     spec = (document.get("spec") or {}).get("template", {}).get("spec") or {}
     yield from spec.get("initContainers") or []
     yield from spec.get("containers") or []

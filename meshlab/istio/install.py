@@ -1,6 +1,6 @@
 """Installs Istio, or uses the one that is there: check, act, verify.
 
-Everything that configures the mesh is in place before this returns, so that pods are born with their final
+Everything that configures the mesh is in place before this returns, so that pods start with their final
 configuration: a listener that changes later loses its counters.
 """
 
@@ -39,7 +39,7 @@ class InstallResult:
     """What runs now. reused: it was there before and was left as it is.
 
     profile: empty where reused. deployments: Istio's own, all Ready. overridden: settings of the user's that
-    gave way to what the embedded distribution needs. operator: the IstioOperator that was applied over the
+    were replaced by what the embedded distribution needs. operator: the IstioOperator that was applied over the
     profile. seconds: of the whole step.
     """
 
@@ -64,9 +64,9 @@ def install(
 ) -> InstallResult:
     """Bring up Istio as the settings ask, and wait until it is Ready.
 
-    On a cluster that is not ours an Istio that is there is used and never touched, unless this run has
-    begun to install it. On ours it is applied again, which changes nothing where nothing differs and
-    completes what an interrupted run left half done.
+    On a cluster that the run did not create, an Istio that is there is used and never changed, unless this
+    run has begun to install it. On a cluster that the run created it is applied again, which changes nothing
+    where nothing differs, and completes what an interrupted run left half done.
 
     Args:
         config: The settings of the run.
@@ -87,11 +87,11 @@ def install(
         RolloutError: Something does not get Ready.
     """
     start = time.monotonic()
-    if not begun and theirs(config, kube):
+    if not begun and has_external_istio(config, kube):
         log.info("using the Istio that the cluster has")
         names = _wait_ready(config, kube, progress, clock)
         return InstallResult(True, "", names, seconds=time.monotonic() - start)
-    if distribution.ours and not distribution.images:
+    if distribution.embedded and not distribution.images:
         document, overridden = from_cluster(
             kube, lambda held: operator_document(config, distribution, held), clock=clock
         )
@@ -100,15 +100,15 @@ def install(
     for line in overridden:
         log.warning("%s", line)
     _apply(config, document, kube, istioctl, progress, stop)
-    if distribution.ours:
+    if distribution.embedded:
         apply(kube, [manifests.read("telemetry-envoyfilter")])
     names = _wait_ready(config, kube, progress, clock)
     profile = document["spec"]["profile"]
     return InstallResult(False, profile, names, overridden, document, time.monotonic() - start)
 
 
-def theirs(config: LabConfig, kube: Kube) -> bool:
-    """Tell whether the cluster has an Istio that somebody else has installed.
+def has_external_istio(config: LabConfig, kube: Kube) -> bool:
+    """Tell whether the cluster has an Istio that others have installed.
 
     Args:
         config: The settings of the run.
@@ -178,7 +178,7 @@ def operator_document(
         images: References of the images that the cluster holds; only the embedded distribution needs them.
 
     Returns:
-        The IstioOperator, and a line per setting of the user's that gave way.
+        The IstioOperator, and a line per setting of the user's that was replaced.
 
     Raises:
         InputError: The operator file is wrong.
@@ -188,13 +188,13 @@ def operator_document(
     document: dict[str, Any] = operator_file.read(path) if path else {"apiVersion": API_VERSION, "kind": KIND}
     spec = document["spec"] = document.get("spec") or {}
     profile = spec["profile"] = profiles.chosen(config, document)
-    if not distribution.ours:
+    if not distribution.embedded:
         return document, ()
     needed = manifests.read("embedded-operator")
     mesh = spec.setdefault("meshConfig", {})
     inner = operator_file.at(document, "spec.values.meshConfig") or {}
     if "extensionProviders" not in mesh and "extensionProviders" not in inner:
-        # A list of ours would replace the profile's, so the profile's comes first.
+        # This list replaces the profile's, so the profile's entries come first.
         mesh["extensionProviders"] = profiles.extension_providers(distribution.profile_values, profile)
     defaults = mesh.setdefault("defaultConfig", {})
     if config.tuned:

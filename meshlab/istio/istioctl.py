@@ -1,4 +1,4 @@
-"""The one seam to istioctl. Answers are read from its JSON and returned as values."""
+"""Runs istioctl, and returns what its JSON says as values."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ class Istioctl:
         return done.stdout + done.stderr
 
     def version(self, *, remote: bool = True) -> MeshVersions:
-        """Versions of this program and (remote) of every istiod and proxy. Raises IstioError."""
+        """Return versions of this program and (remote) of every istiod and proxy. Raises IstioError."""
         argv = ["version", "--output=json", f"--remote={str(remote).lower()}"]
         answer = self._json(self._run(argv, timeout=QUERY_TIMEOUT, cluster=remote))
         client = answer.get("clientVersion") or {}
@@ -170,7 +170,7 @@ class Istioctl:
         )
 
     def proxy_status(self) -> tuple[ProxyStatus, ...]:
-        """Every proxy that is connected to any istiod, sorted by name. Raises IstioError."""
+        """Return every proxy that is connected to any istiod, sorted by name. Raises IstioError."""
         done = self._run(["proxy-status", "--output=json"], timeout=QUERY_TIMEOUT)
         found = {}
         for answer in _documents(done.stdout):
@@ -180,7 +180,7 @@ class Istioctl:
         return tuple(found[name] for name in sorted(found))
 
     def analyze(self, namespace: str | None = None) -> tuple[Finding, ...]:
-        """What `istioctl analyze` finds in a namespace, or (None) in all of them.
+        """Return what `istioctl analyze` finds in a namespace, or (None) in all of them.
 
         Raises IstioError; SecretsWithheldError where the account may not read Secrets, without which it does not begin.
         """
@@ -204,7 +204,7 @@ class Istioctl:
         )
 
     def checksum(self) -> str:
-        """SHA-256 of the program, in hex. Raises IstioError when it can't be read."""
+        """Return SHA-256 of the program, in hex. Raises IstioError when it can't be read."""
         try:
             return sha256(self.path)
         except OSError as problem:
@@ -240,14 +240,14 @@ class Istioctl:
     def _refused(self, said: str, argv: Sequence[str], retryable: bool = False) -> IstioError:
         return IstioError(
             f"istioctl {argv[0]} failed: {said}",
-            remedy=f"run it by hand to see all of it: {self.path} {' '.join(argv)}",
+            remedy=f"run it yourself to see all of its output: {self.path} {' '.join(argv)}",
             retryable=retryable,
         )
 
     def _json(self, done: Completed) -> dict[str, Any]:
         answers = list(_documents(done.stdout))
         if len(answers) != 1 or not isinstance(answers[0], dict):
-            raise self._refused(f"its answer is no JSON: {done.stdout[:200]!r}", done.argv[1:])
+            raise self._refused(f"its answer is not JSON: {done.stdout[:200]!r}", done.argv[1:])
         return answers[0]
 
 
@@ -261,7 +261,7 @@ def _documents(text: str) -> Iterator[Any]:
             document, position = decoder.raw_decode(text, start)
         except ValueError as problem:
             raise IstioError(
-                f"istioctl's answer is no JSON: {text[start : start + 200]!r}",
+                f"istioctl's answer is not JSON: {text[start : start + 200]!r}",
                 remedy="use an istioctl that knows --output=json for this command (1.20 or newer)",
             ) from problem
         yield document
@@ -299,5 +299,5 @@ SHORT_TYPES = {
 
 
 def short_type(url: str) -> str:
-    """CDS, LDS, EDS, RDS, ECDS or SDS for an xDS type URL; its last part for any other."""
+    """Return CDS, LDS, EDS, RDS, ECDS or SDS for an xDS type URL; its last part for any other."""
     return SHORT_TYPES.get(url, url.rsplit("/", 1)[-1])

@@ -33,7 +33,7 @@ NOT_EMBEDDED = {"cni": "Istio's CNI node agent", "ztunnel": "ztunnel"}
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The IstioOperator in a file. Raises InputError that names everything wrong with it."""
+    """Return the IstioOperator in a file. Raises InputError that names everything wrong with it."""
     document, found = _parse(path)
     if found:
         raise InputError(found)
@@ -61,14 +61,14 @@ def _parse(path: Path) -> tuple[dict[str, Any], list[Problem]]:
     try:
         documents = [d for d in yaml.safe_load_all(path.read_text(encoding="utf-8")) if d is not None]
     except (OSError, UnicodeDecodeError) as wrong:
-        reason = (wrong.strerror or str(wrong)) if isinstance(wrong, OSError) else "it is no UTF-8 text"
+        reason = (wrong.strerror or str(wrong)) if isinstance(wrong, OSError) else "it is not UTF-8 text"
         return {}, [Problem(where, f"can't be read: {reason}", "name a readable YAML file")]
     except yaml.YAMLError as wrong:
         mark = getattr(wrong, "problem_mark", None)
         at = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        return {}, [Problem(where, f"is no valid YAML{at}", "mend the file")]
+        return {}, [Problem(where, f"is not valid YAML{at}", "correct the file")]
     if len(documents) != 1 or not isinstance(documents[0], dict):
-        what = f"holds {len(documents)} YAML documents" if len(documents) != 1 else "holds no mapping"
+        what = f"holds {len(documents)} YAML documents" if len(documents) != 1 else "is not a mapping"
         return {}, [Problem(where, what, f"one {KIND} per file, as `istioctl install -f` takes it")]
     return documents[0], list(_malformed(documents[0], where))
 
@@ -80,19 +80,19 @@ def _malformed(document: Mapping[str, Any], where: str) -> Iterator[Problem]:
         return
     spec = document.get("spec") or {}
     if not isinstance(spec, dict):
-        yield Problem(where, "spec is no mapping", "write settings as `key: value` under spec")
+        yield Problem(where, "spec is not a mapping", "write settings as `key: value` under spec")
         return
     for field in spec:
         if field not in SPEC_FIELDS:
             near = difflib.get_close_matches(str(field), SPEC_FIELDS, n=1)
             yield Problem(
                 where,
-                f"spec.{field} is no field of an {KIND}",
+                f"spec.{field} is not a field of an {KIND}",
                 f"did you mean spec.{near[0]}?" if near else f"fields: {', '.join(SPEC_FIELDS)}",
             )
     for field in ("meshConfig", "components", "values", "unvalidatedValues"):
         if not isinstance(spec.get(field) or {}, dict):
-            yield Problem(where, f"spec.{field} is no mapping", "write settings as `key: value` under it")
+            yield Problem(where, f"spec.{field} is not a mapping", "write settings as `key: value` under it")
             return
     asked = {
         at(document, "metadata.namespace"),

@@ -1,7 +1,7 @@
 """The IstioOperator that is installed: the user's, with what the embedded distribution needs merged over it.
 
-What the distribution needs always wins, because without it no proxy becomes Ready; each setting of the user's
-that gives way is reported. Istio itself replaces lists, so lists are merged here: providers by name, plain
+What the distribution needs always wins, because without it no proxy becomes Ready; each of the user's settings
+that it replaces is reported. Istio itself replaces lists, so lists are merged here: providers by name, plain
 values as a union.
 """
 
@@ -31,7 +31,7 @@ IMAGE_SETTINGS = (
 
 @dataclass(frozen=True)
 class Merged:
-    """document: the IstioOperator to install. overridden: a line per setting of the user's that gave way."""
+    """document: the IstioOperator to install. overridden: a line per setting of the user's that was replaced."""
 
     document: dict[str, Any]
     overridden: tuple[str, ...]
@@ -51,12 +51,12 @@ def merge(user: Mapping[str, Any], needed: Mapping[str, Any], *, hub: str, tag: 
     for component in _components(spec):
         for key in ("hub", "tag"):
             _drop(component, key, report, "components.…")
-    ours = needed["spec"]
-    _drop_environment(spec, ours["values"]["pilot"]["env"], report)
+    wanted = needed["spec"]
+    _drop_environment(spec, wanted["values"]["pilot"]["env"], report)
     # unvalidatedValues are merged over values last, so what is needed must win there too.
-    wins = {**ours["values"], "meshConfig": ours["meshConfig"]}
+    wins = {**wanted["values"], "meshConfig": wanted["meshConfig"]}
     _drop_leaves(spec.get("unvalidatedValues") or {}, wins, "spec.unvalidatedValues", report)
-    _over(spec, ours, "spec", report)
+    _over(spec, wanted, "spec", report)
     spec["hub"], spec["tag"] = hub, tag
     return Merged(document, tuple(report))
 
@@ -94,23 +94,23 @@ def _drop(spec: dict[str, Any], path: str, report: list[str], prefix: str = "spe
         report.append(f"{prefix}.{path}: {holder.pop(last)!r} (the embedded images are used)")
 
 
-def _drop_environment(spec: Mapping[str, Any], ours: Mapping[str, str], report: list[str]) -> None:
+def _drop_environment(spec: Mapping[str, Any], needed: Mapping[str, str], report: list[str]) -> None:
     """components.pilot.k8s.env is patched in after the charts ran, over values.pilot.env."""
     k8s = ((spec.get("components") or {}).get("pilot") or {}).get("k8s") or {}
     kept = []
     for variable in k8s.get("env") or []:
-        if variable.get("name") in ours:
+        if variable.get("name") in needed:
             name, given = variable["name"], variable.get("value")
-            if str(given) != ours[name]:
-                report.append(_line(f"spec.components.pilot.k8s.env[{name}]", given, ours[name]))
+            if str(given) != needed[name]:
+                report.append(_line(f"spec.components.pilot.k8s.env[{name}]", given, needed[name]))
         else:
             kept.append(variable)
     if "env" in k8s:
         k8s["env"] = kept
 
 
-def _drop_leaves(user: dict[str, Any], ours: Mapping[str, Any], path: str, report: list[str]) -> None:
-    for key, value in ours.items():
+def _drop_leaves(user: dict[str, Any], needed: Mapping[str, Any], path: str, report: list[str]) -> None:
+    for key, value in needed.items():
         if key not in user:
             continue
         if isinstance(value, Mapping) and isinstance(user[key], dict):
@@ -119,8 +119,8 @@ def _drop_leaves(user: dict[str, Any], ours: Mapping[str, Any], path: str, repor
             report.append(_line(f"{path}.{key}", user.pop(key), value))
 
 
-def _over(user: dict[str, Any], ours: Mapping[str, Any], path: str, report: list[str]) -> None:
-    for key, value in ours.items():
+def _over(user: dict[str, Any], needed: Mapping[str, Any], path: str, report: list[str]) -> None:
+    for key, value in needed.items():
         here = f"{path}.{key}"
         given = user.get(key)
         if isinstance(value, Mapping) and isinstance(given, dict):
@@ -133,11 +133,11 @@ def _over(user: dict[str, Any], ours: Mapping[str, Any], path: str, report: list
             user[key] = copy.deepcopy(value)
 
 
-def _joined(given: list[Any], ours: list[Any], path: str, report: list[str]) -> list[Any]:
-    if not all(isinstance(each, dict) and "name" in each for each in [*given, *ours]):
-        return [*given, *(each for each in ours if each not in given)]
+def _joined(given: list[Any], needed: list[Any], path: str, report: list[str]) -> list[Any]:
+    if not all(isinstance(each, dict) and "name" in each for each in [*given, *needed]):
+        return [*given, *(each for each in needed if each not in given)]
     by_name = {each["name"]: each for each in given}
-    for each in ours:
+    for each in needed:
         if each["name"] in by_name and by_name[each["name"]] != each:
             report.append(_line(f"{path}[{each['name']}]", by_name[each["name"]], each))
         by_name[each["name"]] = copy.deepcopy(each)

@@ -41,13 +41,13 @@ def chosen(config: LabConfig, operator: Mapping[str, Any] | None) -> str:
 
 
 def embedded_problems(profile: str, operator: Mapping[str, Any] | None) -> list[Problem]:
-    """What keeps the embedded distribution from running a profile."""
+    """Return what keeps the embedded distribution from running a profile."""
     where = f"--profile {profile}"
     if profile in EMBEDDED_REFUSES:
         what = f"can't run with the embedded distribution: it {EMBEDDED_REFUSES[profile]}"
         return [Problem(where, what, _one_of(EMBEDDED_RUNS))]
     if profile not in EMBEDDED_RUNS:
-        return [Problem(where, "is no profile of this Istio", _one_of(EMBEDDED_RUNS))]
+        return [Problem(where, "is not a profile of this Istio", _one_of(EMBEDDED_RUNS))]
     if profile == "empty" and at(operator or {}, "spec.components.pilot.enabled") is not True:
         return [
             Problem(
@@ -60,7 +60,7 @@ def embedded_problems(profile: str, operator: Mapping[str, Any] | None) -> list[
 
 
 def in_folder(folder: Path) -> tuple[str, ...]:
-    """The profiles in a release's or module's manifests/profiles; empty where that is missing."""
+    """Return the profiles in a release's or module's manifests/profiles; empty where that is missing."""
     return tuple(sorted(path.stem for path in folder.glob("*.yaml")))
 
 
@@ -74,11 +74,11 @@ def unknown(profile: str, known: Iterable[str]) -> Problem:
     Returns:
         The problem.
     """
-    return Problem(f"--profile {profile}", "is no profile of this Istio", _one_of(known))
+    return Problem(f"--profile {profile}", "is not a profile of this Istio", _one_of(known))
 
 
 def extension_providers(folder: Path | None, profile: str) -> list[dict[str, Any]]:
-    """The mesh's extension providers that a profile sets; empty where it sets none.
+    """Return the mesh's extension providers that a profile sets; empty where it sets none.
 
     folder: manifests/helm-profiles of a module. An IstioOperator that has the list replaces the profile's, so
     who adds one provider must repeat these.

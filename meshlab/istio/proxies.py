@@ -128,7 +128,7 @@ def read_updates(kube: Kube, pods: Sequence[PodSummary]) -> tuple[ProxyUpdates, 
 
 
 def parse_updates(name: str, text: str) -> ProxyUpdates:
-    """The counters in Envoy's /stats, summed by configuration type."""
+    """Return the counters in Envoy's /stats, summed by configuration type."""
     counts: dict[str, dict[str, int]] = {"success": {}, "rejected": {}}
     for found in COUNTER.finditer(text):
         kind = NAMES.get(found["manager"] or "", "RDS")

@@ -23,7 +23,7 @@ class Release(BaseModel):
     kubernetes: tuple[str, str]
 
     def supports(self, kubernetes: Minor) -> bool:
-        """Whether it runs on a Kubernetes minor."""
+        """Tell whether it runs on a Kubernetes minor."""
         first, last = (minor(each) for each in self.kubernetes)
         return first is not None and last is not None and first <= kubernetes <= last
 
@@ -39,7 +39,7 @@ class Table(BaseModel):
 
 @cache
 def table() -> Table:
-    """The support table."""
+    """Return the support table."""
     content = yaml.safe_load(
         resources.files(__package__).joinpath("support.yaml").read_text(encoding="utf-8")
     )
@@ -47,7 +47,7 @@ def table() -> Table:
 
 
 def minor(version: str) -> Minor | None:
-    """Major and minor of a version such as v1.36.1 or 1.32.1-gke.1357001; None where there is none."""
+    """Return major and minor of a version such as v1.36.1 or 1.32.1-gke.1357001; None where there is none."""
     try:
         found = Version(version.removeprefix("v").partition("-")[0])
     except InvalidVersion:
@@ -56,12 +56,12 @@ def minor(version: str) -> Minor | None:
 
 
 def newest_for(kubernetes: str) -> str | None:
-    """The newest Istio of the table that supports a Kubernetes version, None where none does."""
+    """Return the newest Istio of the table that supports a Kubernetes version, None where none does."""
     return next(iter(fitting(kubernetes)), None)
 
 
 def fitting(kubernetes: str) -> list[str]:
-    """Every release of the table that supports a Kubernetes version, newest first."""
+    """Return every release of the table that supports a Kubernetes version, newest first."""
     wanted = minor(kubernetes)
     return [each.istio for each in table().releases if wanted is not None and each.supports(wanted)]
 
@@ -92,7 +92,7 @@ def problems(asked: str | None, kubernetes: str, offered: Sequence[str] = ()) ->
     istio, wanted = minor(asked), minor(kubernetes)
     known = {minor(each.istio): each for each in table().releases}
     if istio is None or asked.removeprefix("v").count(".") != 2:
-        return [Problem(where, "is no version of Istio", f"write it as 1.21.0; {remedy}")]
+        return [Problem(where, "is not a version of Istio", f"write it as 1.21.0; {remedy}")]
     if istio not in known:
         newer = istio > max(each for each in known if each is not None)
         return [] if newer else [Problem(where, f"is older than the table of {table().date}", remedy)]

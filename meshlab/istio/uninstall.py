@@ -37,9 +37,9 @@ API_VERSIONS = {
 
 @dataclass(frozen=True)
 class UninstallResult:
-    """Inventories of Istio's things: before, left_by_purge (between istioctl and our own removal) and after.
+    """Inventories of Istio's objects: before, left_by_purge (after istioctl, before the removal here) and after.
 
-    removed: what our own step removed, `Kind name`. output: what istioctl printed. seconds: of both steps.
+    removed: what was removed here, `Kind name`. output: what istioctl printed. seconds: of both steps.
     """
 
     before: Inventory
@@ -121,8 +121,8 @@ def remove_leftovers(
     meshed = set(left.get(SIDECARS, ()))
     restarted: list[ObjectRef] = []
     for pod in kube.pods(None):
-        ours = namespaces is None or pod.namespace in namespaces
-        if pod.namespace not in going and ours and f"{pod.namespace}/{pod.name}" in meshed:
+        labelled_here = namespaces is None or pod.namespace in namespaces
+        if pod.namespace not in going and labelled_here and f"{pod.namespace}/{pod.name}" in meshed:
             restarted.append(ask_to_go(kube, pod))
     for namespace in going:
         _empty(kube, namespace, timeout)

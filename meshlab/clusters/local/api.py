@@ -98,7 +98,7 @@ class Api:
         return not stop.is_set()
 
     def nodes(self) -> dict[str, str]:
-        """Node name → `Ready`, or the reason that it is not."""
+        """Return node name → `Ready`, or the reason that it is not."""
         return {
             item["metadata"]["name"]: _readiness(item) for item in self.call("GET", "/api/v1/nodes")["items"]
         }

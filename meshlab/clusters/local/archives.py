@@ -1,4 +1,4 @@
-"""Image archives that a user brings: what is in them, judged before anything is touched.
+"""Image archives that a user names: what is in them, checked before anything is changed.
 
 Formats: the OCI image layout as a tar file (image-layout.md of the OCI image specification v1), and what
 `docker save` writes (image/spec/v1.2 of moby). containerd's importer reads both.
@@ -34,7 +34,7 @@ class ImageArchive:
 
 
 def read(path: Path) -> ImageArchive:
-    """What an archive holds. Raises InputError for a file that is none, is not whole, or names no image."""
+    """Return what an archive holds. Raises InputError for a file that is none, is not whole, or names no image."""
     where = f"local.image_archives {path}"
     try:
         with path.open("rb") as file:
@@ -48,7 +48,7 @@ def read(path: Path) -> ImageArchive:
     except OSError as problem:
         raise _bad(where, f"can't be read: {problem.strerror}", "name a readable file") from problem
     except (tarfile.TarError, EOFError) as problem:
-        raise _bad(where, "is no tar archive, or not a whole one", AGAIN) from problem
+        raise _bad(where, "is not a tar archive, or not a whole one", AGAIN) from problem
     except (ValueError, KeyError, TypeError, AttributeError) as problem:
         raise _bad(where, f"has an index that can't be understood ({problem!r})", AGAIN) from problem
     if found is None:
@@ -68,7 +68,7 @@ def read(path: Path) -> ImageArchive:
 
 
 def problems(paths: Iterable[Path]) -> list[Problem]:
-    """All that is wrong with these archives. Touches nothing."""
+    """Return all that is wrong with these archives. Touches nothing."""
     found: list[Problem] = []
     for path in paths:
         try:

@@ -33,7 +33,7 @@ SOURCES = {"cluster": (pins.ISTIO,)}  # modules whose source folders later steps
 
 
 def output_dir(stage: str, machine: Machine) -> Path:
-    """Where the stage's binaries are, or will be, with today's pins."""
+    """Return the folder where the stage's binaries are, or will be, with today's pins."""
     return machine.cache / "bin" / f"{stage}-{pins.pins_key(STAGES[stage])}"
 
 

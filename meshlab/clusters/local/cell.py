@@ -105,7 +105,7 @@ def _mount(runner: Runner, *words: str | Path) -> None:
 
 
 def first_process(candidates: frozenset[int], proc: Path = Path("/proc")) -> int | None:
-    """Which of the processes (ids on this machine) is the first of a cell: the supervisor.
+    """Tell which of the processes (ids on this machine) is the first of a cell: the supervisor.
 
     None: none of them.
     """

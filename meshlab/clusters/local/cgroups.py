@@ -88,13 +88,13 @@ class Hierarchies:
             (mount / name / "cgroup.procs").write_text("0\n")
 
     def folders(self, top: str) -> list[Path]:
-        """The cgroup's folders and all below it, in every hierarchy, deepest first."""
+        """Return the cgroup's folders and all below it, in every hierarchy, deepest first."""
         places = (*self.mounts, *self.bare)
         found = [folder for mount in places for folder, _, _ in os.walk(mount / top, topdown=False)]
         return [Path(folder) for folder in found]
 
     def processes(self, top: str) -> frozenset[int]:
-        """Ids of the processes in the cgroup or below it, in any hierarchy."""
+        """Return ids of the processes in the cgroup or below it, in any hierarchy."""
         ids: set[int] = set()
         for folder in self.folders(top):
             try:

@@ -1,7 +1,7 @@
 """`up` as a process of its own: started before Prefect's slow import, followed by the step that needs it.
 
 The child appends one JSON object per line to its report: progress, then either the cluster or the error.
-Whoever follows may have started it or found it; a child that dies without a last line is an error too.
+The process that follows may have started it or found it; a child that dies without a last line is an error, too.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def follow(child: UpChild, *, progress: Progress, stop: threading.Event | None =
             if not line.endswith("\n"):
                 break
             seen += 1
-            event = json.loads(line)
+            event: dict[str, Any] = json.loads(line)
             if event.pop("pid", child.pid) != child.pid:
                 continue  # the last word of one whose run was killed, and goes on with another
             if "what" not in event:
@@ -138,7 +138,7 @@ def follow(child: UpChild, *, progress: Progress, stop: threading.Event | None =
 
 
 def alive(child: UpChild) -> bool:
-    """Whether the child still runs (and its pid is not another's)."""
+    """Tell whether the child still runs (and its pid is not another's)."""
     return lives(child.pid, child.began)
 
 
@@ -153,7 +153,7 @@ def end(child: UpChild, grace: float = 30.0) -> None:
 
 
 def main(wanted: dict[str, Any]) -> int:
-    """The child itself."""
+    """Run the child; returns its exit code."""
     from meshlab.clusters.local.cluster import LocalCluster
 
     report = Path(wanted["report"])
@@ -188,7 +188,7 @@ def main(wanted: dict[str, Any]) -> int:
 
 
 def _end_with(run_pid: int) -> None:
-    """Stop when the run is killed: nobody would follow us, or take down what we go on making."""
+    """Stop when the run is killed: then nothing follows this process, or removes what it goes on making."""
     while os.getppid() == run_pid:
         time.sleep(1.0)
     os.kill(os.getpid(), signal.SIGTERM)

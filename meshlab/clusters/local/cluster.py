@@ -117,7 +117,7 @@ class LocalCluster:
             return self._ref(adopted=True)
         ready = materials.gather(self.machine, self.addons, runner=self.runner, progress=progress, stop=stop)
         with self.state.locked():
-            adopted = self._adopt()  # somebody else may have made it while we compiled
+            adopted = self._adopt()  # another run may have made it during the compile
             if adopted is not None:
                 return adopted
             self._clean(progress)
@@ -314,11 +314,11 @@ class LocalCluster:
         return references
 
     def inventory(self) -> Leftovers:
-        """What exists of the cluster now: processes, mounts, namespaces, links, cgroups, folders."""
+        """Return what exists of the cluster now: processes, mounts, namespaces, links, cgroups, folders."""
         return inventory.take(self.layout, self.state.record(), self.hierarchies)
 
     def status(self) -> Status | None:
-        """What the supervisor says, None without one."""
+        """Return what the supervisor says, None without one."""
         return Status.read(self.layout.status) if inventory.launched(self.layout) is not None else None
 
     def collect_logs(self, directory: Path) -> Sequence[Path]:

@@ -94,12 +94,12 @@ class Compiler:
         self._go([*words, *packages], COMPILE_SECONDS, heard, {"GOTMPDIR": str(scratch)})
 
     def source(self, module: str) -> Path:
-        """The folder with a module's source at its pinned version; downloaded where it is missing."""
+        """Return the folder with a module's source at its pinned version; downloaded where it is missing."""
         done = self._go(["mod", "download", "-json", module], LOOKUP_SECONDS)
         return Path(json.loads(done.stdout)["Dir"])
 
     def stopped(self) -> BuildError:
-        """The error for a compile that was asked to stop."""
+        """Return the error for a compile that was asked to stop."""
         return BuildError(f"{self.what} was stopped", remedy=RESUMES)
 
     def _go(

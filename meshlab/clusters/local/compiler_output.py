@@ -1,4 +1,4 @@
-"""Reads what a failed `go` command said: which known trouble it is, and what the reader can do about it."""
+"""Reads what a failed `go` command said: which known failure it is, and what the reader can do about it."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ TROUBLES = (
     ),
     Trouble(
         r"signal: killed|cannot allocate memory|out of memory",
-        "the compiler was killed, most likely for want of memory",
-        "free memory (2 GB per core are enough), then run again; what was compiled so far is kept",
+        "the compiler was killed, most likely because memory ran out",
+        "free memory (2 GB per core is enough), then run again; what was compiled so far is kept",
         retryable=True,
     ),
     Trouble(
@@ -68,7 +68,7 @@ COMPILE_ERROR = Trouble(
 
 
 def first_errors(output: str) -> list[str]:
-    """The lines that tell the failure: no names of compiled packages, no downloads, at most SHOWN_LINES."""
+    """Return the lines that tell the failure: no names of compiled packages, no downloads, at most SHOWN_LINES."""
     noise = re.compile(r"go: (downloading|finding|found) |[\w.~-]+(/[\w.~-]+)*$")
     lines = [line for line in output.splitlines() if line.strip() and not noise.match(line)]
     return lines[:SHOWN_LINES]
@@ -88,7 +88,7 @@ def explain(what: str, output: str, log: str) -> BuildError:
     lines = first_errors(output)
     text = "\n".join(lines)
     trouble = next((t for t in TROUBLES if re.search(t.pattern, text, re.IGNORECASE)), COMPILE_ERROR)
-    said = "\n    ".join(lines) or "it said nothing"
+    said = "\n    ".join(lines) or "it printed nothing"
     return BuildError(
         f"{what} failed, {trouble.meaning}:\n    {said}\n    (all of it: {log})",
         remedy=trouble.remedy,

@@ -1,4 +1,4 @@
-"""A containerd of our own: its configuration, its start, the import of image archives. Never the host's."""
+"""The cluster's own containerd (never the host's): its configuration, its start, the import of image archives."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class ContainerdConfig:
 
 
 def render(config: ContainerdConfig) -> str:
-    """The configuration file (TOML, version 2) for containerd 1.6.
+    """Return the configuration file (TOML, version 2) for containerd 1.6.
 
     Sources: containerd's docs/man/containerd-config.toml.5 and docs/cri/config.md at v1.6.
     Raises ClusterError when the socket's path is longer than the kernel allows, or cri lacks its settings.
@@ -104,7 +104,7 @@ def _cri(config: ContainerdConfig) -> list[str]:
         f"  bin_dir = {_quote(config.cni_bin_dir)}",
         "  max_conf_num = 1",
         f"[{cri}.registry]",
-        # An empty folder of ours: the host's registry settings and credentials play no part.
+        # An empty folder: the host's registry settings and credentials play no part.
         f"  config_path = {_quote(config.root / 'no-registries')}",
     ]
 
@@ -225,7 +225,7 @@ def await_ready(
 
 
 def ctr(socket: Path, *words: str) -> tuple[str, ...]:
-    """The argument list of a `ctr` command against our own containerd."""
+    """Return the argument list of a `ctr` command for the containerd on a socket."""
     address = ("--address", os.fspath(socket), "--connect-timeout", "5s")
     return ("ctr", *address, "--namespace", NAMESPACE, *words)
 
@@ -256,13 +256,13 @@ def import_archive(
 
 
 def image_names(socket: Path, *, runner: Runner) -> tuple[str, ...]:
-    """Names of the images that containerd holds, sorted. Raises ProcessError."""
+    """Return names of the images that containerd holds, sorted. Raises ProcessError."""
     done = runner.run(ctr(socket, "images", "list", "--quiet"), timeout=30)
     return tuple(sorted(line for line in done.stdout.split() if line))
 
 
 def version(*, runner: Runner) -> str:
-    """The installed containerd's version, for instance 1.6.20~ds1. Raises ProcessError when there is none."""
+    """Return the installed containerd's version, for instance 1.6.20~ds1. Raises ProcessError when there is none."""
     words = runner.run(("containerd", "--version"), timeout=10, remedy=INSTALL).stdout.split()
     if len(words) < 3:
         raise ClusterError(f"containerd --version said {' '.join(words)!r}", remedy=INSTALL)

@@ -15,7 +15,7 @@ from meshlab.clusters.local.layout import API_PORT, CLUSTER_DOMAIN, Layout
 from meshlab.core.address import host_port
 
 ETCD = "http://127.0.0.1:2379"  # only the hub's namespace reaches it
-AGENTS, STORES = 2, 1  # order of stopping: whoever talks to etcd or containerd goes first
+AGENTS, STORES = 2, 1  # order of stopping: what talks to etcd or containerd goes first
 
 
 def prepare(layout: Layout) -> None:
@@ -36,7 +36,7 @@ def api_listens(layout: Layout) -> Gate:
 
 
 def components(layout: Layout, binaries: Mapping[str, Path]) -> list[Component]:
-    """The four programs, ready to be supervised."""
+    """Return the four programs, ready to be supervised."""
     ready = api_ready(layout)
 
     def component(name: str, flags: Mapping[str, object], *after: Gate, order: int = AGENTS) -> Component:
@@ -90,7 +90,7 @@ def _api_server(layout: Layout) -> dict[str, object]:
         "service-account-key-file": pki / "service-accounts.key",
         "service-account-signing-key-file": pki / "service-accounts.key",
         "service-cluster-ip-range": layout.service_subnet,
-        # Nothing is aggregated here, but whoever delegates authentication to the API server wants to know of
+        # Nothing is aggregated here, but programs that delegate authentication to the API server ask for
         # it.
         "requestheader-client-ca-file": layout.ca,
         "requestheader-allowed-names": "front-proxy-client",

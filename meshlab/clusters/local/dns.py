@@ -1,4 +1,4 @@
-"""CoreDNS, the cluster's DNS server: applied as soon as the API server answers, awaited by nobody."""
+"""CoreDNS, the cluster's DNS server: applied as soon as the API server answers, not awaited."""
 
 from __future__ import annotations
 

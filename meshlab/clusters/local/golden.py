@@ -42,7 +42,7 @@ STEPS = 4  # of the progress: archive, start, import, done
 
 @dataclass(frozen=True)
 class Golden:
-    """A containerd root (`path`) that nobody runs on, and the references of the images in it, sorted."""
+    """A containerd root (`path`) that no containerd uses, and the references of the images in it, sorted."""
 
     path: Path
     images: tuple[str, ...]
@@ -164,7 +164,7 @@ def _import(
             absent = {spec.reference for spec in missing} - set(containerd.image_names(socket, runner=runner))
         if absent:
             raise BuildError(
-                f"containerd did not take {', '.join(sorted(absent))}",
+                f"containerd did not import {', '.join(sorted(absent))}",
                 remedy=f"read {home / 'containerd.log'}; `make clean` starts over",
             )
     finally:
@@ -174,7 +174,7 @@ def _import(
 @contextmanager
 def _temporary(home: Path, *, runner: Runner, stop: threading.Event | None) -> Iterator[Path]:
     """A containerd on the golden root for as long as the context lasts; yields its socket."""
-    # One name per golden root, so that what a killed run left there is found and removed; the lock is ours.
+    # One name per golden root, so that what a killed run left there is found and removed; this process holds the lock.
     work = RUN / f"meshlab-golden-{hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:12]}"
     shutil.rmtree(work, ignore_errors=True)
     config = ContainerdConfig(

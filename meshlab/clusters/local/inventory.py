@@ -1,7 +1,7 @@
 """What exists of a cluster on this machine now, asked of the kernel and not remembered.
 
-Ours is what the record names, what is in our cgroups or network namespaces, and what is mounted below the
-cluster's folder, whoever started it and whether its supervisor still lives.
+To the cluster belongs what the record names, what is in its cgroups or network namespaces, and what is mounted below
+its folder, whatever started it and whether its supervisor still lives or not.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def take(layout: Layout, record: Record | None, hierarchies: Hierarchies) -> Lef
         Processes, mounts (the cell's included), network namespaces, links, cgroups and the folder of the cluster.
     """
     pids = processes(layout, record, hierarchies)
-    # By name too, not only by record: what looks like ours after a removal has to be seen.
+    # By name too, not only by record: what looks like the cluster's after a removal has to be seen.
     expected = {*layout.namespaces, *(record.namespaces if record else ())}
     names = sorted(expected & network.namespaces())
     links = sorted({layout.host_link, *([record.link] if record else [])} & network.links())
@@ -62,16 +62,16 @@ def processes(layout: Layout, record: Record | None, hierarchies: Hierarchies) -
     Returns:
         Process ids on this machine.
     """
-    ours = set(hierarchies.processes(layout.cgroup))
+    found = set(hierarchies.processes(layout.cgroup))
     inodes = {
         (NETNS_DIR / name).stat().st_ino for name in (record.namespaces if record else ()) if _is_there(name)
     }
     for pid in _pids():
-        if pid in ours or pid == os.getpid():
+        if pid in found or pid == os.getpid():
             continue
         if _netns(pid) in inodes or str(layout.plan) in _command_line(pid):
-            ours.add(pid)
-    return frozenset(ours)
+            found.add(pid)
+    return frozenset(found)
 
 
 def mounts(layout: Layout, pids: frozenset[int]) -> tuple[str, ...]:
@@ -96,7 +96,7 @@ def host_mounts(layout: Layout) -> list[Path]:
 
 
 def describe(pid: int) -> str:
-    """A process's command line, cut to one short line."""
+    """Return a process's command line, cut to one short line."""
     return shlex.join(_command_line(pid))[:120] or "(ending)"
 
 
@@ -127,7 +127,7 @@ def _netns(pid: int) -> int:
 
 
 def launched(layout: Layout, known: int | None = None) -> int | None:
-    """The id of a process that was given the cluster's plan: the supervisor, or what starts it.
+    """Return the id of a process that was given the cluster's plan: the supervisor, or what starts it.
 
     known: what an earlier call found; as long as it is there, no other process is looked at.
     """

@@ -147,12 +147,12 @@ def addon_images(
 
 
 def layer_cache(machine: Machine) -> images.LayerCache:
-    """Where layers' digests are remembered."""
+    """Return the cache that remembers layers' digests."""
     return images.LayerCache(machine.cache / "layers")
 
 
 def key(layout: Layout) -> str:
-    """16 hexadecimal digits that change with what decides how the cluster is: shape, pins, base, this package."""
+    """Return 16 hexadecimal digits that change with what decides how the cluster is: shape, pins, base, this package."""
     digest = hashlib.sha256()
     words = (layout.node_count, layout.network, pins.pins_key(pins.STAGES["cluster"]), rootfs.key())
     digest.update("\n".join(map(str, words)).encode())

@@ -101,7 +101,7 @@ def _batch(runner: Runner, netns: Path, lines: Sequence[str]) -> None:
 
 
 def cni_configuration(node: NodeLayout) -> dict[str, object]:
-    """The node's CNI network list: a routed pair of links per pod.
+    """Return the node's CNI network list: a routed pair of links per pod.
 
     ptp, not bridge: pods of one node talk through the node's routing, so that service addresses are
     translated back without br_netfilter. Its own name and dataDir: nodes share the machine's file system.
@@ -126,12 +126,12 @@ def cni_configuration(node: NodeLayout) -> dict[str, object]:
 
 
 def links() -> frozenset[str]:
-    """Names of this machine's own links."""
+    """Return names of this machine's own links."""
     return frozenset(path.name for path in Path("/sys/class/net").iterdir())
 
 
 def namespaces() -> frozenset[str]:
-    """Names of this machine's network namespaces."""
+    """Return names of this machine's network namespaces."""
     return frozenset(path.name for path in NETNS_DIR.iterdir()) if NETNS_DIR.is_dir() else frozenset()
 
 

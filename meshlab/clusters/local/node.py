@@ -34,7 +34,7 @@ def prepare(layout: Layout, node: NodeLayout, *, sandbox_image: str) -> None:
     write_atomically(
         cni / "net.d" / "10-meshlab.conflist", json.dumps(network.cni_configuration(node), indent=1)
     )
-    # Pods inherit this file's servers when they don't use the cluster's: there is nobody to ask outside.
+    # Pods inherit this file's servers when they don't use the cluster's: there is no server outside.
     write_atomically(node.root / "resolv.conf", f"nameserver {layout.dns_service}\n")
     write_atomically(node.root / "kubelet.json", json.dumps(_kubelet(layout, node), indent=1))
     write_atomically(node.root / "kube-proxy.json", json.dumps(_kube_proxy(layout, node), indent=1))
@@ -43,7 +43,7 @@ def prepare(layout: Layout, node: NodeLayout, *, sandbox_image: str) -> None:
 
 
 def components(layout: Layout, node: NodeLayout, binaries: Mapping[str, Path]) -> list[Component]:
-    """The node's three programs, ready to be supervised."""
+    """Return the node's three programs, ready to be supervised."""
 
     def component(
         program: str, argv: Sequence[str | Path], *after: Gate, order: int = controlplane.AGENTS
@@ -77,7 +77,7 @@ def components(layout: Layout, node: NodeLayout, binaries: Mapping[str, Path]) -
 
 
 def registration(node: NodeLayout) -> dict[str, object]:
-    """The node's object, made before its kubelet starts; kubelet fills it in.
+    """Return the node's object, made before its kubelet starts; kubelet fills it in.
 
     Else kubelet misses it three times within half a second and then waits for two before it looks again.
     """

@@ -57,11 +57,11 @@ class Entry:
 
     @classmethod
     def folder(cls, path: str, mode: int = 0o755) -> Entry:
-        """An empty folder."""
+        """Describe an empty folder."""
         return cls(path, mode=mode, kind=tarfile.DIRTYPE)
 
     def info(self) -> tarfile.TarInfo:
-        """The tar header: owned by root, dated `EPOCH`."""
+        """Return the tar header: owned by root, dated `EPOCH`."""
         header = tarfile.TarInfo(self.path)
         header.type, header.mode, header.mtime = self.kind, self.mode, EPOCH
         if self.kind == tarfile.REGTYPE:
@@ -83,7 +83,7 @@ class Layer:
 
     @classmethod
     def of(cls, entries: Iterable[Entry]) -> Layer:
-        """A layer with these entries; folders above them are added. Reads each source once, for the digest.
+        """Return a layer with these entries; folders above them are added. Reads each source once, for the digest.
 
         Raises BuildError when a source can't be read.
         """
@@ -108,7 +108,7 @@ class Layer:
 
     @classmethod
     def of_archive(cls, archive: Path) -> Layer:
-        """A layer that is a tar file already."""
+        """Return a layer that is a tar file already."""
         sink = _Sink()
         with archive.open("rb") as source:
             shutil.copyfileobj(source, sink, CHUNK)
@@ -140,7 +140,7 @@ class RunConfig:
     workdir: str = "/"
 
     def document(self) -> dict[str, Any]:
-        """The `config` object of the OCI image configuration."""
+        """Return the `config` object of the OCI image configuration."""
         wanted = {
             "Entrypoint": list(self.entrypoint),
             "Cmd": list(self.cmd),
@@ -166,7 +166,7 @@ class ImageSpec:
         return f"{self.name}:{self.tag}"
 
     def config_blob(self) -> bytes:
-        """The OCI image configuration."""
+        """Return the OCI image configuration."""
         machine = os.uname().machine
         document = {
             "architecture": ARCHITECTURES.get(machine, machine),
@@ -178,7 +178,7 @@ class ImageSpec:
         return _json(document)
 
     def manifest_blob(self) -> bytes:
-        """The OCI image manifest."""
+        """Return the OCI image manifest."""
         document = {
             "schemaVersion": 2,
             "mediaType": MANIFEST_TYPE,
@@ -191,7 +191,7 @@ class ImageSpec:
 
 
 def content_tag(layers: Sequence[Layer], *configs: RunConfig) -> str:
-    """A tag that changes with the content: 12 hexadecimal digits over layers and configurations."""
+    """Return a tag that changes with the content: 12 hexadecimal digits over layers and configurations."""
     seed = _json([[layer.digest for layer in layers], [config.document() for config in configs]])
     return hashlib.sha256(seed).hexdigest()[:12]
 

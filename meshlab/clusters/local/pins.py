@@ -103,7 +103,7 @@ def requirements(module: str) -> Mapping[str, str]:
 
 
 def versions() -> Versions:
-    """The versions that the pins mean.
+    """Return the versions that the pins mean.
 
     Istio's pin is a commit between releases, so its number comes from the istio.io/api that it requires
     (v1.31.0-rc… → 1.31.0-dev). Prometheus publishes 3.X.Y as the Go module v0.3XX.Y.
@@ -160,7 +160,7 @@ def ldflags(stage: Stage) -> str:
 
 
 def pins_key(stage: Stage) -> str:
-    """16 hex digits that change with what decides the binaries: pins, our sources, flags, machine type."""
+    """Return 16 hex digits that change with what decides the binaries: pins, Go sources here, flags, machine type."""
     digest = hashlib.sha256()
     for path in sorted(
         p for p in stage.directory.rglob("*") if p.name in ("go.mod", "go.sum") or p.suffix == ".go"
@@ -174,6 +174,6 @@ def pins_key(stage: Stage) -> str:
 
 
 def go_needed() -> tuple[int, ...]:
-    """The lowest Go version, as numbers, that all modules together ask for."""
+    """Return the lowest Go version, as numbers, that all modules together ask for."""
     asked = [re.search(r"^go (\d+(?:\.\d+)+)", p.read_text(), re.MULTILINE) for p in GOMOD.glob("*/go.mod")]
     return max(tuple(int(n) for n in found[1].split(".")) for found in asked if found)

@@ -70,7 +70,7 @@ def problems(settings: LocalSettings, machine: Machine, *, runner: Runner | None
         *_used_by(layout, holder),
     ]
     if record is None:
-        # What the record names is ours: it is adopted or replaced. The rest applies to a new cluster only.
+        # What the record names is the cluster's: it is adopted or replaced. The rest applies to a new cluster only.
         found += [*_taken(layout), *_inotify(layout)]
     if record is None or record.network != settings.network:
         found += _routes(layout, runner or SystemRunner(), machine)
@@ -159,7 +159,7 @@ def _taken(layout: Layout) -> Iterator[Problem]:
 def _routes(layout: Layout, runner: Runner, machine: Machine) -> Iterator[Problem]:
     if shutil.which("ip", path=machine.path) is None:
         return
-    ours = ipaddress.IPv4Network(layout.everything)
+    wanted = ipaddress.IPv4Network(layout.everything)
     try:
         lines = runner.run(("ip", "-4", "route", "show", "table", "all"), timeout=10).stdout.splitlines()
     except MeshlabError as problem:
@@ -172,9 +172,9 @@ def _routes(layout: Layout, runner: Runner, machine: Machine) -> Iterator[Proble
             route = ipaddress.IPv4Network(words[0])
         except (ValueError, IndexError):
             continue  # `default`: everything has a default route
-        # A route to more than our range gives way to ours, which is narrower.
-        if route.subnet_of(ours) and layout.host_link not in line.split():
-            what = f"{ours} is used already: {line.strip()}"
+        # A route to a larger range does no harm: the cluster's is narrower and wins.
+        if route.subnet_of(wanted) and layout.host_link not in line.split():
+            what = f"{wanted} is used already: {line.strip()}"
             yield Problem("local.network", what, "use another one, as --set local.network=10.200")
             return
 

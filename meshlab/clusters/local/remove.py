@@ -71,7 +71,7 @@ def remove(
     hierarchies.remove(layout.cgroup)
     tell(4, "files")
     if layout.root.exists():
-        # The record goes last: whoever is interrupted here can still finish.
+        # The record goes last: an interrupted removal can still be finished.
         for entry in sorted(layout.root.iterdir(), key=lambda path: path.name == "record.json"):
             _delete(entry)
         layout.root.rmdir()
@@ -95,7 +95,7 @@ def end_processes(
             timeout=seconds,
             delay=0.03,
             clock=clock,
-            remedy="end them by hand, then run `make down` again",
+            remedy="end these processes, then run `make down` again",
         )
 
     supervisor = cell.first_process(hierarchies.processes(layout.cgroup))

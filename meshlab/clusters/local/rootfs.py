@@ -24,7 +24,7 @@ from meshlab.core.progress import Progress, Update, silent
 log = logging.getLogger(__name__)
 SUITE = "bookworm"
 # What runs inside the images: Python and its standard library (the workloads), curl and a shell (sleep,
-# exec), iptables (istio-init), and a few tools for whoever looks inside. Dependencies come by themselves.
+# exec), iptables (istio-init), and a few tools to look inside. Dependencies come by themselves.
 PACKAGES = (
     "base-files",
     "ca-certificates",
@@ -126,7 +126,7 @@ def ensure(
 
 
 def apt_sources(apt_config: Path = APT_CONFIG) -> tuple[Path, ...]:
-    """The machine's own apt source files, sorted. Raises BuildError when there is none."""
+    """Return the machine's own apt source files, sorted. Raises BuildError when there is none."""
     parts = apt_config / "sources.list.d"
     found = [*sorted(parts.glob("*.list")), *sorted(parts.glob("*.sources"))]
     main = apt_config / "sources.list"
@@ -140,7 +140,7 @@ def apt_sources(apt_config: Path = APT_CONFIG) -> tuple[Path, ...]:
 
 
 def _clear(home: Path) -> None:
-    """Remove what an interrupted build left: the lock is ours, so nobody works there."""
+    """Remove what an interrupted build left: this process holds the lock, so no other works there."""
     for left in home.parent.glob(f"{home.name}*"):
         if left.is_dir():
             shutil.rmtree(left)

@@ -30,7 +30,7 @@ class Record:
     """What a cluster is and what was made for it on this machine.
 
     key: what it was made from (nodes, network, binaries, images); another key means another cluster.
-    namespaces, link: names on this machine that are ours to remove. made_netns_dir: /run/netns was not there
+    namespaces, link: names on this machine that go with the cluster. made_netns_dir: /run/netns was not there
     before. started_seconds: from the first process to Ready nodes; None until then. images: references of the
     images that the nodes were given; they may hold others, of earlier builds.
     """
@@ -56,7 +56,7 @@ class State:
         self._claim = layout.root.with_name(f"{layout.name}.claim.json")
 
     def record(self) -> Record | None:
-        """What was written down, None when nothing was made (or all of it removed)."""
+        """Return what was written down, None when nothing was made (or all of it removed)."""
         try:
             raw = json.loads(self._record.read_text())
         except FileNotFoundError:
@@ -65,7 +65,7 @@ class State:
         return Record(**{**raw, **lists})
 
     def neighbour_made_netns_dir(self) -> bool:
-        """Whether /run/netns was made for another cluster that is still there: the last one removes it."""
+        """Tell whether /run/netns was made for another cluster that is still there: the last one removes it."""
         paths = self.layout.root.parent.glob("*/record.json")
         return any(json.loads(path.read_text())["made_netns_dir"] for path in paths)
 

@@ -71,7 +71,7 @@ class Status:
 
     @classmethod
     def read(cls, path: Path) -> Status | None:
-        """The status that a supervisor wrote last, None without one."""
+        """Return the status that a supervisor wrote last, None without one."""
         try:
             return cls(**json.loads(path.read_text()))
         except FileNotFoundError:
@@ -136,9 +136,9 @@ class Supervisor:
 
     def _reap(self) -> None:
         """Collect every ended child: components, and orphans that the kernel gave to the cell's first process."""
-        ours = {entry.child.pid: entry for entry in self.running.values() if entry.child is not None}
+        started = {entry.child.pid: entry for entry in self.running.values() if entry.child is not None}
         while (pid := self.ended()) is not None:
-            entry = ours.get(pid)
+            entry = started.get(pid)
             if entry is None or entry.child is None:
                 os.waitpid(pid, 0)
                 continue
@@ -160,7 +160,7 @@ class Supervisor:
             )
 
     def status(self, state: str = "") -> Status:
-        """What is going on now."""
+        """Return what is going on now."""
         components: dict[str, dict[str, object]] = {
             name: {
                 "state": "running" if entry.child else ("restarting" if entry.started else "waiting"),
@@ -202,7 +202,7 @@ class Supervisor:
 
 
 def next_ended() -> int | None:
-    """The id of an ended child that is not collected yet (and stays so), None when there is none."""
+    """Return the id of an ended child that is not collected yet (and stays so), None when there is none."""
     try:
         found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:

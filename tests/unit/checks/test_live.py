@@ -81,7 +81,7 @@ def test_an_image_of_ours_is_told_from_others() -> None:
 
 def test_the_dashboards_that_the_document_opens_and_all_of_them() -> None:
     class Ours:
-        ours = True
+        embedded = True
 
     assert list(dashboard_checks(CONFIG, Ours())) == [  # type: ignore[arg-type]
         "grafana.mesh",

@@ -81,7 +81,7 @@ def test_a_release_is_found_with_its_samples_above(machine: Machine, release: Pa
     assert problems(asked, machine, runner=says("1.30.0")) == []
     found = locate(asked, machine=machine, runner=says("1.30.0"))
     assert found == Distribution("release", release, "1.30.0", release.parent.parent / "samples")
-    assert not found.ours
+    assert not found.embedded
 
 
 def test_a_release_on_path_is_found(machine: Machine, release: Path):
@@ -90,9 +90,9 @@ def test_a_release_on_path_is_found(machine: Machine, release: Path):
 
 
 def test_no_release_at_all(machine: Machine):
-    assert whats(problems(config("existing"), machine)) == [
-        "--istioctl: was not given, and no istioctl is on PATH"
-    ]
+    [problem] = problems(config("existing"), machine)
+    assert problem.where == "--istioctl" and "PATH" in problem.what
+    assert "--istio-version" in problem.remedy and "istio.distribution=embedded" in problem.remedy
     assert problems(config("gke"), machine) == [], "the release is downloaded there"
     with pytest.raises(InputError):
         locate(config("gke"), machine=machine)
@@ -106,9 +106,9 @@ def test_a_release_that_can_not_be_used(machine: Machine, release: Path, tmp_pat
 
     good = says("1.30.0")
     assert "does not exist" in what(tmp_path / "none", good)
-    assert "is no file" in what(tmp_path, good)
+    assert "is not a file" in what(tmp_path, good)
     assert "is 1.30.0" in what(release, good, version="1.31.0")
-    assert "is no profile of this Istio" in what(release, good, profile="mars")
+    assert "profile" in what(release, good, profile="mars")
     assert "does not run" in what(
         release, FakeIstioctl({"version": Said(stderr="exec format error", returncode=1)})
     )
@@ -141,4 +141,4 @@ def test_an_istioctl_of_the_embedded_one_is_taken_where_nothing_is_compiled(mach
 
 def test_the_local_cluster_takes_no_other_istioctl(machine: Machine, release: Path):
     [found] = problems(config("local", istioctl=release), machine, runner=says(pins.versions().istio))
-    assert "brings the embedded distribution's own istioctl" in found.what
+    assert found.where == f"--istioctl {release}" and "istio.distribution=release" in found.remedy

@@ -56,7 +56,7 @@ def test_version_of_the_program_alone_needs_no_cluster():
 
 def test_an_answer_that_is_no_json():
     tool, _ = istioctl(version=Said("client version: 1.5.0"))
-    with pytest.raises(IstioError, match="no JSON"):
+    with pytest.raises(IstioError, match=r"client version: 1\.5\.0"):
         tool.version()
 
 

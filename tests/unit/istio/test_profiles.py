@@ -31,11 +31,12 @@ def test_runnable_profiles(profile: str):
 
 @pytest.mark.parametrize(
     ("profile", "why"),
-    [("mars", "no profile"), ("ambient", "ztunnel"), ("remote", "control plane"), ("stable", "EnvoyFilter")],
+    [("mars", "profile"), ("ambient", "ztunnel"), ("remote", "control plane"), ("stable", "EnvoyFilter")],
 )
 def test_refused_profiles(profile: str, why: str):
     [problem] = profiles.embedded_problems(profile, None)
-    assert why in problem.what and problem.remedy == "one of: default, demo, minimal, preview, empty"
+    assert problem.where == f"--profile {profile}" and why in problem.what
+    assert problem.remedy.endswith(", ".join(profiles.EMBEDDED_RUNS))
 
 
 def test_empty_needs_a_file_that_brings_a_control_plane():

@@ -72,7 +72,7 @@ def test_a_proxy_that_tells_nothing_is_no_success():
 def test_a_rejection_that_istiod_has_forgotten_is_still_an_error():
     [status] = proxy_statuses(mesh(STATS), istioctl("SYNCED"))
     assert status.types == {"LDS": "SYNCED"}
-    assert status.errors["LDS"] == "the proxy counted 2 rejected updates since it started"
+    assert "2 rejected" in status.errors["LDS"]
     assert "CDS" not in status.errors
 
 

@@ -72,7 +72,7 @@ def test_every_bad_archive_is_named_with_its_remedy(tmp_path: Path) -> None:
     }
     assert set(found) == set(bad)
     for name, words in {
-        "none": "No such file", "text": "no tar archive", "zipped": "compressed", "cut": "whole",
+        "none": "No such file", "text": "tar archive", "zipped": "compressed", "cut": "whole",
         "other": "neither", "unnamed": "names no image", "tag": "names no image", "odd": "can't be understood",
         "short": "without its registry",
     }.items():  # fmt: skip

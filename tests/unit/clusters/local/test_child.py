@@ -81,10 +81,7 @@ def test_an_error_comes_with_its_remedy(begin) -> None:
     child = begin(say('{"error": "no disk", "remedy": "free some"}'))
     with pytest.raises(ClusterError) as caught:
         follow(child, progress=silent)
-    assert (caught.value.message, caught.value.remedy) == (
-        "bringing the cluster up failed: no disk",
-        "free some",
-    )
+    assert caught.value.message.endswith(": no disk") and caught.value.remedy == "free some"
 
 
 def test_an_error_without_a_remedy_points_to_the_log(begin) -> None:

@@ -63,10 +63,9 @@ def test_namespaces_and_links_of_others_are_refused(
     (tmp_path / "netns" / "unit-node2").touch()
     monkeypatch.setattr(network, "links", lambda: frozenset({"lo", "unit-h0"}))
     found = _problems(machine)
-    assert [p.what for p in found] == [
-        "a network namespace unit-node2 exists, and this cluster did not create it",
-        "a link unit-h0 exists, and this cluster did not create it",
-    ]
+    assert [p.where for p in found] == ["local.name"] * 2
+    assert "namespace unit-node2" in found[0].what and found[0].remedy.endswith("ip netns delete unit-node2")
+    assert "link unit-h0" in found[1].what and found[1].remedy.endswith("ip link delete unit-h0")
 
 
 def test_what_the_record_names_is_ours(

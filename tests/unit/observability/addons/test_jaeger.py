@@ -60,7 +60,7 @@ def test_embedded_images_change_the_image_and_nothing_else(samples: Path):
     container = made[0]["spec"]["template"]["spec"]["containers"][0]
     assert container == {"name": "jaeger", "image": IMAGES[0]}
     assert made[1:] == read_manifests(samples / "addons")[1:]
-    with pytest.raises(IstioError, match="no image of ours stands for"):
+    with pytest.raises(IstioError, match="no embedded image replaces"):
         JAEGER.manifest(known(samples), config(images="embedded"), IMAGES[1:])
 
 
