@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
 
 from meshlab.checks import mtls
 from meshlab.checks.base import run_check
 from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local.images import replacement
 from meshlab.config.settings import LabConfig
+from meshlab.core.attempt import attempt, given
 from meshlab.core.errors import KubeError, MeshlabError
 from meshlab.core.text import pluralize
 from meshlab.istio.acknowledge import wait_acknowledged
@@ -25,11 +25,11 @@ from meshlab.lifecycle.resume import active
 from meshlab.run.journal import RunRef, record_check
 from meshlab.run.results import CheckResult
 from meshlab.security.mtls import capture, stage
-from meshlab.security.mtls.stage import Evidence, Strict, Window
+from meshlab.security.mtls.stage import Evidence, Strict
 from tasks.common import lab_task, log_info
 from tasks.resume import any_value, checks_passed, done_before
 
-T = TypeVar("T")
+Judge = Callable[[Kube, Strict, Evidence], CheckResult]
 OFFICIAL_PYTHON = "python:3.13-alpine"
 TRUST_DOMAIN = "cluster.local"  # Istio's default
 EMBEDDED_PYTHON = "curlimages/curl"  # ours has Python, as all of ours do
@@ -72,40 +72,16 @@ def check_mtls(
     interfaces: see `stage.gather`. The pair without mutual TLS goes afterwards: what comes next shall not find it.
     """
     kube = kube_of(cluster)
-    found: Evidence | MeshlabError
-    try:
-        if strict is None:
-            raise MeshlabError("step begin-strict failed, see there", remedy="mend it and run again")
-        found = stage.gather(kube, config, image=capture_image(kube, config), interfaces=interfaces)
-    except MeshlabError as problem:
-        found = problem
+    found = attempt(lambda: _gather(kube, config, strict, interfaces))
 
-    def evidence() -> Evidence:
-        return _had(found)
-
-    def window() -> Window:
-        return _had(evidence().window)
-
-    def refusal() -> CheckResult:
-        strictly = _had(evidence().refusal)
+    def made(judge: Judge) -> CheckResult:
+        evidence = given(found)
         assert strict is not None  # there is evidence
-        return mtls.refusal(_had(strict.permissive), *strictly)
+        return judge(kube, strict, evidence)
 
-    def identity() -> CheckResult:
-        had = evidence()
-        shown = None if _forbidden(had.shown) else _had(had.shown)
-        domain = trust_domain(kube)
-        return mtls.identity(had.edges, window().counted, _had(had.held), shown, trust_domain=domain)
-
-    checks: dict[str, Callable[[], CheckResult]] = {
-        "mtls.refusal": refusal,
-        "mtls.packets": lambda: mtls.packets(evidence().edges, window()),
-        "mtls.identity": identity,
-        "mtls.counter": lambda: mtls.counter(evidence().edges, window()),
-    }
     results = [
-        record_check(run, run_check(check_id, check, granted=config.scope))
-        for check_id, check in checks.items()
+        record_check(run, run_check(name, made, judge, granted=config.scope))
+        for name, judge in CHECKS.items()
     ]
     if strict is not None:
         strict.pair.restore()
@@ -145,11 +121,30 @@ def trust_domain(kube: Kube) -> str:
         return TRUST_DOMAIN
 
 
+def _gather(kube: Kube, config: LabConfig, strict: Strict | None, interfaces: tuple[str, str]) -> Evidence:
+    if strict is None:
+        raise MeshlabError("step begin-strict failed, see there", remedy="mend it and run again")
+    return stage.gather(kube, config, image=capture_image(kube, config), interfaces=interfaces)
+
+
+def _refusal(kube: Kube, strict: Strict, found: Evidence) -> CheckResult:
+    strictly = given(found.refusal)
+    return mtls.refusal(given(strict.permissive), *strictly)
+
+
+def _identity(kube: Kube, strict: Strict, found: Evidence) -> CheckResult:
+    shown = None if _forbidden(found.shown) else given(found.shown)
+    counted, domain = given(found.window).counted, trust_domain(kube)
+    return mtls.identity(found.edges, counted, given(found.held), shown, trust_domain=domain)
+
+
+CHECKS: dict[str, Judge] = {
+    "mtls.refusal": _refusal,
+    "mtls.packets": lambda kube, strict, found: mtls.packets(found.edges, given(found.window)),
+    "mtls.identity": _identity,
+    "mtls.counter": lambda kube, strict, found: mtls.counter(found.edges, given(found.window)),
+}
+
+
 def _forbidden(found: object) -> bool:
     return isinstance(found, KubeError) and found.status == mtls.FORBIDDEN
-
-
-def _had(value: T | MeshlabError) -> T:
-    if isinstance(value, MeshlabError):
-        raise value
-    return value

@@ -12,6 +12,7 @@ from typing import Any
 
 from meshlab.security.authorization.model import Answer, Condition, Operation, Request, Rule, Source, Values
 from meshlab.security.authorization.values import (
+    CONDITION_KEYS,
     account_matches,
     address_matches,
     all_of,
@@ -49,8 +50,8 @@ def rule_matches(rule: Rule, facts: Facts) -> Answer:
     """One source, one operation and every condition. A rule that says nothing matches everything."""
     return all_of(
         [
-            _either(rule.sources, lambda one: _source(one, facts)),
-            _either(rule.operations, lambda one: _operation(one, facts)),
+            _either(rule.sources, lambda one: _fields(one, facts)),
+            _either(rule.operations, lambda one: _fields(one, facts)),
             *(_condition(one, facts) for one in rule.conditions),
             None if rule.unknown else True,
         ]
@@ -59,14 +60,6 @@ def rule_matches(rule: Rule, facts: Facts) -> Answer:
 
 def _either(options: tuple[Any, ...], matches: Callable[[Any], Answer]) -> Answer:
     return any_of(matches(one) for one in options) if options else True
-
-
-def _source(source: Source, facts: Facts) -> Answer:
-    return _fields(source, facts)
-
-
-def _operation(operation: Operation, facts: Facts) -> Answer:
-    return _fields(operation, facts)
 
 
 def _fields(part: Source | Operation, facts: Facts) -> Answer:
@@ -121,18 +114,6 @@ def _condition(condition: Condition, facts: Facts) -> Answer:
 
 def _condition_question(key: str, facts: Facts) -> Question:
     request, claims = facts.request, facts.claims
-    same_as = {
-        "source.ip": "ipBlocks",
-        "remote.ip": "remoteIpBlocks",
-        "source.namespace": "namespaces",
-        "source.serviceAccount": "serviceAccounts",
-        "source.trustDomain": "trustDomains",
-        "source.principal": "principals",
-        "request.auth.principal": "requestPrincipals",
-        "destination.port": "ports",
-    }
-    if key in same_as:
-        return _question(same_as[key], facts)
     match key:
         case "destination.ip":
             return _address(request.destination_ip)
@@ -142,6 +123,8 @@ def _condition_question(key: str, facts: Facts) -> Question:
             return _claim(claims, "[aud]", facts.spaced)
         case "request.auth.presenter":
             return _claim(claims, "[azp]", facts.spaced)
+    if field := CONDITION_KEYS.get(key):
+        return _question(field, facts)
     if key.startswith("request.auth.claims["):
         return _claim(claims, key.removeprefix("request.auth.claims"), facts.spaced)
     if key.startswith("request.headers["):

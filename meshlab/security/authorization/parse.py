@@ -25,41 +25,15 @@ from meshlab.security.authorization.model import (
     Target,
     Values,
 )
-from meshlab.security.authorization.values import bad_values
+from meshlab.security.authorization.values import CONDITION_KEYS, bad_values
 
 DRY_RUN = "istio.io/dry-run"
 TRUE_WORDS = ("1", "t", "T", "TRUE", "true", "True")  # strconv.ParseBool's
-# Field → its negation. The page "Authorization Policy" lists them under Source and Operation.
-SOURCE_FIELDS = {
-    "principals": "notPrincipals",
-    "requestPrincipals": "notRequestPrincipals",
-    "namespaces": "notNamespaces",
-    "serviceAccounts": "notServiceAccounts",
-    "trustDomains": "notTrustDomains",
-    "ipBlocks": "notIpBlocks",
-    "remoteIpBlocks": "notRemoteIpBlocks",
-}
-OPERATION_FIELDS = {
-    "hosts": "notHosts",
-    "ports": "notPorts",
-    "methods": "notMethods",
-    "paths": "notPaths",
-}
-# The page "Authorization Policy Conditions"; the last two are followed by a name in brackets.
-PLAIN_KEYS = {
-    "source.ip": "ipBlocks",
-    "remote.ip": "remoteIpBlocks",
-    "source.namespace": "namespaces",
-    "source.serviceAccount": "serviceAccounts",
-    "source.trustDomain": "trustDomains",
-    "source.principal": "principals",
-    "request.auth.principal": "requestPrincipals",
-    "request.auth.audiences": "",
-    "request.auth.presenter": "",
-    "destination.ip": "ipBlocks",
-    "destination.port": "ports",
-    "connection.sni": "",
-}
+# The page "Authorization Policy" lists them under Source and Operation; each has a negation (`notPaths`).
+SOURCE_FIELDS = ("principals", "requestPrincipals", "namespaces", "serviceAccounts", "trustDomains", "ipBlocks",
+                 "remoteIpBlocks")  # fmt: skip
+OPERATION_FIELDS = ("hosts", "ports", "methods", "paths")
+# The page "Authorization Policy Conditions": keys that are followed by a name in brackets. The others: `values`.
 NAMED_KEYS = ("request.headers[", "request.auth.claims[")
 # Fields of a jwtRule that do not change whether a token in the Authorization header is good.
 HARMLESS_JWT = {"issuer", "audiences", "jwks", "jwksUri", "jwks_uri", "forwardOriginalToken", "timeout",
@@ -158,13 +132,14 @@ def _entries(where: str, found: Mapping[str, Any], name: str, only: str) -> tupl
 
 
 def _fields(
-    where: str, found: Mapping[str, Any] | None, known: Mapping[str, str]
+    where: str, found: Mapping[str, Any] | None, known: Sequence[str]
 ) -> tuple[dict[str, Values], tuple[str, ...]]:
     spec = found or {}
     fields: dict[str, Values] = {}
-    unknown = _others(where, spec, (*known, *known.values()))
-    for name, negated in known.items():
-        values = Values(_texts(spec.get(name)), _texts(spec.get(negated)))
+    negations = {name: f"not{name[0].upper()}{name[1:]}" for name in known}
+    unknown = _others(where, spec, (*known, *negations.values()))
+    for name, negation in negations.items():
+        values = Values(_texts(spec.get(name)), _texts(spec.get(negation)))
         flaws = bad_values(name, values)
         unknown += tuple(f"{where}.{name} {flaw}" for flaw in flaws)
         if values and not flaws:  # a field that is not understood is no condition, its unknown entry is
@@ -176,8 +151,8 @@ def _condition(where: str, found: Mapping[str, Any]) -> Condition:
     key = str(found.get("key") or "")
     values = Values(_texts(found.get("values")), _texts(found.get("notValues")))
     unknown = _others(where, found, ("key", "values", "notValues"))
-    if key in PLAIN_KEYS:
-        unknown += tuple(f"{where} {key} {flaw}" for flaw in bad_values(PLAIN_KEYS[key], values))
+    if key in CONDITION_KEYS:
+        unknown += tuple(f"{where} {key} {flaw}" for flaw in bad_values(CONDITION_KEYS[key], values))
     elif key.startswith(NAMED_KEYS) and key.endswith("]") and not key.endswith("[]"):
         unknown += tuple(f"{where} {key} {flaw}" for flaw in bad_values("", values))
     else:

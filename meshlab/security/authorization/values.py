@@ -17,6 +17,22 @@ LITERAL = re.compile(r"[A-Za-z0-9\-._~%!$&'()+,;:@=]+")  # RFC 3986 pchar, as Is
 SEGMENT = r"[A-Za-z0-9\-._~%!$&'()+,;:@=*]"  # what Envoy's templates take for a path's characters
 NO_WILDCARD = ("serviceAccounts",)
 ADDRESSES = ("ipBlocks", "remoteIpBlocks")
+# Key of a condition → the field of a source or an operation whose values match alike (the page "Authorization Policy
+# Conditions"); empty where there is none.
+CONDITION_KEYS = {
+    "source.ip": "ipBlocks",
+    "remote.ip": "remoteIpBlocks",
+    "source.namespace": "namespaces",
+    "source.serviceAccount": "serviceAccounts",
+    "source.trustDomain": "trustDomains",
+    "source.principal": "principals",
+    "request.auth.principal": "requestPrincipals",
+    "request.auth.audiences": "",
+    "request.auth.presenter": "",
+    "destination.ip": "ipBlocks",
+    "destination.port": "ports",
+    "connection.sni": "",
+}
 
 
 def string_matches(pattern: str, value: str, *, ignore_case: bool = False) -> bool:

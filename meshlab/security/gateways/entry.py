@@ -80,13 +80,14 @@ class Missing:
     chosen: bool
 
 
-def missing(kube: Kube, service: str) -> Missing | None:
-    """What is missing of a gateway in istio-system; None where it can be used."""
+def usable(kube: Kube, service: str) -> list[PodSummary] | Missing:
+    """Find the Ready pods of a gateway in istio-system, or what is missing of it. Raises KubeError."""
+    pods = gateway_pods(kube, service)
+    if pods:
+        return pods
     if kube.get("v1", "Service", service, SYSTEM_NAMESPACE) is None:
         return Missing(f"this installation of Istio has no {service}", chosen=True)
-    if not gateway_pods(kube, service):
-        return Missing(f"no pod of {service} is Ready", chosen=False)
-    return None
+    return Missing(f"no pod of {service} is Ready", chosen=False)
 
 
 @contextmanager

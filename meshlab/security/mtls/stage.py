@@ -6,10 +6,9 @@ Values only: verdicts are `meshlab.checks.mtls`'s.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 from cryptography import x509
 
@@ -19,6 +18,7 @@ from meshlab.app.source import Source, find_source, first_application_container
 from meshlab.app.traffic_clients import CALLER
 from meshlab.config.settings import LabConfig
 from meshlab.core.address import host_port
+from meshlab.core.attempt import attempt
 from meshlab.core.errors import KubeError, MeshlabError, WaitTimeout
 from meshlab.envoy.admin import PodPages
 from meshlab.envoy.stats import SidecarReader
@@ -45,7 +45,6 @@ from meshlab.security.mtls.strict import (
     strict_policy,
 )
 
-T = TypeVar("T")
 PROBE_REQUESTS = 3
 WINDOWS = 3  # tries: a counter that falls voids a window
 CAPTURE_SECONDS, PAGE_SECONDS = 60.0, 0.5  # until a capture ends by itself: for all, and more for each page
@@ -153,16 +152,16 @@ def gather(
 
     with PodPages(kube) as pages, ThreadPoolExecutor(max_workers=8) as pool:
         targets = [edge.target_pod for edge in servers(edges)]
-        refused = pool.submit(_attempt, lambda: _refusal(kube, pages, source, edges, config))
-        held = pool.submit(_attempt, lambda: _held(pages, edges))
+        refused = pool.submit(attempt, lambda: _refusal(kube, pages, source, edges, config))
+        held = pool.submit(attempt, lambda: _held(pages, edges))
         outside = pool.submit(man, outsider, ())
         manned = dict(
             zip([pod.name for pod in (*targets, probe)], pool.map(man, (*targets, probe)), strict=True)
         )
         try:
-            shown = pool.submit(_attempt, lambda: _shown(kube, outside.result(), edges))
+            shown = pool.submit(attempt, lambda: _shown(kube, outside.result(), edges))
             refusal = refused.result()  # ends before the counters are read: its control is counted too
-            window = _attempt(lambda: _windows(kube, pages, config, edges, manned, interfaces))
+            window = attempt(lambda: _windows(kube, pages, config, edges, manned, interfaces))
             return Evidence(edges, refusal, window, held.result(), shown.result())
         finally:
             outside.result()
@@ -175,7 +174,7 @@ def _demanded_already(found: Round | MeshlabError) -> bool:
 
 def _permissive(kube: Kube, source: Source, edges: Sequence[Edge], config: LabConfig) -> Round | MeshlabError:
     with PodPages(kube) as pages:
-        return _attempt(
+        return attempt(
             lambda: plaintext_round(kube, pages, source, edges, config.security.plain_requests, _marker())
         )
 
@@ -274,13 +273,6 @@ def _shown(kube: Kube, outside: Post | KubeError, edges: Sequence[Edge]) -> dict
     if isinstance(outside, KubeError):
         raise outside
     return presented(kube, outside, [(edge.target_pod.ip, edge.target.port) for edge in servers(edges)])
-
-
-def _attempt(call: Callable[[], T]) -> T | MeshlabError:
-    try:
-        return call()
-    except MeshlabError as problem:
-        return problem
 
 
 def _ready(pods: Sequence[PodSummary], name: str) -> PodSummary:
