@@ -29,7 +29,19 @@ EVIDENCE = "authz-truth-table.json"
 def check_authz(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> CheckResult:
-    """authz.truth-table: what the policies say = what requests meet, for client × service × method × path × token."""
+    """Make authz.truth-table: what the policies say = what requests meet.
+
+    A cell is client × service × method × path × token.
+
+    Args:
+        run: The run.
+        config: Its settings.
+        cluster: Its cluster.
+        distribution: Its Istio.
+
+    Returns:
+        The check.
+    """
     kube, istioctl = kube_of(cluster), istioctl_of(cluster, distribution)
 
     def made() -> CheckResult:
@@ -46,7 +58,12 @@ def check_authz(
 
 
 def keep(run: RunRef, proof: Proof) -> None:
-    """Both tables as evidence, as a section of the report and as an artifact."""
+    """Keep the table as evidence, as a section of the report and as an artifact.
+
+    Args:
+        run: The run.
+        proof: The table, and the policies that it was made with.
+    """
     table = proof.table
     rows = [row.as_json() for row in table.rows]
     rules = {f"{name} rule {index}": cells for (name, index), cells in table.rules.items()}

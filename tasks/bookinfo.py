@@ -29,7 +29,17 @@ from tasks.resume import objects_ready
 def deploy_bookinfo(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> tuple[ObjectRef, ...]:
-    """Apply Bookinfo and sleep and wait until all of it is Ready."""
+    """Apply Bookinfo and sleep and wait until all of it is Ready.
+
+    Args:
+        run: The run.
+        config: Its settings.
+        cluster: Its cluster.
+        distribution: Its Istio.
+
+    Returns:
+        What was applied.
+    """
     context_of(run).ledger.intend(Entry("app", config.namespace, cluster.endpoint))
     with progress_artifact("progress-bookinfo", "Bookinfo and sleep"):
         refs = bookinfo.deploy(config, distribution, kube_of(cluster), progress=report_progress)
@@ -66,9 +76,9 @@ def remove_objects(
 ) -> CheckResult:
     """Take what the run applied out of a cluster that is not ours, and check that none of it is left.
 
-    refs: what finished steps applied; what those applied that were cut off is in the ledger. labelled: the namespace
-    was there before and got its injection label from this run. before: what `list_objects` has found; a removal that
-    was cut off may have left less.
+    refs: what finished steps applied; what those applied that were cut off is in the ledger. labelled: the
+    namespace was there before and got its injection label from this run. before: what `list_objects` has
+    found; a removal that was cut off may have left less.
     """
     kube, ledger = kube_of(cluster), context_of(run).ledger
     refs = tuple(dict.fromkeys([*applied(kube, ledger), *refs]))

@@ -1,4 +1,4 @@
-"""The mesh's edge: its gateways opened and closed as a production mesh would, and asked from both sides."""
+"""The mesh's gateways: opened and closed as a production mesh would, and asked from both sides."""
 
 from __future__ import annotations
 
@@ -34,7 +34,16 @@ INGRESS: dict[str, Callable[[IngressProbe], CheckResult]] = {
 
 
 def check_edge(run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution) -> None:
-    """Both ways side by side: they share no object, and removing the namespace outside takes five seconds."""
+    """Check ingress and egress side by side.
+
+    They share no object, and removing the namespace outside takes five seconds.
+
+    Args:
+        run: The run.
+        config: Its settings.
+        cluster: Its cluster.
+        distribution: Its Istio.
+    """
     inwards = check_ingress.submit(run, config, cluster, distribution)
     try:
         check_egress(run, config, cluster, distribution)

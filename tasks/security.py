@@ -37,7 +37,17 @@ EMBEDDED_PYTHON = "curlimages/curl"  # ours has Python, as all of ours do
 
 @lab_task("begin-strict", verify=any_value, in_process=True)
 def begin_strict(run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution) -> Strict:
-    """Plaintext is measured, then mutual TLS demanded; returns when every proxy of the app has acknowledged it."""
+    """Measure plaintext, then demand mutual TLS; return when every proxy of the app has acknowledged it.
+
+    Args:
+        run: The run.
+        config: Its settings.
+        cluster: Its cluster.
+        distribution: Its Istio.
+
+    Returns:
+        The stage under way; `end_strict` ends it.
+    """
     kube, istioctl = kube_of(cluster), istioctl_of(cluster, distribution)
     if active(run) is not None:  # what was cut off has only just been put back
         pods = [pod for pod in kube.pods(config.namespace) if pod.is_ready]
@@ -67,9 +77,19 @@ def check_mtls(
     strict: Strict | None,
     interfaces: tuple[str, str] = (capture.WIRE, capture.APP),
 ) -> list[CheckResult]:
-    """mtls.refusal, .packets, .identity, .counter, under STRICT. strict: None where it could not be demanded.
+    """Make mtls.refusal, .packets, .identity and .counter, under STRICT.
 
-    interfaces: see `stage.gather`. The pair without mutual TLS goes afterwards: what comes next shall not find it.
+    The pair without mutual TLS is removed afterwards, so that later stages do not find it.
+
+    Args:
+        run: The run.
+        config: Its settings.
+        cluster: Its cluster.
+        strict: The stage; None where it could not begin.
+        interfaces: Of the wire and of the application's hop; tests sabotage them.
+
+    Returns:
+        The checks.
     """
     kube = kube_of(cluster)
     found = attempt(lambda: _gather(kube, config, strict, interfaces))
@@ -92,7 +112,17 @@ def check_mtls(
 def end_strict(
     run: RunRef, config: LabConfig, cluster: ClusterRef, strict: Strict | None
 ) -> tuple[ObjectRef, ...]:
-    """Put back what `begin_strict` changed; it did so itself where it failed. Running it twice is fine."""
+    """Put back what `begin_strict` changed; it did so itself where it failed. May be run twice.
+
+    Args:
+        run: The run.
+        config: Its settings.
+        cluster: Its cluster.
+        strict: The stage; None where it could not begin.
+
+    Returns:
+        What was put back.
+    """
     return (*strict.pair.restore(), *strict.changes.restore()) if strict is not None else ()
 
 
@@ -111,8 +141,10 @@ def capture_image(kube: Kube, config: LabConfig) -> str:
 
 
 def trust_domain(kube: Kube) -> str:
-    """The first part of every identity of the mesh, from its configuration; Istio's default where that may not be
-    read. Raises KubeError."""
+    """Read the first part of every identity of the mesh from its configuration.
+
+    It is Istio's default where that may not be read. Raises KubeError.
+    """
     try:
         return str(mesh_config(kube).get("trustDomain") or TRUST_DOMAIN)
     except KubeError as problem:

@@ -59,19 +59,43 @@ def sent_so_far(run: RunRef) -> dict[str, int]:
 def generate_load(
     run: RunRef, config: LabConfig, cluster: ClusterRef, pace: Pace
 ) -> PrefectFuture[TrafficResult]:
-    """Start one of the two loops beside the flow. Its result comes from `stop_load`."""
+    """Start one of the two loops beside the flow. Its result comes from `stop_load`.
+
+    Args:
+        run: The run.
+        config: Its settings.
+        cluster: Its cluster.
+        pace: Which loop.
+
+    Returns:
+        The future of what it sends.
+    """
     task = {"fast": fast_load, "gentle": gentle_load}[pace]
     return task.submit(run, config, cluster)
 
 
 def stop_load(run: RunRef, load: PrefectFuture[TrafficResult], pace: Pace) -> TrafficResult:
-    """Let the loop reach its least time, drain it, and return what it sent. Raises what the loop raised."""
+    """Let the loop reach its least time, drain it, and return what it sent. Raises what the loop raised.
+
+    Args:
+        run: The run.
+        load: The loop's future.
+        pace: Which loop.
+
+    Returns:
+        What it sent.
+    """
     _loads(run).brakes[pace].enough.set()
     return load.result()
 
 
 def halt_load(run: RunRef, *loads: PrefectFuture[TrafficResult]) -> None:
-    """End every loop of the run at once and wait for its thread: nothing may send while the cluster is taken down."""
+    """End every loop of the run at once and wait for its thread: nothing may send while the cluster is removed.
+
+    Args:
+        run: The run.
+        *loads: The loops' futures.
+    """
     for brake in _loads(run).brakes.values():
         brake.now.set()
         brake.enough.set()
@@ -114,7 +138,13 @@ def send_background_traffic(
 
 
 def start_background_traffic(run: RunRef, config: LabConfig, cluster: ClusterRef) -> None:
-    """Start the mixed traffic beside the flow, and return when it flows. Raises what kept it from that."""
+    """Start the background traffic beside the flow, and return when it flows. Raises what kept it from that.
+
+    Args:
+        run: The run.
+        config: Its settings.
+        cluster: Its cluster.
+    """
     begun, enough, ended = threading.Event(), threading.Event(), threading.Event()
 
     def end(_: PrefectFuture[BackgroundResult]) -> None:
@@ -130,13 +160,16 @@ def start_background_traffic(run: RunRef, config: LabConfig, cluster: ClusterRef
 
 
 def stop_background_traffic(run: RunRef) -> BackgroundResult | None:
-    """End and drain the mixed traffic; None when there is none. May be called twice. Raises what the traffic raised."""
+    """End and drain the background traffic; None when there is none.
+
+    May be called twice. Raises what the traffic raised.
+    """
     mixed = _end_mixed(run)
     return mixed.result() if mixed is not None else None
 
 
 def _end_mixed(run: RunRef) -> PrefectFuture[BackgroundResult] | None:
-    """Tell the mixed traffic to end; None where there is none, or it was told before."""
+    """Tell the background traffic to end; None where there is none, or it was told before."""
     loads = _loads(run)
     mixed, loads.mixed = loads.mixed, None
     if mixed is None:

@@ -105,8 +105,10 @@ class BackgroundTraffic:
         }
 
     def start(self) -> BackgroundTraffic:
-        """Start every stream; when one can't be started, those before it are ended. Raises KubeError,
-        ExecError."""
+        """Start every stream; when one can't be started, those before it are ended.
+
+        Raises KubeError, ExecError.
+        """
         begun: list[RequestLoop] = []
         try:
             for loop in self._loops.values():

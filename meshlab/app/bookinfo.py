@@ -1,6 +1,4 @@
-"""The application in the mesh: Bookinfo and sleep, from the official manifests of the Istio distribution in
-use.
-"""
+"""The application in the mesh: Bookinfo and sleep, from the official manifests of the distribution in use."""
 
 from __future__ import annotations
 
@@ -24,8 +22,9 @@ PAGE_TITLE = "Simple Bookstore App"  # in the page's <title>
 
 @dataclass(frozen=True)
 class Workload:
-    """One Deployment. app, version: its pods' labels (version empty where it has none). port: 0 where it
-    serves nothing.
+    """One Deployment.
+
+    app, version: its pods' labels (version empty where it has none). port: 0 where it serves nothing.
     """
 
     name: str

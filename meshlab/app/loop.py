@@ -79,12 +79,11 @@ class TrafficResult:
 
 
 class RequestLoop:
-    """Requests from inside a pod, at a pace, until stopped. A context manager that starts and drains; used
-    once.
+    """Requests from inside a pod, at a pace, until stopped. A context manager that starts and drains; used once.
 
-    source: the pod and container. url: as seen from the pod, http://… or telnet://… for a TCP echo.
-    interval: seconds between the end of a request and the next, or a (low, high) range to draw each pause
-    from. count: end after so many (None: until stopped).
+    source: the pod and container. url: as seen from the pod, http://… or telnet://… for a TCP echo. interval:
+    seconds between the end of a request and the next, or a (low, high) range to draw each pause from. count:
+    end after so many (None: until stopped).
     """
 
     def __init__(
@@ -142,8 +141,10 @@ class RequestLoop:
         return self.join(self._longest_gap + 2 * SILENCE)
 
     def join(self, timeout: float) -> TrafficResult:
-        """Wait for the end of a loop with a count, and return what was sent. timeout: seconds; late is an
-        error in it."""
+        """Wait for the end of a loop with a count, and return what was sent.
+
+        timeout: seconds; a loop that ends later has an error in its result.
+        """
         self._thread.join(timeout)
         if self._thread.is_alive():
             with self._lock:

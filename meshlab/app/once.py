@@ -83,7 +83,24 @@ def n_requests(
     options: Sequence[str] = (),
     request_timeout: float = 15.0,
 ) -> RoundResult:
-    """Send n requests to one URL; see `ask_each`."""
+    """Send requests to one URL in one exec, one after the other, each exactly once.
+
+    Args:
+        kube: Client of the cluster.
+        source: The container that sends; it has sh and curl.
+        url: As the pod asks for it.
+        n: How many requests.
+        expect: Text that each body must hold (a page's title).
+        options: Further arguments of curl.
+        request_timeout: Seconds for each request.
+
+    Returns:
+        What came of them.
+
+    Raises:
+        ExecError: The round itself can't be made, or its lines don't add up.
+        KubeError: The API refuses to start the command.
+    """
     [result] = ask_each(
         kube, source, [url], n, expect=expect, options=options, request_timeout=request_timeout
     )

@@ -1,7 +1,7 @@
 """One request, two ways: through two sidecars, and outside of the mesh. What the mesh costs is the difference.
 
-Both ways end at the same program (Bookinfo's details) and begin at the same one (curl). They are measured in turns, so
-that a machine that is busy for a moment is busy for both.
+Both ways end at the same program (Bookinfo's details) and begin at the same one (curl). They are measured in
+turns, so that a machine that is busy for a moment is busy for both.
 """
 
 from __future__ import annotations

@@ -103,10 +103,11 @@ def loop_argv(
     count: int | None,
     request_timeout: float,
 ) -> list[str]:
-    """The command of a loop. url: http://…, or telnet://HOST:PORT to have a TCP server echo a line. run:
-    loops of other runs are leftovers and are ended first; name: unique in the run.
+    """Build the command of a loop.
 
-    interval: seconds between requests, or the range from which each pause is drawn. count: end after so many.
+    url: http://…, or telnet://HOST:PORT to have a TCP server echo a line. run: loops of other runs are
+    leftovers and are ended first; name: unique in the run. interval: seconds between requests, or the range
+    from which each pause is drawn. count: end after so many.
     """
     own = f"{MARK}{run}-"
     plain = f"{command(timeout=request_timeout, options=('-o', '/dev/null'))} {shlex.quote(url)}"

@@ -11,8 +11,10 @@ from meshlab.kube.pods import serving
 
 @dataclass(frozen=True)
 class Source:
-    """A container that sends requests. uid: the pod's; counts are void when it changes while they are
-    taken."""
+    """A container that sends requests.
+
+    uid: the pod's; counts are void when it changes while they are taken.
+    """
 
     namespace: str
     pod: str

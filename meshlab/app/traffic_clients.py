@@ -1,7 +1,7 @@
-"""Who takes part in the mixed traffic beside Bookinfo and sleep: a TCP echo with a sidecar, a caller
-without one, and a route through the ingress gateway.
+"""Who sends and answers the background traffic beside Bookinfo and sleep.
 
-The first and the last are Istio's own samples (samples/tcp-echo, samples/bookinfo/networking).
+A TCP echo with a sidecar, a caller without one, and a route through the ingress gateway. The first and the
+last are Istio's own samples (samples/tcp-echo, samples/bookinfo/networking).
 """
 
 from __future__ import annotations

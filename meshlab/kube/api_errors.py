@@ -113,8 +113,10 @@ def _permission(text: str) -> str:
 
 
 def message_of(body: str | bytes | None) -> str:
-    """The `message` of a Kubernetes Status in JSON; the text itself where it is none; empty without a
-    body."""
+    """Read the `message` of a Kubernetes Status.
+
+    Returns the text itself where it is no JSON, and nothing without a body.
+    """
     text = body.decode(errors="replace") if isinstance(body, bytes) else (body or "")
     try:
         status = json.loads(text)

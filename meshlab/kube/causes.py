@@ -1,7 +1,6 @@
-"""Why a pod does not start: from what the API says about it to a category, a sentence and what to do. Pure
-functions.
+"""Why a pod does not start: a category, a sentence and what to do, from what the API says about it.
 
-Model: prefect-kubernetes' diagnostics (category, summary, detail, resolution).
+Pure functions. Model: prefect-kubernetes' diagnostics (category, summary, detail, resolution).
 """
 
 from __future__ import annotations
@@ -83,8 +82,10 @@ class Diagnosis:
 
 
 def diagnose_pod(pod: Object, events: Iterable[Object], log: LogReader) -> Diagnosis | None:
-    """Why this pod is not Ready; None when it is, or when nothing is known yet. events: those of its
-    namespace."""
+    """Say why a pod is not Ready; None when it is, or when nothing is known yet.
+
+    events: those of its namespace.
+    """
     if condition(pod, "Ready").get("status") == "True" or pod.get("status", {}).get("phase") == "Succeeded":
         return None
     own = _events_of(pod, events)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import urllib3
 import websocket
@@ -18,7 +18,6 @@ from kubernetes import client, config
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.resource import Resource
 from kubernetes.stream import stream
-from kubernetes.stream.ws_client import WSClient
 
 from meshlab.core.errors import KubeError
 from meshlab.core.redaction import register
@@ -34,6 +33,32 @@ STREAM_OPEN_TIMEOUT = 15.0  # seconds
 # that was made anew at the same address would get the old one's kinds. A path that can't exist keeps it in
 # memory.
 NO_CACHE_FILE = os.path.join(os.devnull, "none")  # noqa: PTH118 (never opened)
+
+
+class Stream(Protocol):
+    """What is used of the library's WSClient, which has no types: an open stream with numbered channels."""
+
+    sock: Any
+    subprotocol: str | None
+    _channels: dict[int, bytes]
+
+    def is_open(self) -> bool:
+        """Whether the other side has not closed it."""
+
+    def update(self, timeout: float = 0) -> None:
+        """Read one frame into its channel. timeout: seconds to wait for it."""
+
+    def read_channel(self, channel: int) -> bytes:
+        """Take what a channel has received."""
+
+    def write_channel(self, channel: int, data: bytes) -> None:
+        """Send data in a channel."""
+
+    def close_channel(self, channel: int) -> None:
+        """Tell the other side that nothing more comes in a channel."""
+
+    def close(self, *, timeout: float = 0) -> None:
+        """Close the stream. timeout: seconds for the other side's answer."""
 
 
 class Kube:
@@ -56,14 +81,24 @@ class Kube:
 
     @classmethod
     def connect(cls, kubeconfig: Path | None, context: str | None = None) -> Kube:
-        """A client for a context of a kubeconfig. None: the default file, and its current context.
+        """Make a client for a context of a kubeconfig.
 
-        Nothing is asked of the server yet. Raises KubeError when the file or the context can't be used.
+        Nothing is asked of the server yet.
+
+        Args:
+            kubeconfig: The file; None takes the default one.
+            context: The context's name; None takes the current one.
+
+        Returns:
+            The client.
+
+        Raises:
+            KubeError: The file or the context can't be used.
         """
         configuration = client.Configuration()
         where = f"use kubeconfig {kubeconfig or 'of this user'}" + (f", context {context}" if context else "")
         with api_errors(where):
-            config.load_kube_config(
+            cast(Any, config).load_kube_config(
                 config_file=str(kubeconfig) if kubeconfig else None,
                 context=context,
                 client_configuration=configuration,
@@ -81,32 +116,39 @@ class Kube:
 
     @cached_property
     def core(self) -> client.CoreV1Api:
+        """Pods, Services, Namespaces, logs and streams."""
         return client.CoreV1Api(self.api_client)
 
     @cached_property
     def apps(self) -> client.AppsV1Api:
+        """Deployments and their like."""
         return client.AppsV1Api(self.api_client)
 
     @cached_property
     def admission(self) -> client.AdmissionregistrationV1Api:
+        """Webhook configurations."""
         return client.AdmissionregistrationV1Api(self.api_client)
 
     @cached_property
     def apiextensions(self) -> client.ApiextensionsV1Api:
+        """CustomResourceDefinitions."""
         return client.ApiextensionsV1Api(self.api_client)
 
     @cached_property
     def rbac(self) -> client.RbacAuthorizationV1Api:
+        """Roles and bindings."""
         return client.RbacAuthorizationV1Api(self.api_client)
 
     @cached_property
     def version(self) -> client.VersionApi:
+        """The server's version."""
         return client.VersionApi(self.api_client)
 
     @cached_property
     def dynamic(self) -> DynamicClient:
+        """Every kind that the cluster serves, as it tells."""
         with self._discovery, api_errors("discover the kinds that the cluster knows"):
-            return DynamicClient(self.api_client, cache_file=NO_CACHE_FILE)
+            return cast(DynamicClient, cast(Any, DynamicClient)(self.api_client, cache_file=NO_CACHE_FILE))
 
     def server_version(self) -> str:
         """The API server's gitVersion, for example v1.36.1. Raises KubeError."""
@@ -116,13 +158,23 @@ class Kube:
     # ── objects
 
     def resource(self, api_version: str, kind: str) -> Resource:
-        """How the cluster serves a kind (path, namespaced or not). KubeError with status 404 when it does
-        not."""
+        """Find how the cluster serves a kind.
+
+        Args:
+            api_version: Of the kind, such as apps/v1.
+            kind: Its name, such as Deployment.
+
+        Returns:
+            Its path, and whether it is namespaced.
+
+        Raises:
+            KubeError: The cluster does not serve it (status 404), or does not answer.
+        """
         dynamic = self.dynamic
         with self._discovery, api_errors(f"find kind {kind} of {api_version}"):
             # Without the prefix the library would ask every group for its "v1".
             prefix = "apis" if "/" in api_version else "api"
-            return dynamic.resources.get(prefix=prefix, api_version=api_version, kind=kind)
+            return cast(Resource, dynamic.resources.get(prefix=prefix, api_version=api_version, kind=kind))
 
     def forget_discovery(self) -> None:
         """Ask the cluster anew which kinds it knows: after CustomResourceDefinitions came or went."""
@@ -139,7 +191,21 @@ class Kube:
         selector: str | None = None,
         field_selector: str | None = None,
     ) -> list[dict[str, Any]]:
-        """Objects of a kind, of one namespace or (None) of all, narrowed by a label or field selector."""
+        """List the objects of a kind.
+
+        Args:
+            api_version: Of the kind.
+            kind: Its name.
+            namespace: Of the objects; None for all.
+            selector: Label selector.
+            field_selector: Field selector.
+
+        Returns:
+            The objects as the API's JSON, with apiVersion and kind.
+
+        Raises:
+            KubeError: The cluster does not serve the kind (status 404), refuses, or does not answer.
+        """
         resource = self.resource(api_version, kind)
         with api_errors(f"list {kind} in {namespace or 'all namespaces'}"):
             answer = resource.get(
@@ -151,21 +217,46 @@ class Kube:
     def get(
         self, api_version: str, kind: str, name: str, namespace: str | None = None
     ) -> dict[str, Any] | None:
-        """One object, or None when it does not exist."""
+        """Read one object.
+
+        Args:
+            api_version: Of its kind.
+            kind: Its kind.
+            name: Its name.
+            namespace: Where it is; None for kinds that have none.
+
+        Returns:
+            The object as the API's JSON; None where it does not exist.
+
+        Raises:
+            KubeError: The cluster does not serve the kind (status 404), refuses, or does not answer.
+        """
         resource = self.resource(api_version, kind)
         try:
             with api_errors(f"read {_named(kind, namespace, name)}"):
-                return json.loads(resource.get(name=name, namespace=namespace, serialize=False).data)
+                answer = resource.get(name=name, namespace=namespace, serialize=False)
         except KubeError as problem:
             if problem.status == 404:
                 return None
             raise
+        return _object(answer)
 
     def server_side_apply(
         self, document: Mapping[str, Any], *, namespace: str | None = None, field_manager: str = "meshlab"
     ) -> dict[str, Any]:
-        """Apply one object as the owner of its fields, taking over fields that others set. Returns it as
-        stored."""
+        """Apply one object as the owner of its fields, taking over fields that others set.
+
+        Args:
+            document: The object.
+            namespace: Where to put it.
+            field_manager: The owner's name.
+
+        Returns:
+            The object as stored.
+
+        Raises:
+            KubeError: The API refuses it, or does not answer.
+        """
         owner = {"field_manager": field_manager, "force_conflicts": True}
         return self._write(
             "server_side_apply", document, namespace, name=document["metadata"]["name"], **owner
@@ -174,8 +265,21 @@ class Kube:
     def may(
         self, verb: str, group: str, resource: str, namespace: str | None = None, name: str | None = None
     ) -> bool:
-        """Whether we may do that, by the cluster's own word. resource: `pods/exec` for a subresource. namespace, name:
-        None for all of them. Raises KubeError."""
+        """Ask the cluster whether we may do something.
+
+        Args:
+            verb: Such as get, list, create.
+            group: API group, empty for the core.
+            resource: In the plural; `pods/exec` for a subresource.
+            namespace: Where; None for all of them.
+            name: Of one object; None for all of them.
+
+        Returns:
+            The cluster's answer.
+
+        Raises:
+            KubeError: It does not answer.
+        """
         whole, _, sub = resource.partition("/")
         attributes = client.V1ResourceAttributes(
             verb=verb, group=group, resource=whole, subresource=sub or None, namespace=namespace, name=name
@@ -188,13 +292,32 @@ class Kube:
         return bool(answer.status and answer.status.allowed)
 
     def create(self, document: Mapping[str, Any], *, namespace: str | None = None) -> dict[str, Any]:
-        """Make an object that is not there. Returns it as stored; KubeError with status 409 where it is."""
+        """Create an object.
+
+        Args:
+            document: The object.
+            namespace: Where to put it.
+
+        Returns:
+            The object as stored.
+
+        Raises:
+            KubeError: It is there already (status 409), or the API refuses it.
+        """
         return self._write("create", document, namespace)
 
     def replace(self, document: Mapping[str, Any], *, namespace: str | None = None) -> dict[str, Any]:
-        """Put an object in the place of the one that is there, whose resourceVersion it must carry.
+        """Put an object in the place of the one that is there; fields that it does not have go.
 
-        Fields that it does not have go. Returns it as stored; KubeError with status 404 or 409.
+        Args:
+            document: The object, with the resourceVersion of the one that is there.
+            namespace: Where it is.
+
+        Returns:
+            The object as stored.
+
+        Raises:
+            KubeError: It is not there (status 404), has changed (409), or the API refuses it.
         """
         return self._write("replace", document, namespace, name=document["metadata"]["name"])
 
@@ -212,7 +335,7 @@ class Kube:
                 serialize=False,
                 **options,
             )
-        return json.loads(answer.data)
+        return _object(answer)
 
     def patch(
         self,
@@ -224,8 +347,22 @@ class Kube:
         *,
         field_manager: str = "meshlab",
     ) -> dict[str, Any]:
-        """Change fields of an object by a JSON merge patch (RFC 7396: null removes a field, lists are
-        replaced whole). Returns it as stored; KubeError with status 404 where it is not there."""
+        """Change fields of an object by a JSON merge patch.
+
+        Args:
+            api_version: Of its kind.
+            kind: Its kind.
+            name: Its name.
+            patch: RFC 7396: null removes a field, lists are replaced whole.
+            namespace: Where it is; None for kinds that have none.
+            field_manager: The owner of the fields that are written.
+
+        Returns:
+            The object as stored.
+
+        Raises:
+            KubeError: It is not there (status 404), or the API refuses the patch.
+        """
         resource = self.resource(api_version, kind)
         with api_errors(f"change {_named(kind, namespace, name)}"):
             answer = resource.patch(
@@ -236,14 +373,25 @@ class Kube:
                 field_manager=field_manager,
                 serialize=False,
             )
-        return json.loads(answer.data)
+        return _object(answer)
 
     def delete(
         self, api_version: str, kind: str, name: str, namespace: str | None = None, *, foreground: bool = True
     ) -> bool:
-        """Ask for an object's deletion; False when it (or its kind) does not exist.
+        """Ask for an object's deletion.
 
-        foreground: the object stays, marked as deleting, until what it owns is gone.
+        Args:
+            api_version: Of its kind.
+            kind: Its kind.
+            name: Its name.
+            namespace: Where it is; None for kinds that have none.
+            foreground: The object stays, marked as deleting, until what it owns is gone.
+
+        Returns:
+            False where the object, or its kind, does not exist.
+
+        Raises:
+            KubeError: The API refuses it, or does not answer.
         """
         try:
             resource = self.resource(api_version, kind)
@@ -261,7 +409,18 @@ class Kube:
         return True
 
     def pods(self, namespace: str | None, selector: str | None = None) -> list[PodSummary]:
-        """The pods of a namespace (None: of all) as kubectl prints them, sorted by namespace and name."""
+        """List pods as kubectl prints them.
+
+        Args:
+            namespace: Theirs; None for all.
+            selector: Label selector.
+
+        Returns:
+            The pods, sorted by namespace and name.
+
+        Raises:
+            KubeError: The API refuses, or does not answer.
+        """
         found = [summarise(pod) for pod in self.objects("v1", "Pod", namespace, selector=selector)]
         return sorted(found, key=lambda pod: (pod.namespace, pod.name))
 
@@ -274,7 +433,21 @@ class Kube:
         previous: bool = False,
         lines: int = 500,
     ) -> str:
-        """The last lines of a container's log; previous: of the run before its last restart."""
+        """Read the end of a container's log.
+
+        Args:
+            namespace: Of the pod.
+            pod: Its name.
+            container: Its name; None for the only one.
+            previous: Of the run before its last restart.
+            lines: How many, at most.
+
+        Returns:
+            The text.
+
+        Raises:
+            KubeError: The pod or its log is not there, or the API does not answer.
+        """
         with api_errors(f"read the log of {namespace}/{pod}" + (f" ({container})" if container else "")):
             answer = self.core.read_namespaced_pod_log(
                 pod,
@@ -290,12 +463,25 @@ class Kube:
 
     def open_exec(
         self, namespace: str, pod: str, container: str | None, argv: Sequence[str], *, stdin: bool
-    ) -> WSClient:
-        """The open stream of a command that starts in a container. Channels as in the library: 0 in, 1
-        out, 2 err."""
+    ) -> Stream:
+        """Start a command in a container.
 
-        def open_stream(core: client.CoreV1Api) -> WSClient:
-            return stream(
+        Args:
+            namespace: Of the pod.
+            pod: Its name.
+            container: Its name; None for the default one.
+            argv: The command.
+            stdin: Whether it gets input.
+
+        Returns:
+            The open stream. Channels: 0 input, 1 output, 2 errors, 3 the command's status.
+
+        Raises:
+            KubeError: The API refuses, or no stream opens in time.
+        """
+
+        def open_stream(core: client.CoreV1Api) -> Stream:
+            opened = stream(
                 core.connect_get_namespaced_pod_exec,
                 pod,
                 namespace,
@@ -308,15 +494,27 @@ class Kube:
                 binary=True,
                 _preload_content=False,
             )
+            return cast(Stream, opened)
 
         return self._open(f"start a command in {namespace}/{pod}", open_stream)
 
-    def open_portforward(self, namespace: str, pod: str, port: int) -> WSClient:
-        """An open stream to one TCP connection with a pod's port: channel 0 carries the data, 1 the
-        error's text."""
+    def open_portforward(self, namespace: str, pod: str, port: int) -> Stream:
+        """Open a stream to one TCP connection with a pod's port.
 
-        def open_stream(core: client.CoreV1Api) -> WSClient:
-            return stream(
+        Args:
+            namespace: Of the pod.
+            pod: Its name.
+            port: Of the pod.
+
+        Returns:
+            The open stream. Channels: 0 the data, 1 the text of an error.
+
+        Raises:
+            KubeError: The API refuses, or no stream opens in time.
+        """
+
+        def open_stream(core: client.CoreV1Api) -> Stream:
+            opened = stream(
                 core.connect_get_namespaced_pod_portforward,
                 pod,
                 namespace,
@@ -324,17 +522,17 @@ class Kube:
                 binary=True,
                 _preload_content=False,
             )
+            return cast(Stream, opened)
 
         return self._open(f"connect to port {port} of {namespace}/{pod}", open_stream)
 
-    def _open(self, doing: str, open_stream: Callable[[client.CoreV1Api], WSClient]) -> WSClient:
-        """Open a websocket within STREAM_OPEN_TIMEOUT: the library sets none, and a stuck kubelet would
-        hold us for good.
+    def _open(self, doing: str, open_stream: Callable[[client.CoreV1Api], Stream]) -> Stream:
+        """Open a websocket within STREAM_OPEN_TIMEOUT.
 
-        The library swaps a method of the ApiClient while it opens one, so each stream gets a client of its
-        own.
+        The library sets no deadline, and a stuck kubelet would hold us for good. It swaps a method of the
+        ApiClient while it opens a stream, so each stream gets a client of its own.
         """
-        opened: Future[WSClient] = Future()
+        opened: Future[Stream] = Future()
 
         def work() -> None:
             try:
@@ -354,10 +552,10 @@ class Kube:
 
     def close(self) -> None:
         """Close the connections that are kept for re-use."""
-        self.api_client.close()
+        cast(Any, self.api_client).close()
 
 
-def close_quietly(ws: WSClient, timeout: float = 1.0) -> None:
+def close_quietly(ws: Stream, timeout: float = 1.0) -> None:
     """Close a stream whatever state it is in; timeout: seconds for the other side's answer."""
     try:
         ws.close(timeout=timeout)
@@ -365,9 +563,15 @@ def close_quietly(ws: WSClient, timeout: float = 1.0) -> None:
         log.debug("closing a stream: %s", problem)
 
 
-def _close_late(opened: Future[WSClient]) -> None:
+def _close_late(opened: Future[Stream]) -> None:
     if opened.exception() is None:
         close_quietly(opened.result())
+
+
+def _object(answer: Any) -> dict[str, Any]:
+    """The object in an answer of the API."""
+    found: dict[str, Any] = json.loads(answer.data)
+    return found
 
 
 def _named(kind: str, namespace: str | None, name: str) -> str:

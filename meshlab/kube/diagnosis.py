@@ -42,7 +42,7 @@ def find_causes(
     *,
     of: Sequence[Mapping[str, Any]] = (),
 ) -> list[Cause]:
-    """Why pods of a namespace are not Ready, or are not created at all.
+    """Find out why pods of a namespace are not Ready, or are not created at all.
 
     of: only pods of these workloads (objects with a spec.selector).
     """
@@ -116,10 +116,10 @@ def belongs(labels: Mapping[str, str], workloads: Sequence[Mapping[str, Any]]) -
 
 
 def _log(kube: Kube, namespace: str, pod: str, container: str, previous: bool) -> str:
-    """The end of a container's log, of the other of its runs where this one's is already removed; empty
-    without any.
+    """Read the end of a container's log; empty without any.
 
-    The diagnosis stands without it, so a log that can't be read is no error here.
+    Where the log of this run is already removed, that of the other run is read. The diagnosis stands without
+    it, so a log that can't be read is no error here.
     """
     for run in (previous, not previous):
         try:

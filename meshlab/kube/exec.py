@@ -20,11 +20,10 @@ from kubernetes.stream.ws_client import (
     STDIN_CHANNEL,
     STDOUT_CHANNEL,
     V5_CHANNEL_PROTOCOL,
-    WSClient,
 )
 
 from meshlab.core.errors import ExecError
-from meshlab.kube.client import Kube, close_quietly
+from meshlab.kube.client import Kube, Stream, close_quietly
 
 POLL = 0.2  # seconds between looks at the stop event and the deadline
 CHUNK = 32 * 1024  # bytes of input per frame
@@ -195,7 +194,7 @@ class _Talk:
         finally:
             close_quietly(ws)
 
-    def _send(self, ws: WSClient, data: bytes) -> None:
+    def _send(self, ws: Stream, data: bytes) -> None:
         if ws.subprotocol != V5_CHANNEL_PROTOCOL:
             raise self._cut("this API server can't close a command's input", "use Kubernetes 1.30 or newer")
         for start in range(0, len(data), CHUNK):
@@ -205,7 +204,7 @@ class _Talk:
         with self._connection():
             ws.close_channel(STDIN_CHANNEL)
 
-    def _listen(self, ws: WSClient) -> bool:
+    def _listen(self, ws: Stream) -> bool:
         """Hand over output until the command ends (False) or the stop event closes the connection (True)."""
         heard, told = time.monotonic(), False
         while ws.is_open():
@@ -227,7 +226,7 @@ class _Talk:
         self._read(ws, 0)
         return False
 
-    def _read(self, ws: WSClient, timeout: float) -> bool:
+    def _read(self, ws: Stream, timeout: float) -> bool:
         got = False
         with self._connection():
             ws.update(timeout=timeout)

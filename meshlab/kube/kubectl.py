@@ -10,7 +10,10 @@ from meshlab.core.process import Runner, SystemRunner
 
 
 def client_version(runner: Runner | None = None) -> str | None:
-    """kubectl's gitVersion (v1.36.1), None when it is not on PATH. Raises ProcessError when it can't tell."""
+    """Ask kubectl for its gitVersion (v1.36.1); None when it is not on PATH.
+
+    Raises ProcessError when it can't tell.
+    """
     if shutil.which("kubectl") is None:
         return None
     argv = ["kubectl", "version", "--client", "--output=json"]

@@ -91,8 +91,10 @@ def condition(subject: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
 
 
 def _printed(pod: Mapping[str, Any]) -> tuple[str, int, int]:
-    """kubectl's word, ready containers and restarts. Rules: printPod in
-    k8s.io/kubernetes/pkg/printers/internalversion."""
+    """Find kubectl's word, ready containers and restarts.
+
+    Rules: printPod in k8s.io/kubernetes/pkg/printers/internalversion.
+    """
     status = pod.get("status", {})
     word = status.get("reason") or status.get("phase", "Unknown")
     if condition(pod, "PodScheduled").get("reason") == "SchedulingGated":
@@ -122,8 +124,10 @@ def _printed(pod: Mapping[str, Any]) -> tuple[str, int, int]:
 
 
 def _initialisation(pod: Mapping[str, Any]) -> tuple[str, int, int, int]:
-    """Init containers: the word of the first one that is not done, ready sidecars, all restarts, those of
-    sidecars."""
+    """Look at init containers.
+
+    Returns the word of the first one that is not done, ready sidecars, all restarts, and those of sidecars.
+    """
     declared = {c["name"]: c for c in pod.get("spec", {}).get("initContainers") or []}
     ready = restarts = sidecar_restarts = 0
     for index, each in enumerate(pod.get("status", {}).get("initContainerStatuses") or []):

@@ -1,5 +1,4 @@
-"""A local port that leads to a pod: one stream of the API per TCP connection, the pod looked up anew for
-each.
+"""A local port that leads to a pod: one stream of the API per TCP connection, the pod looked up anew for each.
 
 The library forwards one connection per call and hands out half of a socket pair; the thread behind it can
 end without closing it (a reset of the connection) and drops what it has not passed on yet. So the frames
@@ -19,11 +18,10 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import websocket
-from kubernetes.stream.ws_client import WSClient
 
 from meshlab.core.address import host_port
 from meshlab.core.errors import KubeError, MeshlabError
-from meshlab.kube.client import Kube, close_quietly
+from meshlab.kube.client import Kube, Stream, close_quietly
 from meshlab.kube.pods import condition
 
 log = logging.getLogger(__name__)
@@ -83,12 +81,14 @@ class PortForward:
 
     @property
     def url(self) -> str:
-        """http://127.0.0.1:<port>"""
+        """The local address, as http://127.0.0.1:<port>."""
         return f"http://{host_port('127.0.0.1', self.port)}"
 
     def open(self) -> PortForward:
-        """Find the target and listen. Raises KubeError when no Ready pod is there or the local port is
-        taken."""
+        """Find the target and listen.
+
+        Raises KubeError when no Ready pod is there or the local port is taken.
+        """
         self._find()
         listener = socket.socket()
         try:
@@ -183,9 +183,11 @@ class PortForward:
             with self._lock:
                 self._connections.discard(connection)
 
-    def _connect(self) -> WSClient:
-        """A stream to the target's present pod. A pod that vanished since it was looked up is looked up
-        once more."""
+    def _connect(self) -> Stream:
+        """Open a stream to the target's present pod.
+
+        A pod that vanished since it was looked up is looked up once more.
+        """
         try:
             return self._kube.open_portforward(self._namespace, *self._find())
         except KubeError as problem:
@@ -194,8 +196,10 @@ class PortForward:
             return self._kube.open_portforward(self._namespace, *self._find())
 
     def _note(self, problem: MeshlabError) -> None:
-        """Keep why a connection was refused, and say it once: a client that waits for a new pod asks
-        often."""
+        """Keep why a connection was refused, and log it once.
+
+        A client that waits for a new pod asks often.
+        """
         known = self.last_error is not None and self.last_error.message == problem.message
         self.last_error = problem
         log.log(
@@ -256,12 +260,12 @@ def _container_port(pod: dict[str, Any], wanted: str) -> int:
     )
 
 
-def _pump(connection: socket.socket, ws: WSClient, closing: threading.Event) -> None:
-    """Pass bytes both ways until either side closes. One thread: a TLS socket must not be used by two at a
-    time.
+def _pump(connection: socket.socket, ws: Stream, closing: threading.Event) -> None:
+    """Pass bytes both ways until either side closes.
 
-    Raises KubeError with the text of the stream's error channel (nothing listens on that port, for one), and
-    ConnectionResetError where that text says that the server has ended the connection.
+    One thread: a TLS socket must not be used by two at a time. Raises KubeError with the text of the stream's
+    error channel (nothing listens on that port, for one), and ConnectionResetError where that text says that
+    the server has ended the connection.
     """
     wire = ws.sock.sock
     poll = select.poll()
@@ -295,14 +299,16 @@ def _pump(connection: socket.socket, ws: WSClient, closing: threading.Event) -> 
 
 
 def _end_of_pod(said: str) -> Exception:
-    """What the text on the error channel means. A server that closed a connection has answered: nothing is wrong
-    with the way to it."""
+    """Say what the text on the error channel means.
+
+    A server that closed a connection has answered: nothing is wrong with the path to it.
+    """
     if said.endswith(ENDED):
         return ConnectionResetError(said)
     return KubeError(f"the pod's end failed: {said}", retryable=True)
 
 
-def _taken(ws: WSClient, channel: int, skip: dict[int, int]) -> bytes:
+def _taken(ws: Stream, channel: int, skip: dict[int, int]) -> bytes:
     """What a channel has received, without the port number that starts it."""
     data: bytes = ws._channels.pop(channel, b"")  # read_channel() would read from the network again
     cut = min(skip[channel], len(data))

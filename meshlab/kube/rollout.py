@@ -1,5 +1,4 @@
-"""Waits for workloads and nodes: what kubectl's `rollout status` waits for, with the cause when it does
-not come."""
+"""Waits for Deployments and nodes: what kubectl's `rollout status` waits for, with the cause of a timeout."""
 
 from __future__ import annotations
 
@@ -24,8 +23,7 @@ CAUSES_EVERY = 2.0  # seconds between searches for a cause, which ask for pods, 
 
 @dataclass(frozen=True)
 class NodeSummary:
-    """A node: its name, whether it is Ready (and why not), kubelet version, container runtime, OS and
-    address."""
+    """A node: whether it is Ready (and why not), kubelet version, container runtime, OS and address."""
 
     name: str
     ready: bool
@@ -163,16 +161,20 @@ class _State:
 
 
 class _SteadyWatch:
-    """Finds pods that come up only to crash again: without a readiness probe each start makes them Ready
-    for a moment."""
+    """Finds pods that come up only to crash again.
+
+    Without a readiness probe each start makes them Ready for a moment.
+    """
 
     def __init__(self, kube: Kube, namespace: str, clock: Clock) -> None:
         self._kube, self._namespace, self._clock = kube, namespace, clock
         self._seen: dict[str, tuple[int, float]] = {}
 
     def restarted(self, workloads: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-        """Which of these finished workloads have a pod that restarted and has not stayed up for STEADY
-        seconds yet."""
+        """Find finished workloads with a pod that restarted and has not stayed up for STEADY seconds yet.
+
+        Returns their names, each with its reason.
+        """
         now, found = self._clock.now(), {}
         for pod in self._kube.objects("v1", "Pod", self._namespace):
             owner = next((w for w in workloads if belongs(pod["metadata"].get("labels") or {}, [w])), None)
@@ -198,8 +200,7 @@ def _up_for_long(pod: Mapping[str, Any]) -> bool:
 
 
 class CauseWatch:
-    """Remembers since when each cause is there, and says when one has stayed longer than it has patience
-    for."""
+    """Remembers since when each cause is there, and tells when one has lasted too long to heal."""
 
     def __init__(self, kube: Kube, namespace: str, clock: Clock) -> None:
         self._kube, self._namespace, self._clock = kube, namespace, clock
@@ -207,6 +208,7 @@ class CauseWatch:
         self._asked = clock.now()
 
     def verdict(self, workloads: Sequence[Mapping[str, Any]]) -> RolloutError | None:
+        """Return the error of a cause that outlasted its patience; None while waiting on makes sense."""
         now = self._clock.now()
         if not workloads or now - self._asked < CAUSES_EVERY:
             return None
@@ -233,8 +235,10 @@ def _rollout_error(cause: Cause) -> RolloutError:
 
 
 def _missing(workload: Mapping[str, Any] | None) -> str:
-    """What a workload still lacks, empty when nothing. Rules: kubectl's rollout status
-    (polymorphichelpers)."""
+    """Say what a Deployment still lacks; empty when nothing.
+
+    Rules: kubectl's rollout status (polymorphichelpers).
+    """
     if workload is None:
         return "does not exist yet"
     status, spec = workload.get("status", {}), workload["spec"]

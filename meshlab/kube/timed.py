@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, cast
 
 import urllib3
 from kubernetes import client
@@ -18,8 +18,8 @@ RESTART_TIMEOUT = 30.0  # seconds, for an API server that has answered before
 class TimedClient(client.ApiClient):
     """The generated client with a deadline on each call that names none: it has none itself.
 
-    A server that has answered before and now refuses connections restarts, and is waited for: a refused request
-    was not begun, so that making it again is safe, whatever it asks for.
+    A server that has answered before and now refuses connections restarts, and is waited for: a refused
+    request was not begun, so that making it again is safe, whatever it asks for.
     """
 
     answered = False
@@ -33,6 +33,7 @@ class TimedClient(client.ApiClient):
         post_params: Any = None,
         _request_timeout: Any = None,
     ) -> Any:
+        """Make a call, with a deadline; make it again after a restart of the server."""
         timeout = _request_timeout or (CONNECT_TIMEOUT, READ_TIMEOUT)
         ask = functools.partial(super().call_api, method, url, header_params, body, post_params, timeout)
         try:
@@ -53,7 +54,7 @@ class TimedClient(client.ApiClient):
 
         def status() -> int:
             try:
-                ready = self.rest_client.request(
+                ready = cast(Any, self.rest_client).request(
                     "GET", f"{self.configuration.host}/readyz", _request_timeout=CONNECT_TIMEOUT
                 )
             except (urllib3.exceptions.HTTPError, client.ApiException):

@@ -73,7 +73,15 @@ SERVICES = (
 
 
 def cases(clients: Iterable[Client], services: Iterable[Service] = SERVICES) -> tuple[Case, ...]:
-    """Every cell. Through a gateway only what it routes."""
+    """List every cell. Through a gateway only what it routes.
+
+    Args:
+        clients: Who asks.
+        services: Who is asked, and with what.
+
+    Returns:
+        The cells, by client.
+    """
     offered = tuple(services)
     return tuple(
         Case(client.name, service.name, method, path, token)

@@ -62,8 +62,11 @@ def decide_all(mesh: Mesh, workloads: Iterable[Workload], request: Request, *, n
 
 
 def mutual_tls(mesh: Mesh, workload: Workload, port: int) -> str | None:
-    """STRICT, PERMISSIVE or DISABLE for a workload's port: its own PeerAuthentication, else its
-    namespace's, else the mesh's, else PERMISSIVE. None where one that matters is not understood."""
+    """Find the mode of mutual TLS for a workload's port: STRICT, PERMISSIVE or DISABLE.
+
+    Its own PeerAuthentication decides, else its namespace's, else the mesh's, else it is PERMISSIVE. None
+    where one that matters is not understood.
+    """
     layers: tuple[list[str], list[str], list[str]] = ([], [], [])
     for one in mesh.peers:
         meant = applies(one.target, workload, mesh.root_namespace)

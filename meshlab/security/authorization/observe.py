@@ -109,7 +109,17 @@ def url_of(case: Case, client: Client, namespace: str, port: int) -> str:
 
 
 def configuration(asks: Sequence[Ask], marker: str) -> str:
-    """What curl reads. After each answer's body a line `<marker> <index> <status> <exit code>` follows."""
+    """Write what curl reads.
+
+    After each answer's body a line `<marker> <index> <status> <exit code>` follows.
+
+    Args:
+        asks: The requests.
+        marker: A text that no body holds.
+
+    Returns:
+        The configuration, secrets included.
+    """
     blocks = []
     for index, ask in enumerate(asks):
         lines = [
@@ -128,7 +138,7 @@ def configuration(asks: Sequence[Ask], marker: str) -> str:
 
 
 def parse_answers(text: str, marker: str, count: int) -> list[Observation]:
-    """curl's output, cut at the markers. Raises ExecError when an answer is missing or out of order."""
+    """Cut the output of curl at the markers. Raises ExecError when an answer is missing or out of order."""
     pieces = re.split(rf"\n{re.escape(marker)} (\d+) (\d+) (\d+)\n", text)
     found = [
         classify(int(status), int(code), body)

@@ -47,7 +47,17 @@ def mesh(
     *,
     mesh_config: str = "",
 ) -> Mesh:
-    """Everything that decides. mesh_config: the text `mesh` of istiod's ConfigMap."""
+    """Read everything that decides.
+
+    Args:
+        policies: AuthorizationPolicies, as the API gives them.
+        authentications: RequestAuthentications.
+        peers: PeerAuthentications.
+        mesh_config: The text `mesh` of istiod's ConfigMap.
+
+    Returns:
+        The values; what is not understood is named in them.
+    """
     config = yaml.safe_load(mesh_config) or {}
     return Mesh(
         tuple(policy(one) for one in policies),

@@ -56,7 +56,19 @@ class Scene:
         return found
 
     def ask(self, kube: Kube, wanted: Sequence[Case]) -> list[tuple[Case, Observation]]:
-        """One request for each, in this order. Raises ExecError, KubeError."""
+        """Send one request for each case, in this order.
+
+        Args:
+            kube: Client of the cluster.
+            wanted: The cases.
+
+        Returns:
+            Each case with what it met.
+
+        Raises:
+            ExecError: A round can't be made.
+            KubeError: The API refuses a command.
+        """
         asks = [
             Ask(
                 case,
@@ -95,8 +107,11 @@ def take_control(kube: Kube, scene: Scene, mesh: Mesh) -> Control:
 def make_table(
     kube: Kube, scene: Scene, mesh: Mesh, control: Control, meant: Mesh | None = None
 ) -> TruthTable:
-    """Ask every cell once, and two more times those that should be refused; compare. The proxies must have
-    acknowledged the policies in `mesh`. meant: the policies as they should be. Raises ExecError, KubeError."""
+    """Ask every cell once, and two more times those that should be refused; compare.
+
+    The proxies must have acknowledged the policies in `mesh`. meant: the policies as they should be. Raises
+    ExecError, KubeError.
+    """
     now = time.time()
     decisions = scene.decisions(mesh, now=now)
     wanted = scene.decisions(meant, now=now) if meant else {}
@@ -146,8 +161,11 @@ def set_stage(
     images: Sequence[str] = (),
     services: Sequence[Service] = SERVICES,
 ) -> Stage:
-    """Bring the callers up that are missing, and find all who take part. images: references of ours; looked up in
-    the cluster when not given. Raises KubeError, RolloutError, WaitTimeout."""
+    """Bring the callers up that are missing, and find all who take part.
+
+    images: references of ours; looked up in the cluster when not given. Raises KubeError, RolloutError,
+    WaitTimeout.
+    """
     api = served_api(kube)
     documents = with_images(kube, config, client_documents(config.namespace), images)
     changes.apply(*documents)
@@ -177,8 +195,10 @@ def enforce(
 
 
 def meant_by(documents: Sequence[Mapping[str, Any]], found: Mesh, *, ours: bool) -> Mesh:
-    """What the policies of ours say by themselves. ours: whether the cluster is; if not, the policies of its root
-    namespace are meant too. Mutual TLS is taken as it is found."""
+    """Say what the policies of ours mean by themselves. Mutual TLS is taken as it is found.
+
+    ours: whether the cluster is; if not, the policies of its root namespace are meant too.
+    """
     kinds = ("AuthorizationPolicy", "RequestAuthentication")
     own = parse.mesh(*([each for each in documents if each["kind"] == kind] for kind in kinds))
     root = () if ours else (found.root_namespace,)
@@ -195,9 +215,24 @@ def meant_by(documents: Sequence[Mapping[str, Any]], found: Mesh, *, ours: bool)
 def prove(
     kube: Kube, istioctl: Istioctl, config: LabConfig, changes: Changes, *, images: Sequence[str] = ()
 ) -> Proof:
-    """The whole stage: callers, control, policies, acknowledgement, requests. What it applies, `changes` undoes.
+    """Make the whole stage: callers, control, policies, acknowledgement, requests. What it applies, `changes` undoes.
 
-    Raises KubeError, ExecError, RolloutError, WaitTimeout, IstioError.
+    Args:
+        kube: Client of the cluster.
+        istioctl: The istioctl of the run.
+        config: The settings of the run.
+        changes: Puts everything back; that is its owner's to do.
+        images: References of our images; looked up in the cluster when not given.
+
+    Returns:
+        The table, its policies, and seconds by part.
+
+    Raises:
+        KubeError: The API refuses something.
+        ExecError: A round of requests can't be made.
+        RolloutError: A caller does not start.
+        WaitTimeout: The proxies do not take the policies in time.
+        IstioError: No proxy can be waited for.
     """
     seconds: dict[str, float] = {}
     clock = _Watch(seconds)

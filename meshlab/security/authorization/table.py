@@ -23,9 +23,12 @@ IN_A_ROW = 3  # times that a refusal must hold
 
 @dataclass(frozen=True)
 class Row:
-    """One cell. before, control: what was expected and observed without the policies of ours. decision: by the
-    policies in the cluster. observed: once for what is allowed, three times for what is refused. meant: by the
-    policies of ours alone; None where nobody has said what is meant."""
+    """One cell.
+
+    before, control: what was expected and observed without the policies of ours. decision: by the policies in
+    the cluster. observed: once for what is allowed, three times for what is refused. meant: by the policies
+    of ours alone; None where nobody has said what is meant.
+    """
 
     case: Case
     before: Decision
@@ -105,10 +108,12 @@ class TruthTable:
 
     @property
     def differences(self) -> tuple[Row, ...]:
+        """Cells where the observation is not the expected one."""
         return tuple(row for row in self.rows if row.agrees is False)
 
     @property
     def unknown(self) -> tuple[Row, ...]:
+        """Cells for which nothing can be expected."""
         return tuple(row for row in self.rows if row.agrees is None)
 
     @property
@@ -128,8 +133,10 @@ class TruthTable:
 
     @property
     def untripped(self) -> tuple[Row, ...]:
-        """Cells whose control failed: the policies of ours refuse them, nothing refused them before, and yet
-        they were not answered."""
+        """Cells whose control failed.
+
+        The policies of ours refuse them, nothing refused them before, and yet they were not answered.
+        """
         return tuple(
             row for row in self.refused if row.before.outcome is Outcome.ALLOW and not row.control.reached
         )

@@ -33,7 +33,16 @@ class Issuer:
         return self._key.jwks()
 
     def issue(self, name: str, claims: Mapping[str, Any], *, now: float) -> Issued:
-        """A token called `name` with these claims beside iss, sub, iat and exp. now: seconds since the epoch."""
+        """Sign a token.
+
+        Args:
+            name: What it is called, and its `sub`.
+            claims: Beside iss, sub, iat and exp.
+            now: Seconds since the epoch.
+
+        Returns:
+            The token.
+        """
         said = self._said(name, claims, now)
         return Issued(Token(name, said, signed=True), self._key.sign(said))
 

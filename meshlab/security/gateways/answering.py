@@ -35,9 +35,17 @@ def proxy_image(kube: Kube, *namespaces: str) -> str:
 def documents(
     name: str, namespace: str, image: str, pages: Mapping[str, str], services: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """ConfigMap, Deployment and Services of a pod that answers these pages (path → body, JSON or text).
+    """Make the objects of a pod that answers given pages. All but the pod are unknown to the mesh.
 
-    services: their names; port 80 of each leads to the pod. All but the pod are unknown to the mesh.
+    Args:
+        name: The pod's, and its `app` label.
+        namespace: Where it goes.
+        image: Of a proxy.
+        pages: Path → body, JSON or text.
+        services: Names of Services; port 80 of each leads to the pod.
+
+    Returns:
+        ConfigMap, Deployment and Services.
     """
     words = {"NAMESPACE": namespace, "APP": name}
     config, deployment = manifests.read("answering-pod", IMAGE=image, **words)
@@ -60,9 +68,19 @@ def envoy_config(pages: Mapping[str, str]) -> dict[str, Any]:
 
 
 def answered(kube: Kube, namespace: str, name: str) -> int:
-    """Requests that the pod has answered since it started, as its own Envoy counts them.
+    """Count the requests that the pod has answered since it started, as its own Envoy counts them.
 
-    Raises QueryError, KubeError.
+    Args:
+        kube: Client of the cluster.
+        namespace: Where the pod is.
+        name: Its `app` label.
+
+    Returns:
+        The count.
+
+    Raises:
+        QueryError: The pod does not tell.
+        KubeError: It can't be reached.
     """
     with PortForward(kube, namespace=namespace, port=PROXY_PORT, selector=f"app={name}") as forward:
         return read_stat(getter_of(forward), ANSWERED)

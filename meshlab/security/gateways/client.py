@@ -46,10 +46,16 @@ def trusting(
     only: ssl.TLSVersion | None = None,
     any_name: bool = False,
 ) -> ssl.SSLContext:
-    """A client that trusts one authority (PEM), and nothing that this machine trusts.
+    """Make a TLS client that trusts one authority, and nothing that this machine trusts.
 
-    client: what it shows when asked. only: the one TLS version that it speaks. any_name: take a certificate
-    of the authority for whatever host.
+    Args:
+        authority: Its certificate (PEM).
+        client: The certificate that is shown when asked; None for none.
+        only: The one TLS version that it speaks; None for the usual ones.
+        any_name: Take a certificate of the authority for whatever host.
+
+    Returns:
+        The context.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(cadata=authority.decode())
@@ -77,8 +83,18 @@ def ask(
     server_name: str | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Reply:
-    """One GET to a local port as if it were host. context: None for plain HTTP. server_name: the TLS server
-    name (SNI) where it is not the host. A refusal, by TLS or by a closed connection, is a Reply too.
+    """Send one GET to a local port as if it were host. A refusal, by TLS or by a closed connection, is a Reply too.
+
+    Args:
+        port: Of 127.0.0.1.
+        host: The name in the Host header, and the TLS server name.
+        path: What is asked for.
+        context: The TLS client; None for plain HTTP.
+        server_name: The TLS server name (SNI) where it is not the host.
+        headers: Sent with the request.
+
+    Returns:
+        What came of it.
     """
     step = "connection"
     tls: ssl.SSLSocket | None = None

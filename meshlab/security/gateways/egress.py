@@ -22,7 +22,15 @@ Mode = Literal["ALLOW_ANY", "REGISTRY_ONLY"]
 
 
 def host(service: str, outside: str) -> str:
-    """A Service's full name. outside: the namespace of the pod outside the mesh."""
+    """Give a Service's full name.
+
+    Args:
+        service: Its name.
+        outside: The namespace of the pod outside the mesh.
+
+    Returns:
+        The DNS name.
+    """
     return f"{service}.{outside}.svc.cluster.local"
 
 

@@ -28,9 +28,9 @@ ROLLOUT_TIMEOUT = 90.0  # seconds for the pod that serves the keys
 
 @dataclass(frozen=True)
 class IngressProbe:
-    """The gateway as it stands open. http, https: ways to its ports. keys: what it shows and accepts.
+    """The gateway as it stands open. http, https: port-forwards to its ports. keys: what it shows and accepts.
 
-    Both methods raise KubeError where the way to the gateway broke: that is no refusal of the gateway's.
+    Both methods raise KubeError where the port-forward broke: that is no refusal of the gateway's.
     """
 
     http: PortForward
@@ -47,12 +47,31 @@ class IngressProbe:
         server_name: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
-        """One GET over TLS (see `client.ask`)."""
+        """Send one GET over TLS.
+
+        Args:
+            host: The name in the Host header, and the TLS server name.
+            path: What is asked for.
+            context: The TLS client.
+            server_name: The TLS server name (SNI) where it is not the host.
+            headers: Sent with the request.
+
+        Returns:
+            What came of it; a refusal is a Reply, too.
+        """
         reply = ask(self.https.port, host, path, context=context, server_name=server_name, headers=headers)
         return _over(self.https, reply)
 
     def get_plain(self, host: str, path: str) -> Reply:
-        """One GET without TLS."""
+        """Send one GET without TLS.
+
+        Args:
+            host: The name in the Host header.
+            path: What is asked for.
+
+        Returns:
+            What came of it.
+        """
         return _over(self.http, ask(self.http.port, host, path))
 
 
@@ -63,7 +82,15 @@ def _over(way: PortForward, reply: Reply) -> Reply:
 
 
 def gateway_pods(kube: Kube, service: str) -> list[PodSummary]:
-    """The Ready pods behind a gateway's Service in istio-system. Empty where there is none: a profile without it."""
+    """List the Ready pods behind a gateway's Service in istio-system.
+
+    Args:
+        kube: Client of the cluster.
+        service: The Service's name.
+
+    Returns:
+        The pods; empty where the profile has no such gateway.
+    """
     found = kube.get("v1", "Service", service, SYSTEM_NAMESPACE)
     chosen = ((found or {}).get("spec") or {}).get("selector") or {}
     if not chosen:
@@ -81,7 +108,15 @@ class Missing:
 
 
 def usable(kube: Kube, service: str) -> list[PodSummary] | Missing:
-    """Find the Ready pods of a gateway in istio-system, or what is missing of it. Raises KubeError."""
+    """Find the Ready pods of a gateway in istio-system, or what is missing of it.
+
+    Args:
+        kube: Client of the cluster.
+        service: Name of its Service.
+
+    Returns:
+        The pods, at least one; else what is missing.
+    """
     pods = gateway_pods(kube, service)
     if pods:
         return pods
@@ -100,10 +135,24 @@ def opened(
     keys: EdgeKeys | None = None,
     alter: Alter = unchanged,
 ) -> Iterator[IngressProbe]:
-    """Apply the ingress, wait until the gateway uses it, and hold the ways to it open.
+    """Apply the ingress, wait until the gateway uses it, and keep port-forwards to it open.
 
-    changes: puts everything back; that is its owner's to do. namespace: the app's. keys, alter: what a planted
-    fault has changed. Raises KubeError, RolloutError, WaitTimeout, IstioError.
+    Args:
+        kube: Client of the cluster.
+        istioctl: The istioctl of the run.
+        changes: Puts everything back; that is its owner's to do.
+        namespace: The app's.
+        keys: Of the gateway; made when not given.
+        alter: What a planted fault makes of the objects.
+
+    Yields:
+        The open gateway.
+
+    Raises:
+        KubeError: No pod of the gateway is Ready, or the API refuses an object.
+        RolloutError: The pod that serves the keys does not start.
+        WaitTimeout: The gateway does not take the configuration in time.
+        IstioError: No proxy can be waited for.
     """
     pods = gateway_pods(kube, ingress.GATEWAY)
     if not pods:

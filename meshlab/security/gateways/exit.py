@@ -1,4 +1,4 @@
-"""The way out, closed for one caller: first everything is allowed, then only what is declared."""
+"""The egress, closed for one caller: first everything is allowed, then only what is declared."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ class EgressProbe:
     """The caller, the pod outside, and the gateway between them.
 
     namespace: the app's. outside: the namespace of the pod outside the mesh, made unless it is the app's.
-    gateways: the egress gateway's pods; without them nothing is declared. alter: what a planted fault makes of
-    the objects that close the way. changes puts everything back; that is its owner's to do.
+    gateways: the egress gateway's pods; without them nothing is declared. alter: what a planted fault makes
+    of the objects that close the way. changes puts everything back; that is its owner's to do.
     """
 
     def __init__(
@@ -119,12 +119,28 @@ class EgressProbe:
         return self._trial("a service of the mesh", url, passes=True, text="")
 
     def undeclared(self, *, passes: bool, control: str = "") -> Trial:
-        """The host that the mesh does not know."""
+        """Ask the host that the mesh does not know.
+
+        Args:
+            passes: Whether the request must get an answer; else it must be refused.
+            control: The trial that shows that a refused request could pass.
+
+        Returns:
+            The trial.
+        """
         url = f"http://{egress.host(UNDECLARED, self.outside)}{PAGE}"
         return self._trial("undeclared host", url, passes=passes, control=control)
 
     def direct(self, *, passes: bool, control: str = "") -> Trial:
-        """The declared host's pod by its address: the way around the egress gateway."""
+        """Ask the declared host's pod by its address: the path around the egress gateway.
+
+        Args:
+            passes: Whether the request must get an answer; else it must be refused.
+            control: The trial that shows that a refused request could pass.
+
+        Returns:
+            The trial.
+        """
         url = f"http://{host_port(self._address, answering.PORT)}{PAGE}"
         return self._trial("direct, by address", url, passes=passes, control=control)
 

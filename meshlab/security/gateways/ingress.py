@@ -1,8 +1,8 @@
 """The secure ingress: three hosts of ours at the mesh's gateway, each for the product page.
 
-Objects as in Istio's tasks "Secure Gateways" (SIMPLE and MUTUAL, credentialName) and "JWT Token" at an ingress
-gateway. The Secrets and the two policies must stand in the gateway's namespace; all of it needs the write
-scope `mesh`.
+Objects as in Istio's tasks "Secure Gateways" (SIMPLE and MUTUAL, credentialName) and "JWT Token" at an
+ingress gateway. The Secrets and the two policies must stand in the gateway's namespace; all of it needs the
+write scope `mesh`.
 """
 
 from __future__ import annotations
@@ -34,10 +34,18 @@ def unchanged(documents: list[Document]) -> list[Document]:
 
 
 def documents(namespace: str, keys: EdgeKeys, issuer: Issuer) -> list[Document]:
-    """Everything at the gateway. namespace: of the app, where Gateway and VirtualService stand.
+    """Make everything that stands at the gateway.
 
     Secrets get a name of their own in every run: what a killed run left is never overwritten, so no key is
     ever read back.
+
+    Args:
+        namespace: The app's, where Gateway and VirtualService stand.
+        keys: What the gateway shows and accepts.
+        issuer: Of the tokens that it accepts.
+
+    Returns:
+        Secrets, Gateway, VirtualService and the two policies for tokens.
     """
     tag = secrets.token_hex(3)
     words = {
@@ -52,8 +60,10 @@ def documents(namespace: str, keys: EdgeKeys, issuer: Issuer) -> list[Document]:
 
 
 def jwks_path(issuer: Issuer) -> str:
-    """Where the key set is served. Another path for each key: istiod keeps what an address has answered for
-    twenty minutes, a run before this one included."""
+    """Give the path at which the key set is served, another one for each key.
+
+    istiod keeps what an address has answered for twenty minutes, a run before this one included.
+    """
     return f"/{issuer.key_id}/jwks.json"
 
 

@@ -35,9 +35,14 @@ class EdgeKeys:
 
 
 def make_keys(*hosts: str, lifetime: timedelta = LIFETIME) -> EdgeKeys:
-    """New authorities and key pairs for a gateway that serves these hosts.
+    """Make new authorities and key pairs for a gateway that serves some hosts.
 
-    lifetime: of the gateway's certificates; EXPIRED makes some that nobody may trust any more.
+    Args:
+        *hosts: Their names.
+        lifetime: Of the gateway's certificates; EXPIRED makes some that nobody may trust any more.
+
+    Returns:
+        The keys.
     """
     servers = Authority("meshlab edge servers", lifetime=LIFETIME)
     clients, others = (Authority(CLIENTS, lifetime=LIFETIME) for _ in range(2))
@@ -51,7 +56,14 @@ def make_keys(*hosts: str, lifetime: timedelta = LIFETIME) -> EdgeKeys:
 
 
 def load(context: ssl.SSLContext, pair: KeyPair) -> None:
-    """Give a context a certificate of its own. OpenSSL reads it from a file: mode 0600, gone on return."""
+    """Give a TLS context a certificate of its own.
+
+    OpenSSL reads it from a file: mode 0600, removed on return.
+
+    Args:
+        context: The context.
+        pair: Certificate and key.
+    """
     with tempfile.TemporaryDirectory(prefix="meshlab-") as folder:  # made with mode 0700
         pair.write(Path(folder), "own")
         context.load_cert_chain(Path(folder) / "own.crt", Path(folder) / "own.key")

@@ -22,8 +22,8 @@ def wait_clusters(
 ) -> None:
     """Wait until no cluster of these pods' proxies is warming.
 
-    Call it when their configuration has been acknowledged (`wait_acknowledged` looks at listeners only). Raises
-    WaitTimeout naming the proxy, QueryError, KubeError.
+    Call it when their configuration has been acknowledged (`wait_acknowledged` looks at listeners only).
+    Raises WaitTimeout naming the proxy, QueryError, KubeError.
     """
     with PodPages(kube) as pages:
         for pod in pods:

@@ -46,7 +46,15 @@ class Issuer:
         return self._key.jwks()
 
     def token(self, *, lifetime: timedelta = LIFETIME, **claims: Any) -> str:
-        """A signed token. lifetime: from now to its end, negative for an expired one. claims: replace."""
+        """Sign a token.
+
+        Args:
+            lifetime: From now to its end; negative for an expired one.
+            **claims: Replace the usual ones.
+
+        Returns:
+            The token's text, a secret.
+        """
         now = datetime.now(UTC)
         usual = {"iss": self.name, "aud": self.audience, "sub": "reader"}
         return self._key.sign({**usual, "iat": now - timedelta(hours=1), "exp": now + lifetime, **claims})

@@ -62,7 +62,15 @@ class Tried:
 
 
 def in_turn(trials: Sequence[Trial], rounds: int = ROUNDS) -> tuple[Tried, ...]:
-    """Ask every trial once per round, in order. What raises is no answer and passes through."""
+    """Ask every trial once per round, in order. What raises is no answer and passes through.
+
+    Args:
+        trials: The requests.
+        rounds: How often each is made.
+
+    Returns:
+        The answers, in the order of the trials.
+    """
     answers: dict[str, list[Answer]] = {trial.name: [] for trial in trials}
     for _ in range(rounds):
         for trial in trials:

@@ -52,8 +52,8 @@ class Seen:
 class Captured:
     """One pod's window. wire: by the peer's address. app: the last hop to the application. interfaces: of both.
 
-    drops: packets that the kernel had no room for: the counts are then too low. to_the_end: it was told to stop,
-    and did not run out of time before.
+    drops: packets that the kernel had no room for: the counts are then too low. to_the_end: it was told to
+    stop, and did not run out of time before.
     """
 
     pod: str
@@ -85,7 +85,18 @@ class Target:
 def man(kube: Kube, pod: PodSummary, image: str, capabilities: Sequence[str] = ("NET_RAW",)) -> Post:
     """Add the idling container to a pod and wait until it runs.
 
-    Raises KubeError (status 403 where the cluster forbids it), WaitTimeout.
+    Args:
+        kube: Client of the cluster.
+        pod: The pod.
+        image: Of the container; it holds Python.
+        capabilities: That the container gets.
+
+    Returns:
+        The place for captures.
+
+    Raises:
+        KubeError: The cluster forbids it (status 403), or the image can't be had.
+        WaitTimeout: The container does not start in time.
     """
     post = Post(pod.namespace, pod.name, f"meshlab-capture-{secrets.token_hex(3)}")
     container = {
@@ -100,7 +111,16 @@ def man(kube: Kube, pod: PodSummary, image: str, capabilities: Sequence[str] = (
 
 
 def end(kube: Kube, posts: Sequence[Post]) -> None:
-    """End the idling containers: their pods keep them as terminated. Raises ExecError, KubeError."""
+    """End the idling containers; their pods keep them as terminated.
+
+    Args:
+        kube: Client of the cluster.
+        posts: The containers.
+
+    Raises:
+        ExecError: A connection broke.
+        KubeError: The API refuses the command.
+    """
 
     def leave(post: Post) -> None:
         run_in_pod(
@@ -195,7 +215,18 @@ def program(name: str) -> str:
 
 
 def parse(pod: str, text: str) -> Captured:
-    """The answer of the capture program. Raises ExecError when it is none."""
+    """Read the answer of the capture program.
+
+    Args:
+        pod: That it captured in.
+        text: The answer.
+
+    Returns:
+        What it saw.
+
+    Raises:
+        ExecError: It is no answer of the program.
+    """
     try:
         answer: Mapping[str, Any] = json.loads(text)
         wire, app = answer["wire"], answer["app"]

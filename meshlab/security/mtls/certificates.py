@@ -41,11 +41,24 @@ class Held:
 
     @property
     def leaf(self) -> x509.Certificate:
+        """Its own certificate."""
         return self.chain[0]
 
 
 def held_by(pages: Pages, namespace: str, pod: str) -> Held:
-    """The certificates of a pod's proxy. Raises QueryError when it has none."""
+    """Read the certificates of a pod's proxy.
+
+    Args:
+        pages: Reads the proxy's admin pages.
+        namespace: Of the pod.
+        pod: Its name.
+
+    Returns:
+        Its chain and the roots that it trusts.
+
+    Raises:
+        QueryError: The proxy holds no certificate.
+    """
     asked = {"resource": "dynamic_active_secrets"}
     dump = pages.json(namespace, pod, PROXY_PORT, "/config_dump", asked)
     secrets = {each.get("name"): each for each in dump.get("configs") or []}
@@ -105,7 +118,15 @@ def identities(certificate: x509.Certificate) -> tuple[str, ...]:
 
 
 def chain_problem(chain: Sequence[x509.Certificate], roots: Sequence[x509.Certificate]) -> str:
-    """Why a chain (leaf first) does not lead to one of the roots; empty when it does."""
+    """Say why a chain does not lead to one of the roots; empty when it does.
+
+    Args:
+        chain: Certificates, the leaf first.
+        roots: Those that are trusted.
+
+    Returns:
+        The reason.
+    """
     for lower, upper in pairwise(chain):
         if (why := _issued(lower, upper)) and lower not in roots:
             return why
@@ -128,7 +149,15 @@ def fingerprint(certificate: x509.Certificate) -> str:
 
 
 def row(certificate: x509.Certificate, now: datetime | None = None) -> dict[str, Any]:
-    """A certificate as a row of evidence; no key, no PEM."""
+    """Describe a certificate as a row of evidence; no key, no PEM.
+
+    Args:
+        certificate: The certificate.
+        now: The time against which its rest is counted; None for the present.
+
+    Returns:
+        Identity, issuer, fingerprint, times and the hours that are left.
+    """
     now = now or datetime.now(UTC)
     return {
         "identity": ", ".join(identities(certificate)),

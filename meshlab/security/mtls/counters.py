@@ -16,8 +16,10 @@ Reading = Mapping[tuple[str, str, str], Sample]  # edge, reporter, series → co
 
 @dataclass(frozen=True)
 class Counted:
-    """One edge's window. sent: requests that the source's sidecar sent; received: those that the target's got,
-    by connection_security_policy; identities: (source, target) principals in the target's series that moved;
+    """One edge's window.
+
+    sent: requests that the source's sidecar sent; received: those that the target's got, by
+    connection_security_policy; identities: (source, target) principals in the target's series that moved;
     codes: response codes at the target. falls: counters that fell or vanished: the window is void.
     """
 
@@ -58,7 +60,16 @@ def read_counters(
 
 
 def counted(edges: Sequence[Edge], before: Reading, after: Reading) -> tuple[Counted, ...]:
-    """What moved between two readings, per edge."""
+    """Count what moved between two readings.
+
+    Args:
+        edges: The edges that were read.
+        before: The first reading.
+        after: The second one.
+
+    Returns:
+        A count for each edge.
+    """
     return tuple(_of_edge(edge, before, after) for edge in edges)
 
 

@@ -24,7 +24,7 @@ class Edge:
 
     @property
     def name(self) -> str:
-        """`sleep → productpage-v1`"""
+        """The edge in words, such as `sleep → productpage-v1`."""
         return f"{self.source.name} → {self.target.name}"
 
     @property

@@ -1,8 +1,8 @@
 """Runs inside a pod, handed to `python3 -c`: asks servers for their certificates, as any peer would.
 
-Standard library only. argv[1]: JSON {targets: [[address, port], …], alpn, seconds}. Prints one line of JSON, a list
-with an answer for each target in their order: {certificate: base64 of the DER} or {error: text}. No client certificate is
-offered: with TLS 1.3 the server shows its own before it asks for ours.
+Standard library only. argv[1]: JSON {targets: [[address, port], …], alpn, seconds}. Prints one line of JSON,
+a list with an answer for each target in their order: {certificate: base64 of the DER} or {error: text}. No
+client certificate is offered: with TLS 1.3 the server shows its own before it asks for ours.
 """
 
 from __future__ import annotations

@@ -20,8 +20,10 @@ PATHS = {"productpage": PAGE_PATH, "details": "/details/0", "reviews": "/reviews
 
 @dataclass(frozen=True)
 class Way:
-    """One way to a server: by the name of its service, or by the address of a pod. pods: whose applications
-    may hear of it. url: without the marker."""
+    """One path to a server: by the name of its service, or by the address of a pod.
+
+    pods: whose applications may hear of it. url: without the marker.
+    """
 
     server: str
     by: str
@@ -30,7 +32,7 @@ class Way:
 
     @property
     def name(self) -> str:
-        """`details by service`"""
+        """The path in words, such as `details by service`."""
         return f"{self.server} by {self.by}"
 
 
@@ -52,7 +54,15 @@ class Round:
 
 
 def ways(edges: Sequence[Edge], namespace: str) -> tuple[Way, ...]:
-    """By service name and by pod address, to every workload that serves in `edges`."""
+    """List the paths to every workload that serves: by service name and by pod address.
+
+    Args:
+        edges: Who serves.
+        namespace: The app's.
+
+    Returns:
+        The paths, those by service first.
+    """
     found: dict[str, Way] = {}
     pods: dict[str, list[str]] = {edge.target.app: [] for edge in edges}
     for edge in edges:
@@ -112,8 +122,10 @@ def handed_over(pages: Pages, namespace: str, pod: str) -> int:
 def _logs(
     kube: Kube, namespace: str, pods: Sequence[str], marker: str, clock: Clock | None
 ) -> dict[str, str]:
-    """The applications' logs, once two reads in a row hold as many markers: a log comes a little later than
-    the answer."""
+    """Read the applications' logs, once two reads in a row hold as many markers.
+
+    A log comes a little later than the answer.
+    """
     containers = {
         pod.name: first_application_container(pod.containers)
         for pod in kube.pods(namespace)

@@ -52,9 +52,11 @@ CAPTURE_SECONDS, PAGE_SECONDS = 60.0, 0.5  # until a capture ends by itself: for
 
 @dataclass(frozen=True)
 class Strict:
-    """The stage is under way: STRICT holds. changes: STRICT itself. pair: the pods without mutual TLS, which go
-    as soon as they were captured. where: `mesh`, or the namespace. permissive: the control that was made
-    before, or why it could not be. acknowledged: proxies that run with STRICT; seconds: it took.
+    """The stage is under way: STRICT holds.
+
+    changes: STRICT itself. pair: the pods without mutual TLS, which go as soon as they were captured. where:
+    `mesh`, or the namespace. permissive: the control that was made before, or why it could not be.
+    acknowledged: proxies that run with STRICT; seconds: it took.
     """
 
     changes: Changes
@@ -67,8 +69,10 @@ class Strict:
 
 @dataclass(frozen=True)
 class Window:
-    """Requests that carried a marker, and what was captured and counted meanwhile. probe: the pair's requests
-    and capture. captured: server pod → its capture. no_capture: why there are none (status 403: forbidden).
+    """Requests that carried a marker, and what was captured and counted meanwhile.
+
+    probe: the pair's requests and capture. captured: server pod → its capture. no_capture: why there are none
+    (status 403: forbidden).
     """
 
     marker: str
@@ -96,8 +100,22 @@ def begin(kube: Kube, changes: Changes, pair: Changes, istioctl: Istioctl, confi
     """Measure while plaintext is still taken, then demand mutual TLS and wait until the proxies do.
 
     In a mesh that demands it already, plaintext is allowed in the app's namespace for the measurement. Load
-    must be stopped and drained. changes, pair: see `Strict`; may be the same. Raises KubeError, WaitTimeout,
-    IstioError; the caller restores both.
+    must be stopped and drained. The caller restores `changes` and `pair`.
+
+    Args:
+        kube: Client of the cluster.
+        changes: Gets the policy that demands mutual TLS.
+        pair: Gets the pods without mutual TLS; may be the same.
+        istioctl: The istioctl of the run.
+        config: The settings of the run.
+
+    Returns:
+        The stage.
+
+    Raises:
+        KubeError: A pod is not there, or the API refuses an object.
+        WaitTimeout: The proxies do not take the policy in time.
+        IstioError: No proxy can be waited for.
     """
     namespace = config.namespace
     edges = find_edges(kube, namespace)
@@ -129,8 +147,17 @@ def gather(
 ) -> Evidence:
     """Ask, capture, count and read certificates, under STRICT.
 
-    image: of the capture's container. interfaces: of the wire and of the application's hop; tests sabotage
-    them. Raises KubeError when the application's pods are not there.
+    Args:
+        kube: Client of the cluster.
+        config: The settings of the run.
+        image: Of the capture's container.
+        interfaces: Of the wire and of the application's hop; tests sabotage them.
+
+    Returns:
+        The evidence; a part that could not be had is the error.
+
+    Raises:
+        KubeError: The application's pods are not there.
     """
     namespace = config.namespace
     edges = find_edges(kube, namespace)

@@ -17,8 +17,10 @@ POLICIES = (KIND, "DestinationRule")
 
 
 def strict_policy(kube: Kube, config: LabConfig) -> dict[str, Any]:
-    """A PeerAuthentication that demands mutual TLS: of the whole mesh where the run may write so far, else of
-    the app's namespace. Raises KubeError."""
+    """Make a PeerAuthentication that demands mutual TLS.
+
+    It is for the whole mesh where the run may write so far, else for the app's namespace. Raises KubeError.
+    """
     return peer_policy(kube, SYSTEM_NAMESPACE if config.scope == "mesh" else config.namespace, "STRICT")
 
 
