@@ -4,61 +4,25 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import urllib3
-import websocket
-from kubernetes import client, config
+from kubernetes import client
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.resource import Resource
-from kubernetes.stream import stream
 
 from meshlab.core.errors import KubeError
-from meshlab.core.redaction import register
 from meshlab.kube.api_errors import api_errors
+from meshlab.kube.kubeconfig import configuration_of
 from meshlab.kube.pods import PodSummary, summarise
-from meshlab.kube.timed import READ_TIMEOUT, TimedClient
+from meshlab.kube.streams import Stream, open_in_time
+from meshlab.kube.timed import TimedClient, discovering
 
 __all__ = ["Kube", "PodSummary", "api_errors"]
-
-log = logging.getLogger(__name__)
-STREAM_OPEN_TIMEOUT = 15.0  # seconds
-# The library would keep its discovery in a file under /tmp named after the server's address, and a cluster
-# that was made anew at the same address would get the old one's kinds. A path that can't exist keeps it in
-# memory.
-NO_CACHE_FILE = os.path.join(os.devnull, "none")  # noqa: PTH118 (never opened)
-
-
-class Stream(Protocol):
-    """What is used of the library's WSClient, which has no types: an open stream with numbered channels."""
-
-    sock: Any
-    subprotocol: str | None
-    _channels: dict[int, bytes]
-
-    def is_open(self) -> bool:
-        """Whether the other side has not closed it."""
-
-    def update(self, timeout: float = 0) -> None:
-        """Read one frame into its channel. timeout: seconds to wait for it."""
-
-    def read_channel(self, channel: int) -> bytes:
-        """Take what a channel has received."""
-
-    def write_channel(self, channel: int, data: bytes) -> None:
-        """Send data in a channel."""
-
-    def close_channel(self, channel: int) -> None:
-        """Tell the other side that nothing more comes in a channel."""
-
-    def close(self, *, timeout: float = 0) -> None:
-        """Close the stream. timeout: seconds for the other side's answer."""
 
 
 class Kube:
@@ -67,6 +31,9 @@ class Kube:
     The generic methods (`objects`, `get`, `server_side_apply`, `delete`) take and return objects as the
     API's JSON, so they work for custom resources too. The typed APIs of the client library are there for
     what they don't cover; put such calls in `with api_errors("what we do")`.
+
+    Every method raises KubeError where the API refuses (the error has its status) or does not answer. Status 404:
+    the object is not there, or the cluster does not serve its kind; 409: it is there already, or has changed.
     """
 
     def __init__(self, configuration: client.Configuration, *, context: str | None = None) -> None:
@@ -91,23 +58,8 @@ class Kube:
 
         Returns:
             The client.
-
-        Raises:
-            KubeError: The file or the context can't be used.
         """
-        configuration = client.Configuration()
-        where = f"use kubeconfig {kubeconfig or 'of this user'}" + (f", context {context}" if context else "")
-        with api_errors(where):
-            cast(Any, config).load_kube_config(
-                config_file=str(kubeconfig) if kubeconfig else None,
-                context=context,
-                client_configuration=configuration,
-                persist_config=False,
-            )
-        # Whatever it can log in with must not be seen anywhere; private keys are known by their form.
-        keys = [key.removeprefix("Bearer ") for key in configuration.api_key.values()]
-        register(*keys, configuration.password)
-        return cls(configuration, context=context)
+        return cls(configuration_of(kubeconfig, context), context=context)
 
     @property
     def host(self) -> str:
@@ -120,26 +72,6 @@ class Kube:
         return client.CoreV1Api(self.api_client)
 
     @cached_property
-    def apps(self) -> client.AppsV1Api:
-        """Deployments and their like."""
-        return client.AppsV1Api(self.api_client)
-
-    @cached_property
-    def admission(self) -> client.AdmissionregistrationV1Api:
-        """Webhook configurations."""
-        return client.AdmissionregistrationV1Api(self.api_client)
-
-    @cached_property
-    def apiextensions(self) -> client.ApiextensionsV1Api:
-        """CustomResourceDefinitions."""
-        return client.ApiextensionsV1Api(self.api_client)
-
-    @cached_property
-    def rbac(self) -> client.RbacAuthorizationV1Api:
-        """Roles and bindings."""
-        return client.RbacAuthorizationV1Api(self.api_client)
-
-    @cached_property
     def version(self) -> client.VersionApi:
         """The server's version."""
         return client.VersionApi(self.api_client)
@@ -148,7 +80,7 @@ class Kube:
     def dynamic(self) -> DynamicClient:
         """Every kind that the cluster serves, as it tells."""
         with self._discovery, api_errors("discover the kinds that the cluster knows"):
-            return cast(DynamicClient, cast(Any, DynamicClient)(self.api_client, cache_file=NO_CACHE_FILE))
+            return discovering(self.api_client)
 
     def server_version(self) -> str:
         """The API server's gitVersion, for example v1.36.1. Raises KubeError."""
@@ -166,9 +98,6 @@ class Kube:
 
         Returns:
             Its path, and whether it is namespaced.
-
-        Raises:
-            KubeError: The cluster does not serve it (status 404), or does not answer.
         """
         dynamic = self.dynamic
         with self._discovery, api_errors(f"find kind {kind} of {api_version}"):
@@ -183,13 +112,7 @@ class Kube:
             dynamic.resources.invalidate_cache()
 
     def objects(
-        self,
-        api_version: str,
-        kind: str,
-        namespace: str | None = None,
-        *,
-        selector: str | None = None,
-        field_selector: str | None = None,
+        self, api_version: str, kind: str, namespace: str | None = None, *, selector: str | None = None
     ) -> list[dict[str, Any]]:
         """List the objects of a kind.
 
@@ -198,19 +121,13 @@ class Kube:
             kind: Its name.
             namespace: Of the objects; None for all.
             selector: Label selector.
-            field_selector: Field selector.
 
         Returns:
             The objects as the API's JSON, with apiVersion and kind.
-
-        Raises:
-            KubeError: The cluster does not serve the kind (status 404), refuses, or does not answer.
         """
         resource = self.resource(api_version, kind)
         with api_errors(f"list {kind} in {namespace or 'all namespaces'}"):
-            answer = resource.get(
-                namespace=namespace, label_selector=selector, field_selector=field_selector, serialize=False
-            )
+            answer = resource.get(namespace=namespace, label_selector=selector, serialize=False)
         items = json.loads(answer.data)["items"]
         return [{"apiVersion": api_version, "kind": kind, **item} for item in items]
 
@@ -227,9 +144,6 @@ class Kube:
 
         Returns:
             The object as the API's JSON; None where it does not exist.
-
-        Raises:
-            KubeError: The cluster does not serve the kind (status 404), refuses, or does not answer.
         """
         resource = self.resource(api_version, kind)
         try:
@@ -253,9 +167,6 @@ class Kube:
 
         Returns:
             The object as stored.
-
-        Raises:
-            KubeError: The API refuses it, or does not answer.
         """
         owner = {"field_manager": field_manager, "force_conflicts": True}
         return self._write(
@@ -276,9 +187,6 @@ class Kube:
 
         Returns:
             The cluster's answer.
-
-        Raises:
-            KubeError: It does not answer.
         """
         whole, _, sub = resource.partition("/")
         attributes = client.V1ResourceAttributes(
@@ -300,9 +208,6 @@ class Kube:
 
         Returns:
             The object as stored.
-
-        Raises:
-            KubeError: It is there already (status 409), or the API refuses it.
         """
         return self._write("create", document, namespace)
 
@@ -315,9 +220,6 @@ class Kube:
 
         Returns:
             The object as stored.
-
-        Raises:
-            KubeError: It is not there (status 404), has changed (409), or the API refuses it.
         """
         return self._write("replace", document, namespace, name=document["metadata"]["name"])
 
@@ -338,14 +240,7 @@ class Kube:
         return _object(answer)
 
     def patch(
-        self,
-        api_version: str,
-        kind: str,
-        name: str,
-        patch: Mapping[str, Any],
-        namespace: str | None = None,
-        *,
-        field_manager: str = "meshlab",
+        self, api_version: str, kind: str, name: str, patch: Mapping[str, Any], namespace: str | None = None
     ) -> dict[str, Any]:
         """Change fields of an object by a JSON merge patch.
 
@@ -355,13 +250,9 @@ class Kube:
             name: Its name.
             patch: RFC 7396: null removes a field, lists are replaced whole.
             namespace: Where it is; None for kinds that have none.
-            field_manager: The owner of the fields that are written.
 
         Returns:
             The object as stored.
-
-        Raises:
-            KubeError: It is not there (status 404), or the API refuses the patch.
         """
         resource = self.resource(api_version, kind)
         with api_errors(f"change {_named(kind, namespace, name)}"):
@@ -370,7 +261,7 @@ class Kube:
                 name=name,
                 namespace=namespace,
                 content_type="application/merge-patch+json",
-                field_manager=field_manager,
+                field_manager="meshlab",
                 serialize=False,
             )
         return _object(answer)
@@ -389,9 +280,6 @@ class Kube:
 
         Returns:
             False where the object, or its kind, does not exist.
-
-        Raises:
-            KubeError: The API refuses it, or does not answer.
         """
         try:
             resource = self.resource(api_version, kind)
@@ -417,9 +305,6 @@ class Kube:
 
         Returns:
             The pods, sorted by namespace and name.
-
-        Raises:
-            KubeError: The API refuses, or does not answer.
         """
         found = [summarise(pod) for pod in self.objects("v1", "Pod", namespace, selector=selector)]
         return sorted(found, key=lambda pod: (pod.namespace, pod.name))
@@ -444,9 +329,6 @@ class Kube:
 
         Returns:
             The text.
-
-        Raises:
-            KubeError: The pod or its log is not there, or the API does not answer.
         """
         with api_errors(f"read the log of {namespace}/{pod}" + (f" ({container})" if container else "")):
             answer = self.core.read_namespaced_pod_log(
@@ -475,28 +357,11 @@ class Kube:
 
         Returns:
             The open stream. Channels: 0 input, 1 output, 2 errors, 3 the command's status.
-
-        Raises:
-            KubeError: The API refuses, or no stream opens in time.
         """
-
-        def open_stream(core: client.CoreV1Api) -> Stream:
-            opened = stream(
-                core.connect_get_namespaced_pod_exec,
-                pod,
-                namespace,
-                container=container,
-                command=list(argv),
-                stdin=stdin,
-                stdout=True,
-                stderr=True,
-                tty=False,
-                binary=True,
-                _preload_content=False,
-            )
-            return cast(Stream, opened)
-
-        return self._open(f"start a command in {namespace}/{pod}", open_stream)
+        options = {"container": container, "command": list(argv), "stdin": stdin, "stdout": True, "stderr": True,
+                   "tty": False}  # fmt: skip
+        method = "connect_get_namespaced_pod_exec"
+        return self._open(f"start a command in {namespace}/{pod}", method, pod, namespace, options)
 
     def open_portforward(self, namespace: str, pod: str, port: int) -> Stream:
         """Open a stream to one TCP connection with a pod's port.
@@ -508,64 +373,16 @@ class Kube:
 
         Returns:
             The open stream. Channels: 0 the data, 1 the text of an error.
-
-        Raises:
-            KubeError: The API refuses, or no stream opens in time.
         """
+        doing, method = (
+            f"connect to port {port} of {namespace}/{pod}",
+            "connect_get_namespaced_pod_portforward",
+        )
+        return self._open(doing, method, pod, namespace, {"ports": str(port)})
 
-        def open_stream(core: client.CoreV1Api) -> Stream:
-            opened = stream(
-                core.connect_get_namespaced_pod_portforward,
-                pod,
-                namespace,
-                ports=str(port),
-                binary=True,
-                _preload_content=False,
-            )
-            return cast(Stream, opened)
-
-        return self._open(f"connect to port {port} of {namespace}/{pod}", open_stream)
-
-    def _open(self, doing: str, open_stream: Callable[[client.CoreV1Api], Stream]) -> Stream:
-        """Open a websocket within STREAM_OPEN_TIMEOUT.
-
-        The library sets no deadline, and a stuck kubelet would hold us for good. It swaps a method of the
-        ApiClient while it opens a stream, so each stream gets a client of its own.
-        """
-        opened: Future[Stream] = Future()
-
-        def work() -> None:
-            try:
-                opened.set_result(open_stream(client.CoreV1Api(client.ApiClient(self.configuration))))
-            except Exception as problem:  # noqa: BLE001 (handed to the caller by the future)
-                opened.set_exception(problem)
-
-        threading.Thread(target=work, name=doing, daemon=True).start()
+    def _open(self, doing: str, method: str, pod: str, namespace: str, options: Mapping[str, Any]) -> Stream:
         with api_errors(doing):
-            try:
-                ws = opened.result(timeout=STREAM_OPEN_TIMEOUT)
-            except TimeoutError:
-                opened.add_done_callback(_close_late)
-                raise TimeoutError(f"no stream within {STREAM_OPEN_TIMEOUT:.0f} s") from None
-        ws.sock.settimeout(READ_TIMEOUT)  # bounds a frame that stops half way; waiting for a frame is polled
-        return ws
-
-    def close(self) -> None:
-        """Close the connections that are kept for re-use."""
-        cast(Any, self.api_client).close()
-
-
-def close_quietly(ws: Stream, timeout: float = 1.0) -> None:
-    """Close a stream whatever state it is in; timeout: seconds for the other side's answer."""
-    try:
-        ws.close(timeout=timeout)
-    except (websocket.WebSocketException, OSError, ValueError) as problem:
-        log.debug("closing a stream: %s", problem)
-
-
-def _close_late(opened: Future[Stream]) -> None:
-    if opened.exception() is None:
-        close_quietly(opened.result())
+            return open_in_time(self.configuration, doing, method, pod, namespace, options)
 
 
 def _object(answer: Any) -> dict[str, Any]:

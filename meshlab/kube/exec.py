@@ -23,7 +23,8 @@ from kubernetes.stream.ws_client import (
 )
 
 from meshlab.core.errors import ExecError
-from meshlab.kube.client import Kube, Stream, close_quietly
+from meshlab.kube.client import Kube
+from meshlab.kube.streams import Stream, close_quietly
 
 POLL = 0.2  # seconds between looks at the stop event and the deadline
 CHUNK = 32 * 1024  # bytes of input per frame

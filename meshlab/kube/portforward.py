@@ -21,8 +21,9 @@ import websocket
 
 from meshlab.core.address import host_port
 from meshlab.core.errors import KubeError, MeshlabError
-from meshlab.kube.client import Kube, Stream, close_quietly
+from meshlab.kube.client import Kube
 from meshlab.kube.pods import condition
+from meshlab.kube.streams import Stream, close_quietly
 
 log = logging.getLogger(__name__)
 DATA_CHANNEL, ERROR_CHANNEL = 0, 1

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import functools
+import os
 from typing import Any, cast
 
 import urllib3
 from kubernetes import client
+from kubernetes.dynamic import DynamicClient
 
 from meshlab.core.errors import WaitTimeout
 from meshlab.core.waiting import wait
 
 CONNECT_TIMEOUT, READ_TIMEOUT = 5.0, 30.0  # seconds, for calls that name no deadline of their own
 RESTART_TIMEOUT = 30.0  # seconds, for an API server that has answered before
+# The library would keep its discovery in a file under /tmp named after the server's address, and a cluster that was
+# created anew at the same address would get the old one's kinds. A path that can't exist keeps it in memory.
+NO_CACHE_FILE = os.path.join(os.devnull, "none")  # noqa: PTH118 (never opened)
 
 
 class TimedClient(client.ApiClient):
@@ -67,6 +72,11 @@ class TimedClient(client.ApiClient):
             ready=lambda code: code in (200, 401, 403, 404),
             timeout=RESTART_TIMEOUT,
         )
+
+
+def discovering(api_client: client.ApiClient) -> DynamicClient:
+    """Make a client for every kind that the cluster serves; it asks for them, and keeps them in memory only."""
+    return cast(DynamicClient, cast(Any, DynamicClient)(api_client, cache_file=NO_CACHE_FILE))
 
 
 def _refused(problem: urllib3.exceptions.MaxRetryError) -> bool:

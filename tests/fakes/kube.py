@@ -84,16 +84,8 @@ class FakeKube:
         self.discoveries += 1
 
     def objects(
-        self,
-        api_version: str,
-        kind: str,
-        namespace: str | None = None,
-        *,
-        selector: str | None = None,
-        field_selector: str | None = None,
+        self, api_version: str, kind: str, namespace: str | None = None, *, selector: str | None = None
     ) -> list[dict[str, Any]]:
-        if field_selector is not None:
-            raise AssertionError("FakeKube has no field selectors")
         self.resource(api_version, kind)
         terms = selector.split(",") if selector else []
         wanted = dict(term.split("=") for term in terms if "=" in term)
@@ -143,8 +135,6 @@ class FakeKube:
         name: str,
         patch: Mapping[str, Any],
         namespace: str | None = None,
-        *,
-        field_manager: str = "meshlab",
     ) -> dict[str, Any]:
         found = self.get(api_version, kind, name, namespace)
         if found is None:

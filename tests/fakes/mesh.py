@@ -36,18 +36,10 @@ class FakeMesh(FakeKube):
         self.core = FakeCore(self)
 
     def objects(
-        self,
-        api_version: str,
-        kind: str,
-        namespace: str | None = None,
-        *,
-        selector: str | None = None,
-        field_selector: str | None = None,
+        self, api_version: str, kind: str, namespace: str | None = None, *, selector: str | None = None
     ) -> list[dict[str, Any]]:
         if selector is None or "=" in selector:
-            return super().objects(
-                api_version, kind, namespace, selector=selector, field_selector=field_selector
-            )
+            return super().objects(api_version, kind, namespace, selector=selector)
         key, _, rest = selector.partition(" in ")
         values = [value.strip() for value in rest.strip("()").split(",")] if rest else None
         found = super().objects(api_version, kind, namespace)

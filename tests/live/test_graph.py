@@ -39,7 +39,7 @@ def kube(kept_lab: Ran, machine: Machine) -> Kube:
 
 
 def scale(kube: Kube, namespace: str, name: str, replicas: int) -> None:
-    kube.apps.patch_namespaced_deployment_scale(name, namespace, {"spec": {"replicas": replicas}})
+    kube.patch("apps/v1", "Deployment", name, {"spec": {"replicas": replicas}}, namespace)
 
 
 @contextmanager
