@@ -41,7 +41,7 @@ class _Loads:
     def __init__(self) -> None:
         self.brakes: dict[Pace, _Brake] = {"fast": _Brake(), "gentle": _Brake()}
         self.loops: list[RequestLoop] = []
-        self.mixed: tuple[threading.Event, PrefectFuture[BackgroundResult]] | None = None
+        self.background: tuple[threading.Event, PrefectFuture[BackgroundResult]] | None = None
 
 
 def _loads(run: RunRef) -> _Loads:
@@ -101,9 +101,9 @@ def halt_load(run: RunRef, *loads: PrefectFuture[TrafficResult]) -> None:
         brake.enough.set()
     for load in loads:
         load.wait()
-    mixed = _end_mixed(run)
-    if mixed is not None:
-        mixed.wait()
+    background = _end_background(run)
+    if background is not None:
+        background.wait()
 
 
 @lab_task("fast-load", verify=any_value, depends_on_pods=True)
@@ -132,7 +132,7 @@ def send_background_traffic(
         begun.set()
         enough.wait()
         sent = traffic.stop_and_drain()
-    log_info(f"mixed traffic: {sent}")
+    log_info(f"background traffic: {sent}")
     record_measures(run, Measure("mixed-requests-sent", sent.sent, "requests"))
     return sent
 
@@ -151,12 +151,12 @@ def start_background_traffic(run: RunRef, config: LabConfig, cluster: ClusterRef
         ended.set()
         begun.set()
 
-    mixed = send_background_traffic.submit(run, config, cluster, begun, enough)
-    _loads(run).mixed = enough, mixed
-    mixed.add_done_callback(end)
+    background = send_background_traffic.submit(run, config, cluster, begun, enough)
+    _loads(run).background = enough, background
+    background.add_done_callback(end)
     begun.wait()
     if ended.is_set():  # it failed, or had been drained before the run was cut off
-        mixed.result()
+        background.result()
 
 
 def stop_background_traffic(run: RunRef) -> BackgroundResult | None:
@@ -164,18 +164,18 @@ def stop_background_traffic(run: RunRef) -> BackgroundResult | None:
 
     May be called twice. Raises what the traffic raised.
     """
-    mixed = _end_mixed(run)
-    return mixed.result() if mixed is not None else None
+    background = _end_background(run)
+    return background.result() if background is not None else None
 
 
-def _end_mixed(run: RunRef) -> PrefectFuture[BackgroundResult] | None:
+def _end_background(run: RunRef) -> PrefectFuture[BackgroundResult] | None:
     """Tell the background traffic to end; None where there is none, or it was told before."""
     loads = _loads(run)
-    mixed, loads.mixed = loads.mixed, None
-    if mixed is None:
+    background, loads.background = loads.background, None
+    if background is None:
         return None
-    mixed[0].set()
-    return mixed[1]
+    background[0].set()
+    return background[1]
 
 
 def _send(

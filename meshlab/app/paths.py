@@ -1,6 +1,6 @@
-"""One request, two ways: through two sidecars, and outside of the mesh. What the mesh costs is the difference.
+"""One request over two paths: through two sidecars, and outside of the mesh. The difference is what the mesh costs.
 
-Both ways end at the same program (Bookinfo's details) and begin at the same one (curl). They are measured in
+Both paths end at the same program (Bookinfo's details) and begin at the same one (curl). They are measured in
 turns, so that a machine that is busy for a moment is busy for both.
 """
 
@@ -34,7 +34,7 @@ WARM = 5  # requests before the first round: connections and caches are made by 
 
 @dataclass(frozen=True)
 class Path:
-    """What one way measured. failed: requests without a 200. times: of those with one."""
+    """What one path measured. failed: requests without a 200. times: of those with one."""
 
     name: str
     sent: int
@@ -44,7 +44,7 @@ class Path:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Both ways of one run."""
+    """Both paths of one run."""
 
     mesh: Path
     outside: Path
@@ -57,7 +57,7 @@ class Comparison:
         return self.mesh.times.p50 - self.outside.times.p50
 
     def measures(self) -> list[Measure]:
-        """`path-p50`, `-p90`, `-p99` and `path-error-rate` of both ways, and `mesh-overhead-p50`."""
+        """`path-p50`, `-p90`, `-p99` and `path-error-rate` of both paths, and `mesh-overhead-p50`."""
         found = []
         for path in (self.mesh, self.outside):
             labels = {"path": path.name}
@@ -132,17 +132,17 @@ def compare(kube: Kube, namespace: str, *, rounds: int = ROUNDS, each: int = EAC
         IstioError: A path is not what it is taken for.
         ExecError: A round can't be made.
     """
-    ways = {
+    ends = {
         "mesh": (SLEEPER.selector, f"http://{host_port(f'{DETAILS.app}.{namespace}.svc', PORT)}{REQUEST}"),
         "outside": (CALLER.selector, f"http://{host_port(f'{OUTSIDE.app}.{namespace}.svc', PORT)}{REQUEST}"),
     }
-    sources = {name: find_source(kube, namespace, selector) for name, (selector, _) in ways.items()}
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    failed = dict.fromkeys(ways, 0)
-    by_sidecar = dict.fromkeys(ways, 0)
+    sources = {name: find_source(kube, namespace, selector) for name, (selector, _) in ends.items()}
+    times: dict[str, list[float]] = {name: [] for name in ends}
+    failed = dict.fromkeys(ends, 0)
+    by_sidecar = dict.fromkeys(ends, 0)
     for turn in range(rounds + 1):
         count = each if turn else WARM
-        for name, (_, url) in ways.items():
+        for name, (_, url) in ends.items():
             done = n_requests(
                 kube, sources[name], url, count, expect=BY_SIDECAR, options=("-i",), request_timeout=5
             )
@@ -153,9 +153,9 @@ def compare(kube: Kube, namespace: str, *, rounds: int = ROUNDS, each: int = EAC
     sent = rounds * each
     if by_sidecar["mesh"] < sent - failed["mesh"] or by_sidecar["outside"]:
         raise IstioError(
-            f"{by_sidecar['mesh']} of {sent} answers of the mesh's way and {by_sidecar['outside']} of the other's "
+            f"{by_sidecar['mesh']} of {sent} answers of the path through the mesh and {by_sidecar['outside']} of the other "
             f"came through a sidecar",
             remedy="look at the sidecars of sleep, and at the label of plaintext-caller that opts it out",
         )
-    paths = {name: Path(name, sent, failed[name], latency(times[name])) for name in ways}
+    paths = {name: Path(name, sent, failed[name], latency(times[name])) for name in ends}
     return Comparison(paths["mesh"], paths["outside"])

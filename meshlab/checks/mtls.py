@@ -46,14 +46,14 @@ def refusal(permissive: Round, strict: Round, inside: Sequence[RoundResult]) -> 
         "inside": [{"url": each.url, "answers": str(each)} for each in inside],
     }
     controls = [
-        f"under PERMISSIVE {way.url} gave {asked}, not {asked.sent} × 200"
-        for way, asked in permissive.ways
+        f"under PERMISSIVE {path.url} gave {asked}, not {asked.sent} × 200"
+        for path, asked in permissive.paths
         if asked.served != asked.sent
     ]
     controls += [
-        f"no count at {way.name} moved under PERMISSIVE, so none can tell under STRICT"
-        for way, _ in permissive.ways
-        if not permissive.heard[way.name] and not permissive.handed_to(way.pods)
+        f"no count at {path.name} moved under PERMISSIVE, so none can tell under STRICT"
+        for path, _ in permissive.paths
+        if not permissive.heard[path.name] and not permissive.handed_to(path.pods)
     ]
     controls += [
         f"under STRICT {each.url} is not served inside the mesh either: {each}"
@@ -61,11 +61,11 @@ def refusal(permissive: Round, strict: Round, inside: Sequence[RoundResult]) -> 
         if each.served != each.sent
     ]
     problems = [
-        f"plaintext to {way.name} was not refused: {asked}"
-        for way, asked in strict.ways
+        f"plaintext to {path.name} was not refused: {asked}"
+        for path, asked in strict.paths
         if asked.refused != asked.sent
     ]
-    answered = any(status != "000" for _, asked in strict.ways for status in asked.by_status)
+    answered = any(status != "000" for _, asked in strict.paths for status in asked.by_status)
     heard = any((*strict.heard.values(), *strict.handed.values()))
     problems += [
         f"{count} plaintext requests to {name} reached the application"
@@ -82,11 +82,11 @@ def refusal(permissive: Round, strict: Round, inside: Sequence[RoundResult]) -> 
         return broken(REFUSAL, "; ".join(controls), evidence, remedy="look at the caller and the servers")
     if problems:
         return failed(REFUSAL, problems, evidence, remedy=STRICT_REMEDY)
-    refused, sent = sum(a.refused for _, a in strict.ways), sum(a.sent for _, a in strict.ways)
-    served = sum(asked.served for _, asked in permissive.ways)
+    refused, sent = sum(a.refused for _, a in strict.paths), sum(a.sent for _, a in strict.paths)
+    served = sum(asked.served for _, asked in permissive.paths)
     return passed(
         REFUSAL,
-        f"{refused} of {sent} plaintext requests refused over {len(strict.ways)} ways, 0 reached an application "
+        f"{refused} of {sent} plaintext requests refused over {len(strict.paths)} paths, 0 reached an application "
         f"({served} of {sent} got a 200 under PERMISSIVE)",
         evidence,
     )
@@ -287,14 +287,14 @@ def _plaintext_rows(phase: str, found: Round) -> Table:
     return [
         {
             "phase": phase,
-            "server": way.server,
-            "by": way.by,
+            "server": path.server,
+            "by": path.by,
             "sent": asked.sent,
             "answers": str(asked),
-            "application_log_lines": found.heard[way.name],
-            "handed_over_by_sidecar": found.handed_to(way.pods),
+            "application_log_lines": found.heard[path.name],
+            "handed_over_by_sidecar": found.handed_to(path.pods),
         }
-        for way, asked in found.ways
+        for path, asked in found.paths
     ]
 
 

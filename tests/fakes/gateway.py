@@ -15,7 +15,7 @@ from meshlab.core.errors import MeshlabError
 from meshlab.core.jwt import ALGORITHM
 from meshlab.security.gateways.client import speaking
 from meshlab.security.gateways.ingress import HOSTS, MUTUAL, TOKEN
-from meshlab.security.gateways.pki import EdgeKeys, load
+from meshlab.security.gateways.pki import GatewayKeys, load
 from meshlab.security.gateways.tokens import AUDIENCE, Issuer
 
 PAGE = b"<html><head><title>Simple Bookstore App</title></head></html>"
@@ -38,7 +38,7 @@ class FakeGateway:
 
     def __init__(
         self,
-        keys: EdgeKeys,
+        keys: GatewayKeys,
         issuer: Issuer,
         *,
         any_name: bool = False,
@@ -69,7 +69,7 @@ class FakeGateway:
             listener.shutdown(socket.SHUT_RDWR)
             listener.close()
 
-    def _context(self, keys: EdgeKeys, host: str, old_tls: bool) -> ssl.SSLContext:
+    def _context(self, keys: GatewayKeys, host: str, old_tls: bool) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         # Debian's Python leaves it to OpenSSL's configuration.
         context.minimum_version = ssl.TLSVersion.TLSv1_2

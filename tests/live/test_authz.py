@@ -109,7 +109,7 @@ def test_a_broken_policy_is_named_and_all_is_put_back(
         viewer = next(each for each in broken if each["metadata"]["name"] == "details-viewer")
         viewer["spec"]["rules"][0]["from"][0]["source"]["principals"] = ["cluster.local/ns/default/sa/nobody"]
         mesh = enforce(kube, istioctl, changes, stage, broken)
-        table = make_table(kube, stage.scene, mesh, control, meant_by(meant, mesh, ours=True))
+        table = make_table(kube, stage.scene, mesh, control, meant_by(meant, mesh, managed=True))
     found = truth_table(table)
     print(found.reason)
     assert found.verdict is Verdict.FAIL

@@ -194,14 +194,14 @@ def enforce(
     return read_mesh(kube, stage.api)
 
 
-def meant_by(documents: Sequence[Mapping[str, Any]], found: Mesh, *, ours: bool) -> Mesh:
+def meant_by(documents: Sequence[Mapping[str, Any]], found: Mesh, *, managed: bool) -> Mesh:
     """Say what the policies of ours mean by themselves. Mutual TLS is taken as it is found.
 
-    ours: whether the cluster is; if not, the policies of its root namespace are meant too.
+    managed: whether the cluster is ours; if not, the policies of its root namespace are meant too.
     """
     kinds = ("AuthorizationPolicy", "RequestAuthentication")
     own = parse.mesh(*([each for each in documents if each["kind"] == kind] for kind in kinds))
-    root = () if ours else (found.root_namespace,)
+    root = () if managed else (found.root_namespace,)
     return replace(
         found,
         policies=(*own.policies, *(one for one in found.policies if one.target.namespace in root)),
@@ -249,7 +249,7 @@ def prove(
     )
     mesh = enforce(kube, istioctl, changes, stage, documents)
     clock("policies")
-    table = make_table(kube, stage.scene, mesh, control, meant_by(documents, mesh, ours=config.ours))
+    table = make_table(kube, stage.scene, mesh, control, meant_by(documents, mesh, managed=config.ours))
     clock("requests")
     return Proof(table, mesh, seconds)
 

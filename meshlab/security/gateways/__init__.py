@@ -1,1 +1,1 @@
-"""The mesh's edge: what its gateways let in and out, and the keys, tokens and callers that prove it."""
+"""The mesh's gateways: what they let in and out, and the keys, tokens and callers that prove it."""

@@ -1,4 +1,4 @@
-"""The way in, opened for the ingress checks and closed after them."""
+"""The ingress, opened for its checks and closed after them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from meshlab.kube.rollout import wait_deployments
 from meshlab.security.gateways import answering, ingress
 from meshlab.security.gateways.client import Reply, ask
 from meshlab.security.gateways.ingress import HOSTS, Alter, unchanged
-from meshlab.security.gateways.pki import EdgeKeys, make_keys
+from meshlab.security.gateways.pki import GatewayKeys, make_keys
 from meshlab.security.gateways.tokens import Issuer
 
 HTTP, HTTPS = 80, 443  # of the gateway's Service
@@ -35,7 +35,7 @@ class IngressProbe:
 
     http: PortForward
     https: PortForward
-    keys: EdgeKeys
+    keys: GatewayKeys
     issuer: Issuer
 
     def get(
@@ -75,9 +75,9 @@ class IngressProbe:
         return _over(self.http, ask(self.http.port, host, path))
 
 
-def _over(way: PortForward, reply: Reply) -> Reply:
-    if reply.status is None and way.last_error is not None:
-        raise way.last_error
+def _over(forward: PortForward, reply: Reply) -> Reply:
+    if reply.status is None and forward.last_error is not None:
+        raise forward.last_error
     return reply
 
 
@@ -132,7 +132,7 @@ def opened(
     changes: Changes,
     namespace: str,
     *,
-    keys: EdgeKeys | None = None,
+    keys: GatewayKeys | None = None,
     alter: Alter = unchanged,
 ) -> Iterator[IngressProbe]:
     """Apply the ingress, wait until the gateway uses it, and keep port-forwards to it open.

@@ -51,7 +51,7 @@ class EgressProbe:
 
     namespace: the app's. outside: the namespace of the pod outside the mesh, made unless it is the app's.
     gateways: the egress gateway's pods; without them nothing is declared. alter: what a planted fault makes
-    of the objects that close the way. changes puts everything back; that is its owner's to do.
+    of the objects that close the egress. changes puts everything back; that is its owner's to do.
     """
 
     def __init__(

@@ -15,7 +15,7 @@ from typing import Any
 from meshlab import manifests
 from meshlab.istio.operator_file import SYSTEM_NAMESPACE
 from meshlab.security.gateways import answering
-from meshlab.security.gateways.pki import EdgeKeys
+from meshlab.security.gateways.pki import GatewayKeys
 from meshlab.security.gateways.tokens import Issuer
 
 Document = dict[str, Any]
@@ -33,7 +33,7 @@ def unchanged(documents: list[Document]) -> list[Document]:
     return documents
 
 
-def documents(namespace: str, keys: EdgeKeys, issuer: Issuer) -> list[Document]:
+def documents(namespace: str, keys: GatewayKeys, issuer: Issuer) -> list[Document]:
     """Make everything that stands at the gateway.
 
     Secrets get a name of their own in every run: what a killed run left is never overwritten, so no key is
@@ -72,7 +72,7 @@ def key_server(namespace: str, image: str, issuer: Issuer) -> list[Document]:
     return answering.documents(JWKS, namespace, image, {jwks_path(issuer): issuer.jwks}, [JWKS])
 
 
-def _secret(host: str, tag: str, keys: EdgeKeys) -> Document:
+def _secret(host: str, tag: str, keys: GatewayKeys) -> Document:
     pair = keys.servers[host]
     clients = {"ca.crt": keys.clients_authority} if host == MUTUAL else {}
     data = {"tls.crt": pair.certificate, "tls.key": pair.key, **clients}

@@ -1,4 +1,4 @@
-"""The edge's keys and certificates: made for one run, in memory, valid for an hour.
+"""The gateway's keys and certificates: made for one run, in memory, valid for an hour.
 
 They reach the cluster in Secrets of ours, and a file only while OpenSSL reads a client's key from it.
 """
@@ -19,7 +19,7 @@ CLIENTS = "meshlab edge clients"
 
 
 @dataclass(frozen=True)
-class EdgeKeys:
+class GatewayKeys:
     """What the gateway shows and accepts.
 
     authority: certificate (PEM) that signed the gateway's; clients_authority: the one whose clients it
@@ -34,7 +34,7 @@ class EdgeKeys:
     stranger: KeyPair = field(repr=False)
 
 
-def make_keys(*hosts: str, lifetime: timedelta = LIFETIME) -> EdgeKeys:
+def make_keys(*hosts: str, lifetime: timedelta = LIFETIME) -> GatewayKeys:
     """Make new authorities and key pairs for a gateway that serves some hosts.
 
     Args:
@@ -46,7 +46,7 @@ def make_keys(*hosts: str, lifetime: timedelta = LIFETIME) -> EdgeKeys:
     """
     servers = Authority("meshlab edge servers", lifetime=LIFETIME)
     clients, others = (Authority(CLIENTS, lifetime=LIFETIME) for _ in range(2))
-    return EdgeKeys(
+    return GatewayKeys(
         authority=servers.certificate,
         clients_authority=clients.certificate,
         servers={host: servers.issue(host, dns=[host], lifetime=lifetime) for host in hosts},

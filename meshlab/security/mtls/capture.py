@@ -65,7 +65,7 @@ class Captured:
 
 
 @dataclass(frozen=True)
-class Post:
+class CapturePlace:
     """A pod in which captures can be made. container: the ephemeral container's name."""
 
     namespace: str
@@ -75,14 +75,16 @@ class Post:
 
 @dataclass(frozen=True)
 class Target:
-    """What a capture looks at: the post, the port that its pod serves, and the addresses of its peers."""
+    """What a capture looks at: the place, the port that its pod serves, and the addresses of its peers."""
 
-    post: Post
+    place: CapturePlace
     port: int
     peers: tuple[str, ...]
 
 
-def man(kube: Kube, pod: PodSummary, image: str, capabilities: Sequence[str] = ("NET_RAW",)) -> Post:
+def add_container(
+    kube: Kube, pod: PodSummary, image: str, capabilities: Sequence[str] = ("NET_RAW",)
+) -> CapturePlace:
     """Add the idling container to a pod and wait until it runs.
 
     Args:
@@ -98,37 +100,37 @@ def man(kube: Kube, pod: PodSummary, image: str, capabilities: Sequence[str] = (
         KubeError: The cluster forbids it (status 403), or the image can't be had.
         WaitTimeout: The container does not start in time.
     """
-    post = Post(pod.namespace, pod.name, f"meshlab-capture-{secrets.token_hex(3)}")
+    place = CapturePlace(pod.namespace, pod.name, f"meshlab-capture-{secrets.token_hex(3)}")
     container = {
-        "name": post.container,
+        "name": place.container,
         "image": image,
         "imagePullPolicy": "IfNotPresent",
         "command": ["python3", "-c", IDLE],
         "securityContext": security_context(capabilities),
     }
     attach(kube, pod.namespace, pod.name, container, timeout=START_TIMEOUT)
-    return post
+    return place
 
 
-def end(kube: Kube, posts: Sequence[Post]) -> None:
+def end(kube: Kube, places: Sequence[CapturePlace]) -> None:
     """End the idling containers; their pods keep them as terminated.
 
     Args:
         kube: Client of the cluster.
-        posts: The containers.
+        places: The containers.
 
     Raises:
         ExecError: A connection broke.
         KubeError: The API refuses the command.
     """
 
-    def leave(post: Post) -> None:
+    def leave(place: CapturePlace) -> None:
         run_in_pod(
-            kube, post.namespace, post.pod, post.container, ["python3", "-c", END], timeout=LISTEN_TIMEOUT
+            kube, place.namespace, place.pod, place.container, ["python3", "-c", END], timeout=LISTEN_TIMEOUT
         )
 
-    with ThreadPoolExecutor(max_workers=max(len(posts), 1)) as pool:
-        list(pool.map(leave, posts))
+    with ThreadPoolExecutor(max_workers=max(len(places), 1)) as pool:
+        list(pool.map(leave, places))
 
 
 @dataclass
@@ -159,7 +161,7 @@ class Captures:
             if not event.wait(LISTEN_TIMEOUT):
                 self.__exit__()
                 raise ExecError(
-                    f"the capture in {target.post.pod} did not listen within {LISTEN_TIMEOUT:.0f} s",
+                    f"the capture in {target.place.pod} did not listen within {LISTEN_TIMEOUT:.0f} s",
                     remedy="look at the pod's node: it may have no room for another process",
                 )
         return self
@@ -193,9 +195,9 @@ class Captures:
         try:
             done = stream_in_pod(
                 self.kube,
-                target.post.namespace,
-                target.post.pod,
-                target.post.container,
+                target.place.namespace,
+                target.place.pod,
+                target.place.container,
                 ["python3", "-c", program("capture_program"), json.dumps(wanted)],
                 on_line=heard,
                 timeout=self.seconds + LISTEN_TIMEOUT,
@@ -205,8 +207,8 @@ class Captures:
         finally:
             listening.set()  # whoever waits for it finds the failure in the result
         if done.returncode != 0 or not lines:
-            raise _refused(target.post.pod, done.stderr)
-        return parse(target.post.pod, lines[-1])
+            raise _refused(target.place.pod, done.stderr)
+        return parse(target.place.pod, lines[-1])
 
 
 def program(name: str) -> str:

@@ -23,7 +23,7 @@ from meshlab.core.errors import ExecError, QueryError
 from meshlab.envoy.admin import PROXY_PORT, Pages
 from meshlab.kube.client import Kube
 from meshlab.kube.exec import run_in_pod
-from meshlab.security.mtls.capture import Post, program
+from meshlab.security.mtls.capture import CapturePlace, program
 
 OWN, ROOT = "default", "ROOTCA"  # names of the secrets that the agent serves its proxy
 ALPN = "istio"  # what a sidecar's client offers; the server's mTLS filter chain matches it
@@ -78,18 +78,18 @@ def held_by(pages: Pages, namespace: str, pod: str) -> Held:
 
 
 def presented(
-    kube: Kube, post: Post, targets: Sequence[tuple[str, int]], *, seconds: float = 5.0
+    kube: Kube, place: CapturePlace, targets: Sequence[tuple[str, int]], *, seconds: float = 5.0
 ) -> dict[str, x509.Certificate | str]:
     """The certificate that each target (address, port) shows in a handshake, or why there was none, by host:port.
 
-    post: a container outside the mesh that has Python. Raises ExecError when the program itself fails.
+    place: a container outside the mesh that has Python. Raises ExecError when the program itself fails.
     """
     wanted = {"targets": [list(each) for each in targets], "alpn": ALPN, "seconds": seconds}
     done = run_in_pod(
         kube,
-        post.namespace,
-        post.pod,
-        post.container,
+        place.namespace,
+        place.pod,
+        place.container,
         ["python3", "-c", program("handshake_program"), json.dumps(wanted)],
         timeout=seconds * len(targets) + 30,
         check=True,
@@ -98,7 +98,7 @@ def presented(
         answers: list[Mapping[str, str]] = json.loads(done.stdout)
     except ValueError as problem:
         raise ExecError(
-            f"the handshakes from {post.pod} answered {done.stdout[:200]!r}", remedy="run the check again"
+            f"the handshakes from {place.pod} answered {done.stdout[:200]!r}", remedy="run the check again"
         ) from problem
     return {
         host_port(*target): x509.load_der_x509_certificate(base64.b64decode(answer["certificate"]))

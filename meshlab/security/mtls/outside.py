@@ -19,7 +19,7 @@ PATHS = {"productpage": PAGE_PATH, "details": "/details/0", "reviews": "/reviews
 
 
 @dataclass(frozen=True)
-class Way:
+class ServerPath:
     """One path to a server: by the name of its service, or by the address of a pod.
 
     pods: whose applications may hear of it. url: without the marker.
@@ -38,13 +38,13 @@ class Way:
 
 @dataclass(frozen=True)
 class Round:
-    """What came of the same requests over every way.
+    """What came of the same requests over every path.
 
-    heard: way's name → lines with its marker in the logs of the applications. handed: pod → requests that its
-    sidecar handed to the application meanwhile, over all ways, those of others included.
+    heard: path's name → lines with its marker in the logs of the applications. handed: pod → requests that its
+    sidecar handed to the application meanwhile, over all paths, those of others included.
     """
 
-    ways: tuple[tuple[Way, RoundResult], ...]
+    paths: tuple[tuple[ServerPath, RoundResult], ...]
     heard: Mapping[str, int]
     handed: Mapping[str, int]
 
@@ -53,7 +53,7 @@ class Round:
         return sum(self.handed[pod] for pod in pods)
 
 
-def ways(edges: Sequence[Edge], namespace: str) -> tuple[Way, ...]:
+def paths(edges: Sequence[Edge], namespace: str) -> tuple[ServerPath, ...]:
     """List the paths to every workload that serves: by service name and by pod address.
 
     Args:
@@ -63,7 +63,7 @@ def ways(edges: Sequence[Edge], namespace: str) -> tuple[Way, ...]:
     Returns:
         The paths, those by service first.
     """
-    found: dict[str, Way] = {}
+    found: dict[str, ServerPath] = {}
     pods: dict[str, list[str]] = {edge.target.app: [] for edge in edges}
     for edge in edges:
         pods[edge.target.app].append(edge.target_pod.name)
@@ -71,12 +71,12 @@ def ways(edges: Sequence[Edge], namespace: str) -> tuple[Way, ...]:
         path, port = PATHS[edge.target.app], edge.target.port
         host = f"{edge.target.app}.{namespace}.svc"
         behind = tuple(dict.fromkeys(pods[edge.target.app]))
-        found[host] = Way(edge.target.app, "service", f"http://{host_port(host, port)}{path}", behind)
+        found[host] = ServerPath(edge.target.app, "service", f"http://{host_port(host, port)}{path}", behind)
         ip = edge.target_pod.ip
-        found[ip] = Way(
+        found[ip] = ServerPath(
             edge.target.name, "pod IP", f"http://{host_port(ip, port)}{path}", (edge.target_pod.name,)
         )
-    return tuple(sorted(found.values(), key=lambda way: (way.by != "service", way.server)))
+    return tuple(sorted(found.values(), key=lambda path: (path.by != "service", path.server)))
 
 
 def plaintext_round(
@@ -89,21 +89,21 @@ def plaintext_round(
     *,
     clock: Clock | None = None,
 ) -> Round:
-    """Send plain HTTP over every way to every server, `number` times each, and count what arrived.
+    """Send plain HTTP over every path to every server, `number` times each, and count what arrived.
 
     source: a container outside the mesh. marker: put into each URL, new for each round. Raises ExecError,
     KubeError, QueryError.
     """
-    wanted = ways(edges, source.namespace)
-    marks = {way.name: f"{marker}.{number_of}." for number_of, way in enumerate(wanted)}
-    pods = sorted({pod for way in wanted for pod in way.pods})
+    wanted = paths(edges, source.namespace)
+    marks = {path.name: f"{marker}.{number_of}." for number_of, path in enumerate(wanted)}
+    pods = sorted({pod for path in wanted for pod in path.pods})
     before = {pod: handed_over(pages, source.namespace, pod) for pod in pods}
-    asked = ask_each(kube, source, [f"{way.url}?marker={marks[way.name]}" for way in wanted], number)
+    asked = ask_each(kube, source, [f"{path.url}?marker={marks[path.name]}" for path in wanted], number)
     after = {pod: handed_over(pages, source.namespace, pod) for pod in pods}
     logs = _logs(kube, source.namespace, pods, marker, clock)
     return Round(
-        ways=tuple(zip(wanted, asked, strict=True)),
-        heard={way.name: sum(logs[pod].count(marks[way.name]) for pod in way.pods) for way in wanted},
+        paths=tuple(zip(wanted, asked, strict=True)),
+        heard={path.name: sum(logs[pod].count(marks[path.name]) for pod in path.pods) for path in wanted},
         handed={pod: after[pod] - before[pod] for pod in pods},
     )
 

@@ -30,11 +30,11 @@ from meshlab.kube.client import Kube
 from meshlab.kube.pods import PodSummary, serving
 from meshlab.kube.rollout import wait_deployments
 from meshlab.security.mtls import capture
-from meshlab.security.mtls.capture import Captured, Captures, Post, Target
+from meshlab.security.mtls.capture import Captured, CapturePlace, Captures, Target
 from meshlab.security.mtls.certificates import Held, held_by, presented
 from meshlab.security.mtls.counters import Counted, counted, read_counters
 from meshlab.security.mtls.edges import Edge, find_edges, servers
-from meshlab.security.mtls.outside import Round, plaintext_round, ways
+from meshlab.security.mtls.outside import Round, paths, plaintext_round
 from meshlab.security.mtls.strict import (
     PROBE,
     PROBE_CLIENT,
@@ -52,7 +52,7 @@ CAPTURE_SECONDS, PAGE_SECONDS = 60.0, 0.5  # until a capture ends by itself: for
 
 @dataclass(frozen=True)
 class Strict:
-    """The stage is under way: STRICT holds.
+    """The stage has begun: STRICT holds.
 
     changes: STRICT itself. pair: the pods without mutual TLS, which go as soon as they were captured. where:
     `mesh`, or the namespace. permissive: the control that was made before, or why it could not be.
@@ -165,38 +165,38 @@ def gather(
     pods = kube.pods(namespace)
     probe = _ready(pods, PROBE)
     outsider = next(pod for pod in pods if pod.name == source.pod)
-    posts: list[Post] = []
+    places: list[CapturePlace] = []
 
-    def man(pod: PodSummary, capabilities: Sequence[str] = ("NET_RAW",)) -> Post | KubeError:
+    def prepare(pod: PodSummary, capabilities: Sequence[str] = ("NET_RAW",)) -> CapturePlace | KubeError:
         try:
-            post = capture.man(kube, pod, image, capabilities)
+            place = capture.add_container(kube, pod, image, capabilities)
         except KubeError as problem:
             return problem
         except WaitTimeout as problem:
             return KubeError(problem.message, remedy=problem.remedy, retryable=True)
-        posts.append(post)
-        return post
+        places.append(place)
+        return place
 
     with PodPages(kube) as pages, ThreadPoolExecutor(max_workers=8) as pool:
         targets = [edge.target_pod for edge in servers(edges)]
         refused = pool.submit(attempt, lambda: _refusal(kube, pages, source, edges, config))
         held = pool.submit(attempt, lambda: _held(pages, edges))
-        outside = pool.submit(man, outsider, ())
-        manned = dict(
-            zip([pod.name for pod in (*targets, probe)], pool.map(man, (*targets, probe)), strict=True)
+        outside = pool.submit(prepare, outsider, ())
+        prepared = dict(
+            zip([pod.name for pod in (*targets, probe)], pool.map(prepare, (*targets, probe)), strict=True)
         )
         try:
             shown = pool.submit(attempt, lambda: _shown(kube, outside.result(), edges))
             refusal = refused.result()  # ends before the counters are read: its control is counted too
-            window = attempt(lambda: _windows(kube, pages, config, edges, manned, interfaces))
+            window = attempt(lambda: _windows(kube, pages, config, edges, prepared, interfaces))
             return Evidence(edges, refusal, window, held.result(), shown.result())
         finally:
             outside.result()
-            capture.end(kube, posts)
+            capture.end(kube, places)
 
 
 def _demanded_already(found: Round | MeshlabError) -> bool:
-    return isinstance(found, Round) and all(asked.refused == asked.sent for _, asked in found.ways)
+    return isinstance(found, Round) and all(asked.refused == asked.sent for _, asked in found.paths)
 
 
 def _permissive(kube: Kube, source: Source, edges: Sequence[Edge], config: LabConfig) -> Round | MeshlabError:
@@ -213,7 +213,7 @@ def _refusal(
     number = config.security.plain_requests
     strict = plaintext_round(kube, pages, source, edges, number, _marker())
     sleeper = find_source(kube, config.namespace, bookinfo.SLEEPER.selector)
-    urls = [way.url for way in ways(edges, config.namespace) if way.by == "service"]
+    urls = [path.url for path in paths(edges, config.namespace) if path.by == "service"]
     return strict, ask_each(kube, sleeper, urls, 1)
 
 
@@ -222,22 +222,29 @@ def _windows(
     pages: PodPages,
     config: LabConfig,
     edges: Sequence[Edge],
-    manned: Mapping[str, Post | KubeError],
+    prepared: Mapping[str, CapturePlace | KubeError],
     interfaces: tuple[str, str],
 ) -> Window:
     """Windows until one is not void, WINDOWS at most."""
     # Without captures the counters and identities are still measured; packets says why it is not.
-    refused = next((each for each in manned.values() if isinstance(each, KubeError)), None)
-    posts = {pod: post for pod, post in manned.items() if isinstance(post, Post)} if refused is None else {}
+    refused = next((each for each in prepared.values() if isinstance(each, KubeError)), None)
+    places = (
+        {pod: place for pod, place in prepared.items() if isinstance(place, CapturePlace)}
+        if refused is None
+        else {}
+    )
     ends = list({pod.name: pod for e in edges for pod in (e.source_pod, e.target_pod)}.values())
     for _ in range(WINDOWS):
         wait_drained(kube, ends, pages=pages)  # a replaced listener takes its counters with it
         try:
-            window = _window(kube, config, edges, posts, interfaces)
+            window = _window(kube, config, edges, places, interfaces)
         except KubeError as problem:
-            if problem.status != 403 or not posts:
+            if problem.status != 403 or not places:
                 raise
-            refused, posts = problem, {}  # raw sockets are refused: the counters are counted without captures
+            refused, places = (
+                problem,
+                {},
+            )  # raw sockets are refused: the counters are counted without captures
             continue
         if not any(each.falls for each in window.counted):
             break
@@ -248,7 +255,7 @@ def _window(
     kube: Kube,
     config: LabConfig,
     edges: Sequence[Edge],
-    posts: Mapping[str, Post],
+    places: Mapping[str, CapturePlace],
     interfaces: tuple[str, str],
 ) -> Window:
     namespace, marker = config.namespace, _marker()
@@ -256,14 +263,14 @@ def _window(
     probe, client = _ready(pods, PROBE), _ready(pods, PROBE_CLIENT)
     targets = [
         Target(
-            posts[edge.target_pod.name],
+            places[edge.target_pod.name],
             edge.target.port,
             tuple(e.source_pod.ip for e in edges if e.target is edge.target),
         )
         for edge in servers(edges)
-        if posts
+        if places
     ]
-    targets += [Target(posts[probe.name], PROBE_PORT, (client.ip,))] if posts else []
+    targets += [Target(places[probe.name], PROBE_PORT, (client.ip,))] if places else []
     sleeper = find_source(kube, namespace, bookinfo.SLEEPER.selector)
     prober = Source(namespace, client.name, "curl", client.uid)
     page = host_port(bookinfo.PRODUCTPAGE.app, bookinfo.PORT) + bookinfo.PAGE_PATH
@@ -296,7 +303,9 @@ def _held(pages: PodPages, edges: Sequence[Edge]) -> dict[str, Held]:
     return {name: held_by(pages, pod.namespace, name) for name, pod in pods.items()}
 
 
-def _shown(kube: Kube, outside: Post | KubeError, edges: Sequence[Edge]) -> dict[str, x509.Certificate | str]:
+def _shown(
+    kube: Kube, outside: CapturePlace | KubeError, edges: Sequence[Edge]
+) -> dict[str, x509.Certificate | str]:
     if isinstance(outside, KubeError):
         raise outside
     return presented(kube, outside, [(edge.target_pod.ip, edge.target.port) for edge in servers(edges)])

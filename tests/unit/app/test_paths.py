@@ -86,7 +86,7 @@ def test_both_ways_are_asked_in_turns_and_the_first_round_does_not_count(
 
 def test_a_way_that_leads_past_the_sidecar_is_no_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
     Mesh(monkeypatch, meshed=False)
-    with pytest.raises(IstioError, match="0 of 30 answers of the mesh's way"):
+    with pytest.raises(IstioError, match="0 of 30"):
         paths.compare(None, "shop", rounds=3, each=10)  # type: ignore[arg-type]
 
 

@@ -10,7 +10,7 @@ from meshlab.core.errors import KubeError
 from meshlab.run.results import CheckResult, Verdict
 from meshlab.security.gateways.entry import IngressProbe
 from meshlab.security.gateways.ingress import HOSTS
-from meshlab.security.gateways.pki import EXPIRED, EdgeKeys, make_keys
+from meshlab.security.gateways.pki import EXPIRED, GatewayKeys, make_keys
 from meshlab.security.gateways.tokens import Issuer
 from tests.fakes.gateway import FakeGateway
 
@@ -22,7 +22,7 @@ CHECKS: dict[str, Callable[[IngressProbe], CheckResult]] = {
 
 
 @pytest.fixture(scope="module")
-def keys() -> EdgeKeys:
+def keys() -> GatewayKeys:
     return make_keys(*HOSTS)
 
 
@@ -31,7 +31,7 @@ def issuer() -> Issuer:
     return Issuer()
 
 
-def checked(name: str, keys: EdgeKeys, issuer: Issuer, **faults: Any) -> CheckResult:
+def checked(name: str, keys: GatewayKeys, issuer: Issuer, **faults: Any) -> CheckResult:
     with FakeGateway(keys, issuer, **faults) as gateway:
         entry = IngressProbe(gateway.http, gateway.https, keys, issuer)  # type: ignore[arg-type]
         return run_check(name, CHECKS[name], entry)
@@ -39,7 +39,7 @@ def checked(name: str, keys: EdgeKeys, issuer: Issuer, **faults: Any) -> CheckRe
 
 @pytest.mark.parametrize(("name", "asked"), [("ingress.https", 15), ("ingress.mtls", 9), ("ingress.jwt", 18)])
 def test_a_good_gateway_passes_and_every_request_is_told(
-    name: str, asked: int, keys: EdgeKeys, issuer: Issuer
+    name: str, asked: int, keys: GatewayKeys, issuer: Issuer
 ) -> None:
     result = checked(name, keys, issuer)
     assert result.verdict is Verdict.PASS, result.reason
@@ -62,7 +62,7 @@ def test_a_good_gateway_passes_and_every_request_is_told(
     ],
 )
 def test_what_the_gateway_leaves_out_turns_its_check_red(
-    name: str, fault: dict[str, Any], says: str, keys: EdgeKeys, issuer: Issuer
+    name: str, fault: dict[str, Any], says: str, keys: GatewayKeys, issuer: Issuer
 ) -> None:
     result = checked(name, keys, issuer, **fault)
     assert result.verdict is Verdict.FAIL
@@ -76,7 +76,7 @@ def test_an_expired_certificate_is_a_failure(name: str, issuer: Issuer) -> None:
     assert "certificate has expired" in str(result.reason)
 
 
-def test_tokens_of_another_key_are_refused_all_of_them(keys: EdgeKeys, issuer: Issuer) -> None:
+def test_tokens_of_another_key_are_refused_all_of_them(keys: GatewayKeys, issuer: Issuer) -> None:
     with FakeGateway(keys, Issuer()) as gateway:
         entry = IngressProbe(gateway.http, gateway.https, keys, issuer)  # type: ignore[arg-type]
         result = ingress.tokens(entry)
@@ -84,7 +84,7 @@ def test_tokens_of_another_key_are_refused_all_of_them(keys: EdgeKeys, issuer: I
     assert "valid token" in result.summary
 
 
-def test_a_way_that_broke_is_no_refusal(keys: EdgeKeys, issuer: Issuer) -> None:
+def test_a_way_that_broke_is_no_refusal(keys: GatewayKeys, issuer: Issuer) -> None:
     with FakeGateway(keys, issuer) as gateway:
         gateway.https.last_error = KubeError("no pod is Ready", remedy="wait")
         entry = IngressProbe(gateway.http, gateway.https, keys, issuer)  # type: ignore[arg-type]
@@ -94,7 +94,7 @@ def test_a_way_that_broke_is_no_refusal(keys: EdgeKeys, issuer: Issuer) -> None:
 
 
 def test_a_client_that_lacks_the_old_version_breaks_the_check(
-    keys: EdgeKeys, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+    keys: GatewayKeys, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ingress, "can_speak", lambda version: "no protocols available")
     result = checked("ingress.https", keys, issuer)

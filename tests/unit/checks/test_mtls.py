@@ -25,9 +25,7 @@ NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 def test_refusal_passes_with_its_numbers() -> None:
     found = mtls.refusal(PERMISSIVE, REFUSED, INSIDE)
     assert found.verdict is Verdict.PASS
-    assert found.summary.startswith(
-        "12 of 12 plaintext requests refused over 4 ways, 0 reached an application"
-    )
+    assert found.summary.startswith("12 of 12 plaintext requests refused over 4 paths, 0 reached")
     assert len(found.evidence["plaintext"]) == 8
 
 

@@ -37,7 +37,7 @@ def test_only_policies_of_ours_are_meant_and_the_root_s_where_the_mesh_is_not_ou
         policy("rules: [{}]", name="open"),
         policy("rules: [{to: [{operation: {methods: [GET]}}]}]", name="readers", namespace="istio-system"),
     )
-    ours, theirs = (meant_by(documents(), found, ours=value) for value in (True, False))
+    ours, theirs = (meant_by(documents(), found, managed=value) for value in (True, False))
     assert [one.name for one in ours.policies] == ["allow-nothing"]
     assert [one.name for one in theirs.policies] == ["allow-nothing", "readers"]
     outcomes = [str(answer(one, request()).outcome) for one in (found, ours, theirs)]
@@ -49,4 +49,4 @@ def test_mutual_tls_is_as_it_is() -> None:
         {"metadata": {"name": "strict", "namespace": "istio-system"}, "spec": {"mtls": {"mode": "STRICT"}}}
     ]
     found = mesh(peers=peers)
-    assert meant_by([], found, ours=True) == replace(Mesh(), peers=found.peers)
+    assert meant_by([], found, managed=True) == replace(Mesh(), peers=found.peers)

@@ -7,7 +7,7 @@ import pytest
 from meshlab.security.gateways import client
 from meshlab.security.gateways.client import ask, can_speak, trusting
 from meshlab.security.gateways.ingress import HOSTS, MUTUAL, SECURE
-from meshlab.security.gateways.pki import EXPIRED, EdgeKeys, make_keys
+from meshlab.security.gateways.pki import EXPIRED, GatewayKeys, make_keys
 from meshlab.security.gateways.tokens import Issuer
 from tests.fakes.gateway import FakeGateway
 
@@ -15,7 +15,7 @@ PATH = "/productpage"
 
 
 @pytest.fixture(scope="module")
-def keys() -> EdgeKeys:
+def keys() -> GatewayKeys:
     return make_keys(*HOSTS)
 
 
@@ -25,12 +25,12 @@ def issuer() -> Issuer:
 
 
 @pytest.fixture
-def gateway(keys: EdgeKeys, issuer: Issuer) -> Iterator[FakeGateway]:
+def gateway(keys: GatewayKeys, issuer: Issuer) -> Iterator[FakeGateway]:
     with FakeGateway(keys, issuer) as served:
         yield served
 
 
-def test_a_page_comes_with_what_the_handshake_agreed_on(gateway: FakeGateway, keys: EdgeKeys) -> None:
+def test_a_page_comes_with_what_the_handshake_agreed_on(gateway: FakeGateway, keys: GatewayKeys) -> None:
     reply = ask(gateway.https.port, SECURE, PATH, context=trusting(keys.authority))
     assert (reply.status, reply.tls) == (200, "TLSv1.3")
     assert reply.certificate["subjectAltName"] == (("DNS", SECURE),)
@@ -42,7 +42,7 @@ def test_a_redirect_is_told_and_not_followed(gateway: FakeGateway) -> None:
     assert (reply.status, reply.location, reply.tls) == (301, f"https://{SECURE}{PATH}", "")
 
 
-def test_refusals_name_their_cause(gateway: FakeGateway, keys: EdgeKeys) -> None:
+def test_refusals_name_their_cause(gateway: FakeGateway, keys: GatewayKeys) -> None:
     port = gateway.https.port
     strange = trusting(keys.authority, any_name=True)
     told = {

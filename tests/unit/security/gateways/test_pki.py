@@ -8,11 +8,11 @@ from cryptography.exceptions import InvalidSignature
 
 from meshlab.security.gateways import pki
 from meshlab.security.gateways.client import trusting
-from meshlab.security.gateways.pki import EXPIRED, LIFETIME, EdgeKeys, make_keys
+from meshlab.security.gateways.pki import EXPIRED, LIFETIME, GatewayKeys, make_keys
 
 
 @pytest.fixture(scope="module")
-def keys() -> EdgeKeys:
+def keys() -> GatewayKeys:
     return make_keys("a.test", "b.test")
 
 
@@ -20,7 +20,7 @@ def read(certificate: bytes) -> x509.Certificate:
     return x509.load_pem_x509_certificate(certificate)
 
 
-def test_each_host_has_a_certificate_of_its_own_name_that_lives_an_hour(keys: EdgeKeys) -> None:
+def test_each_host_has_a_certificate_of_its_own_name_that_lives_an_hour(keys: GatewayKeys) -> None:
     for host, pair in keys.servers.items():
         found = read(pair.certificate)
         names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -29,7 +29,7 @@ def test_each_host_has_a_certificate_of_its_own_name_that_lives_an_hour(keys: Ed
         found.verify_directly_issued_by(read(keys.authority))
 
 
-def test_the_stranger_differs_from_the_client_by_who_signed_it_only(keys: EdgeKeys) -> None:
+def test_the_stranger_differs_from_the_client_by_who_signed_it_only(keys: GatewayKeys) -> None:
     client, stranger = read(keys.client.certificate), read(keys.stranger.certificate)
     assert (client.subject, client.issuer) == (stranger.subject, stranger.issuer)
     client.verify_directly_issued_by(read(keys.clients_authority))
@@ -43,12 +43,12 @@ def test_certificates_can_be_born_expired() -> None:
     assert found.not_valid_after_utc - found.not_valid_before_utc < LIFETIME
 
 
-def test_no_key_is_told_by_mistake(keys: EdgeKeys) -> None:
+def test_no_key_is_told_by_mistake(keys: GatewayKeys) -> None:
     assert "PRIVATE" not in repr(keys) and "PRIVATE" not in repr(keys.client)
 
 
 def test_a_key_is_a_file_only_while_it_is_loaded_and_only_ours_to_read(
-    keys: EdgeKeys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    keys: GatewayKeys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     seen: list[int] = []

@@ -10,7 +10,7 @@ from meshlab.kube.pods import PodSummary, summarise
 from meshlab.security.mtls.capture import Captured, Seen
 from meshlab.security.mtls.counters import Counted
 from meshlab.security.mtls.edges import Edge
-from meshlab.security.mtls.outside import Round, ways
+from meshlab.security.mtls.outside import Round, paths
 from meshlab.security.mtls.stage import Window
 from tests.fakes.kube import make_pod
 
@@ -43,11 +43,11 @@ def asked(status: str, exit_code: int, number: int = 1, url: str = "http://detai
 
 
 def plain(status: str, exit_code: int, *, heard: int, handed: int, sent: int = 3) -> Round:
-    found = ways(edges(), "default")
+    found = paths(edges(), "default")
     return Round(
-        ways=tuple((way, asked(status, exit_code, sent)) for way in found),
-        heard={way.name: heard for way in found},
-        handed={name: handed for way in found for name in way.pods},
+        paths=tuple((path, asked(status, exit_code, sent)) for path in found),
+        heard={path.name: heard for path in found},
+        handed={name: handed for path in found for name in path.pods},
     )
 
 

@@ -7,10 +7,10 @@ import json
 import pytest
 
 from meshlab.core.errors import ExecError, KubeError
-from meshlab.security.mtls.capture import Captures, Post, Seen, Target, parse, program
+from meshlab.security.mtls.capture import CapturePlace, Captures, Seen, Target, parse, program
 from tests.fakes.kube import FakeExecStream, FakeKube, exit_status
 
-POST = Post("default", "details-1", "meshlab-capture-1")
+PLACE = CapturePlace("default", "details-1", "meshlab-capture-1")
 COUNTS = {"packets": 4, "bytes": 400, "payload": 200, "tls_records": 2, "http": 0, "marker": 0}
 ANSWER = {
     "wire": {"interface": "eth0", "drops": 1, "peers": {"10.0.0.1": COUNTS}},
@@ -28,7 +28,7 @@ def kube(*streams: FakeExecStream) -> FakeKube:
 def test_a_capture_listens_before_anything_is_sent_and_answers_when_stopped() -> None:
     stream = FakeExecStream([(1, b"listening\n"), None, (1, json.dumps(ANSWER).encode() + b"\n")])
     fake = kube(stream)
-    with Captures(fake, [Target(POST, 9080, ("10.0.0.1",))], "marker") as captures:
+    with Captures(fake, [Target(PLACE, 9080, ("10.0.0.1",))], "marker") as captures:
         [seen] = captures.stop()
     assert (seen.pod, seen.interfaces, seen.drops) == ("details-1", ("eth0", "lo"), 3)
     assert seen.wire == {"10.0.0.1": Seen(**COUNTS)}
@@ -44,12 +44,12 @@ def test_a_capture_listens_before_anything_is_sent_and_answers_when_stopped() ->
 def test_refused_raw_sockets_are_told_from_other_failures() -> None:
     said = b"Traceback ...\nPermissionError: [Errno 1] Operation not permitted\n"
     refused = kube(FakeExecStream([(2, said)], exit_status(1)))
-    with Captures(refused, [Target(POST, 9080, ())], "m") as captures, pytest.raises(KubeError) as caught:
+    with Captures(refused, [Target(PLACE, 9080, ())], "m") as captures, pytest.raises(KubeError) as caught:
         captures.stop()
     assert caught.value.status == 403
     failing = kube(FakeExecStream([(2, b"OSError: no such device\n")], exit_status(1)))
     with (
-        Captures(failing, [Target(POST, 9080, ())], "m") as captures,
+        Captures(failing, [Target(PLACE, 9080, ())], "m") as captures,
         pytest.raises(ExecError, match="no such"),
     ):
         captures.stop()

@@ -11,7 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from meshlab.core.errors import ExecError, QueryError
-from meshlab.security.mtls.capture import Post
+from meshlab.security.mtls.capture import CapturePlace
 from meshlab.security.mtls.certificates import (
     chain_problem,
     held_by,
@@ -25,7 +25,7 @@ from tests.unit.security.mtls.authority import Authority
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 NAME = "spiffe://cluster.local/ns/default/sa/sleep"
-POST = Post("default", "caller-1", "meshlab-capture-1")
+PLACE = CapturePlace("default", "caller-1", "meshlab-capture-1")
 
 
 @pytest.fixture(scope="module")
@@ -96,8 +96,8 @@ def test_a_handshake_gives_a_certificate_or_the_reason(authority: Authority) -> 
     ]
     kube = FakeKube()
     kube.streams = [FakeExecStream([(1, json.dumps(told).encode())])]
-    found = presented(kube, POST, [("10.0.0.2", 9080), ("2001:db8:42::16", 9080)])
+    found = presented(kube, PLACE, [("10.0.0.2", 9080), ("2001:db8:42::16", 9080)])
     assert found == {"10.0.0.2:9080": leaf, "[2001:db8:42::16]:9080": "timed out"}
     kube.streams = [FakeExecStream([(1, b"no json")])]
     with pytest.raises(ExecError, match="answered 'no json'"):
-        presented(kube, POST, [("10.0.0.2", 9080)])
+        presented(kube, PLACE, [("10.0.0.2", 9080)])

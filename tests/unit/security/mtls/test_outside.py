@@ -1,4 +1,4 @@
-"""Plaintext is sent over every way, and what the applications heard of it is counted by their own logs."""
+"""Plaintext is sent over every path, and what the applications heard of it is counted by their own logs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from meshlab.app.source import Source
 from meshlab.core.errors import WaitTimeout
-from meshlab.security.mtls.outside import handed_over, plaintext_round, ways
+from meshlab.security.mtls.outside import handed_over, paths, plaintext_round
 from tests.fakes.clock import FakeClock
 from tests.fakes.kube import FakeExecStream, FakeKube, make_pod
 from tests.unit.security.mtls.fixtures import edges
@@ -66,8 +66,8 @@ def cluster(line: str) -> FakeKube:
 
 
 def test_every_server_is_reached_by_service_and_by_address() -> None:
-    found = ways(edges(), "default")
-    assert [(way.name, way.url) for way in found] == [
+    found = paths(edges(), "default")
+    assert [(path.name, path.url) for path in found] == [
         ("details by service", "http://details.default.svc:9080/details/0"),
         ("productpage by service", "http://productpage.default.svc:9080/productpage"),
         ("details-v1 by pod IP", "http://10.0.0.3:9080/details/0"),
@@ -92,7 +92,7 @@ def test_lines_of_the_log_and_requests_handed_over_are_counted_by_way() -> None:
     assert found.heard["productpage by service"] == 0
     assert set(found.handed) == {"details-v1-0", "productpage-v1-0"}
     assert all(count > 0 for count in found.handed.values())
-    assert len({way.url for way, _ in found.ways}) == 4
+    assert len({path.url for path, _ in found.paths}) == 4
 
 
 def test_a_log_that_goes_on_growing_is_no_count() -> None:
