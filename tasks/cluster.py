@@ -8,7 +8,7 @@ from meshlab.cli.main import addons_of, note_cluster
 from meshlab.clusters.base import ClusterRef, Leftovers
 from meshlab.clusters.local import child as local_child
 from meshlab.clusters.local.cluster import LocalCluster
-from meshlab.clusters.provider import forget_gke, provider_of
+from meshlab.clusters.provider import forget_cluster, provider_of
 from meshlab.config.settings import LabConfig, Machine
 from meshlab.core.cancellation import stopping
 from meshlab.core.process import SystemRunner
@@ -18,7 +18,7 @@ from meshlab.istio.acknowledge import remove_sentinels
 from meshlab.lifecycle.context import context_of, kube_of
 from meshlab.run.journal import RunRef, keep_evidence, record_check, record_facts, report_progress
 from meshlab.run.ledger import Entry, Ledger
-from meshlab.run.orphans import forget_local, orphans
+from meshlab.run.orphans import orphans
 from meshlab.run.results import CheckResult
 from meshlab.shared_cluster.cleanup import left_here, take_out
 from meshlab.shared_cluster.footprint import footprint_before, keep_footprint
@@ -109,10 +109,7 @@ def remove_cluster(run: RunRef, config: LabConfig, child: local_child.UpChild | 
     ledger = Ledger.open(machine, run)
     for entry in ledger.entries():  # all that the run made lived in it
         ledger.gone(entry)
-    if config.cluster == "local":
-        forget_local(machine, config.local.name)
-    else:
-        forget_gke(machine, config.gke)
+    forget_cluster(machine, config.local if config.cluster == "local" else config.gke)
 
 
 @lab_task("release-cluster")

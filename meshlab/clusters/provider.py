@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from meshlab.clusters.base import ClusterProvider
-from meshlab.config.settings import GkeSettings, LabConfig, Machine
-from meshlab.run.orphans import orphans
+from meshlab.config.settings import GkeSettings, LabConfig, LocalSettings, Machine
+from meshlab.run.ledger import Entry
+from meshlab.run.orphans import forget
 
 
 def provider_of(config: LabConfig, machine: Machine, run_id: str) -> ClusterProvider:
@@ -54,18 +55,19 @@ def name_of(config: LabConfig, machine: Machine) -> str:
     return named(config.existing, machine)
 
 
-def forget_gke(machine: Machine, settings: GkeSettings) -> list[str]:
-    """Close the ledgers of dead runs whose GKE cluster of this name and place is gone now.
+def forget_cluster(machine: Machine, settings: LocalSettings | GkeSettings) -> list[str]:
+    """Close the ledgers of dead runs whose cluster of this name and place is gone now.
 
     Args:
         machine: This machine: its folders and what it has.
-        settings: Name and place of the cluster.
+        settings: Of the cluster.
 
     Returns:
         The ids of those runs.
     """
+    if isinstance(settings, LocalSettings):
+        return forget(machine, Entry("cluster", settings.name, "local"))
     from meshlab.clusters.gke.names import Place
-    from meshlab.clusters.gke.record import forget
+    from meshlab.clusters.gke.record import entry_of
 
-    place = Place(settings.project or "", settings.zone, settings.name)
-    return forget(place, orphans(machine))
+    return forget(machine, entry_of(Place(settings.project or "", settings.zone, settings.name)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from meshlab.checks.base import failed, infra_error, passed
 from meshlab.clusters.base import ClusterProvider
@@ -12,16 +13,18 @@ from meshlab.clusters.existing import current_context, kubeconfig_of
 from meshlab.clusters.local.cluster import LocalCluster
 from meshlab.clusters.local.layout import Layout
 from meshlab.clusters.local.state import State
-from meshlab.clusters.provider import forget_gke
+from meshlab.clusters.provider import forget_cluster
 from meshlab.config.settings import GkeSettings, LabConfig, LocalSettings, Machine
 from meshlab.core.errors import CloudError, Problem
 from meshlab.core.progress import Progress
 from meshlab.core.text import pluralize
 from meshlab.kube.client import Kube
 from meshlab.run.ledger import Entry, Ledger
-from meshlab.run.orphans import forget_local
 from meshlab.run.results import CheckResult
 from meshlab.shared_cluster.cleanup import take_out
+
+if TYPE_CHECKING:  # Google's libraries take a second to import
+    from meshlab.clusters.gke.reaper import Owned, Survey
 
 CHECK = "teardown.nothing-left"
 EXPIRES = "meshlab-expires"  # the label of a cluster's end
@@ -98,6 +101,24 @@ def problems(config: LabConfig, machine: Machine, runs: Sequence[str], *, expire
     return found
 
 
+def search(config: LabConfig, machine: Machine, runs: Sequence[str], past: bool) -> Plan:
+    """Find what is to go.
+
+    Args:
+        config: The settings of the run.
+        machine: This machine: its folders and what it has.
+        runs: Ids of runs.
+        past: Look for clusters past their time instead.
+
+    Returns:
+        What is to be removed, and what stays.
+
+    Raises:
+        CloudError: The cloud can't be searched.
+    """
+    return expired(config, machine) if past else of_runs(config, machine, runs)
+
+
 def of_runs(config: LabConfig, machine: Machine, runs: Sequence[str]) -> Plan:
     """Find what runs left: by their ledgers, and by label where a project is named.
 
@@ -126,8 +147,7 @@ def of_runs(config: LabConfig, machine: Machine, runs: Sequence[str]) -> Plan:
             for each in found.ours
             if each.run_id in runs and (each.place.location, each.place.name) not in known
         ]
-        ours, others = pluralize(len(found.ours), "clusters"), pluralize(found.foreign, "others")
-        seen += f", {ours} of ours and {others} in {config.gke.project}"
+        seen += f", {_counted(found)} in {config.gke.project}"
     return Plan(tuple(targets), seen=seen, unanswered=unanswered)
 
 
@@ -167,9 +187,12 @@ def expired(config: LabConfig, machine: Machine, *, now: datetime | None = None)
             stay.append(f"{each}: its run still goes on")
         else:
             targets.append(_of_owned(each, config.gke))
-    ours, others = pluralize(len(found.ours), "clusters"), pluralize(found.foreign, "others")
-    seen = f"{ours} of ours and {others} in {config.gke.project}, all zones"
+    seen = f"{_counted(found)} in {config.gke.project}, all zones"
     return Plan(tuple(targets), tuple(stay), seen, found.unanswered, tuple(told))
+
+
+def _counted(found: Survey) -> str:
+    return f"{pluralize(len(found.ours), 'clusters')} of ours and {pluralize(found.foreign, 'others')}"
 
 
 def _clock_told(google: datetime | None, here: datetime) -> Iterator[str]:
@@ -198,7 +221,7 @@ def remove(target: Target, machine: Machine, progress: Progress) -> None:
     provider = target.provider(machine)
     if isinstance(target.settings, LocalSettings):
         provider.down(progress=progress)
-        forget_local(machine, target.settings.name)
+        forget_cluster(machine, target.settings)
         return
     from meshlab.clusters.gke.cluster import GkeCluster
     from meshlab.clusters.gke.record import disown
@@ -207,7 +230,7 @@ def remove(target: Target, machine: Machine, progress: Progress) -> None:
     adopting_run = provider.adopting_run()
     if adopting_run is None:
         provider.down(progress=progress)
-        forget_gke(machine, target.settings)
+        forget_cluster(machine, target.settings)
         return
     if (ledger := Ledger.of(machine, target.run_id)) is not None:
         disown(provider.place, ledger)
@@ -315,10 +338,7 @@ def _local(machine: Machine, name: str) -> LocalSettings:
     return LocalSettings(name=name, network=record.network) if record else LocalSettings(name=name)
 
 
-def _of_owned(owned: object, settings: GkeSettings) -> Target:
-    from meshlab.clusters.gke.reaper import Owned
-
-    assert isinstance(owned, Owned)
+def _of_owned(owned: Owned, settings: GkeSettings) -> Target:
     there = {"zone": owned.place.location, "name": owned.place.name}
     return Target(owned.run_id, str(owned), settings.model_copy(update=there))
 

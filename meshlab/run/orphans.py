@@ -11,7 +11,7 @@ import psutil
 from meshlab.config.settings import Machine
 from meshlab.core.environment import owner_in
 from meshlab.core.process import end_process, lives
-from meshlab.run.ledger import Ledger, ledgers
+from meshlab.run.ledger import Entry, Ledger, ledgers
 
 log = logging.getLogger(__name__)
 # How Prefect runs the temporary server of a process that has no server configured (prefect.server.api.server).
@@ -23,22 +23,19 @@ def orphans(machine: Machine) -> list[Ledger]:
     return [ledger for ledger in ledgers(machine) if not ledger.owner_lives()]
 
 
-def forget_local(machine: Machine, cluster: str) -> list[str]:
-    """Close the ledgers of dead runs whose local cluster is gone now: all they made lived in it.
+def forget(machine: Machine, cluster: Entry) -> list[str]:
+    """Close the ledgers of dead runs whose cluster is gone now: all they made lived in it.
 
     Args:
         machine: This machine: its folders and what it has.
-        cluster: The cluster's name.
+        cluster: The cluster's line in those ledgers.
 
     Returns:
         The ids of those runs.
     """
     forgotten = []
     for ledger in orphans(machine):
-        if any(
-            entry.kind == "cluster" and entry.where == "local" and entry.name == cluster
-            for entry in ledger.entries()
-        ):
+        if cluster in ledger.entries():
             for entry in ledger.entries():
                 ledger.gone(entry)
             if ledger.flow_run is None:  # else Prefect's run is still to be told, by the next flow

@@ -120,24 +120,3 @@ def disown(place: Place, ledger: Ledger) -> None:
             ledger.gone(each)
     if ledger.flow_run is None:
         ledger.close()
-
-
-def forget(place: Place, ledgers: Iterable[Ledger]) -> list[str]:
-    """Strike a cluster that is gone out of the ledgers of dead runs.
-
-    Args:
-        place: Where the cluster was.
-        ledgers: Of dead runs.
-
-    Returns:
-        The ids of those runs.
-    """
-    forgotten = []
-    for ledger in ledgers:
-        if entry_of(place) in ledger.entries():
-            for each in ledger.entries():  # all that the run made lived in it
-                ledger.gone(each)
-            if ledger.flow_run is None:  # else Prefect's run is still to be told, by the next flow
-                ledger.close()
-            forgotten.append(ledger.run_id)
-    return forgotten

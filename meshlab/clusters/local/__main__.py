@@ -20,7 +20,8 @@ from meshlab.config.settings import LocalSettings, Machine
 from meshlab.core.errors import InputError, MeshlabError
 from meshlab.core.progress import Update
 from meshlab.core.text import pluralize
-from meshlab.run.orphans import end_servers, forget_local
+from meshlab.run.ledger import Entry
+from meshlab.run.orphans import end_servers, forget
 
 
 class Lines:
@@ -63,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
             for pid in end_servers():
                 print(f"ended the temporary Prefect server (process {pid}) of a run that was killed")
             cluster.down(progress=Lines())
-            for run_id in forget_local(machine, settings.name):
+            for run_id in forget(machine, Entry("cluster", settings.name, "local")):
                 print(f"closed the ledger of run {run_id}, which was killed")
             return _say_left(cluster)
         return _status(cluster)

@@ -20,7 +20,7 @@ from meshlab.clusters.gke import access
 from meshlab.clusters.gke.api import Backoff, GkeApi, Rest
 from meshlab.clusters.gke.cluster import GkeCluster, Seams
 from meshlab.clusters.gke.names import Place
-from meshlab.clusters.provider import forget_gke
+from meshlab.clusters.provider import forget_cluster
 from meshlab.config.settings import GkeSettings, Machine
 from meshlab.core.errors import KubeError
 from meshlab.run.journal import create, listening, step
@@ -158,7 +158,7 @@ def live(
             boundary("cluster gone")
             for entry in ledger.entries():
                 ledger.gone(entry)
-            forget_gke(machine, wanted)
+            forget_cluster(machine, wanted)
         with step(run, "check-teardown"):
             assert len(cluster.inventory()) == 0
         ledger.close()

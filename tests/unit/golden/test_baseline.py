@@ -32,8 +32,8 @@ from meshlab.history.store import History
 from meshlab.kube.client import Kube
 from meshlab.lifecycle import resume, teardown
 from meshlab.run.journal import RunRef
-from meshlab.run.ledger import Ledger
-from meshlab.run.orphans import forget_local, orphans
+from meshlab.run.ledger import Entry, Ledger
+from meshlab.run.orphans import forget, orphans
 from meshlab.shared_cluster import lease
 from meshlab.shared_cluster.cleanup import take_out
 from tasks.teardown import CreatedResources, remember
@@ -93,7 +93,7 @@ def test_a_teardown_finds_the_local_cluster_of_the_ledger(machine: Machine) -> N
     ]
     config, parameters = decide(["--run", LAB], machine, "")
     assert parameters["runs"] == (LAB,) and config.runs_dir == LabConfig().runs_dir
-    assert forget_local(machine, "mltest") == [LAB]
+    assert forget(machine, Entry("cluster", "mltest", "local")) == [LAB]
     ledger = Ledger.of(machine, LAB)
     assert ledger is not None and ledger.entries() == () and ledger.flow_run
 
