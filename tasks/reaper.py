@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from meshlab.checks.base import run_check
 from meshlab.config.settings import LabConfig
 from meshlab.core.errors import InputError, MeshlabError
-from meshlab.lifecycle import teardown as reaping
+from meshlab.lifecycle import teardown
 from meshlab.lifecycle.context import context_of
 from meshlab.lifecycle.teardown import Plan, Target
 from meshlab.run.journal import RunRef, record, record_check, report_progress
@@ -33,12 +34,11 @@ def search(run: RunRef, config: LabConfig, runs: Sequence[str], expired: bool) -
         InputError: What was asked for is wrong.
     """
     machine = context_of(run).machine
-    found = reaping.problems(
-        config, machine, runs, expired=expired
-    )  # a worker starts the flow without a command line
+    # A worker starts the flow without a command line, which would have said so.
+    found = teardown.problems(config, machine, runs, expired=expired)
     if found:
         raise InputError(found)
-    plan = reaping.expired(config, machine) if expired else reaping.of_runs(config, machine, runs)
+    plan = teardown.search(config, machine, runs, expired)
     rows = [{"cluster": each.said, "what": "to be removed"} for each in plan.targets]
     publish_table(
         "clusters", [*rows, *({"cluster": each, "what": "stays"} for each in plan.stay)], "Clusters of ours"
@@ -64,7 +64,7 @@ def remove(run: RunRef, targets: Sequence[Target]) -> None:
     problems = []
     for target in targets:
         try:
-            reaping.remove(target, context_of(run).machine, report_progress)
+            teardown.remove(target, context_of(run).machine, report_progress)
             log_info(f"removed: {target.said}")
         except MeshlabError as problem:
             problems.append((target, problem))
@@ -88,7 +88,7 @@ def put_back(run: RunRef, config: LabConfig, runs: Sequence[str]) -> None:
     """
     machine = context_of(run).machine
     left = [
-        f"{e.kind} {e.name} at {e.where}" for each in runs for e in reaping.put_back(config, machine, each)
+        f"{e.kind} {e.name} at {e.where}" for each in runs for e in teardown.put_back(config, machine, each)
     ]
     if left:
         raise MeshlabError(
@@ -116,9 +116,7 @@ def check_gone(
     Returns:
         The check.
     """
-    machine = context_of(run).machine
-
-    def again() -> Plan:
-        return reaping.expired(config, machine) if expired else reaping.of_runs(config, machine, runs)
-
-    return record_check(run, run_check(reaping.CHECK, lambda: reaping.nothing_left(plan, again, acted=acted)))
+    again = partial(teardown.search, config, context_of(run).machine, runs, expired)
+    return record_check(
+        run, run_check(teardown.CHECK, lambda: teardown.nothing_left(plan, again, acted=acted))
+    )
