@@ -6,6 +6,8 @@ import json
 import sys
 from pathlib import Path
 
+from jinja2 import UndefinedError
+
 from meshlab.core.text import pluralize
 from meshlab.report.catches import page
 
@@ -19,7 +21,7 @@ def main(arguments: list[str]) -> int:
     try:
         result = json.loads(source.read_text(encoding="utf-8"))
         text = page(result)
-    except (OSError, ValueError, KeyError, TypeError) as problem:
+    except (OSError, ValueError, KeyError, TypeError, UndefinedError) as problem:
         print(f"{source} is no result.json of a run of the flow sabotage: {problem!r}", file=sys.stderr)
         return 2
     if not result["catches"]:

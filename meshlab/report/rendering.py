@@ -1,4 +1,4 @@
-"""The report's templates: one Jinja2 environment, everything escaped unless it is markup already."""
+"""The report's templates: one Jinja2 environment, HTML escaped unless it is markup already."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from meshlab.core.text import pluralize
 from meshlab.report.material import Row
 from meshlab.report.svg import Picture
 from meshlab.report.units import format_value
@@ -29,16 +30,18 @@ class Cell:
 
 @cache
 def environment() -> Environment:
-    """The environment. Undefined names are errors."""
+    """The environment. Undefined names are errors; Markdown is not escaped."""
     templates = Environment(
         loader=PackageLoader("meshlab.report", "templates"),
-        autoescape=True,
+        autoescape=lambda name: not (name or "").endswith(".md"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     templates.filters["value"] = format_value
+    templates.filters["cell"] = _markdown_cell
     templates.globals["tones"] = TONES
+    templates.globals["pluralize"] = pluralize
     return templates
 
 
@@ -53,6 +56,23 @@ def render(template: str, **values: Any) -> Markup:
         The markup.
     """
     return Markup(environment().get_template(template).render(**values))
+
+
+def render_text(template: str, **values: Any) -> str:
+    """Fill a template of Markdown, in which nothing is escaped.
+
+    Args:
+        template: The file's name, which ends in `.md`.
+        values: What it shows.
+
+    Returns:
+        The text, with a line break at its end.
+    """
+    return environment().get_template(template).render(**values).rstrip("\n") + "\n"
+
+
+def _markdown_cell(text: str | None) -> str:
+    return (text or "").replace("|", "\\|").strip().replace("\n", "<br>")
 
 
 def source(template: str) -> str:

@@ -63,6 +63,9 @@ def test_the_command_writes_the_page_or_says_what_is_wrong(tmp_path: Path, capsy
     source.write_text(json.dumps({**FULL, "catches": []}))
     assert main([str(source), str(target)]) == 2
     assert "has no catches" in capsys.readouterr().err
+    source.write_text(json.dumps({"catches": CATCHES, "checks": []}))
+    assert main([str(source), str(target)]) == 2
+    assert "started" in capsys.readouterr().err
     assert not target.exists()
     source.write_text(json.dumps({**FULL, "catches": CATCHES}))
     assert main([str(source), str(target)]) == 0
