@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -31,13 +30,3 @@ class Progress(Protocol):
 
 def silent(update: Update) -> None:
     """The listener that ignores everything: the default of every `progress` parameter."""
-
-
-def fan_out(*listeners: Progress | Callable[[Update], None]) -> Progress:
-    """A listener that tells several others."""
-
-    def tell(update: Update) -> None:
-        for listener in listeners:
-            listener(update)
-
-    return tell

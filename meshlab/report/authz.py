@@ -18,13 +18,7 @@ def authz_body(found: TruthTable) -> Markup:
     """The section: differences first, then a matrix for each service, then the rules that no request met."""
     services = dict.fromkeys(row.case.service for row in found.rows)
     matrices = [
-        matrix(
-            f"Requests to {service}: expected and observed",
-            f"{service}",
-            _callers(_of(found, service)),
-            _lines(_of(found, service)),
-        )
-        for service in services
+        _matrix(service, [row for row in found.rows if row.case.service == service]) for service in services
     ]
     agreeing = sum(row.agrees is True for row in found.rows)
     return render(
@@ -49,48 +43,37 @@ def authz_body(found: TruthTable) -> Markup:
 
 def matrix_rows(found: TruthTable) -> list[dict[str, Any]]:
     """The table for an artifact: a row for each request, a column for each caller."""
-    rows: list[dict[str, Any]] = []
-    clients = dict.fromkeys(row.case.client for row in found.rows)
-    lines = dict.fromkeys((r.case.service, r.case.method, r.case.path, r.case.token) for r in found.rows)
-    known = {row.case: row for row in found.rows}
-    by_line = {line: {row.case.client: row for row in known.values() if _line(row) == line} for line in lines}
-    for (service, method, path, token), cells in by_line.items():
-        rows.append(
-            {
-                "service": service,
-                "request": f"{method} {path}",
-                "token": token or "none",
-                **{client: _cell(cells[client]).text if client in cells else "" for client in clients},
-            }
-        )
-    return rows
+    clients = list(dict.fromkeys(row.case.client for row in found.rows))
+    lines: dict[tuple[str, str, str, str], dict[str, Row]] = {}
+    for row in found.rows:
+        case = row.case
+        lines.setdefault((case.service, case.method, case.path, case.token), {})[case.client] = row
+    return [
+        {
+            "service": service,
+            "request": f"{method} {path}",
+            "token": token or "none",
+            **{client: _cell(cells[client]).text if client in cells else "" for client in clients},
+        }
+        for (service, method, path, token), cells in lines.items()
+    ]
 
 
-def _line(row: Row) -> tuple[str, str, str, str]:
-    return row.case.service, row.case.method, row.case.path, row.case.token
-
-
-def _of(found: TruthTable, service: str) -> list[Row]:
-    return [row for row in found.rows if row.case.service == service]
-
-
-def _callers(rows: Sequence[Row]) -> list[str]:
-    return list(dict.fromkeys(_caller(row) for row in rows))
+def _matrix(service: str, rows: Sequence[Row]) -> Markup:
+    callers = list(dict.fromkeys(_caller(row) for row in rows))
+    lines: dict[str, dict[str, Cell]] = {}
+    for row in rows:
+        lines.setdefault(f"{row.case.method} {row.case.path}", {})[_caller(row)] = _cell(row)
+    return matrix(
+        f"Requests to {service}: expected and observed",
+        service,
+        callers,
+        {line: [cells.get(caller) for caller in callers] for line, cells in lines.items()},
+    )
 
 
 def _caller(row: Row) -> str:
     return f"{row.case.client}, {row.case.token}" if row.case.token else row.case.client
-
-
-def _lines(rows: Sequence[Row]) -> dict[str, list[Cell | None]]:
-    callers = _callers(rows)
-    found: dict[str, dict[str, Row]] = {}
-    for row in rows:
-        found.setdefault(f"{row.case.method} {row.case.path}", {})[_caller(row)] = row
-    return {
-        line: [_cell(cells[caller]) if caller in cells else None for caller in callers]
-        for line, cells in found.items()
-    }
 
 
 def _cell(row: Row) -> Cell:

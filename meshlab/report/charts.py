@@ -13,6 +13,7 @@ from typing import Any
 
 import vl_convert
 
+from meshlab.core.text import pluralize
 from meshlab.report.material import Point, Series
 from meshlab.report.svg import COLOURS, Picture, compact, picture
 from meshlab.report.thin import thin, with_gaps
@@ -31,13 +32,11 @@ _AXIS = {
 
 @dataclass(frozen=True)
 class LegendEntry:
-    """One line of the legend. colour: 1 to 8; last, mean and peak: of all its points, with unit."""
+    """One line of the legend. colour: 1 to 8; last: the last value, with its unit."""
 
     name: str
     colour: int
     last: str
-    mean: str
-    peak: str
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,10 @@ def line_chart(
         if chart.size <= LIMIT or buckets == 1:
             break
         budget //= 2
-    legend = tuple(_entry(index, one, unit) for index, one in enumerate(drawn))
+    legend = tuple(
+        LegendEntry(one.name, index % COLOURS + 1, format_value(one.values()[-1], unit))
+        for index, one in enumerate(drawn)
+    )
     return Chart(chart, legend, len(filled) - len(drawn))
 
 
@@ -183,17 +185,6 @@ def _split(values: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     return lines
 
 
-def _entry(index: int, series: Series, unit: str) -> LegendEntry:
-    values = series.values()
-    return LegendEntry(
-        name=series.name,
-        colour=index % COLOURS + 1,
-        last=format_value(values[-1], unit),
-        mean=format_value(sum(values) / len(values), unit),
-        peak=format_value(max(values), unit),
-    )
-
-
 def _alt(title: str, series: Sequence[Series], unit: str) -> str:
     """What the chart shows, in words: how many lines, and of the first three the last value and the range."""
     told = []
@@ -202,5 +193,4 @@ def _alt(title: str, series: Sequence[Series], unit: str) -> str:
         low, high = format_value(min(values), unit), format_value(max(values), unit)
         told.append(f"{one.name[:80]}: last {format_value(values[-1], unit)}, between {low} and {high}")
     more = f"; and {len(series) - 3} more" if len(series) > 3 else ""
-    lines = "1 line" if len(series) == 1 else f"{len(series)} lines"
-    return f"Line chart of {title}, {lines}. {'; '.join(told)}{more}."
+    return f"Line chart of {title}, {pluralize(len(series), 'lines')}. {'; '.join(told)}{more}."

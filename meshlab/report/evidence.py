@@ -24,47 +24,36 @@ def evidence_html(evidence: Mapping[str, Any], limits: Limits) -> Markup:
     """The evidence as a list of names with their values."""
     if not evidence:
         return Markup("")
-    parts = [Markup("<dl>")]
-    for name, value in evidence.items():
-        parts.append(
-            Markup("<dt>{}</dt><dd>{}</dd>").format(_words(name), value_html(value, str(name), limits))
-        )
-    parts.append(Markup("</dl>"))
-    return Markup("").join(parts)
+    parts = (
+        Markup("<dt>{}</dt><dd>{}</dd>").format(_words(name), value_html(value, str(name), limits))
+        for name, value in evidence.items()
+    )
+    return Markup("<dl>{}</dl>").format(Markup("").join(parts))
 
 
 def value_html(value: Any, name: str, limits: Limits) -> Markup:
     """One value. name: what a table of it is called."""
-    if isinstance(value, Mapping):
-        if not value:
-            return Markup("none")
+    if isinstance(value, Mapping) and value:
         if all(_is_scalar(one) for one in value.values()):
-            rows = [{"": key, "value": _scalar(one, limits)} for key, one in value.items()]
-            return table(rows, _words(name), limit=limits.rows)
-        if all(isinstance(one, Mapping) and _is_record(one) for one in value.values()):
-            return table(
-                [{"": key, **_record(one, limits)} for key, one in value.items()],
-                _words(name),
-                limit=limits.rows,
-            )
-        return _json(value, limits)
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return _list(value, name, limits)
-    return _scalar(value, limits)
-
-
-def _list(values: Sequence[Any], name: str, limits: Limits) -> Markup:
-    if not values:
+            value = [{"": key, "value": one} for key, one in value.items()]
+        elif all(_is_record(one) for one in value.values()):
+            value = [{"": key, **one} for key, one in value.items()]
+        else:
+            return _json(value, limits)
+    if not isinstance(value, Sequence | Mapping) or isinstance(value, str | bytes):
+        return _scalar(value, limits)
+    if not value:
         return Markup("none")
-    if all(isinstance(one, Mapping) and _is_record(one) for one in values):
-        return table([_record(one, limits) for one in values], _words(name), limit=limits.rows)
-    if all(_is_scalar(one) for one in values):
-        shown = values[: limits.rows]
-        items = Markup("").join(Markup("<li>{}</li>").format(_scalar(one, limits)) for one in shown)
-        more = len(values) - len(shown)
-        tail = Markup("<li>and {} more in result.json</li>").format(more) if more else Markup("")
-        return Markup('<ul class="plain">{}{}</ul>').format(items, tail)
-    return _json(values, limits)
+    if all(_is_record(one) for one in value):
+        rows = [{key: _inline(inner, limits) for key, inner in one.items()} for one in value]
+        return table(rows, _words(name), limit=limits.rows)
+    if not all(_is_scalar(one) for one in value):
+        return _json(value, limits)
+    shown = value[: limits.rows]
+    items = Markup("").join(Markup("<li>{}</li>").format(_scalar(one, limits)) for one in shown)
+    more = len(value) - len(shown)
+    tail = Markup("<li>and {} more in result.json</li>").format(more) if more else Markup("")
+    return Markup('<ul class="plain">{}{}</ul>').format(items, tail)
 
 
 def _scalar(value: Any, limits: Limits) -> Markup:
@@ -90,18 +79,14 @@ def _is_scalar(value: Any) -> bool:
     return value is None or isinstance(value, str | int | float | bool)
 
 
-def _is_record(value: Mapping[str, Any]) -> bool:
-    """Whether it fits into a table's row: scalars, and lists or small mappings of scalars."""
-    return all(
+def _is_record(value: Any) -> bool:
+    """Whether it fits into a table's row: a mapping of scalars, and of lists or small mappings of scalars."""
+    return isinstance(value, Mapping) and all(
         _is_scalar(one)
         or (isinstance(one, list) and all(map(_is_scalar, one)))
         or (isinstance(one, Mapping) and all(map(_is_scalar, one.values())))
         for one in value.values()
     )
-
-
-def _record(value: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
-    return {key: _inline(one, limits) for key, one in value.items()}
 
 
 def _inline(value: Any, limits: Limits) -> Markup:

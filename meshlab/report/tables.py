@@ -128,12 +128,10 @@ def query_rows(checks: Iterable[Mapping[str, Any]]) -> list[Row]:
         evidence = check["evidence"]
         if "query" not in evidence:
             continue
-        for series in evidence.get("series", []):
-            rows.append(
-                {"check": check["id"], "query": evidence["query"], **{k: str(v) for k, v in series.items()}}
-            )
-        if not evidence.get("series"):
-            rows.append({"check": check["id"], "query": evidence["query"]})
+        rows += [
+            {"check": check["id"], "query": evidence["query"], **{k: str(v) for k, v in series.items()}}
+            for series in evidence.get("series") or [{}]
+        ]
     columns = list(dict.fromkeys(["check", "query", "value", *(key for row in rows for key in row)]))
     return [{key: row.get(key, "") for key in columns} for row in rows]
 
@@ -154,11 +152,9 @@ def step_rows(steps: Iterable[Mapping[str, Any]]) -> list[Row]:
     """Steps with their state and time."""
     return [
         {
-            "step": s["name"],
-            "state": s["state"],
-            "seconds": s["seconds"],
-            "attempts": s["attempts"],
-            "reason": s["reason"] or "",
+            "step": step["name"],
+            **{key: step[key] for key in ("state", "seconds", "attempts")},
+            "reason": step["reason"] or "",
         }
-        for s in steps
+        for step in steps
     ]

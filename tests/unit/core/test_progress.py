@@ -1,6 +1,6 @@
 import pytest
 
-from meshlab.core.progress import Update, fan_out, silent
+from meshlab.core.progress import Update
 
 
 @pytest.mark.parametrize(
@@ -8,11 +8,3 @@ from meshlab.core.progress import Update, fan_out, silent
 )
 def test_percent_is_only_there_where_the_total_is_known(done: int, total: int, percent: float | None) -> None:
     assert Update("compile", done, total).percent == percent
-
-
-def test_several_listeners_hear_the_same() -> None:
-    first: list[Update] = []
-    second: list[Update] = []
-    tell = fan_out(first.append, silent, second.append)
-    tell(Update("compile", 1, 2))
-    assert first == second == [Update("compile", 1, 2)]

@@ -16,7 +16,7 @@ def test_a_chart_has_lines_axes_in_its_unit_and_words_for_those_who_cannot_see_i
     assert {"var(--s1)", "var(--s2)"} <= {element.get("stroke") for element in root.iter("path")}
     assert chart.picture.alt.startswith("Line chart of Latency, 2 lines. a <b>: last ")
     assert [entry.name for entry in chart.legend] == ["a <b>", "c"]
-    assert chart.legend[1].peak == "39 ms"
+    assert chart.legend[1].last == "37.6 ms"
 
 
 def test_no_value_is_no_chart() -> None:
@@ -38,8 +38,8 @@ def test_all_zero_one_point_negative_and_broken_lines_are_drawn() -> None:
     zero = line_chart("zero", [Series("a", tuple((BEGIN + n, 0.0) for n in range(9)))], "reqps")
     one = line_chart("one", [Series("a", ((BEGIN, 3.0),))])
     negative = line_chart("negative", [Series("a", wave(-5.0))])
-    odd = line_chart("odd", [Series("a", ((BEGIN, float("inf")), (BEGIN + 5, 1.0), (BEGIN + 10, 2.0)))])
-    assert odd is not None and odd.legend[0].peak == "2"
+    odd = line_chart("odd", [Series("a", ((BEGIN, 1.0), (BEGIN + 5, 2.0), (BEGIN + 10, float("inf"))))])
+    assert odd is not None and odd.legend[0].last == "2"
     broken = line_chart("broken", [Series("a", (*wave(points=5), (BEGIN + 300, 2.0), (BEGIN + 305, 2.0)))])
     assert zero is not None and one is not None and negative is not None and broken is not None
     assert "0 req/s" in zero.picture.svg

@@ -14,7 +14,7 @@ from meshlab.clusters.local import golden
 from meshlab.clusters.local.golden import Golden
 from meshlab.clusters.local.oci import Entry, ImageSpec, Layer, content_tag
 from meshlab.core.errors import BuildError, ClusterError, ProcessError
-from meshlab.core.progress import Update, fan_out
+from meshlab.core.progress import Update
 from tests.fakes.containerd import DATABASES, FakeContainerd
 
 BASE = Layer.of([Entry("etc/base", data=b"base")])
@@ -125,7 +125,7 @@ def test_two_at_once_import_once(ensure: Ensure) -> None:
 
 def test_progress_counts_up_to_its_total(tmp_path: Path) -> None:
     seen: list[Update] = []
-    golden.ensure([image("one")], cache_dir=tmp_path, runner=FakeContainerd(), progress=fan_out(seen.append))
+    golden.ensure([image("one")], cache_dir=tmp_path, runner=FakeContainerd(), progress=seen.append)
     assert [update.done for update in seen] == [1, 2, 3, 4]
     assert seen[-1].percent == 100
 

@@ -10,7 +10,7 @@ import pytest
 from meshlab.clusters.local import rootfs
 from meshlab.clusters.local.oci import Layer
 from meshlab.core.errors import BuildError, ProcessError
-from meshlab.core.progress import Update, fan_out
+from meshlab.core.progress import Update
 from tests.fakes.mmdebstrap import FakeMmdebstrap
 
 
@@ -28,7 +28,7 @@ def apt(tmp_path: Path) -> Path:
 
 def make(runner: FakeMmdebstrap, cache: Path, apt: Path, seen: list[Update] | None = None) -> Layer:
     updates = seen if seen is not None else []
-    return rootfs.ensure(cache_dir=cache, runner=runner, apt_config=apt, progress=fan_out(updates.append))
+    return rootfs.ensure(cache_dir=cache, runner=runner, apt_config=apt, progress=updates.append)
 
 
 def members(base: Layer) -> dict[str, tarfile.TarInfo]:
