@@ -21,6 +21,7 @@ from meshlab.core.errors import ProcessError, WaitTimeout
 from meshlab.core.waiting import wait
 
 log = logging.getLogger(__name__)
+LATE = "ran past its deadline"
 TAIL = 2000  # characters of output that an error repeats
 
 
@@ -171,25 +172,18 @@ class SystemRunner:
             end_group(child, self._grace)
             raise
         done = Completed(words, child.returncode, "".join(out), "".join(err), time.monotonic() - start)
-        if ended:
-            tail = (done.stderr.strip() or done.stdout.strip())[-TAIL:]
-            raise ProcessError(
-                f"{_shown(words)} {ended} after {done.seconds:.0f} s; it last said: {tail or 'nothing'}",
-                argv=words,
-                output=tail,
-                remedy=remedy,
-                retryable=ended == "ran past its deadline",
-            )
-        if check and done.returncode != 0:
-            tail = (done.stderr.strip() or done.stdout.strip())[-TAIL:]
-            raise ProcessError(
-                f"{_shown(words)} ended with {done.returncode}: {tail}",
-                argv=words,
-                returncode=done.returncode,
-                output=tail,
-                remedy=remedy,
-            )
-        return done
+        if not ended and (not check or done.returncode == 0):
+            return done
+        tail = (done.stderr.strip() or done.stdout.strip())[-TAIL:]
+        said = f"{ended} after {done.seconds:.0f} s; it last said: {tail or 'nothing'}"
+        raise ProcessError(
+            f"{' '.join(words)[:300]} {said if ended else f'ended with {done.returncode}: {tail}'}",
+            argv=words,
+            returncode=None if ended else done.returncode,
+            output=tail,
+            remedy=remedy,
+            retryable=ended == LATE,
+        )
 
     def spawn(
         self,
@@ -233,10 +227,6 @@ class SystemRunner:
                 raise _not_started(words, cwd, problem) from problem
 
 
-def _shown(words: Sequence[str]) -> str:
-    return " ".join(words)[:300]
-
-
 def _not_started(
     words: tuple[str, ...], cwd: Path | None, problem: OSError, remedy: str = ""
 ) -> ProcessError:
@@ -278,7 +268,7 @@ def _await(child: subprocess.Popen[str], deadline: float, stops: Sequence[thread
             if any(stop.is_set() for stop in stops):
                 return "was stopped"
             if time.monotonic() >= deadline:
-                return "ran past its deadline"
+                return LATE
 
 
 def end_group(child: subprocess.Popen[str] | subprocess.Popen[bytes], grace: float = 3.0) -> None:

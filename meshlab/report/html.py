@@ -39,8 +39,11 @@ _COUNTED = {"pass": "passed", "fail": "failed", "broken": "broken", "infra-error
 
 @dataclass(frozen=True)
 class Changed:
-    """What differs from an earlier run. since: that run, "" where there is none. lines: (what, how), most telling
-    first. worse: (badge, what) of measures that got worse and are so still."""
+    """What differs from an earlier run.
+
+    since: that run, "" where there is none. lines: (what, how), most telling first. worse: (badge, what) of
+    measures that got worse and are so still.
+    """
 
     since: str
     lines: tuple[tuple[str, str], ...] = ()

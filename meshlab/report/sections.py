@@ -6,7 +6,8 @@ position says where. Built from `rendering.table`, `.matrix` and `.figure`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,7 @@ from meshlab.report.dashboards import dashboards_html, tally
 from meshlab.report.edge import edge_html
 from meshlab.report.evidence import Limits, evidence_html, value_html
 from meshlab.report.graph import draw_graph, edge_rows
-from meshlab.report.material import Dashboard, QueryChart, ReportMaterial, ServiceGraph, Trace
+from meshlab.report.material import Classification, Dashboard, QueryChart, ReportMaterial, ServiceGraph, Trace
 from meshlab.report.mtls import TITLE as MTLS_TITLE
 from meshlab.report.mtls import mtls_body
 from meshlab.report.rendering import FAIL, NOTE, PASS, Cell, figure, matrix, render, table
@@ -63,22 +64,20 @@ class Drawn:
 def draw(material: ReportMaterial) -> Drawn:
     """Draw everything that does not need the result: about 30 ms of CPU per chart."""
     pictures: list[tuple[str, Picture]] = []
-    sections = [
-        *_dashboards(material.dashboards),
-        *_traces(material.traces, pictures),
-        *_graphs(material.graphs, pictures),
+    rules = authz_body(material.authorization) if material.authorization is not None else Markup("")
+    sections = (
+        Section("dashboards", "Dashboards", _dashboards(material.dashboards), DASHBOARDS),
+        Section("traces", "Traces", _traces(material.traces, pictures), TRACES),
+        Section("graph", "Service graph", _graphs(material.graphs, pictures), GRAPH),
+        Section("authorization", AUTHORIZATION_TITLE, rules, AUTHORIZATION),
+    )
+    charts = [
+        (query, line_chart(query.title, query.series, query.unit, width=860, height=220))
+        for query in material.query_charts
     ]
-    if material.authorization is not None:
-        body = authz_body(material.authorization)
-        sections.append(Section("authorization", AUTHORIZATION_TITLE, body, AUTHORIZATION))
-    charts: list[tuple[QueryChart, Chart | None]] = []
-    for index, query in enumerate(material.query_charts):
-        chart = line_chart(query.title, query.series, query.unit, width=860, height=220)
-        charts.append((query, chart))
-        if chart:
-            pictures.append((f"query-{index + 1}.svg", chart.picture))
+    pictures += [(f"query-{n}.svg", chart.picture) for n, (_, chart) in enumerate(charts, 1) if chart]
     pods = tuple(dict(row) for row in material.pods)
-    return Drawn(tuple(sections), tuple(charts), tuple(pictures), pods)
+    return Drawn(tuple(each for each in sections if each.body), tuple(charts), tuple(pictures), pods)
 
 
 def sections_of(
@@ -89,15 +88,15 @@ def sections_of(
     links: address, name and bytes of the run's files; files: how many there are in all.
     """
     found = [
-        _versions(result),
+        Section("versions", "Versions and images", _versions(result), VERSIONS),
         Section("pods", "Pods", table(drawn.pods, "Pods of the mesh and of the app"), PODS),
-        _queries(result, drawn, limits),
+        Section("queries", "Queries", _queries(result, drawn, limits), QUERIES),
         *drawn.sections,
         Section("mtls", MTLS_TITLE, mtls_body(result["checks"]), MTLS),
         Section("edge", "The mesh's edge", edge_html(result["checks"]), EDGE),
         Section("audit", "Audit", audit_html(result["checks"]), AUDIT),
-        _faults(result),
-        _checks(result["checks"], limits),
+        Section("faults", "Planted faults", _faults(result), FAULTS),
+        Section("checks", "Checks", _checks(result["checks"], limits), CHECKS),
         Section("measures", "Measures", table(_measure_rows(result["measures"]), "Measures"), MEASURES),
         Section("steps", "Steps", table(step_rows(result["steps"]), "Steps of the run"), STEPS),
         Section(
@@ -107,7 +106,7 @@ def sections_of(
     return sorted((one for one in found if one.body.strip()), key=lambda one: one.position)
 
 
-def _versions(result: Result) -> Section:
+def _versions(result: Result) -> Markup:
     images = [
         {
             "workload": workload,
@@ -116,11 +115,10 @@ def _versions(result: Result) -> Section:
         }
         for workload, entry in sorted(result["images"].items())
     ]
-    body = table(version_rows(result["versions"]), "Versions that ran") + table(images, "Images that ran")
-    return Section("versions", "Versions and images", body, VERSIONS)
+    return table(version_rows(result["versions"]), "Versions that ran") + table(images, "Images that ran")
 
 
-def _queries(result: Result, drawn: Drawn, limits: Limits) -> Section:
+def _queries(result: Result, drawn: Drawn, limits: Limits) -> Markup:
     """The document's queries: what was asked, what came back, and how it went over time."""
     asked = [
         {
@@ -134,73 +132,74 @@ def _queries(result: Result, drawn: Drawn, limits: Limits) -> Section:
     ]
     known = {one["check"]["id"] for one in asked}
     alone = [(query, chart) for query, chart in drawn.charts if query.check not in known]
-    if not asked and not alone:
-        return Section("queries", "Queries", Markup(""), QUERIES)
-    return Section("queries", "Queries", render("queries.html", asked=asked, alone=alone), QUERIES)
+    return render("queries.html", asked=asked, alone=alone)
 
 
-def _dashboards(dashboards: Sequence[Dashboard]) -> Iterable[Section]:
-    if dashboards:
-        counts = sum((one.counts() for one in dashboards), dashboards[0].counts().__class__())
-        told = render(
-            "tally.html",
-            panels=sum(panel.kind != "row" for one in dashboards for panel in one.panels),
-            queries=sum(counts.values()),
-            classes=tally(counts),
-            dashboards=len(dashboards),
+def _dashboards(dashboards: Sequence[Dashboard]) -> Markup:
+    if not dashboards:
+        return Markup("")
+    counts = sum((one.counts() for one in dashboards), Counter[Classification]())
+    told = render(
+        "tally.html",
+        panels=sum(panel.kind != "row" for one in dashboards for panel in one.panels),
+        queries=sum(counts.values()),
+        classes=tally(counts),
+        dashboards=len(dashboards),
+    )
+    return told + dashboards_html(dashboards)
+
+
+def _traces(traces: Sequence[Trace], pictures: list[tuple[str, Picture]]) -> Markup:
+    body = Markup("")
+    for number, trace in enumerate(traces, 1):
+        body += _drawing(
+            pictures,
+            f"trace-{number}.svg",
+            draw_waterfall(trace),
+            narrow=draw_waterfall(trace, NARROW),
+            caption=f"Trace {trace.trace_id}, {pluralize(len(trace.spans), 'spans')}.",
+            title=f"Trace {trace.trace_id[:8]}",
+            note=trace.note,
+            table=table(span_rows(trace), f"Spans of trace {trace.trace_id}", limit=200),
+            what=f"All {len(trace.spans)} spans as a table",
         )
-        yield Section("dashboards", "Dashboards", told + dashboards_html(dashboards), DASHBOARDS)
+    return body
 
 
-def _traces(traces: Sequence[Trace], pictures: list[tuple[str, Picture]]) -> Iterable[Section]:
-    parts = []
-    for index, trace in enumerate(traces):
-        name = f"trace-{index + 1}.svg"
-        picture = draw_waterfall(trace)
-        if picture:
-            pictures.append((name, picture))
-        caption = f"Trace {trace.trace_id}, {pluralize(len(trace.spans), 'spans')}."
-        parts.append(
-            render(
-                "drawing.html",
-                title=f"Trace {trace.trace_id[:8]}",
-                note=trace.note,
-                figure=figure(picture, caption, f"pictures/{name}", draw_waterfall(trace, NARROW))
-                if picture
-                else Markup(""),
-                table=table(span_rows(trace), f"Spans of trace {trace.trace_id}", limit=200),
-                what=f"All {len(trace.spans)} spans as a table",
-            )
+def _graphs(graphs: Sequence[ServiceGraph], pictures: list[tuple[str, Picture]]) -> Markup:
+    body = Markup("")
+    for number, graph in enumerate(graphs, 1):
+        size = f"{pluralize(len(graph.nodes), 'workloads')}, {pluralize(len(graph.edges), 'edges')}"
+        body += _drawing(
+            pictures,
+            f"graph-{number}.svg",
+            draw_graph(graph),
+            caption=f"{size}, from {graph.source}." if graph.source else f"{size}.",
+            title=graph.title,
+            note="",
+            table=table(edge_rows(graph), f"Edges of {graph.title}", limit=300),
+            what=f"All {len(graph.edges)} edges as a table",
         )
-    if parts:
-        yield Section("traces", "Traces", Markup("").join(parts), TRACES)
+    return render("graph-legend.html") + body if body else body
 
 
-def _graphs(graphs: Sequence[ServiceGraph], pictures: list[tuple[str, Picture]]) -> Iterable[Section]:
-    parts = []
-    for index, graph in enumerate(graphs):
-        name = f"graph-{index + 1}.svg"
-        picture = draw_graph(graph)
-        if picture:
-            pictures.append((name, picture))
-        caption = f"{pluralize(len(graph.nodes), 'workloads')}, {pluralize(len(graph.edges), 'edges')}" + (
-            f", from {graph.source}." if graph.source else "."
-        )
-        parts.append(
-            render(
-                "drawing.html",
-                title=graph.title,
-                note="",
-                figure=figure(picture, caption, f"pictures/{name}") if picture else Markup(""),
-                table=table(edge_rows(graph), f"Edges of {graph.title}", limit=300),
-                what=f"All {len(graph.edges)} edges as a table",
-            )
-        )
-    if parts:
-        yield Section("graph", "Service graph", render("graph-legend.html") + Markup("").join(parts), GRAPH)
+def _drawing(
+    pictures: list[tuple[str, Picture]],
+    name: str,
+    picture: Picture | None,
+    *,
+    caption: str,
+    narrow: Picture | None = None,
+    **told: str,
+) -> Markup:
+    """A picture with its table; it is added to the files of the pictures folder."""
+    if picture is None:
+        return render("drawing.html", figure="", **told)
+    pictures.append((name, picture))
+    return render("drawing.html", figure=figure(picture, caption, f"pictures/{name}", narrow), **told)
 
 
-def _faults(result: Result) -> Section:
+def _faults(result: Result) -> Markup:
     """Planted faults against checks: which must turn red, and which did."""
     caught = result["catches"]
     shown = catches.columns(caught)
@@ -211,25 +210,24 @@ def _faults(result: Result) -> Section:
         ]
         for catch in caught
     }
-    body = Markup("")
-    if rows:
-        body += matrix("Planted faults and the checks that they turned red", "fault", shown, rows)
-        planted = [
-            {"fault": catch["fault"], "what was planted": titles.get(f"sabotage.{catch['fault']}", "")}
-            for catch in caught
-        ]
-        body += table(planted, "What was planted")
-    return Section("faults", "Planted faults", body, FAULTS)
+    if not rows:
+        return Markup("")
+    planted = [
+        {"fault": catch["fault"], "what was planted": titles.get(f"sabotage.{catch['fault']}", "")}
+        for catch in caught
+    ]
+    drawn = matrix("Planted faults and the checks that they turned red", "fault", shown, rows)
+    return drawn + table(planted, "What was planted")
 
 
 _TONES = {catches.CAUGHT: PASS, catches.MISSED: FAIL, catches.TOO: NOTE, catches.EXTRA: FAIL}
 
 
-def _checks(checks: Sequence[Mapping[str, Any]], limits: Limits) -> Section:
+def _checks(checks: Sequence[Mapping[str, Any]], limits: Limits) -> Markup:
     if not checks:
-        return Section("checks", "Checks", Markup("<p>{}</p>").format("No check was made."), CHECKS)
+        return Markup("<p>No check was made.</p>")
     told = [(check, evidence_html(check["evidence"], limits)) for check in checks]
-    return Section("checks", "Checks", render("checks.html", checks=told), CHECKS)
+    return render("checks.html", checks=told)
 
 
 def _measure_rows(measures: Sequence[Mapping[str, Any]]) -> list[Row]:
