@@ -131,27 +131,25 @@ def numbers(result: Mapping[str, Any]) -> list[Number]:
     made = sum(verdicts.values()) - skipped
     loads = len(_named(result, "requests-sent"))
     versions = ", ".join(sorted(proxies))
+    p99 = format_value(slowest["value"], slowest["unit"]) if slowest else ""
     phase = ", ".join(f"{key} {value}" for key, value in slowest["labels"].items()) if slowest else ""
-    return [
-        Number("Requests sent", f"{sent:,.0f}", f"in {loads} phases" if loads > 1 else "")
-        if loads
-        else Number("Requests sent", "–", "not counted"),
-        Number("Success rate", format_value(_percent(ok, sent), "percent"), f"{ok:,.0f} answered 200")
-        if sent
-        else Number("Success rate", "–", "no request was counted"),
-        Number("p99 latency", format_value(slowest["value"], slowest["unit"]), phase)
-        if slowest
-        else Number("p99 latency", "–", "not measured"),
-        Number("Proxies", str(sum(proxies.values())), f"Istio {versions}")
-        if proxies
-        else Number("Proxies", "–", "not counted"),
-        Number(
+    left_out = f"{skipped} skipped" if skipped else ""
+    shown = (
+        ("Requests sent", loads, f"{sent:,.0f}", f"in {loads} phases" if loads > 1 else "", "not counted"),
+        ("Success rate", sent, _percent(ok, sent), f"{ok:,.0f} answered 200", "no request was counted"),
+        ("p99 latency", slowest, p99, phase, "not measured"),
+        ("Proxies", proxies, str(sum(proxies.values())), f"Istio {versions}", "not counted"),
+        (
             "Checks passed",
+            made,
             f"{verdicts['pass']} of {made}",
-            f"{skipped} skipped" if skipped else "none skipped",
-        )
-        if made
-        else Number("Checks passed", "–", f"{skipped} skipped" if skipped else "none made"),
+            left_out or "none skipped",
+            left_out or "none made",
+        ),
+    )
+    return [
+        Number(label, value, note) if known else Number(label, "–", missing)
+        for label, known, value, note, missing in shown
     ]
 
 
@@ -224,7 +222,7 @@ def _total(result: Mapping[str, Any], name: str) -> float:
     return sum(measure["value"] for measure in _named(result, name))
 
 
-def _percent(part: float, whole: float) -> float:
+def _percent(part: float, whole: float) -> str:
     """A share in percent that says 100 only where nothing is missing: 99,999 of 100,000 are 99.9."""
-    share = part / whole * 100
-    return share if part == whole else min(share, 99.9)
+    share = 100.0 if part == whole else min(part / whole * 100, 99.9) if whole else 0.0
+    return format_value(share, "percent")

@@ -5,12 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-_SI = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
-_SMALL = ((1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
-_IEC = ((2.0**40, "Ti"), (2.0**30, "Gi"), (2.0**20, "Mi"), (2.0**10, "Ki"), (1.0, ""))
-_TIME = {"s": 1.0, "ms": 1e-3, "µs": 1e-6, "us": 1e-6, "ns": 1e-9}
-_DECIMAL = {"decbytes": "B", "Bps": "B/s", "decbits": "b", "bps": "b/s"}
-_BINARY = {"bytes": "B", "binBps": "B/s", "kbytes": "B", "mbytes": "B"}
+_Steps = tuple[tuple[float, str], ...]
+_SI: _Steps = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
+_SMALL: _Steps = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
+_IEC: _Steps = ((2.0**40, "Ti"), (2.0**30, "Gi"), (2.0**20, "Mi"), (2.0**10, "Ki"), (1.0, ""))
+# Grafana's unit: what one of it is in the unit that is shown, the steps of that one's prefixes, and its name
+_SCALED: dict[str, tuple[float, _Steps, str]] = {
+    "s": (1.0, _SMALL, "s"), "ms": (1e-3, _SMALL, "s"), "µs": (1e-6, _SMALL, "s"), "us": (1e-6, _SMALL, "s"),
+    "ns": (1e-9, _SMALL, "s"), "bytes": (1.0, _IEC, "B"), "kbytes": (2.0**10, _IEC, "B"),
+    "mbytes": (2.0**20, _IEC, "B"), "binBps": (1.0, _IEC, "B/s"), "decbytes": (1.0, _SI, "B"),
+    "Bps": (1.0, _SI, "B/s"), "decbits": (1.0, _SI, "b"), "bps": (1.0, _SI, "b/s"),
+}  # fmt: skip
 _RATES = {
     "reqps": "req/s", "rps": "reads/s", "wps": "writes/s", "ops": "ops/s", "iops": "io/s", "cps": "/s",
     "opm": "ops/min", "cpm": "/min", "pps": "packets/s", "hertz": "Hz",
@@ -31,24 +36,15 @@ def scale_for(peak: float, unit: str) -> Scale:
     unit: one of Grafana's ids; an unknown one is shown as it is written, `none`, `short` and "" as nothing.
     """
     size = abs(peak)
-    if unit == "percentunit":
-        return Scale(100, "%")
-    if unit == "percent":
-        return Scale(1, "%")
-    if unit in _TIME:
-        in_seconds = _TIME[unit]
-        step, prefix = _step(size * in_seconds, _SI[-1:] + _SMALL)
-        return Scale(in_seconds / step, f" {prefix}s")
-    if unit in _BINARY:
-        base = {"kbytes": 2.0**10, "mbytes": 2.0**20}.get(unit, 1.0)
-        step, prefix = _step(size * base, _IEC)
-        return Scale(base / step, f" {prefix}{_BINARY[unit]}")
-    if unit in _DECIMAL:
-        step, prefix = _step(size, _SI)
-        return Scale(1 / step, f" {prefix}{_DECIMAL[unit]}")
+    if unit in ("percent", "percentunit"):
+        return Scale(100 if unit == "percentunit" else 1, "%")
+    if unit in _SCALED:
+        base, steps, name = _SCALED[unit]
+        step, prefix = _step(size * base, steps)
+        return Scale(base / step, f" {prefix}{name}")
     step, prefix = _step(size, _SI)
     name = _RATES.get(unit, "" if unit in ("", "none", "short") else unit)
-    return Scale(1 / step, f"{f' {prefix}' if prefix and name else prefix or (' ' if name else '')}{name}")
+    return Scale(1 / step, f" {prefix}{name}" if name else prefix)
 
 
 def format_value(value: float | None, unit: str = "") -> str:
@@ -77,7 +73,7 @@ def _digits(value: float) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _step(size: float, steps: tuple[tuple[float, str], ...]) -> tuple[float, str]:
+def _step(size: float, steps: _Steps) -> tuple[float, str]:
     if size == 0:
         return 1.0, ""
     return next(((step, prefix) for step, prefix in steps if size >= step * 0.9995), steps[-1])
