@@ -13,15 +13,13 @@ from importlib import import_module
 
 if __name__ == "__main__":
     # Prefect is slow to import: the input is judged, the run written down and the cluster started before that.
-    from meshlab.cli.main import main
+    from meshlab.cli.main import Command, main
 
     sys.exit(
         main(
             sys.argv[1:],
-            program="python -m flows.full_lab",
-            resumable=True,
-            about=__doc__,
-            load=lambda: import_module("flows.full_lab").full_lab,
+            Command("python -m flows.full_lab", __doc__, resumable=True),
+            lambda: import_module("flows.full_lab").full_lab,
         )
     )
 

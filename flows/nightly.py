@@ -10,17 +10,19 @@ from importlib import import_module
 
 if __name__ == "__main__":
     # Prefect is slow to import: the input is judged and the run written down before that.
-    from meshlab.cli.main import main
+    from meshlab.cli.main import Command, main
 
     sys.exit(
         main(
             sys.argv[1:],
-            program="python -m flows.nightly",
-            resumable=True,
-            about=__doc__,
-            load=lambda: import_module("flows.nightly").nightly,
-            flow="nightly-validation",
-            providers=("existing",),
+            Command(
+                "python -m flows.nightly",
+                __doc__,
+                "nightly-validation",
+                providers=("existing",),
+                resumable=True,
+            ),
+            lambda: import_module("flows.nightly").nightly,
         )
     )
 

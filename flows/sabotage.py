@@ -11,19 +11,16 @@ from importlib import import_module
 
 if __name__ == "__main__":
     # Prefect is slow to import: the input is judged, the run written down and the cluster started before that.
-    from meshlab.cli.flags import Choice
-    from meshlab.cli.main import main
+    from meshlab.cli.flags import Flag
+    from meshlab.cli.main import Command, main
     from meshlab.faults.faults import NAMES
 
-    ONLY = Choice("--only", "only", "fault", NAMES, "Plant this fault alone; may be given several times.")
+    ONLY = Flag("--only", "only", "fault", "Plant this fault alone; may be given several times.", NAMES, True)
     sys.exit(
         main(
             sys.argv[1:],
-            program="python -m flows.sabotage",
-            about=__doc__,
-            load=lambda: import_module("flows.sabotage").sabotage,
-            flow="sabotage",
-            choices=[ONLY],
+            Command("python -m flows.sabotage", __doc__, "sabotage", [ONLY]),
+            lambda: import_module("flows.sabotage").sabotage,
         )
     )
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from rich.console import Console
 from rich.text import Text
 
-from meshlab.cli.flags import parse, parser
+from meshlab.cli.flags import parse
 from meshlab.cli.main import hold
+from meshlab.cli.terminal import complain
 from meshlab.clusters.existing import current_context, kubeconfig_of
 from meshlab.clusters.existing import problems as existing_problems
 from meshlab.clusters.local.layout import Layout
@@ -32,11 +33,11 @@ def main(arguments: list[str], *, program: str, about: str) -> int:
         The exit code: 0 after Ctrl-C or SIGTERM, 2 for bad input, 3 where it failed.
     """
     machine, console = Machine.here(), Console()
-    words = parse(arguments, parser(program, about))
+    words = parse(arguments, program, about)
     loaded = load(words.flags, words.sets, words.config)
     found = [*words.problems, *loaded.problems, *problems(loaded.config, machine, spoiled=loaded.spoiled)]
     if found:
-        Console(stderr=True).print(Text(f"{program}: {InputError(found).message}"), soft_wrap=True)
+        complain(program, InputError(found).message)
         return 2
     signals_raise()
     kept: KeptLab | None = None
@@ -47,7 +48,7 @@ def main(arguments: list[str], *, program: str, about: str) -> int:
     except Interrupted:
         console.print(Text("interrupted before the pages were open"))
     except MeshlabError as problem:
-        Console(stderr=True).print(Text(f"{program}: {problem}"), soft_wrap=True)
+        complain(program, problem)
         return 3
     finally:
         with signals_wait():

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn, get_args
+from typing import Any, get_args
 
 from meshlab.cli.preflight import preflight
 from meshlab.config.loader import FLAGS, closest, keys, load
@@ -18,44 +18,60 @@ SWITCHES = ("keep", "serve", "keep_on_failure", "allow_changes")
 
 
 @dataclass(frozen=True)
-class Choice:
-    """A flag that one flow has beside the shared ones, and that may be given several times.
+class Flag:
+    """A flag that one command has beside the shared ones.
 
-    name: the flow's parameter. what: one of the values, in a word. values: those that exist.
+    flag: as it is typed; also: its other spelling, if any. name: of the value, such as the flow's parameter. what: the
+    value, in a word; empty for a switch. values: those that exist, empty for any. many: it may be given several times.
     """
 
     flag: str
     name: str
     what: str
-    values: Sequence[str]
     help: str
+    values: Sequence[str] = ()
+    many: bool = False
+    also: str = ""
+
+    @property
+    def spellings(self) -> list[str]:
+        """All ways to type it."""
+        return [self.flag, self.also] if self.also else [self.flag]
+
+    def add(self, to: argparse.ArgumentParser) -> None:
+        """Teach it to a parser."""
+        kind: dict[str, Any] = {"action": "store_true"}
+        if self.what:
+            kind = {"metavar": self.what.upper()} | ({"action": "append", "default": []} if self.many else {})
+        told = f"{self.help} One of: {', '.join(self.values)}." if self.values else self.help
+        to.add_argument(*self.spellings, dest=self.name, help=told, **kind)
+
+    def problems(self, values: Sequence[str]) -> list[Problem]:
+        """Those of the values that don't exist."""
+        return [
+            Problem(f"{self.flag} {value}", f"is no {self.what}", f"one of: {', '.join(self.values)}")
+            for value in values
+            if self.values and value not in self.values
+        ]
 
 
 @dataclass
 class Words:
     """A command line, taken apart, not judged: dotted settings as text, --set words, what made no sense.
 
-    chosen: a flow's own parameter → the values that were given, in their order, each once.
+    own: name of a command's own flag → its value; of one that may be repeated, the values in their order, each once.
     """
 
     flags: dict[str, Any] = field(default_factory=dict)
     sets: list[str] = field(default_factory=list)
     config: Path | None = None
     problems: list[Problem] = field(default_factory=list)
-    chosen: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    own: dict[str, Any] = field(default_factory=dict)
 
 
-class _Parser(argparse.ArgumentParser):
-    """argparse prints the first problem and exits; this one raises it, to be named with the others."""
-
-    def error(self, message: str) -> NoReturn:
-        raise argparse.ArgumentError(None, message)
-
-
-def parser(program: str, description: str, choices: Sequence[Choice] = ()) -> _Parser:
-    """The flags that all flows share, and a flow's own. Values stay text: their types and choices are the
-    settings model's."""
-    shown = _Parser(
+def _parser(program: str, description: str, own: Sequence[Flag]) -> argparse.ArgumentParser:
+    """The shared flags and a command's own. Values stay text: their types and choices are the settings model's."""
+    shown = argparse.ArgumentParser(
         prog=program, description=description, formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=_settings_help(), allow_abbrev=False, exit_on_error=False,
     )  # fmt: skip
@@ -69,28 +85,26 @@ def parser(program: str, description: str, choices: Sequence[Choice] = ()) -> _P
     shown.add_argument(
         "--set", metavar="KEY=VALUE", action="append", default=[], help="Any setting of the list below."
     )
-    for choice in choices:
-        shown.add_argument(
-            choice.flag, dest=choice.name, metavar=choice.what.upper(), action="append", default=[],
-            help=f"{choice.help} One of: {', '.join(choice.values)}.",
-        )  # fmt: skip
+    for each in own:
+        each.add(shown)
     return shown
 
 
-def parse(arguments: Sequence[str], shown: _Parser, choices: Sequence[Choice] = ()) -> Words:
+def parse(arguments: Sequence[str], program: str, about: str, own: Sequence[Flag] = ()) -> Words:
     """Take the command line apart.
 
-    Unknown flags, missing values and choices that don't exist become problems; `--help` prints and exits 0.
+    Unknown flags, missing values and values that don't exist become problems; `--help` prints and exits 0.
 
     Args:
         arguments: The command line, without the program.
-        shown: The parser of these flags.
-        choices: The flow's own flags.
+        program: What the help calls the command.
+        about: The help's description.
+        own: The command's own flags.
 
     Returns:
         The words, not judged yet.
     """
-    words = Words()
+    words, shown = Words(), _parser(program, about, own)
     rest = list(arguments)
     while True:
         try:
@@ -98,29 +112,27 @@ def parse(arguments: Sequence[str], shown: _Parser, choices: Sequence[Choice] = 
             break
         except argparse.ArgumentError as wrong:
             # A flag without its value, or a switch with one: leave it out, and look for the other problems.
-            flag = wrong.argument_name or ""
-            at = _misused(rest, flag)
+            spellings = (wrong.argument_name or "").split("/")
+            at = next((at for flag in spellings if (at := _misused(rest, flag)) is not None), None)
             what = wrong.message if at is None else "takes no value" if "=" in rest[at] else "needs a value"
-            words.problems.append(Problem(flag or "command line", what, "see --help"))
+            words.problems.append(Problem(wrong.argument_name or "command line", what, "see --help"))
             if at is None:
                 return words
             del rest[at]
+    known_flags = [*FLAGS.values(), *(each for flag in own for each in flag.spellings)]
     for word in unknown:
         is_flag = word.startswith("-")
-        near = closest(word.partition("=")[0], FLAGS.values()) if is_flag else "see --help"
+        near = closest(word.partition("=")[0], known_flags) if is_flag else "see --help"
         words.problems.append(Problem(word, "is no flag" if is_flag else "belongs to no flag", near))
     values = vars(known)
     words.sets = values.pop("set")
     config = values.pop("config")
     words.config = Path(config) if config else None
     words.flags = {key: value for key, value in values.items() if key in FLAGS and value is not None}
-    for choice in choices:
-        words.chosen[choice.name] = tuple(dict.fromkeys(values[choice.name]))
-        words.problems += [
-            Problem(f"{choice.flag} {value}", f"is no {choice.what}", f"one of: {', '.join(choice.values)}")
-            for value in words.chosen[choice.name]
-            if value not in choice.values
-        ]
+    for flag in own:
+        value = values[flag.name]
+        words.own[flag.name] = tuple(dict.fromkeys(value)) if flag.many else value
+        words.problems += flag.problems(words.own[flag.name] if flag.many else ())
     return words
 
 

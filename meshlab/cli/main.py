@@ -20,8 +20,8 @@ from rich.console import Console
 from rich.text import Text
 
 from meshlab.cli import resume as launch_resume
-from meshlab.cli.flags import Choice, judge, parse, parser
-from meshlab.cli.terminal import View, closing
+from meshlab.cli.flags import Flag, judge, parse
+from meshlab.cli.terminal import View, closing, complain
 from meshlab.clusters.local import child as local_child
 from meshlab.clusters.local.layout import Layout
 from meshlab.clusters.provider import name_of, provider_of
@@ -83,45 +83,36 @@ def prepared() -> Launch | None:
     return registry.take(Launch)
 
 
-def main(
-    arguments: list[str],
-    *,
-    program: str,
-    about: str,
-    load: Callable[[], Callable[..., Any]],
-    flow: str = "full-lab",
-    choices: Sequence[Choice] = (),
-    providers: Sequence[Provider] = (),
-    decide: Decide | None = None,
-    resumable: bool = False,
-) -> int:
+@dataclass(frozen=True)
+class Command:
+    """A flow's command.
+
+    program: what the help calls it. about: the help's description. flow: its name. own: flags of its own; it gets them
+    as parameters. providers: those that it runs on, its default first; empty for all. decide: reads the command line of
+    a flow that needs no cluster, and gives its parameters. resumable: it takes --resume and --from.
+    """
+
+    program: str
+    about: str
+    flow: str = "full-lab"
+    own: Sequence[Flag] = ()
+    providers: Sequence[Provider] = ()
+    decide: Decide | None = None
+    resumable: bool = False
+
+
+def main(arguments: list[str], command: Command, load: Callable[[], Callable[..., Any]]) -> int:
     """Run a flow from its command line.
 
     Args:
         arguments: The command line, without the program.
-        program: What the help calls the command.
-        about: The help's description.
-        load: Imports the flow (and Prefect with it) and returns it; called when the cluster comes up
-            already.
-        flow: Its name.
-        choices: Flags of its own; it gets them as parameters.
-        providers: Those that it runs on, its default first; empty for all.
-        decide: Reads the command line of a flow that needs no cluster, and gives its parameters.
-        resumable: It takes --resume and --from.
+        command: The flow's command.
+        load: Imports the flow (and Prefect with it) and returns it; called when the cluster comes up already.
 
     Returns:
         The exit code.
     """
-    launch = prepare(
-        program,
-        about,
-        arguments,
-        flow=flow,
-        choices=choices,
-        providers=providers,
-        decide=decide,
-        resumable=resumable,
-    )
+    launch = prepare(command, arguments)
     console, signum, server_unreachable = Console(file=SafeOutput(sys.stdout)), None, False  # type: ignore[arg-type]
     serve_pages(launch.config.serve or (sys.stdin.isatty() and sys.stdout.isatty()))
     try:
@@ -155,7 +146,7 @@ def main(
         code, result = finish(launch.run, optional=launch.config.checks.optional, signum=signum)
         keep_run(launch.run, launch.config, launch.machine, result, console)
     commands = next_commands(
-        launch.config, code, flow, machine=launch.machine, owing=owing(launch.run, launch.machine)
+        launch.config, code, command.flow, machine=launch.machine, owing=owing(launch.run, launch.machine)
     )
     closing(console, result, code, str(launch.run.directory), commands)
     kept = take_kept_lab()
@@ -169,31 +160,15 @@ def main(
     return code
 
 
-def prepare(
-    program: str,
-    about: str,
-    arguments: list[str],
-    *,
-    flow: str = "full-lab",
-    choices: Sequence[Choice] = (),
-    providers: Sequence[Provider] = (),
-    decide: Decide | None = None,
-    resumable: bool = False,
-) -> Launch:
+def prepare(command: Command, arguments: list[str]) -> Launch:
     """Judge the command line, then make run directory and ledger, then start the cluster.
 
     Exits with 2, every problem named, before anything is touched, when the input is bad. Once the cluster
     is held, signals are noted only, for `signals_raise` to raise them where what was begun is ended, too.
 
     Args:
-        program: What the help calls the command.
-        about: The help's description.
+        command: The flow's command.
         arguments: The command line, without the program.
-        flow: The flow's name.
-        choices: The flow's own flags.
-        providers: Those that the flow runs on, its default first; empty for all.
-        decide: Reads the command line of a flow that needs no cluster, and gives its parameters.
-        resumable: The flow takes --resume and --from.
 
     Returns:
         What is to be run.
@@ -203,24 +178,23 @@ def prepare(
     quieten_prefect()
     me = psutil.Process()
     mark_children(me.pid, me.create_time())
+    program, decide, providers = command.program, command.decide, command.providers
+    resume = launch_resume.FLAGS if command.resumable else ()
     run, again, cluster = None, None, None
     try:
         if decide is not None:
             config, chosen = decide(arguments, machine)
         else:
-            shown = parser(program, about, choices)
-            if resumable:
-                launch_resume.add_flags(shown)
-                arguments, again = launch_resume.take(arguments)
-            words = parse(arguments, shown, choices)
-            config, chosen = judge(words, machine, providers=providers), words.chosen
+            words = parse(arguments, program, command.about, [*command.own, *resume])
+            again = launch_resume.take(words)
+            config, chosen = judge(words, machine, providers=providers), words.own
             if again is not None:
-                run, kept = launch_resume.kept_settings(config, again, flow)
+                run, kept = launch_resume.kept_settings(config, again, command.flow)
                 launch_resume.judge_state(run, again, machine)
                 config = judge(words, machine, providers=providers, kept=kept)
                 cluster = launch_resume.judge_cluster(run)
     except InputError as problem:
-        Console(stderr=True).print(Text(f"{program}: {problem.message}"), soft_wrap=True)
+        complain(program, problem.message)
         sys.exit(2)
     signals_raise()
     run_id = run.run_id if run is not None else new_run_id()
@@ -231,16 +205,16 @@ def prepare(
     except Interrupted as problem:
         with signals_wait():
             release_lease(run_id)
-        Console(stderr=True).print(Text(f"{program}: {problem}; nothing was started"), soft_wrap=True)
+        complain(program, f"{problem}; nothing was started")
         sys.exit(128 + problem.signum)
     except ClusterBusyError as problem:
-        Console(stderr=True).print(Text(f"{program}: {problem}"), soft_wrap=True)
+        complain(program, problem)
         sys.exit(2)
     except (KubeError, WaitTimeout) as problem:
         log.debug("the cluster can't be held, which its start will say: %s", problem.message)
         signals_note()
     try:
-        run = run or create(config.runs_dir, flow, run_id=run_id)
+        run = run or create(config.runs_dir, command.flow, run_id=run_id)
         ledger = Ledger.open(machine, run)
         if again is not None:
             launch_resume.take_up(run, again, config, machine, cluster)
@@ -252,7 +226,7 @@ def prepare(
             ledger.intend(Entry("cluster", config.local.name, "local"))
             child = local_child.start(config.local, run.run_id, run.evidence, addons=addons_of(config))
     except MeshlabError as problem:
-        Console(stderr=True).print(Text(f"{program}: {problem}"), soft_wrap=True)
+        complain(program, problem)
         if run is not None:
             fail_step(run, "prepare", str(problem))
             finish(run)

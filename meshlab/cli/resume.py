@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from meshlab.cli.flags import Flag, Words
 from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local.cluster import LocalCluster
 from meshlab.config.settings import LabConfig, Machine
@@ -30,31 +29,20 @@ class Again:
     step: str | None = None
 
 
-def add_flags(to: argparse.ArgumentParser) -> None:
-    """The two flags, for parsing and for --help."""
-    to.add_argument(
-        "--resume", metavar="RUN_ID", help="Go on with a run that was cut off, on the cluster that it left."
-    )
-    to.add_argument(
-        "--from", dest="step", metavar="STEP", help="With --resume: run this step and those after it again."
-    )
+FLAGS = (
+    Flag("--resume", "resume", "run_id", "Go on with a run that was cut off, on the cluster that it left."),
+    Flag("--from", "step", "step", "With --resume: run this step and those after it again."),
+)
 
 
-def take(arguments: Sequence[str]) -> tuple[list[str], Again | None]:
-    """The rest of the command line, and what is to go on. Raises InputError for a flag without its value."""
-    own = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    add_flags(own)
-    try:
-        chosen, rest = own.parse_known_args(list(arguments))
-    except argparse.ArgumentError as wrong:
-        raise InputError(
-            [Problem(wrong.argument_name or "command line", wrong.message, "see --help")]
-        ) from None
-    if chosen.resume is None:
-        if chosen.step is not None:
-            raise InputError([Problem("--from", "needs --resume RUN_ID", "name the run that is to go on")])
-        return rest, None
-    return rest, Again(chosen.resume, chosen.step)
+def take(words: Words) -> Again | None:
+    """Take what is to go on out of a command line. A --from without a run becomes a problem of it."""
+    run_id, first = words.own.pop("resume", None), words.own.pop("step", None)
+    if run_id is not None:
+        return Again(run_id, first)
+    if first is not None:
+        words.problems.append(Problem("--from", "needs --resume RUN_ID", "name the run that is to go on"))
+    return None
 
 
 def kept_settings(config: LabConfig, again: Again, flow: str) -> tuple[RunRef, dict[str, Any]]:

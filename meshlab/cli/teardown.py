@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from meshlab.cli import main as launch
-from meshlab.cli.flags import judge, parse, parser
+from meshlab.cli.flags import Flag, judge, parse
 from meshlab.config.settings import LabConfig, Machine
-from meshlab.core.errors import InputError, Problem
+from meshlab.core.errors import InputError
 from meshlab.lifecycle.teardown import problems
 
 PROGRAM = "python -m flows.teardown"
+FLAGS = (
+    Flag("--run", "runs", "run_id", "Take down what this run left; may be repeated.", many=True),
+    Flag("--expired", "expired", "", "Clusters of ours in --project that are past their time; a dry run."),
+    Flag("--yes", "yes", "", "With --expired: remove what it finds.", also="--delete"),
+)
 
 
 def main(arguments: list[str], *, about: str, load: Callable[[], Callable[..., Any]]) -> int:
@@ -26,52 +30,17 @@ def main(arguments: list[str], *, about: str, load: Callable[[], Callable[..., A
     Returns:
         The exit code.
     """
-    return launch.main(
-        arguments,
-        program=PROGRAM,
-        about=about,
-        load=load,
-        flow="teardown",
-        decide=lambda words, machine: decide(words, machine, about),
+    command = launch.Command(
+        PROGRAM, about, "teardown", decide=lambda words, machine: decide(words, machine, about)
     )
+    return launch.main(arguments, command, load)
 
 
 def decide(arguments: list[str], machine: Machine, about: str) -> tuple[LabConfig, Mapping[str, Any]]:
     """The configuration and the flow's parameters. Raises InputError with every problem; `--help` prints and exits 0."""
-    own = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    _add(own)
-    shown = parser(PROGRAM, about)
-    _add(shown)  # for --help, and so that a misspelled flag is compared with these too
-    try:
-        chosen, rest = own.parse_known_args(arguments)
-    except argparse.ArgumentError as wrong:
-        raise InputError(
-            [Problem(wrong.argument_name or "command line", wrong.message, "see --help")]
-        ) from None
-    found: list[Problem] = []
-    try:
-        config = judge(parse(rest, shown), machine, need_cluster=False)
-    except InputError as problem:
-        found += problem.problems
-        config = LabConfig()
-    else:
-        found += problems(config, machine, chosen.run, expired=chosen.expired)
+    words = parse(arguments, PROGRAM, about, FLAGS)
+    config = judge(words, machine, need_cluster=False)
+    found = problems(config, machine, words.own["runs"], expired=words.own["expired"])
     if found:
         raise InputError(found)
-    return config, {"runs": tuple(chosen.run), "expired": chosen.expired, "yes": chosen.yes}
-
-
-def _add(to: argparse.ArgumentParser) -> None:
-    to.add_argument(
-        "--run",
-        metavar="RUN_ID",
-        action="append",
-        default=[],
-        help="Take down what this run left; may be repeated.",
-    )
-    to.add_argument(
-        "--expired",
-        action="store_true",
-        help="Clusters of ours in --project that are past their time; a dry run.",
-    )
-    to.add_argument("--yes", "--delete", action="store_true", help="With --expired: remove what it finds.")
+    return config, words.own

@@ -28,7 +28,7 @@ ENDS = DEADLINE + 150  # seconds: Prefect's own start and its own retries at the
 FLOW = """
 import sys
 from pathlib import Path
-from meshlab.cli.main import main
+from meshlab.cli.main import Command, main
 from meshlab.config.settings import LabConfig
 from meshlab.run.journal import RunRef
 
@@ -59,7 +59,7 @@ def load():
     return small
 
 config = LabConfig(runs_dir=Path(sys.argv[1]))
-sys.exit(main([], program="small", about="", load=load, decide=lambda words, machine: (config, {})))
+sys.exit(main([], Command("small", "", decide=lambda words, machine: (config, {})), load))
 """
 
 

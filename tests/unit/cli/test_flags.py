@@ -2,14 +2,14 @@ from pathlib import Path
 
 import pytest
 
-from meshlab.cli.flags import Choice, Words, flags_elsewhere, judge, parse, parser
+from meshlab.cli.flags import Flag, Words, flags_elsewhere, judge, parse
 from meshlab.config.loader import FLAGS, keys
 from meshlab.config.settings import LabConfig, Machine
 from meshlab.core.errors import InputError
 
 
 def words(*arguments: str) -> Words:
-    return parse(arguments, parser("lab", "The lab."))
+    return parse(arguments, "lab", "The lab.")
 
 
 def wrong(*arguments: str) -> list[tuple[str, str]]:
@@ -130,18 +130,18 @@ def test_help_names_every_setting_every_flag_the_order_and_the_exit_codes(
     assert all(f"{code} " in text for code in (0, 1, 2, 3, 4, 130, 143))
 
 
-ONLY = Choice("--only", "only", "fault", ("a", "b"), "Plant this fault alone.")
+ONLY = Flag("--only", "only", "fault", "Plant this fault alone.", ("a", "b"), many=True)
 
 
 def test_a_flows_own_choice_may_be_given_several_times() -> None:
-    given = parse(["--only", "b", "--only=a", "--only", "b"], parser("lab", "The lab.", [ONLY]), [ONLY])
-    assert given.chosen == {"only": ("b", "a")}
+    given = parse(["--only", "b", "--only=a", "--only", "b"], "lab", "The lab.", [ONLY])
+    assert given.own == {"only": ("b", "a")}
     assert given.problems == []
-    assert parse([], parser("lab", "The lab.", [ONLY]), [ONLY]).chosen == {"only": ()}
+    assert parse([], "lab", "The lab.", [ONLY]).own == {"only": ()}
 
 
 def test_a_choice_that_does_not_exist_is_named_with_the_other_problems(machine: Machine) -> None:
-    given = parse(["--only", "c", "--cluster", "mars"], parser("lab", "The lab.", [ONLY]), [ONLY])
+    given = parse(["--only", "c", "--cluster", "mars"], "lab", "The lab.", [ONLY])
     with pytest.raises(InputError) as caught:
         judge(given, machine)
     assert caught.value.message.startswith("2 problems, nothing was started:\n")
@@ -172,3 +172,12 @@ def test_a_flag_of_another_provider_is_named_not_passed_over(
     [problem] = flags_elsewhere(asked.flags, asked.flags.get("cluster", "local"))
     assert (problem.where, problem.what, problem.remedy) == (where, what, remedy)
     assert flags_elsewhere(words("--nodes", "1", "--keep").flags, "local") == []
+
+
+def test_other_spellings_of_a_flow_s_own_flag_are_it_too_and_are_compared_with_typing_errors() -> None:
+    yes = Flag("--yes", "yes", "", "Remove it.", also="--delete")
+    assert parse(["--delete"], "lab", "The lab.", [yes]).own == {"yes": True}
+    assert parse([], "lab", "The lab.", [yes]).own == {"yes": False}
+    misused, unknown = parse(["--yes=1", "--delte"], "lab", "The lab.", [yes]).problems
+    assert (misused.where, misused.what) == ("--yes/--delete", "takes no value")
+    assert (unknown.where, "--delete" in unknown.remedy) == ("--delte", True)

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from meshlab.cli import main as launch
-from meshlab.cli.flags import Choice
-from meshlab.cli.main import main, next_commands, owing, prepare, prepared
+from meshlab.cli.flags import Flag
+from meshlab.cli.main import Command, main, next_commands, owing, prepare, prepared
 from meshlab.config.settings import LabConfig, Machine
 from meshlab.core.errors import Interrupted
 from meshlab.core.signals import signals_raise, signals_wait
@@ -19,6 +19,8 @@ from meshlab.lifecycle.kept_lab import KeptLab, hand_over, serves_pages
 from meshlab.run.journal import create, note_end, read_journal, record_check
 from meshlab.run.ledger import Entry, Ledger, ledgers
 from meshlab.run.results import CheckResult, Verdict
+
+LAB = Command("lab", "The lab.")
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +55,7 @@ def good(tmp_path: Path) -> list[str]:
 
 
 def run_main(arguments: list[str], flow) -> int:
-    return main(arguments, program="lab", about="The lab.", load=lambda: flow)
+    return main(arguments, LAB, lambda: flow)
 
 
 def result_of(tmp_path: Path) -> dict:
@@ -65,9 +67,7 @@ def test_bad_input_ends_with_2_every_problem_named_and_nothing_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
-        prepare(
-            "lab", "The lab.", ["--cluster", "mars", "--config", "/nonexistent", "--runs-dir", "/proc/nope"]
-        )
+        prepare(LAB, ["--cluster", "mars", "--config", "/nonexistent", "--runs-dir", "/proc/nope"])
     assert ended.value.code == 2
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -83,7 +83,7 @@ def test_bad_input_ends_with_2_every_problem_named_and_nothing_written(
 
 
 def test_good_input_is_written_down_before_anything_begins(good: list[str], tmp_path: Path) -> None:
-    launch = prepare("lab", "The lab.", good)
+    launch = prepare(LAB, good)
     assert (launch.config.cluster, launch.child) == ("existing", None)
     assert [event["event"] for event in read_journal(launch.run)] == ["run", "facts"]
     [ledger] = ledgers(Machine.here())
@@ -99,7 +99,7 @@ def test_a_ledger_that_can_not_be_written_ends_with_3_and_a_result(
     (tmp_path / "file").write_text("")
     os.environ["XDG_STATE_HOME"] = str(tmp_path / "file")
     with pytest.raises(SystemExit) as ended:
-        prepare("lab", "The lab.", good)
+        prepare(LAB, good)
     assert ended.value.code == 3
     assert "XDG_STATE_HOME" in capsys.readouterr().err
     assert result_of(tmp_path)["steps"][0]["state"] == "failed"
@@ -121,7 +121,7 @@ def test_a_flow_that_can_not_even_be_imported_leaves_a_result(good: list[str], t
     def load():
         raise ImportError("no such server")
 
-    assert main(good, program="lab", about="The lab.", load=load) == 3
+    assert main(good, LAB, load) == 3
     [step] = result_of(tmp_path)["steps"]
     assert (step["name"], step["state"], step["reason"]) == ("flow", "failed", "no such server")
 
@@ -239,10 +239,8 @@ def test_a_flow_gets_its_own_name_and_its_own_choices(good: list[str], tmp_path:
     def flow(config: LabConfig, *, only: tuple[str, ...], return_state: bool) -> None:
         seen["only"] = only
 
-    only = Choice("--only", "only", "fault", ("a", "b"), "Plant this fault alone.")
-    main(
-        [*good, "--only", "b"], program="lab", about="It.", load=lambda: flow, flow="sabotage", choices=[only]
-    )
+    only = Flag("--only", "only", "fault", "Plant this fault alone.", ("a", "b"), many=True)
+    main([*good, "--only", "b"], Command("lab", "It.", "sabotage", [only]), lambda: flow)
     assert seen == {"only": ("b",)}
     assert result_of(tmp_path)["flow"] == "sabotage"
     assert next_commands(LabConfig(), 1, "sabotage", machine=Machine.here())[0].startswith(
@@ -276,7 +274,7 @@ def test_a_lookout_that_the_flow_opened_is_held_until_a_signal_and_changes_no_ex
 
 def test_serving_what_is_removed_is_bad_input(good: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        prepare("lab", "The lab.", [*good, "--serve"])
+        prepare(LAB, [*good, "--serve"])
     assert ended.value.code == 2
     assert "add --keep" in capsys.readouterr().err
 
@@ -288,7 +286,7 @@ def test_a_signal_while_the_cluster_is_held_ends_the_start_and_lets_go(
     monkeypatch.setattr(launch, "acquire_lease", lambda *_: signal.raise_signal(signal.SIGTERM))
     monkeypatch.setattr(launch, "release_lease", let.append)
     with pytest.raises(SystemExit) as ended:
-        prepare("lab", "The lab.", good)
+        prepare(LAB, good)
     assert ended.value.code == 143 and len(let) == 1
     assert "interrupted by signal 15; nothing was started" in capsys.readouterr().err
     assert list((tmp_path / "runs").glob("*")) == [] == list(ledgers(Machine.here()))

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from meshlab.app.loop import TrafficResult
-from meshlab.cli.resume import Again, judge_cluster, judge_state, kept_settings, take
+from meshlab.cli.flags import Words, parse
+from meshlab.cli.resume import FLAGS, Again, judge_cluster, judge_state, kept_settings, take
 from meshlab.clusters.base import ClusterRef
 from meshlab.config.settings import LabConfig, Machine
 from meshlab.core.errors import InputError, MeshlabError
@@ -116,11 +117,16 @@ def test_a_cluster_is_known_by_kube_system_s_uid() -> None:
 
 
 def test_the_flags_are_taken_from_the_command_line() -> None:
-    assert take(["--keep", "--resume", "r1", "--from", "check-app"]) == (["--keep"], Again("r1", "check-app"))
-    assert take(["--keep"]) == (["--keep"], None)
-    for words in (["--from", "x"], ["--resume"]):
-        with pytest.raises(InputError):
-            take(words)
+    def taken(*arguments: str) -> tuple[Again | None, Words]:
+        words = parse(arguments, "lab", "The lab.", FLAGS)
+        return take(words), words
+
+    again, words = taken("--keep", "--resume", "r1", "--from", "check-app")
+    assert (again, words) == (Again("r1", "check-app"), Words({"keep": "true"}))
+    assert taken("--keep") == (None, Words({"keep": "true"}))
+    for arguments in (["--from", "x"], ["--resume"]):
+        again, words = taken(*arguments)
+        assert again is None and [problem.where for problem in words.problems] == arguments[:1]
 
 
 def test_bad_input_is_named_before_anything_is_touched(run: RunRef, tmp_path: Path) -> None:

@@ -265,7 +265,7 @@ def test_a_teardown_on_a_cluster_of_others_needs_no_istioctl(machine: Machine, t
         ((), "names nothing to take down"),
         (("--expired",), "--project: is needed with --expired"),
         (("--run", RUN), f"--run {RUN}: has no ledger on this machine"),
-        (("--run",), "--run: expected one argument"),
+        (("--run",), "--run: needs a value"),
         (("--run", RUN, "--expired", "--project", "p"), "--run: is one thing, --expired another"),
         (("--expired", "--yess", "--project", "p"), "--yess: is no flag"),
         (("--expired", "--project", "P P"), "string should match pattern"),
