@@ -15,19 +15,11 @@ from meshlab.config.settings import ALERT_WEBHOOK, Machine
 from meshlab.core.errors import AlertError, HistoryError, InputError
 from meshlab.history.alerts import Webhook, tell
 from meshlab.history.difference import difference, flakiest
-from meshlab.history.nights import troubles_of
+from meshlab.history.nights import incidents_of
 from meshlab.history.records import RunRecord, moment
-from meshlab.history.series import (
-    Incident,
-    missed,
-    reds,
-    regressions,
-    series_name,
-    series_of,
-    version_changes,
-)
+from meshlab.history.series import Incident, series_name, series_of, version_changes
 from meshlab.history.store import History, history_path
-from meshlab.history.view import WIDTH, difference_view, flaky_table, runs_table, trend_view, troubles_view
+from meshlab.history.view import WIDTH, difference_view, flaky_table, incidents_view, runs_table, trend_view
 from meshlab.report.charts import line_chart
 from meshlab.report.material import Series
 from meshlab.report.svg import standalone
@@ -192,8 +184,7 @@ def _diff(history: History, words: argparse.Namespace, console: Console) -> None
         before, after = (known[name] for name in named)
     else:
         after = known[named[0]] if named else _chosen(history, words)[-1][-1]
-        mine = [run for run in known.values() if series_name(run) == series_name(after)]
-        earlier = [run for run in mine if run.started < after.started]
+        earlier = [run for run in history.runs_until(after.run_id) if run.started < after.started]
         if not earlier:
             raise HistoryError(
                 f"{after.run_id} is the first run of {series_name(after)}: nothing to compare it with",
@@ -209,9 +200,9 @@ def _incidents(history: History, words: argparse.Namespace, console: Console) ->
     shown: list[tuple[str, Incident]] = []
     for runs in _chosen(history, words):
         recent = {run.run_id for run in runs[-words.last :]}
-        found = [*reds(runs), *regressions(runs), *(missed(runs, every=every, now=now) if every else ())]
+        found = incidents_of(runs, every=every, now=now)
         shown += [(series_name(runs[-1]), each) for each in found if not each.ended or each.ended in recent]
-    console.print(troubles_view(shown))
+    console.print(incidents_view(shown))
 
 
 def _tell(history: History, words: argparse.Namespace, console: Console) -> None:
@@ -221,18 +212,16 @@ def _tell(history: History, words: argparse.Namespace, console: Console) -> None
     sent = 0
     for runs in _chosen(history, words):
         newest = runs[-1]
-        troubles = troubles_of(runs, every=timedelta(hours=words.every), now=datetime.now(UTC))
-        context = f"newest run {newest.run_id}: {newest.directory}"
-        sent += len(
-            tell(
-                history,
-                troubles,
-                Webhook(webhook),
-                series=series_name(newest),
-                latest=newest.run_id,
-                context=context,
-            )
+        incidents = incidents_of(runs, every=timedelta(hours=words.every), now=datetime.now(UTC))
+        told = tell(
+            history,
+            incidents,
+            Webhook(webhook),
+            series=series_name(newest),
+            latest=newest.run_id,
+            context=f"newest run {newest.run_id}: {newest.directory}",
         )
+        sent += len(told)
     console.print(f"{sent} messages sent")
 
 

@@ -40,10 +40,10 @@ class Message:
 Send = Callable[[Message], None]  # raises AlertError where the message did not get through
 
 
-def message_of(trouble: Incident, *, ended: bool, series: str = "", context: str = "") -> Message:
+def message_of(incident: Incident, *, ended: bool, series: str = "", context: str = "") -> Message:
     """An incident's begin, or its end, in words."""
-    title = f"{'Resolved' if ended else 'Incident'}: {trouble.what}" + (f" ({series})" if series else "")
-    return Message(title, trouble.end_text if ended else trouble.text, ended, context)
+    title = f"{'Resolved' if ended else 'Incident'}: {incident.what}" + (f" ({series})" if series else "")
+    return Message(title, incident.end_text if ended else incident.text, ended, context)
 
 
 def slack_payload(message: Message) -> dict[str, Any]:
@@ -70,6 +70,7 @@ class Webhook:
         self._url, self._timeout = url, timeout
 
     def __call__(self, message: Message) -> None:
+        """Post a message."""
         url = self._url.get_secret_value().strip()  # a file's or a form's line break is no part of it
         quiet, requests = _Quiet(), logging.getLogger("httpx")
         requests.addFilter(quiet)  # httpx logs each request with its address
@@ -97,7 +98,7 @@ class Webhook:
 
 def tell(
     history: History,
-    troubles: Iterable[Incident],
+    incidents: Iterable[Incident],
     send: Send,
     *,
     series: str = "",
@@ -110,7 +111,7 @@ def tell(
 
     Args:
         history: The store.
-        troubles: The series' incidents.
+        incidents: The series' incidents.
         send: Sends a message.
         series: The flow and cluster whose incidents these are, all of them.
         latest: Its newest run; a missed night that it ended can't be told before, so it is told then, and
@@ -120,7 +121,7 @@ def tell(
     Returns:
         What got through.
     """
-    _post(history, list(troubles), series, latest, context)
+    _post(history, list(incidents), series, latest, context)
     return deliver(history, send)
 
 
@@ -156,25 +157,27 @@ def deliver(history: History, send: Send) -> list[Message]:
     return sent
 
 
-def _post(history: History, troubles: list[Incident], series: str, latest: str, context: str) -> None:
+def _post(history: History, incidents: list[Incident], series: str, latest: str, context: str) -> None:
     """Write down begins and ends that were not yet."""
     known = {(each.incident, each.ended): each for each in history.alerts()}
     at = stamp(datetime.now(UTC))
 
-    def post(trouble: Incident, *, ended: bool, sent: str = "") -> None:
-        message = message_of(trouble, ended=ended, series=series, context=context)
-        history.post_alert(Alert(trouble.name, ended, series, message.title, message.text, context, at, sent))
+    def post(incident: Incident, *, ended: bool, sent: str = "") -> None:
+        message = message_of(incident, ended=ended, series=series, context=context)
+        history.post_alert(
+            Alert(incident.name, ended, series, message.title, message.text, context, at, sent)
+        )
 
-    for trouble in troubles:
-        begun = (trouble.name, False) in known
-        gap = trouble.what == MISSED and trouble.ended == latest != ""
-        if not begun and trouble.ended and not gap:
+    for incident in incidents:
+        begun = (incident.name, False) in known
+        gap = incident.what == MISSED and incident.ended == latest != ""
+        if not begun and incident.ended and not gap:
             continue  # over before anybody was told
         if not begun:
-            post(trouble, ended=False)
-        if trouble.ended:
-            post(trouble, ended=True, sent=at if gap and not begun else "")
-    there = {trouble.name for trouble in troubles}
+            post(incident, ended=False)
+        if incident.ended:
+            post(incident, ended=True, sent=at if gap and not begun else "")
+    there = {incident.name for incident in incidents}
     for (name, ended), alert in known.items():
         if not ended and alert.series == series and name not in there and (name, True) not in known:
             what, _, run = name.partition(":")
@@ -183,14 +186,18 @@ def _post(history: History, troubles: list[Incident], series: str, latest: str, 
 
 
 class _Quiet(logging.Filter):
-    """Drops what httpx says of a delivery. It writes the address as it reads it, which need not be as it was given,
-    so the thread is asked, not the text."""
+    """Drops what httpx logs of a delivery.
+
+    httpx writes the address as it reads it, which may differ from the address that was given: so this compares
+    the thread, not the text.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._thread = threading.get_ident()
 
     def filter(self, record: logging.LogRecord) -> bool:
+        """Let through what other threads log."""
         return record.thread != self._thread
 
 

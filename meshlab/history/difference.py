@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 from meshlab.history.records import EDGES, EdgeRow, FindingRow, RunRecord
 
-Finding = tuple[str, str, str]  # check, code, resource: what makes two findings the same
-
 
 @dataclass(frozen=True)
 class Difference:
@@ -32,14 +30,6 @@ class Difference:
     measures: tuple[tuple[str, str, float, float], ...] = ()
     edges_known: bool = True
 
-    @property
-    def empty(self) -> bool:
-        """Whether checks, edges, versions and findings are the same."""
-        return not any(
-            (self.checks, self.edges_gained, self.edges_lost, self.versions, self.findings_new,
-             self.findings_gone)
-        )  # fmt: skip
-
 
 MOVED = 0.1  # relative change of a measure from which on it is told
 
@@ -57,7 +47,7 @@ def difference(before: RunRecord, after: RunRecord) -> Difference:
     verdicts = [{check.check_id: check.verdict for check in run.checks} for run in (before, after)]
     made = _made(before) & _made(after)
     found = [
-        {_same(finding): finding for finding in run.findings if finding.check_id in made}
+        {(each.check_id, each.code, each.resource): each for each in run.findings if each.check_id in made}
         for run in (before, after)
     ]
     edges = [{*run.edges} if EDGES in made else set() for run in (before, after)]
@@ -141,7 +131,3 @@ def _changes(before: dict[str, str], after: dict[str, str]) -> tuple[tuple[str, 
 def _made(run: RunRecord) -> set[str]:
     """Checks that came to an answer about the mesh."""
     return {check.check_id for check in run.checks if check.verdict in ("pass", "fail")}
-
-
-def _same(finding: FindingRow) -> Finding:
-    return finding.check_id, finding.code, finding.resource

@@ -12,7 +12,7 @@ from rich.text import Text
 from meshlab.config.settings import LabConfig, Machine
 from meshlab.core.errors import MeshlabError
 from meshlab.history.records import RunRecord, from_result
-from meshlab.history.store import History, cluster_key
+from meshlab.history.store import History
 from meshlab.run.journal import RunRef, record
 
 log = logging.getLogger(__name__)
@@ -67,9 +67,7 @@ def runs_until(run: RunRef, config: LabConfig, machine: Machine) -> list[RunReco
     """
     try:
         with History.of(config, machine, create=False) as history:
-            mine = history.run(run.run_id)
-            known = history.runs(flow=mine.flow, cluster=cluster_key(mine))
+            return history.runs_until(run.run_id)
     except MeshlabError as problem:
         log.info("no look back in the report: %s", problem)
         return []
-    return [each for each in known if each.started <= mine.started]

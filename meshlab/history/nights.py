@@ -11,27 +11,28 @@ from meshlab.core.errors import AlertError
 from meshlab.history.alerts import Send, tell
 from meshlab.history.records import RunRecord, moment
 from meshlab.history.series import Incident, missed, reds, regressions, series_name
-from meshlab.history.store import History, cluster_key
+from meshlab.history.store import History
 from meshlab.run.journal import RunRef, record
 
 log = logging.getLogger(__name__)
 
 
-def troubles_of(
-    runs: Sequence[RunRecord], *, every: timedelta, now: datetime | None = None
+def incidents_of(
+    runs: Sequence[RunRecord], *, every: timedelta | None, now: datetime | None = None
 ) -> list[Incident]:
     """Find every incident of these runs.
 
     Args:
         runs: Of one flow and cluster, oldest first.
-        every: How often a run is due.
+        every: How often a run is due; None: missed nights are not judged.
         now: Until when nights are missed; until the newest run began when not given.
 
     Returns:
         The incidents, oldest first.
     """
     until = now or moment(runs[-1].started)
-    return [*reds(runs), *regressions(runs), *missed(runs, every=every, now=until)]
+    late = missed(runs, every=every, now=until) if every else []
+    return [*reds(runs), *regressions(runs), *late]
 
 
 def tell_tonight(run: RunRef, config: LabConfig, machine: Machine, send: Send | None) -> int:
@@ -54,13 +55,11 @@ def tell_tonight(run: RunRef, config: LabConfig, machine: Machine, send: Send | 
         HistoryError: The history can't be read or written.
     """
     with History.of(config, machine) as history:
-        tonight = history.run(run.run_id)
-        runs = history.runs(flow=tonight.flow, cluster=cluster_key(tonight))
-        known = [each for each in runs if each.started <= tonight.started]
-        troubles = troubles_of(known, every=timedelta(hours=config.history.every_hours))
-        going_on = [trouble for trouble in troubles if not trouble.ended]
-        for trouble in going_on:
-            record(run, {"event": "warning", "text": f"incident: {trouble.text}"})
+        runs = history.runs_until(run.run_id)
+        incidents = incidents_of(runs, every=timedelta(hours=config.history.every_hours))
+        going_on = [incident for incident in incidents if not incident.ended]
+        for incident in going_on:
+            record(run, {"event": "warning", "text": f"incident: {incident.text}"})
         if send is None:
             if going_on:
                 text = f"{len(going_on)} incidents, and nobody is told: no webhook for alerts is set"
@@ -70,9 +69,9 @@ def tell_tonight(run: RunRef, config: LabConfig, machine: Machine, send: Send | 
         try:
             sent = tell(
                 history,
-                troubles,
+                incidents,
                 send,
-                series=series_name(tonight),
+                series=series_name(runs[-1]),
                 latest=run.run_id,
                 context=context,
             )

@@ -8,7 +8,7 @@ is moved by a few odd nights.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Literal
 
@@ -54,11 +54,12 @@ JUDGED: Mapping[str, Judged] = {
 
 @dataclass(frozen=True)
 class Rule:
-    """window: nights that make the baseline. least: how many there must be. nights: how many bad ones in a row
+    """The numbers of the rule.
+
+    window: nights that make the baseline. least: how many there must be. nights: how many bad ones in a row
     begin an incident, and how many good ones end it. spreads: standard deviations away.
 
-    The numbers were chosen by `python -m tests.bench.nights`, which prints what they find and what they cry
-    wolf at.
+    `python -m tests.bench.nights` chose the numbers: it prints what they find, and their false alarms.
     """
 
     window: int = 14
@@ -86,6 +87,11 @@ class Baseline:
     bad: Direction
     nights: int
 
+    @property
+    def side(self) -> str:
+        """Where a bad value is, seen from the limit."""
+        return "above" if self.bad == "up" else "below"
+
     def exceeded(self, value: float) -> bool:
         """Whether the value is beyond the limit."""
         return value > self.limit if self.bad == "up" else value < self.limit
@@ -102,14 +108,8 @@ class Degradation:
     baseline: Baseline
     first: Night
     noticed: Night
-    worst: Night
     ended: Night | None = None
     renewed: bool = False
-
-
-def judged_as(name: str) -> Judged | None:
-    """How a measure of this name is judged, None where it is not."""
-    return JUDGED.get(name)
 
 
 def baseline(values: Sequence[float], how: Judged, rule: Rule = Rule()) -> Baseline | None:
@@ -186,26 +186,17 @@ def _course(nights: Sequence[Night], how: Judged, rule: Rule) -> tuple[list[Judg
                 continue
             row.append(night)
             if len(row) == rule.nights:
-                current = Degradation(base, row[0], night, _worst(row, how.bad))
+                current = Degradation(base, row[0], night)
                 during, row = row, []
             continue
         during.append(night)
         row = [] if bad else [*row, night]
-        current = _with(current, worst=_worst([current.worst, night], how.bad))
         if len(row) == rule.nights:
-            found.append(_with(current, ended=night))
+            found.append(replace(current, ended=night))
             calm += [good.value for good in row]
             current, row = None, []
         elif len(during) >= rule.window and not row:
-            found.append(_with(current, ended=night, renewed=True))
+            found.append(replace(current, ended=night, renewed=True))
             calm = [each.value for each in during]
             current = None
     return judged, [*found, current] if current is not None else found
-
-
-def _worst(nights: Sequence[Night], bad: Direction) -> Night:
-    return (max if bad == "up" else min)(nights, key=lambda night: night.value)
-
-
-def _with(incident: Degradation, **changes: Night | bool) -> Degradation:
-    return Degradation(**{**vars(incident), **changes})

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from meshlab.core.text import pluralize
 from meshlab.history.records import MeasureRow, RunRecord, moment
-from meshlab.history.regression import Degradation, Night, Rule, degradations, judged_as
+from meshlab.history.regression import JUDGED, Degradation, Night, Rule, degradations
 from meshlab.report.units import format_value
 
 RUN_RED, MISSED = "run-red", "night-missed"  # incidents that are no measure's
@@ -69,7 +69,7 @@ def worsened(runs: Sequence[RunRecord], rule: Rule = Rule()) -> list[Regression]
     sound = [run for run in runs if run.verdict in SOUND]
     found = []
     for key, (measure, nights) in series_of(sound).items():
-        how = judged_as(measure.name)
+        how = JUDGED.get(measure.name)
         for each in degradations(nights, how, rule) if how else ():
             ended = place[each.ended.run_id] if each.ended else None
             found.append(Regression(key, measure, how.family, each, place[each.noticed.run_id], ended))  # type: ignore[union-attr]
@@ -223,10 +223,9 @@ def changed_until(run_id: str, runs: Sequence[RunRecord]) -> str:
 
 def _worse_text(worse: Regression) -> str:
     base, unit, night = worse.degradation.baseline, worse.measure.unit, worse.degradation.noticed
-    way = "above" if base.bad == "up" else "below"
     change = f" ({(night.value - base.middle) / base.middle:+.0%})" if base.middle else ""
     return (
-        f"{worse.key} is {format_value(night.value, unit)}{change}, {way} {format_value(base.limit, unit)} in two "
+        f"{worse.key} is {format_value(night.value, unit)}{change}, {base.side} {format_value(base.limit, unit)} in two "
         f"runs in a row (median of {base.nights} runs {format_value(base.middle, unit)}, "
         f"spread {format_value(base.spread, unit)})"
     )
@@ -247,7 +246,7 @@ def _red(began: RunRecord, names: set[str], ended: RunRecord | None) -> Incident
         began.run_id,
         ended.run_id if ended else "",
         "; ".join([f"{began.flow} {began.run_id}: {began.verdict}", *_what_is_red(began, names)]),
-        f"in {ended.run_id} nothing of it is red any more: {_listed(sorted(names))}" if ended else "",
+        f"in {ended.run_id} nothing of it is red any more: {listed(sorted(names))}" if ended else "",
     )
 
 
@@ -261,13 +260,14 @@ def _what_is_red(run: RunRecord, names: set[str]) -> list[str]:
     said += [f"{check.verdict} {check.check_id}{_why(check.reason)}" for check in failed[:NAMED]]
     said += [f"and {pluralize(len(failed) - NAMED, 'more checks')}"] * (len(failed) > NAMED)
     not_made = [check.check_id for check in checks if check.verdict == "infra-error"]
-    return said + [f"could not be made: {_listed(not_made)}"] * bool(not_made)
+    return said + [f"could not be made: {listed(not_made)}"] * bool(not_made)
 
 
 def _why(reason: str) -> str:
     return f" ({reason if len(reason) <= LONGEST else reason[: LONGEST - 1] + '…'})" if reason else ""
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Name the first of these, and how many more there are."""
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more

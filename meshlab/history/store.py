@@ -8,27 +8,14 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import (
-    Connection,
-    Select,
-    create_engine,
-    delete,
-    event,
-    insert,
-    select,
-    text,
-    update,
-)
+from sqlalchemy import Connection, Select, create_engine, delete, event, insert, select, text, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DatabaseError, SQLAlchemyError
 
 from meshlab.config.settings import LabConfig, Machine
 from meshlab.core.errors import HistoryError
 from meshlab.history import tables
-from meshlab.history.records import (
-    Alert,
-    RunRecord,
-)
+from meshlab.history.records import Alert, RunRecord
 
 BUSY_SECONDS = 20  # how long a writer waits for another one
 
@@ -90,15 +77,12 @@ class History:
             db.execute(delete(tables.runs).where(tables.runs.c.run_id == run.run_id))
             db.execute(insert(tables.runs), tables.row_of(run))
 
-    def runs(
-        self, *, flow: str | None = None, cluster: str | None = None, last: int | None = None
-    ) -> list[RunRecord]:
+    def runs(self, *, flow: str | None = None, cluster: str | None = None) -> list[RunRecord]:
         """Read runs.
 
         Args:
             flow: Of this flow only.
             cluster: `provider/name`, as `cluster_key` gives it.
-            last: Only so many of the newest.
 
         Returns:
             The runs, oldest first.
@@ -109,16 +93,22 @@ class History:
         if cluster is not None:
             provider, _, name = cluster.partition("/")
             wanted = wanted.where(tables.runs.c.provider == provider, tables.runs.c.cluster == name)
-        wanted = wanted.order_by(tables.runs.c.started.desc(), tables.runs.c.run_id.desc()).limit(last)
+        wanted = wanted.order_by(tables.runs.c.started, tables.runs.c.run_id)
         with self._told("read"), self._engine.connect() as db:
-            return [_record(text) for text in reversed(db.execute(wanted).scalars().all())]
+            return [tables.RECORD.validate_json(record) for record in db.execute(wanted).scalars()]
+
+    def runs_until(self, run_id: str) -> list[RunRecord]:
+        """Read the runs of this run's flow and cluster, up to itself, oldest first."""
+        mine = self.run(run_id)
+        known = self.runs(flow=mine.flow, cluster=cluster_key(mine))
+        return [each for each in known if each.started <= mine.started]
 
     def run(self, run_id: str) -> RunRecord:
         """One run. HistoryError names the newest ones where there is none of this id."""
         with self._told("read"), self._engine.connect() as db:
             wanted = select(tables.runs.c.record).where(tables.runs.c.run_id == run_id)
             if (found := db.execute(wanted).scalar()) is not None:
-                return _record(found)
+                return tables.RECORD.validate_json(found)
             newest = db.execute(
                 select(tables.runs.c.run_id).order_by(tables.runs.c.started.desc()).limit(3)
             ).scalars()
@@ -173,7 +163,7 @@ class History:
             yield
         except (SQLAlchemyError, OSError) as problem:
             cause = str(getattr(problem, "orig", None) or getattr(problem, "strerror", None) or problem)
-            remedy = "mend or move the file away (it is made anew), or name another: history.path"
+            remedy = "repair the file, or move it away (the next run makes a new one), or name another: history.path"
             if isinstance(problem, DatabaseError) and "locked" in cause:
                 remedy = "another run writes to it; try again"
             raise HistoryError(
@@ -218,14 +208,9 @@ def _version_of(db: Connection, path: Path) -> int:
     return version
 
 
-def _set_up(connection: Any, _record: object) -> None:
-    """Each connection: transactions begin where we say, not where the driver guesses; foreign keys are kept."""
+def _set_up(connection: Any, _: object) -> None:
+    """Let transactions begin where we say, not where the driver guesses."""
     connection.isolation_level = None
-    connection.execute("PRAGMA foreign_keys = ON")
-
-
-def _record(text: str) -> RunRecord:
-    return tables.RECORD.validate_json(text)
 
 
 def _alert(row: Mapping[Any, Any]) -> Alert:

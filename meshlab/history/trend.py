@@ -11,8 +11,8 @@ from statistics import median
 
 from meshlab.history.difference import Difference, difference, last_green
 from meshlab.history.records import MeasureRow, RunRecord, moment
-from meshlab.history.regression import Night, Rule, judge, judged_as
-from meshlab.history.series import Regression, changed_until, series_of, version_changes, worsened
+from meshlab.history.regression import JUDGED, Night, Rule, judge
+from meshlab.history.series import Regression, changed_until, listed, series_of, version_changes, worsened
 from meshlab.report.charts import line_chart
 from meshlab.report.html import Changed
 from meshlab.report.material import Series
@@ -31,8 +31,11 @@ NOT_DRAWN = ("step-seconds", "success-rate")  # too many; the same as another
 
 @dataclass(frozen=True)
 class TrendRow:
-    """One measure. bad: tonight is beyond the limit. middle: median of the calm nights before. limit: "–" where it is
-    not judged or history is short."""
+    """One measure of the report's look back.
+
+    bad: tonight is beyond the limit. middle: median of the calm nights before. limit: "–" where it is not judged
+    or history is short.
+    """
 
     key: str
     tonight: str
@@ -66,8 +69,10 @@ def trend_section(runs: Sequence[RunRecord]) -> Section | None:
 
 
 def changed_since_green(runs: Sequence[RunRecord]) -> Changed | None:
-    """What differs between the newest run and the last one before it that passed, and what got worse and is so still;
-    None for the very first run."""
+    """Say what changed since the last run that passed, and which measures are worse since when.
+
+    runs: of one flow and cluster, in order of time; the newest is compared. None for the very first run.
+    """
     if len(runs) < 2:
         return None
     worse = tuple(_worse([each for each in worsened(runs) if each.ended is None], runs))
@@ -85,7 +90,7 @@ def _worse(lasting: Sequence[Regression], runs: Sequence[RunRecord]) -> list[tup
         base, unit, first = worse.degradation.baseline, worse.measure.unit, worse.degradation.first.run_id
         value = format_value(tonight[worse.key], unit) if worse.key in tonight else "not measured"
         said.append(
-            f"{worse.key}: {value}, calm {format_value(base.middle, unit)}, bad {'above' if base.bad == 'up' else 'below'} "
+            f"{worse.key}: {value}, calm {format_value(base.middle, unit)}, bad {base.side} "
             f"{format_value(base.limit, unit)}; since {first}"
         )
     said += [f"and {len(lasting) - MOST} more"] * (len(lasting) > MOST)
@@ -96,13 +101,13 @@ def _worse(lasting: Sequence[Regression], runs: Sequence[RunRecord]) -> list[tup
 
 
 def _is_drawn(name: str) -> bool:
-    return name not in NOT_DRAWN and (judged_as(name) is not None or name in BESIDE)
+    return name not in NOT_DRAWN and (name in JUDGED or name in BESIDE)
 
 
 def _row(
     key: str, measure: MeasureRow, nights: Sequence[Night], since: float, changes: Sequence[float]
 ) -> TrendRow | None:
-    how, unit = judged_as(measure.name), measure.unit
+    how, unit = JUDGED.get(measure.name), measure.unit
     last = judge(nights, how)[-1] if how else None
     base = last.base if last else None
     points = tuple((moment(night.at).timestamp(), night.value) for night in nights)
@@ -131,8 +136,7 @@ def _lines(found: Difference) -> list[tuple[str, str]]:
     )
     checks = [f"{name}: {then or 'not made'} → {now or 'not made'}" for name, then, now in seen]
     blind = [name for name, _, now in found.checks if now == "infra-error"]
-    more = f" and {len(blind) - MOST} more" if len(blind) > MOST else ""
-    not_made = [", ".join(blind[:MOST]) + more] if blind else []
+    not_made = [listed(blind)] if blind else []
     versions = [f"{name} {then or '–'} → {now}" for name, then, now in found.versions if now]
     edges = [f"+ {edge.source} → {edge.target}" for edge in found.edges_gained]
     edges += [f"− {edge.source} → {edge.target}" for edge in found.edges_lost]

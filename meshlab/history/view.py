@@ -11,7 +11,7 @@ from rich.text import Text
 
 from meshlab.history.difference import Difference, Flakiness
 from meshlab.history.records import MeasureRow, RunRecord
-from meshlab.history.regression import Judgement, Night, Rule, judge, judged_as
+from meshlab.history.regression import JUDGED, Judgement, Night, Rule, judge
 from meshlab.history.series import Incident
 from meshlab.report.units import format_value
 
@@ -75,7 +75,7 @@ def trend_view(
     Returns:
         What the terminal prints.
     """
-    how = judged_as(measure.name)
+    how = JUDGED.get(measure.name)
     judged = {each.night.run_id: each for each in judge(nights, how)} if how else {}
     shown = nights[-last:]
     values = [night.value for night in shown]
@@ -107,7 +107,7 @@ def _judgement(measure: MeasureRow, last: Judgement | None, before: int) -> str:
     return (
         f"the last is {'bad' if last.bad else 'good'}: held against {base.nights} calm runs, median "
         f"{format_value(base.middle, measure.unit)}, spread {format_value(base.spread, measure.unit)}, "
-        f"{'above' if base.bad == 'up' else 'below'} {format_value(base.limit, measure.unit)} is bad; "
+        f"{base.side} {format_value(base.limit, measure.unit)} is bad; "
         f"{Rule().nights} in a row are an incident"
     )
 
@@ -153,9 +153,9 @@ def difference_view(found: Difference) -> Group:
     return Group(*parts)
 
 
-def troubles_view(troubles: Iterable[tuple[str, Incident]]) -> RenderableType:
+def incidents_view(incidents: Iterable[tuple[str, Incident]]) -> RenderableType:
     """Incidents with the flow and cluster that they are of, those that last first, then the newest first."""
-    rows = [*troubles]
+    rows = [*incidents]
     if not rows:
         return Text("no incident", style="green")
     rows.sort(key=lambda row: (not row[1].ended, row[1].ended or row[1].began), reverse=True)

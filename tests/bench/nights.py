@@ -104,8 +104,8 @@ def pure(seed: int, rule: Rule = Rule()) -> Outcome:  # noqa: B008
     """The same without the store: what the rule says once all nights are known is what it said night by night."""
     outcome, runs = Outcome(), list(nights(seed))
     number_of = {run.run_id: number for number, run in enumerate(runs)}
-    for trouble in sorted(regressions(runs, rule), key=lambda each: number_of[each.began]):
-        _count(outcome, number_of[trouble.began], [trouble.what])
+    for incident in sorted(regressions(runs, rule), key=lambda each: number_of[each.began]):
+        _count(outcome, number_of[incident.began], [incident.what])
     return outcome
 
 

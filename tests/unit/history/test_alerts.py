@@ -125,16 +125,16 @@ def test_a_process_that_is_killed_while_it_sends_loses_nothing(history: History)
 
 
 def test_two_processes_send_each_message_once(tmp_path: Path) -> None:
-    troubles = [Incident(f"red:r{n}", "run-red", f"r{n}", "", "failed", "") for n in range(8)]
+    incidents = [Incident(f"red:r{n}", "run-red", f"r{n}", "", "failed", "") for n in range(8)]
     sent: list[str] = []
 
     def process(_: int) -> None:
         with History(tmp_path / "history.sqlite") as mine:
-            tell(mine, troubles, lambda message: sent.append(message.text))
+            tell(mine, incidents, lambda message: sent.append(message.text))
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(process, range(4)))
-    assert len(sent) == len(troubles)
+    assert len(sent) == len(incidents)
 
 
 def test_a_receiver_gets_slack_s_json(history: History) -> None:

@@ -14,15 +14,15 @@ def runs(values: list[float], **more: object) -> list[RunRecord]:
 def test_a_regression_is_told_with_numbers_and_the_versions_that_changed() -> None:
     history = runs([10.0] * 12)
     history += [from_result(night(n, {P50: (13.0, "ms")}, istio="1.31.0", seconds=120)) for n in (12, 13)]
-    [trouble] = regressions(history)
-    assert trouble.what == "slower" and trouble.ended == ""
-    assert trouble.name == f"slower:{history[13].run_id}"
-    assert trouble.began == history[13].run_id
+    [incident] = regressions(history)
+    assert incident.what == "slower" and incident.ended == ""
+    assert incident.name == f"slower:{history[13].run_id}"
+    assert incident.began == history[13].run_id
     for said in ("13 ms (+30%)", "median of 12 runs 10 ms", "istio.client 1.30.0 → 1.31.0"):
-        assert said in trouble.text
+        assert said in incident.text
     history += [from_result(night(n, {P50: (10.0, "ms")})) for n in (14, 15)]
     [ended] = regressions(history)
-    assert ended.name == trouble.name and ended.ended == history[15].run_id
+    assert ended.name == incident.name and ended.ended == history[15].run_id
     assert "is back: 10 ms" in ended.end_text
 
 
@@ -104,9 +104,9 @@ def test_what_went_red_does_not_change_with_nights_to_come() -> None:
     whole = {t.name: t for t in reds(history)}
     assert len(whole) == len(reds(history))  # no name is used twice
     for cut in range(1, len(history)):
-        for trouble in reds(history[:cut]):
-            assert whole[trouble.name].text == trouble.text
-            assert not trouble.ended or whole[trouble.name] == trouble
+        for incident in reds(history[:cut]):
+            assert whole[incident.name].text == incident.text
+            assert not incident.ended or whole[incident.name] == incident
 
 
 def test_a_run_that_broke_off_tells_the_step_and_counts_what_could_not_be_made() -> None:
@@ -142,9 +142,9 @@ def test_versions_that_changed_on_a_night_that_broke_off_are_told_with_the_first
         result = night(n, {P50: (13.0, "ms")}, istio="1.31.0")
         result["versions"]["kubernetes"] = "v1.37.0"
         history.append(from_result(result))
-    [trouble] = regressions(history)
-    assert "kubernetes v1.36.1 → v1.37.0; istio.client 1.30.0 → 1.31.0" in trouble.text
-    assert "–" not in trouble.text
+    [incident] = regressions(history)
+    assert "kubernetes v1.36.1 → v1.37.0; istio.client 1.30.0 → 1.31.0" in incident.text
+    assert "–" not in incident.text
 
 
 def test_a_slow_step_does_not_hide_a_slow_mesh() -> None:

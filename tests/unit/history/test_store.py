@@ -49,14 +49,21 @@ def test_the_later_result_of_a_run_replaces_the_earlier(tmp_path: Path) -> None:
     }
 
 
-def test_runs_are_chosen_by_flow_cluster_and_number_oldest_first(tmp_path: Path) -> None:
+def test_runs_are_chosen_by_flow_and_cluster_oldest_first(tmp_path: Path) -> None:
     with History(tmp_path / "history.sqlite") as history:
         for number in (3, 1, 2, 0):
             history.record(from_result(night(number)))
         history.record(from_result(night(4, flow="full-lab")))
-        assert [run.run_id[-4:] for run in history.runs(flow="nightly-validation", last=2)] == [
+        assert [run.run_id[-4:] for run in history.runs(flow="nightly-validation")] == [
+            "0000",
+            "0001",
             "0002",
             "0003",
+        ]
+        assert [run.run_id[-4:] for run in history.runs_until(history.runs()[2].run_id)] == [
+            "0000",
+            "0001",
+            "0002",
         ]
         assert cluster_key(history.runs()[0]) == "existing/blue"
         assert len(history.runs(cluster="existing/blue")) == 5
