@@ -8,8 +8,7 @@ from rich.text import Text
 from meshlab.cli.flags import parse
 from meshlab.cli.main import hold
 from meshlab.cli.terminal import complain
-from meshlab.clusters.existing import current_context, kubeconfig_of
-from meshlab.clusters.existing import problems as existing_problems
+from meshlab.clusters import existing
 from meshlab.clusters.local.layout import Layout
 from meshlab.clusters.local.state import State
 from meshlab.config.loader import load
@@ -76,8 +75,7 @@ def connect(config: LabConfig, machine: Machine) -> Kube:
         layout = Layout.of(config.local, machine)
         kube = Kube.connect(layout.kubeconfig, layout.name)
     else:
-        kubeconfig = kubeconfig_of(config.existing, machine)
-        kube = Kube.connect(kubeconfig, config.existing.context or current_context(kubeconfig))
+        kube = existing.connect(config.existing, machine)
     with api_errors(f"ask {kube.host} for its version"):
         kube.version.get_code()
     return kube
@@ -100,7 +98,7 @@ def problems(config: LabConfig, machine: Machine, *, spoiled: set[str]) -> list[
     if "cluster" in spoiled or config.cluster in spoiled:
         return []
     if config.cluster == "existing":
-        return existing_problems(config.existing, machine)
+        return existing.problems(config.existing, machine)
     if config.cluster == "gke":
         remedy = f"--cluster existing --kubeconfig {machine.state}/gke/RUN_ID/kubeconfig"
         return [Problem("--cluster gke", "is looked at by its kubeconfig", remedy)]

@@ -5,11 +5,15 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from meshlab.checks.base import CATALOG
 from meshlab.config.settings import LabConfig, Machine
 from meshlab.core.errors import KubeError, Problem
 from meshlab.core.redaction import redact_value
+
+if TYPE_CHECKING:  # importing it takes a while, and most command lines need no cluster
+    from meshlab.kube.client import Kube
 
 
 def preflight(
@@ -80,18 +84,16 @@ def secret_problems(config: LabConfig) -> list[Problem]:
 def existing_problems(config: LabConfig, machine: Machine) -> list[Problem]:
     """What is wrong with the kubeconfig; where nothing is, what the cluster does not permit."""
     from meshlab.clusters import existing
-    from meshlab.kube.client import Kube
     from meshlab.shared_cluster import permissions
 
     found = existing.problems(config.existing, machine)
     if found:
         return found
-    path = existing.kubeconfig_of(config.existing, machine)
     try:
-        kube = Kube.connect(path, config.existing.context or existing.current_context(path))
+        kube = existing.connect(config.existing, machine)
     except KubeError as problem:
         return [Problem("--context", problem.message, problem.remedy)]
-    return permissions.problems(kube, config) + existing_release_problems(config, machine)
+    return permissions.problems(kube, config) + existing_release_problems(kube, config, machine)
 
 
 def audit_problems(config: LabConfig) -> list[Problem]:
@@ -134,17 +136,11 @@ def release_problems(
     return support_problems(config.istio.version, kubernetes, offered)
 
 
-def existing_release_problems(config: LabConfig, machine: Machine) -> list[Problem]:
+def existing_release_problems(kube: Kube, config: LabConfig, machine: Machine) -> list[Problem]:
     """The same for a cluster that runs already; one that does not answer is told by the step that needs it."""
-    from meshlab.clusters.existing import current_context, kubeconfig_of
     from meshlab.istio.distribution import downloads
-    from meshlab.kube.client import Kube
 
-    if not downloads(config, machine):
-        return []
-    path = kubeconfig_of(config.existing, machine)
     try:
-        version = Kube.connect(path, config.existing.context or current_context(path)).server_version()
+        return release_problems(config, machine, kube.server_version()) if downloads(config, machine) else []
     except KubeError:
         return []
-    return release_problems(config, machine, version)

@@ -1,5 +1,4 @@
-"""What a person sees while a run goes on: a line per step with its time, a bar for long work, one table at
-the end.
+"""What a person sees while a run goes on: a line per step, a bar for long work, one table at the end.
 
 Where the output is no terminal the same story comes as plain lines, without colours or moving parts.
 """

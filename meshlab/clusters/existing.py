@@ -145,6 +145,23 @@ def named(settings: ExistingSettings, machine: Machine) -> str:
     return settings.context or current_context(kubeconfig_of(settings, machine)) or "current-context"
 
 
+def connect(settings: ExistingSettings, machine: Machine) -> Kube:
+    """Connect to the cluster that the settings mean.
+
+    Args:
+        settings: Which cluster is meant.
+        machine: This machine: its folders and what it has.
+
+    Returns:
+        A client of it, which has not asked it yet.
+
+    Raises:
+        KubeError: The kubeconfig is of no use.
+    """
+    path = kubeconfig_of(settings, machine)
+    return Kube.connect(path, settings.context or current_context(path))
+
+
 def current_context(kubeconfig: Path) -> str | None:
     """The kubeconfig's current context, None when it names none."""
     content, _ = read_kubeconfig(kubeconfig, "kubeconfig")

@@ -207,9 +207,8 @@ def _from_sets(words: Iterable[str], problems: list[Problem]) -> dict[str, Any]:
 
 
 def _nest(key: str, value: Any) -> dict[str, Any]:
-    for part in reversed(key.split(".")):
-        value = {part: value}
-    return value
+    head, dot, rest = key.partition(".")
+    return {head: _nest(rest, value) if dot else value}
 
 
 def _without_flat_sections(source: dict[str, Any], name: str, problems: list[Problem]) -> dict[str, Any]:

@@ -32,8 +32,10 @@ EMBEDDED_PREFIX = (
 
 @dataclass(frozen=True)
 class Sample:
-    """One counter of a sidecar in Istio's standard form. family: the name under which the sidecar exported
-    it."""
+    """One counter of a sidecar in Istio's standard form.
+
+    family: the name under which the sidecar exported it.
+    """
 
     name: str
     labels: Mapping[str, str]
@@ -90,8 +92,10 @@ def parse_stats(text: str, names: Iterable[str] = (REQUESTS,)) -> tuple[Sample, 
 
 
 def standard_labels(labels: Mapping[str, str]) -> dict[str, str]:
-    """Labels in Istio's standard form: `source_peer` and `destination_peer` (workload;namespace;canonical
-    name; revision;cluster) become the labels that Istio's metrics have. An empty field gives no label.
+    """Labels in Istio's standard form.
+
+    `source_peer` and `destination_peer` (workload;namespace;canonical name;revision;cluster) become the labels that
+    Istio's metrics have. An empty field gives no label.
     """
     plain = {key: value for key, value in labels.items() if key not in ("source_peer", "destination_peer")}
     for side in ("source", "destination"):
@@ -118,8 +122,7 @@ def families(samples: Sequence[Sample]) -> tuple[str, ...]:
 
 
 class SidecarReader:
-    """Reads sidecars of one namespace through port-forwards that it keeps open. A context manager, for one
-    thread.
+    """Reads sidecars of one namespace through port-forwards that it keeps open. A context manager.
 
     Raises QueryError (retryable) when a sidecar does not answer, KubeError when the pod can't be reached
     at all.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from meshlab.checks.base import failed, infra_error, passed
 from meshlab.clusters.base import ClusterProvider
-from meshlab.clusters.existing import current_context, kubeconfig_of
+from meshlab.clusters.existing import connect
 from meshlab.clusters.local.cluster import LocalCluster
 from meshlab.clusters.local.layout import Layout
 from meshlab.clusters.local.state import State
@@ -18,7 +18,6 @@ from meshlab.config.settings import GkeSettings, LabConfig, LocalSettings, Machi
 from meshlab.core.errors import CloudError, Problem
 from meshlab.core.progress import Progress
 from meshlab.core.text import pluralize
-from meshlab.kube.client import Kube
 from meshlab.run.ledger import Entry, Ledger
 from meshlab.run.results import CheckResult
 from meshlab.shared_cluster.cleanup import take_out
@@ -262,9 +261,7 @@ def put_back(config: LabConfig, machine: Machine, run_id: str) -> list[Entry]:
     if ledger is None:
         return []
     if config.cluster == "existing":
-        path = kubeconfig_of(config.existing, machine)
-        kube = Kube.connect(path, config.existing.context or current_context(path))
-        take_out(kube, ledger, config.namespace)
+        take_out(connect(config.existing, machine), ledger, config.namespace)
     if not ledger.entries():
         ledger.close()
         return []

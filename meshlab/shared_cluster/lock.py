@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import threading
 
-from meshlab.clusters.existing import current_context, kubeconfig_of
+from meshlab.clusters.existing import connect
 from meshlab.config.settings import LabConfig, Machine
 from meshlab.core import registry
-from meshlab.kube.client import Kube
 from meshlab.shared_cluster.lease import ClusterHold, places
 
 _lock = threading.Lock()
@@ -30,9 +29,7 @@ def acquire_lease(config: LabConfig, machine: Machine, run_id: str) -> None:
     with _lock:
         if config.cluster != "existing" or registry.find(ClusterHold, run_id) is not None:
             return
-        path = kubeconfig_of(config.existing, machine)
-        kube = Kube.connect(path, config.existing.context or current_context(path))
-        taken = ClusterHold(kube, run_id, places(config))
+        taken = ClusterHold(connect(config.existing, machine), run_id, places(config))
         registry.put(taken, run_id)
         try:
             taken.acquire()
