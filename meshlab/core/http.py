@@ -63,15 +63,7 @@ class Getter:
         Raises:
             QueryError: There is no answer, or another status than 200. A 4xx can't heal, everything else may.
         """
-        answer = self.get(path, params)
-        if answer.status != 200:
-            bad = 400 <= answer.status < 500
-            raise QueryError(
-                f"{self.name} at {self.url} answered {path} with {answer.status}: {_said(answer.text)}",
-                remedy="correct the question" if bad else self.remedy,
-                retryable=not bad,
-            )
-        return answer.text
+        return self._accepted(self.get(path, params), path)
 
     def json(self, path: str, params: Mapping[str, str | int] | None = None) -> Any:
         """Get a JSON document.
@@ -87,14 +79,48 @@ class Getter:
             QueryError: There is no answer, another status than 200, or no JSON. A 4xx can't heal,
                 everything else may.
         """
-        text = self.text(path, params)
+        return self.document(self.get(path, params), path)
+
+    def document(self, answer: Answer, what: str) -> Any:
+        """Read an answer as a JSON document.
+
+        Args:
+            answer: The answer.
+            what: What was asked for.
+
+        Returns:
+            The document.
+
+        Raises:
+            QueryError: As for `json`.
+        """
+        text = self._accepted(answer, what)
         try:
             return json.loads(text)
         except ValueError as problem:
             raise QueryError(
-                f"{self.url} answered {path} with no JSON: {text[:60]!r}",
-                remedy=f"check that it is {self.name} that listens there, and its base path",
+                f"{self.url} answered {what} with no JSON: {text[:60]!r}",
+                remedy=f"check that it is {self.name} that listens there, its base path, and that it needs no login",
             ) from problem
+
+    def refusal(self, what: str, status: int, told: str) -> QueryError:
+        """Make the error of a status: the question is wrong (4xx, it can't heal), or the server does not answer.
+
+        Args:
+            what: What was asked for.
+            status: HTTP status.
+            told: What the server says.
+
+        Returns:
+            The error, to be raised.
+        """
+        wrong = 400 <= status < 500 and status not in (408, 429)
+        remedy = "correct the question" if wrong else self.remedy
+        return QueryError(
+            f"{self.name} at {self.url} answered {what} with {status}: {told}",
+            remedy="allow anonymous access" if status in (401, 403) else remedy,
+            retryable=not wrong,
+        )
 
     @contextmanager
     def reading(self, what: str, *, remedy: str = "", retryable: bool = True) -> Iterator[None]:
@@ -150,6 +176,11 @@ class Getter:
         """
         return self._send("POST", path, json=dict(document))
 
+    def _accepted(self, answer: Answer, what: str) -> str:
+        if answer.status != 200:
+            raise self.refusal(what, answer.status, _said(answer.text))
+        return answer.text
+
     def _send(self, method: str, path: str, **what: Any) -> Answer:
         deadline = time.monotonic() + self._timeout
         try:
@@ -188,7 +219,7 @@ class Getter:
 
 
 def _said(text: str) -> str:
-    """The message in an error's body: Jaeger's `errors[].msg`, Kiali's `error`, else its beginning."""
+    """The message in an error's body: Jaeger's `errors[].msg`, Kiali's `error`, Grafana's `message`, else its beginning."""
     try:
         document = json.loads(text)
     except ValueError:
@@ -196,6 +227,6 @@ def _said(text: str) -> str:
     if isinstance(document, dict):
         if isinstance(document.get("errors"), list):
             return "; ".join(str(each.get("msg", each)) for each in document["errors"])[:TAIL]
-        if document.get("error"):
-            return str(document["error"])[:TAIL]
+        if message := document.get("error") or document.get("message"):
+            return str(message)[:TAIL]
     return text[:TAIL].strip()

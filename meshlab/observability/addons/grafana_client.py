@@ -46,7 +46,7 @@ class GrafanaClient:
     def version(self) -> str:
         """Grafana's version; also tells that it and its database answer."""
         with self._http.reading("/api/health"):
-            health = self._get("/api/health")
+            health = self._http.json("/api/health")
             if health.get("database") != "ok":
                 raise QueryError(f"{self.url} is not healthy: {health}", remedy=REMEDY)
             return str(health["version"])
@@ -59,7 +59,7 @@ class GrafanaClient:
         """The datasource's uid. Not retryable when there is no such datasource."""
         if not self._uid:
             with self._http.reading(DATASOURCE):
-                self._uid = str(self._get(f"/api/datasources/name/{DATASOURCE}")["uid"])
+                self._uid = str(self._http.json(f"/api/datasources/name/{DATASOURCE}")["uid"])
         return self._uid
 
     def query(
@@ -109,13 +109,13 @@ class GrafanaClient:
         body = {"queries": [asked], "from": str(round(start * 1000)), "to": str(round(end * 1000))}
         answer = self._http.post("/api/ds/query", body)
         with self._http.reading(promql):
-            result = (self._document(answer, promql, may_fail=True).get("results") or {})[REF]
+            result = (_results(answer) or self._http.document(answer, promql)["results"])[REF]
             if result.get("error"):
                 told = str(result["error"])
                 # Before version 10 every failed query was a 400, and only Prometheus's own word tells whose
                 # fault it was.
                 blame = 400 if "bad_data" in told else 502
-                raise _refused(promql, int(result.get("status") or blame), told)
+                raise self._http.refusal(promql, int(result.get("status") or blame), told)
             return [frame for each in result.get("frames") or [] for frame in frames(each)]
 
     def label_values(self, label: str, selector: str | None = None) -> list[str]:
@@ -130,28 +130,7 @@ class GrafanaClient:
         """
         path = f"/api/datasources/uid/{self.uid()}/resources/api/v1/label/{label}/values"
         with self._http.reading(label):
-            return sorted(self._get(path, {"match[]": selector} if selector else None)["data"])
-
-    def _get(self, path: str, params: Mapping[str, str] | None = None) -> dict[str, Any]:
-        return self._document(self._http.get(path, params), path)
-
-    def _document(self, answer: Answer, what: str, *, may_fail: bool = False) -> dict[str, Any]:
-        """The JSON object of an answer. may_fail: an error status with results in it passes."""
-        try:
-            document = json.loads(answer.text)
-        except ValueError:
-            document = None
-        found = document if isinstance(document, dict) else {}
-        if answer.status >= 400 and not (may_fail and found.get("results")):
-            raise _refused(
-                what, answer.status, str(found.get("message") or found.get("error") or answer.text[:200])
-            )
-        if not isinstance(document, dict):
-            raise QueryError(
-                f"{self.url} answered {what} with no JSON object: {answer.text[:80]!r}",
-                remedy="check what listens there, and that Grafana needs no login: allow anonymous access",
-            )
-        return document
+            return sorted(self._http.json(path, {"match[]": selector} if selector else None)["data"])
 
 
 def frames(document: Mapping[str, Any]) -> Iterator[RangeSamples]:
@@ -177,12 +156,9 @@ def frames(document: Mapping[str, Any]) -> Iterator[RangeSamples]:
             yield RangeSamples(field.get("labels") or {}, tuple(zip(times, values, strict=True)))
 
 
-def _refused(what: str, status: int, told: str) -> QueryError:
-    """Tell by an error status whether the question is wrong (4xx), or Prometheus does not answer."""
-    if status in (401, 403):
-        return QueryError(
-            f"Grafana refused {what}: {status} {told}", remedy="allow anonymous access", retryable=False
-        )
-    wrong = 400 <= status < 500 and status not in (408, 429)
-    remedy = "correct the query or the datasource's name" if wrong else REMEDY
-    return QueryError(f"Grafana refused {what}: {status} {told}", remedy=remedy, retryable=not wrong)
+def _results(answer: Answer) -> dict[str, Any]:
+    """What became of each query: told beside an error status, too."""
+    try:
+        return dict(json.loads(answer.text)["results"] or {})
+    except (ValueError, KeyError, TypeError):
+        return {}
