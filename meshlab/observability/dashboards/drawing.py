@@ -34,10 +34,10 @@ def drawings(examination: Examination) -> tuple[material.Dashboard, ...]:
     return tuple(drawing(examination, title) for title in ordered)
 
 
-def drawing(examination: Examination, title: str, choice: str | None = None) -> material.Dashboard:
-    """One dashboard under a choice, by default its first. Raises KeyError for an unknown title."""
+def drawing(examination: Examination, title: str) -> material.Dashboard:
+    """Draw one dashboard under its first choice. Raises KeyError for an unknown title."""
     found = {dashboard.title: dashboard for dashboard in examination.dashboards}[title]
-    results = examination.of(title, choice)
+    results = examination.of(title)
     name = results[0].choice.name if results else ""
     values = examination.values.get((title, name), {})
     by_panel: dict[int, list[Result]] = {}
