@@ -215,7 +215,8 @@ class Getter:
         if not hasattr(self._local, "session"):
             self._local.session = requests.Session()
             self._local.session.trust_env = False  # a proxy of the environment can't reach a port-forward
-        return self._local.session
+        session: requests.Session = self._local.session
+        return session
 
 
 def _said(text: str) -> str:

@@ -149,7 +149,8 @@ def wait_or_last(what: str, probe: Callable[[], State], **options: Any) -> State
         return last[0]
 
     try:
-        return wait(what, look, **options)
+        state: State = wait(what, look, **options)
+        return state
     except WaitTimeout:
         if not last:
             raise
