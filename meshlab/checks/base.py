@@ -184,7 +184,17 @@ def broken(
 def infra_error(
     check_id: str, reason: str, evidence: Mapping[str, Any] | None = None, *, remedy: str = ""
 ) -> CheckResult:
-    """The check could not be made."""
+    """Make a check that could not be made.
+
+    Args:
+        check_id: Its id in the catalogue.
+        reason: Why.
+        evidence: What was seen.
+        remedy: What to do.
+
+    Returns:
+        The check.
+    """
     return _result(check_id, Verdict.INFRA_ERROR, f"could not be made: {reason}", evidence, reason, remedy)
 
 

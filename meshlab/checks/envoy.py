@@ -44,7 +44,7 @@ def scrape_pod(reader: SidecarReader, pod: PodSummary) -> CheckResult:
 
 
 def scrape(pod: str, samples: Sequence[Sample], *, lines: int) -> CheckResult:
-    """productpage's sidecar exports the request metrics, and they counted requests that reached it.
+    """Productpage's sidecar exports the request metrics, and they counted requests that reached it.
 
     pod: the pod that was read. samples: its `istio_requests_total` in standard form. lines: of the whole
     answer, to tell an empty page from one without these metrics. The evidence says under which name they

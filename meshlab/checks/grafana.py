@@ -116,8 +116,10 @@ def classes(results: Sequence[Result]) -> dict[Classification, int]:
 
 
 def target_rows(results: Sequence[Result], *, queries: bool = True) -> Table:
-    """One row for each query. `digest` names the shipped expression, `query` is as it was executed; without
-    `queries` it is left out where there is data.
+    """One row for each query.
+
+    `digest` names the shipped expression, `query` is as it was executed; without `queries` it is left out
+    where there is data.
     """
     return [
         {

@@ -28,8 +28,10 @@ MAX_PROXY_LAG = 2  # minors that a proxy may be behind the control plane (Istio'
 
 
 def has_sidecar(pod: PodSummary) -> bool:
-    """Whether a pod has a running kind of sidecar: an ordinary container, or an init container that goes
-    on running."""
+    """Whether a pod has a running kind of sidecar.
+
+    An ordinary container, or an init container that goes on running.
+    """
     return PROXY in pod.containers
 
 

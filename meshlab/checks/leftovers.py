@@ -1,5 +1,4 @@
-"""Negative claims about what remains: each with the inventory that found things before as its positive
-control."""
+"""Negative claims about what remains: each with the inventory that found things before as its positive control."""
 
 from __future__ import annotations
 

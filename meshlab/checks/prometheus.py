@@ -52,8 +52,9 @@ def requests_total(
     timeout: float = 60,
     clock: Clock | None = None,
 ) -> CheckResult:
-    """`istio_requests_total`: each edge of the application is counted by both reporters, with values that
-    fit the traffic.
+    """`istio_requests_total`.
+
+    Each edge of the application is counted by both reporters, with values that fit the traffic.
 
     edges: workload pairs that must be there; the first must be sleep's call of productpage. The load must
     go on while this runs. Judged once, after every expected series was scraped twice since the start (or
@@ -72,8 +73,7 @@ def code_200(
     timeout: float = 60,
     clock: Clock | None = None,
 ) -> CheckResult:
-    """`istio_requests_total{response_code="200"}`: as `requests_total`, held against the requests that got
-    a 200.
+    """`istio_requests_total{response_code="200"}`: as `requests_total`, held against the requests that got a 200.
 
     Evidence as there, and `other_codes`: what was counted with another code, by code.
     """
@@ -89,8 +89,10 @@ def sleep_to_productpage(
     timeout: float = 60,
     clock: Clock | None = None,
 ) -> CheckResult:
-    """`istio_requests_total{source_app="sleep",destination_app="productpage"}`: counted on both sides, no
-    other pair."""
+    """`istio_requests_total{source_app="sleep",destination_app="productpage"}`.
+
+    Counted on both sides, no other pair.
+    """
     return _counted(
         "prometheus.sleep-to-productpage", client, namespace, [edge], sending, None, timeout, clock
     )
@@ -106,8 +108,7 @@ def _counted(
     timeout: float,
     clock: Clock | None,
 ) -> CheckResult:
-    """One of the document's queries: wait until each expected series was scraped twice, ask once, judge
-    once."""
+    """One of the document's queries: wait until each expected series was scraped twice, ask once, judge once."""
     selector = SELECTORS[check_id]
     log = SentLog(client, sending, code)
     missing = _await_series(client, selector, namespace, edges, log, timeout, clock)
@@ -193,8 +194,7 @@ class SentLog:
 
 
 def scrape_times(found: Sequence[Sample], raw: Sequence[RangeSamples]) -> list[Sample]:
-    """The samples of an instant vector, each with the time at which it was scraped, as the raw samples
-    tell."""
+    """The samples of an instant vector, each with the time at which it was scraped, as the raw samples tell."""
     times = {key_of(series.labels): series.points[-1][0] for series in raw if series.points}
     return [Sample(s.labels, s.value, times.get(key_of(s.labels), s.time)) for s in found]
 
@@ -287,8 +287,10 @@ def _await_series(
     timeout: float,
     clock: Clock | None,
 ) -> list[tuple[Edge, str]]:
-    """Wait until each expected series was scraped twice since now; returns those that were not, after the
-    deadline."""
+    """Wait until each expected series was scraped twice since now.
+
+    Returns those that were not, after the deadline.
+    """
     since = log.mark()
     expected = [(edge, reporter) for edge in edges for reporter in REPORTERS]
     last: list[tuple[Edge, str]] = []
@@ -337,15 +339,18 @@ def _explained(client: PrometheusClient, namespace: str, edge: Edge, reporter: s
 
 
 def answered(code: str) -> bool:
-    """Whether a response code is surely the application's: a reply of the caller's own proxy (503, no
-    code) reached no workload, so it is in no edge. `prometheus.reconcile` counts those.
+    """Whether a response code is surely the application's.
+
+    A reply of the caller's own proxy (503, no code) reached no workload, so it is in no edge.
+    `prometheus.reconcile` counts those.
     """
     return code.isdigit() and 100 <= int(code) < 500
 
 
 def _requests(by_status: Mapping[str, int], code: str | None, *, unanswered: bool) -> int:
-    """Requests with a code, or (None) all that were answered; unanswered: and those that got no response,
-    which the sidecar may have counted with one.
+    """Requests with a code, or (None) all that were answered; unanswered.
+
+    And those that got no response, which the sidecar may have counted with one.
     """
     wanted = {
         status: count

@@ -129,8 +129,7 @@ def rate_5m(
 
 @dataclass(frozen=True)
 class _Reading:
-    """Rates and raw samples of one evaluation time, and whether the samples were the same before and
-    after."""
+    """Rates and raw samples of one evaluation time, and whether the samples were the same before and after."""
 
     at: float
     rates: tuple[Sample, ...]

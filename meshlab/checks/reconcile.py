@@ -119,8 +119,7 @@ def once_more(first: CheckResult, again: Callable[[], CheckResult]) -> CheckResu
 
 
 def void_reasons(before: Snapshot, after: Snapshot) -> list[str]:
-    """Why the two snapshots can't be subtracted: pods that changed, counters that fell (a listener was
-    replaced)."""
+    """Why the two snapshots can't be subtracted: pods that changed, counters that fell (a listener was replaced)."""
     reasons = [
         f"pod {pod} was {'restarted' if pod in before.pods and pod in after.pods else 'not there throughout'}"
         for pod in sorted({*before.pods, *after.pods})

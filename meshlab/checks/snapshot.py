@@ -1,5 +1,4 @@
-"""What the sidecars of sleep and productpage have counted at one time, and what Prometheus has scraped of
-it."""
+"""What the sidecars of sleep and productpage have counted at one time, and what Prometheus has scraped of it."""
 
 from __future__ import annotations
 
@@ -24,8 +23,7 @@ SETTLED = 2  # reads in a row that must agree
 
 @dataclass(frozen=True)
 class Count:
-    """One raw counter of a sidecar: the pod it was read from, its series, and the two labels that are
-    compared."""
+    """One raw counter of a sidecar: the pod it was read from, its series, and the two labels that are compared."""
 
     pod: str
     reporter: str
@@ -36,8 +34,7 @@ class Count:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What the sidecars of sleep and productpage had counted for that pair at one time, once nothing moved
-    any more.
+    """What the sidecars of sleep and productpage had counted for that pair at one time, once nothing moved any more.
 
     pods: pod name → identity (uid and restarts); counters of another identity can't be compared. taken:
     Prometheus's or this machine's clock, seconds since the epoch. family: the names under which the
@@ -64,8 +61,7 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Scraped:
-    """What Prometheus had scraped of the same counters, after two scrapes in a row agreed: (reporter,
-    code) → value.
+    """What Prometheus had scraped of the same counters, after two scrapes in a row agreed: (reporter, code) → value.
 
     falls: counters that fell or vanished between the two snapshots, as its scrapes tell: the window is void.
     """

@@ -26,8 +26,10 @@ class Firewall:
         self._layout, self._runner, self._ledger = layout, runner, ledger
 
     def cut(self, node: str, source: str, destination: str, port: int) -> None:
-        """Refuse TCP from one pod's address to another's port, on the node of the first. Open connections are
-        cut, too. Raises ClusterError for a node that the cluster does not have, ProcessError.
+        """Refuse TCP from one pod's address to another's port, on the node of the first.
+
+        Open connections are cut, too. Raises ClusterError for a node that the cluster does not have,
+        ProcessError.
         """
         found = next((each for each in self._layout.nodes if each.name == node), None)
         if found is None:

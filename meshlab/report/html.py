@@ -219,7 +219,7 @@ def _named(result: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
 
 
 def _total(result: Mapping[str, Any], name: str) -> float:
-    return sum(measure["value"] for measure in _named(result, name))
+    return float(sum(measure["value"] for measure in _named(result, name)))
 
 
 def _percent(part: float, whole: float) -> str:

@@ -1,5 +1,6 @@
-"""How often the regression rule finds what it should, and how often it cries wolf: 120 made-up nights, the real rule,
-the real store, the real alerts.
+"""How often the regression rule finds what it should, and how often it cries wolf.
+
+120 made-up nights, the real rule, the real store, the real alerts.
 
     python -m tests.bench.nights [--seeds 20] [--pure 400]
 

@@ -85,7 +85,7 @@ def large_graph(workloads: int = 70, seed: int = 3) -> ServiceGraph:
 
 
 def trace() -> Trace:
-    """productpage's trace, ratings answering 503."""
+    """Productpage's trace, ratings answering 503."""
     begin = int(BEGIN * 1e6)
     spans = (
         ("a", None, "sleep.default", "productpage:9080/productpage", 0, 42.1, "200"),

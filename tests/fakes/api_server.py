@@ -1,6 +1,4 @@
-"""A loopback HTTP server that answers like a Kubernetes API server: canned answers, 501 for what it was not
-told.
-"""
+"""A loopback HTTP server that answers like a Kubernetes API server: canned answers, 501 for what it was not told."""
 
 from __future__ import annotations
 
@@ -39,9 +37,7 @@ DISCOVERY = {
 
 
 class FakeApiServer:
-    """answers: (method, path without query) → (status, JSON). requests: (method, path and query, headers,
-    body).
-    """
+    """answers: (method, path without query) → (status, JSON). requests: (method, path and query, headers, body)."""
 
     def __init__(self, answers: Mapping[tuple[str, str], tuple[int, Any]], *, port: int = 0) -> None:
         self.answers = {**DISCOVERY, **answers}

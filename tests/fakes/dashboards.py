@@ -15,8 +15,10 @@ Found = Sequence[tuple[Mapping[str, str], float]]
 
 
 class FakeSource:
-    """Stands in for a Source. answers: PromQL → series, or a function of the time that gives them or raises;
-    a query that is not among them is an AssertionError.
+    """Stands in for a Source.
+
+    answers: PromQL → series, or a function of the time that gives them or raises; a query that is not among
+    them is an AssertionError.
 
     Its time is the clock's plus 1000. asked: each query, in order.
     """

@@ -14,9 +14,7 @@ VALUES = f"/api/datasources/uid/{UID}/resources/api/v1/label/app/values"
 
 
 class FakeGrafana(FakeHttpServer):
-    """answers: expression → data frames, an error (status, text), or a Reply; another expression finds
-    nothing.
-    """
+    """answers: expression → data frames, an error (status, text), or a Reply; another expression finds nothing."""
 
     def __init__(
         self, answers: Mapping[str, Any] | None = None, **replies: Reply | Callable[..., Reply]
@@ -55,9 +53,7 @@ class FakeGrafana(FakeHttpServer):
 
 
 def frame(labels: Mapping[str, str] | None = None, *points: tuple[float, float]) -> dict[str, Any]:
-    """A data frame of one series, odd numbers told beside the values; without labels, that of an empty
-    answer.
-    """
+    """A data frame of one series, odd numbers told beside the values; without labels, that of an empty answer."""
     if labels is None:
         return {
             "schema": {"refId": "A", "meta": {"type": "timeseries-multi"}, "fields": []},

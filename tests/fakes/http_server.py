@@ -23,8 +23,10 @@ class Reply:
 
 
 class FakeHttpServer:
-    """Answers GETs, and POSTs of JSON. replies: path → Reply, or a function of the parameters that gives one;
-    else a 404. A POST's path has "POST " before it, and its function is given the document.
+    """Answers GETs, and POSTs of JSON.
+
+    replies: path → Reply, or a function of the parameters that gives one; else a 404. A POST's path has
+    "POST " before it, and its function is given the document.
 
     asked: (path, parameters or document) of every request, in order. A context manager; leaving it ends every
     answer.

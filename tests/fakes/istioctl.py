@@ -21,8 +21,10 @@ class Said:
 
 
 class FakeIstioctl(FakePrograms):
-    """Stands in for meshlab.core.process.Runner. answers: first word after the program → what it says; of several answers each
-    once, the last one from then on.
+    """Stands in for meshlab.core.process.Runner.
+
+    answers: first word after the program → what it says; of several answers each once, the last one from
+    then on.
 
     commands: every command line, inputs: what each got on standard input.
     """

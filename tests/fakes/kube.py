@@ -1,5 +1,4 @@
-"""A cluster in memory. It knows the kinds that it was given, stores what is applied, and refuses
-everything else."""
+"""A cluster in memory. It knows the kinds that it was given, stores what is applied, and refuses everything else."""
 
 from __future__ import annotations
 

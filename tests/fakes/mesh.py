@@ -1,6 +1,4 @@
-"""A cluster in memory with what Istio adds: its kinds, its label selectors, and the typed calls that are
-made.
-"""
+"""A cluster in memory with what Istio adds: its kinds, its label selectors, and the typed calls that are made."""
 
 from __future__ import annotations
 
@@ -26,8 +24,9 @@ DONE = {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "available
 
 
 class FakeMesh(FakeKube):
-    """FakeKube that understands `key in (…)` and `key` as selectors, has `core`, and empties a namespace that
-    goes.
+    """FakeKube that understands `key in (…)` and `key` as selectors, has `core`.
+
+    And empties a namespace that goes.
     """
 
     def __init__(self, objects: Iterable[Mapping[str, Any]] = ()) -> None:
@@ -91,9 +90,7 @@ class FakeCore:
 def make_object(
     api_version: str, kind: str, name: str, namespace: str | None = None, **labels: str
 ) -> dict[str, Any]:
-    """An object with nothing but its name and labels; dots and dashes of a label's key are written `__` and
-    `_`.
-    """
+    """An object with nothing but its name and labels; dots and dashes of a label's key are written `__` and `_`."""
     meta: dict[str, Any] = {"name": name}
     if namespace:
         meta["namespace"] = namespace

@@ -1,6 +1,4 @@
-"""Prometheus, twice: as a client that knows a few series, and as an HTTP server that answers what it was told
-to.
-"""
+"""Prometheus, twice: as a client that knows a few series, and as an HTTP server that answers what it was told to."""
 
 from __future__ import annotations
 

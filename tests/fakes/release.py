@@ -20,8 +20,9 @@ def archive(
     inside: str | None = None,
     extra: tarfile.TarInfo | None = None,
 ) -> bytes:
-    """A release as Istio packs it, its istioctl a script that knows its version. inside: another name of its folder.
-    extra: one more entry, without content.
+    """A release as Istio packs it, its istioctl a script that knows its version.
+
+    inside: another name of its folder. extra: one more entry, without content.
     """
     root, packed = inside or f"istio-{version}", io.BytesIO()
     files = {
@@ -39,9 +40,11 @@ def archive(
 
 
 class Releases:
-    """A file server. cut: how many answers to archives break off half-way. damaged: one byte differs. ranges: whether
-    it can go on in the middle. slow: bytes that are sent at a time. encoded: it says of archives that gzip is their
-    encoding on the way. asked: (path, range) of each request.
+    """A file server.
+
+    cut: how many answers to archives break off half-way. damaged: one byte differs. ranges: whether it can
+    go on in the middle. slow: bytes that are sent at a time. encoded: it says of archives that gzip is
+    their encoding on the way. asked: (path, range) of each request.
     """
 
     def __init__(self, version: str, flavour: str, content: bytes, *, checksum: str | None = None) -> None:

@@ -59,8 +59,11 @@ def down() -> subprocess.CompletedProcess[str]:
 
 @dataclass
 class Fault:
-    """One kill. step: that was under way, `finished` those that were done, `redone` those of them that the next life
-    did again, in spite of it. lost: that were under way, too."""
+    """One kill.
+
+    step: that was under way, `finished` those that were done, `redone` those of them that the next life did
+    again, in spite of it. lost: that were under way, too.
+    """
 
     step: str
     finished: frozenset[str]

@@ -18,8 +18,11 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_a_failing_run_leaves_none_of_it(tmp_path: Path) -> None:
-    """A token, a private key, a kubeconfig and a JWT, said again by an API server in every refusal; then everything that
-    the run has left is searched: its directory, its output, its ledger, and Prefect's database."""
+    """A token, a private key, a kubeconfig and a JWT, said again by an API server in every refusal.
+
+    Then everything that the run has left is searched: its directory, its output, its ledger, and Prefect's
+    database.
+    """
     said = f"MARKER {TOKEN} and {KEY} and {KUBECONFIG} and {OPAQUE} and {encoded(TOKEN)} and {encoded(KUBECONFIG)}"
     refusal: dict[tuple[str, str], tuple[int, Any]] = {
         ("GET", path): (403, {"kind": "Status", "message": f"{path}: {said}"})

@@ -88,12 +88,12 @@ def session(settings: GkeSettings) -> tuple[Any, str]:
     Raises CloudError where there are no credentials.
     """
     credentials = credentials_of(token_uri(settings))
+    made = AuthorizedSession(credentials)  # type: ignore[no-untyped-call]  # google-auth has no types
     given = rest_endpoint(settings)
     if given is not None:
         scheme = "http" if is_emulated(settings) else "https"
-        return AuthorizedSession(credentials), f"{scheme}://{given}"
-    domain = credentials.universe_domain
-    return AuthorizedSession(credentials), f"https://{{service}}.{domain}"
+        return made, f"{scheme}://{given}"
+    return made, f"https://{{service}}.{credentials.universe_domain}"
 
 
 def write_kubeconfig(cluster: Cluster, settings: GkeSettings, path: Path) -> Path:

@@ -212,7 +212,15 @@ class Rest:
         self._date = ""
 
     def listed(self, kind: str, where: str) -> list[dict[str, Any]]:
-        """Every resource of a kind. where: `global`, `zones/Z` or `regions/R`, or "" for kinds without a place."""
+        """List every resource of a kind.
+
+        Args:
+            kind: As the API names it, in the plural.
+            where: `global`, `zones/Z` or `regions/R`, or "" for kinds without a place.
+
+        Returns:
+            The resources.
+        """
         path = f"compute/v1/projects/{self.project}/{where + '/' if where else ''}{kind}"
         return [item for page in self._pages(path, f"list {kind}") for item in page.get("items") or []]
 
@@ -300,7 +308,7 @@ def zones_of(rest: Rest, region: str) -> list[str]:
 
 def _with_reason(answer: requests.Response) -> GoogleAPICallError:
     """The library's error for an HTTP answer, its message without method and address."""
-    problem = from_http_response(answer)
+    problem: GoogleAPICallError = from_http_response(answer)  # type: ignore[no-untyped-call]  # no types
     said = (problem.message or "").partition(": ")[2]
     problem.message = said or problem.message
     return problem

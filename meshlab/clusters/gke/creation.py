@@ -190,7 +190,6 @@ def _asked(api: GkeApi, follower: Follower, wanted: Cluster, labels: Mapping[str
 
     Without an answer the request may have arrived or not, so before it is made again the cluster is looked for.
     """
-
     lost: list[CloudError] = []
 
     def ask() -> Operation | str | None:

@@ -72,7 +72,7 @@ def credentials_of(uri: str | None) -> Credentials:
     Raises CloudError (credentials).
     """
     if uri is not None:
-        return RefreshedCredentials(
+        return RefreshedCredentials(  # type: ignore[no-untyped-call]  # google-auth has no types
             None, refresh_token="emulated", token_uri=uri, client_id="emulated", client_secret="emulated"
         )
     with auth_errors("find credentials", *BAD_FILE):
@@ -83,7 +83,7 @@ def credentials_of(uri: str | None) -> Credentials:
 def refreshed(credentials: Credentials) -> Credentials:
     """The same credentials, with a token that is valid now. Raises CloudError (credentials)."""
     with auth_errors("get a token", *BAD_FILE):
-        credentials.refresh(Request())
+        credentials.refresh(Request())  # type: ignore[no-untyped-call]
     return credentials
 
 

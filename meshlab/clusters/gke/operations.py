@@ -191,7 +191,7 @@ def describe(operation: Operation | None) -> str:
     for name, said in reversed(PHASES.items()):
         if metrics.get(f"{name}_TOTAL") and metrics.get(name):
             return f"{operation.status.name}: {said} ({metrics[name]} of {metrics[name + '_TOTAL']})"
-    return operation.status.name + (f": {operation.detail}" if operation.detail else "")
+    return f"{operation.status.name}: {operation.detail}" if operation.detail else f"{operation.status.name}"
 
 
 def parts(operation: Operation) -> tuple[int, int]:
@@ -233,7 +233,6 @@ def deleted(api: GkeApi, follower: Follower, doing: str) -> bool:
         CloudError: It is refused.
         WaitTimeout: It goes on past the deadline.
     """
-
     refused: list[CloudError] = []
 
     def ask() -> Operation | str | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import requests
 from prometheus_api_client import PrometheusConnect
@@ -27,6 +27,9 @@ SeriesKey = tuple[tuple[str, str], ...]  # a series' labels, sorted
 def key_of(labels: Mapping[str, str]) -> SeriesKey:
     """Make a key of a series' labels."""
     return tuple(sorted(labels.items()))
+
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -175,7 +178,7 @@ class PrometheusClient:
         params = {"match[]": selector} if selector else None
         return sorted(self._ask(label, lambda api: api.get_label_values(label, params=params)))
 
-    def _ask(self, what: str, call: Callable[[PrometheusConnect], Any]) -> Any:
+    def _ask(self, what: str, call: Callable[[PrometheusConnect], Found]) -> Found:
         with _query_errors(what, self.url, self._why):
             return call(self._connection())
 

@@ -38,7 +38,18 @@ def lab_made(config: LabConfig) -> tuple[Acceptance, ...]:
 
 
 def judge(findings: Iterable[Finding], accepted: Sequence[Acceptance], today: date) -> tuple[Finding, ...]:
-    """The findings, each with the acceptance that covers it; one past its day counts no longer and is named."""
+    """Give each finding the acceptance that covers it.
+
+    One past its day counts no longer and is named.
+
+    Args:
+        findings: The findings.
+        accepted: The risks that somebody accepted.
+        today: The day by which an acceptance is judged.
+
+    Returns:
+        The findings.
+    """
     return tuple(_judged(finding, accepted, today) for finding in findings)
 
 

@@ -81,7 +81,15 @@ class Inventory:
         return str(self.mesh.get("rootNamespace") or SYSTEM_NAMESPACE)
 
     def of(self, kind: str, namespace: str | None = None) -> tuple[Object, ...]:
-        """Objects of a kind, of one namespace or all audited ones."""
+        """List objects of a kind.
+
+        Args:
+            kind: Of the object, as in `Deployment`.
+            namespace: Of one namespace; of all audited ones where None.
+
+        Returns:
+            The objects.
+        """
         every = self.objects.get(kind, ())
         return tuple(o for o in every if namespace is None or o["metadata"].get("namespace") == namespace)
 
@@ -104,10 +112,23 @@ def read_inventory(
     analyzed: Iterable[Analyzed] = (),
     versions: Iterable[str] = (),
 ) -> Inventory:
-    """Read all that the rules need, side by side. namespaces: to audit; None for all but Kubernetes' own.
+    """Read all that the rules need, side by side.
 
-    What may not be read is noted in `unreadable`, and the rules that need it can't be judged. Raises KubeError
-    for any other refusal.
+    What may not be read is noted in `unreadable`, and the rules that need it can't be judged.
+
+    Args:
+        kube: Client of the cluster.
+        namespaces: To audit; None for all but Kubernetes' own.
+        now: The time of the audit.
+        certificate_days: Days before its end from which on a certificate is a finding.
+        analyzed: Findings of `istioctl analyze`.
+        versions: Versions of Istio that run.
+
+    Returns:
+        The inventory.
+
+    Raises:
+        KubeError: The API server refuses something for another reason than permissions.
     """
     unreadable: dict[str, str] = {}
 

@@ -23,7 +23,7 @@ def labels(chosen: Mapping[str, str]) -> dict[str, str]:
 
 def in_root(document: Object, inventory: Inventory) -> bool:
     """Whether it stands in the namespace whose policies hold for the whole mesh."""
-    return document["metadata"]["namespace"] == inventory.root
+    return str(document["metadata"]["namespace"]) == inventory.root
 
 
 def operator(mesh_config: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,7 +36,15 @@ def operator(mesh_config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def again(document: Object, spec: Mapping[str, Any]) -> str:
-    """The object with another spec."""
+    """Write an object with another spec.
+
+    Args:
+        document: The object.
+        spec: The spec.
+
+    Returns:
+        YAML.
+    """
     meta = document["metadata"]
     return as_yaml(
         {

@@ -112,6 +112,14 @@ def as_yaml(*documents: Object) -> str:
 
 
 def named(kind: str, document: Object) -> str:
-    """`Kind namespace/name` of an object, as findings and `istioctl analyze` name it."""
+    """Name an object `Kind namespace/name`, as findings and `istioctl analyze` do.
+
+    Args:
+        kind: Its kind.
+        document: The object.
+
+    Returns:
+        The name.
+    """
     meta = document["metadata"]
     return f"{kind} {meta['namespace']}/{meta['name']}" if meta.get("namespace") else f"{kind} {meta['name']}"

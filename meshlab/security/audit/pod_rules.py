@@ -177,7 +177,15 @@ def container_finding(
 
 
 def patch(container: Container, fields: Mapping[str, Any]) -> str:
-    """What to merge into a workload's template."""
+    """Write what to merge into a workload's template.
+
+    Args:
+        container: The container.
+        fields: Its fields.
+
+    Returns:
+        YAML.
+    """
     return as_yaml({"spec": {"template": {"spec": {"containers": [{"name": container["name"], **fields}]}}}})
 
 

@@ -98,7 +98,7 @@ def _of_service(inventory: Inventory, service: Object, port: Port) -> Finding | 
 
 
 def _unauthenticated(pod: Object) -> Iterator[Finding]:
-    """istiod whose debug pages ask nobody who they are."""
+    """Istiod whose debug pages ask nobody who they are."""
     for container in own_containers(pod):
         for entry in container.get("env") or []:
             if entry.get("name") == DEBUG_AUTH and str(entry.get("value", "")).lower() == "false":

@@ -34,7 +34,17 @@ from meshlab.security.authorization.values import any_of
 
 
 def decide(mesh: Mesh, workload: Workload, request: Request, *, now: float) -> Decision:
-    """What becomes of `request` at `workload`. now: seconds since the epoch, against a token's exp and nbf."""
+    """Decide what becomes of a request at a workload.
+
+    Args:
+        mesh: All that decides.
+        workload: The workload.
+        request: The request.
+        now: Seconds since the epoch, against a token's exp and nbf.
+
+    Returns:
+        The decision, and what decided.
+    """
     mode = mutual_tls(mesh, workload, request.port)
     if mode is None:
         return Decision(Outcome.UNKNOWN, "a PeerAuthentication is not understood", unknown=_peer_flaws(mesh))

@@ -69,7 +69,7 @@ class Local:
         return str(answer.status.token), TOKEN_SECONDS
 
     def services(self) -> dict[str, str]:
-        """uid → namespace/name of the Services of type LoadBalancer."""
+        """Uid → namespace/name of the Services of type LoadBalancer."""
         if self._kube is None:
             return {}
         return {

@@ -135,7 +135,7 @@ def test_on_a_cluster_of_ours_it_is_applied_again(module: Path):
 
 
 def broken(reason: str) -> list[dict]:
-    """istiod's Deployment, and its pod whose image can't be had."""
+    """Istiod's Deployment, and its pod whose image can't be had."""
     waiting = {"waiting": {"reason": reason, "message": "not found"}}
     pod = {
         **make_object("v1", "Pod", "istiod-1", "istio-system", app="istiod"),

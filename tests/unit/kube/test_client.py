@@ -1,5 +1,4 @@
-"""The real client library against a loopback server, so that paths, headers and translations are really
-made."""
+"""The real client library against a loopback server, so that paths, headers and translations are really made."""
 
 from __future__ import annotations
 
