@@ -198,7 +198,8 @@ def _asked(api: GkeApi, follower: Follower, wanted: Cluster, labels: Mapping[str
         except CloudError as problem:
             if problem.kind not in ("unavailable", "exists"):
                 raise
-            lost.append(problem)  # before the look, which may fail, too
+            if problem.kind == "unavailable":
+                lost.append(problem)  # before the look, which may fail, too
             found = api.cluster()
             if found is None and problem.kind == "unavailable":
                 log.info("the request was lost: %s", problem.message)
