@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from pydantic_settings.exceptions import SettingsError
 from meshlab.config.settings import ENV_PREFIX, LabConfig, variables
 from meshlab.core.errors import Problem
 
+ADDRESS = re.compile(r"\[[0-9a-fA-F:.]+\](?::\d+)?")  # of IPv6: no list, though it begins like one
 VARIABLES = "variables"  # as the origin of a value
 
 
@@ -194,7 +196,7 @@ def _from_sets(words: Iterable[str], problems: list[Problem]) -> dict[str, Any]:
             problems.append(Problem(f"--set {word}", "is not KEY=VALUE", "for example --set local.nodes=1"))
             continue
         value: Any = text
-        if text[:1] in ("[", "{"):
+        if text[:1] in ("[", "{") and not ADDRESS.fullmatch(text):
             try:
                 value = yaml.safe_load(text)
             except yaml.YAMLError:

@@ -193,3 +193,8 @@ def test_lists_and_sections_can_be_set_whole() -> None:
     config = load({}, sets, environ={"MESHLAB_GKE": '{"nodes": 4}'}).config
     assert (config.local.nodes, config.local.name, config.gke.nodes) == (1, "lab", 4)
     assert config.checks.optional == ("kiali.graph", "a.b")
+
+
+def test_an_address_of_ipv6_is_no_list() -> None:
+    loaded = load({}, ["gke.api_endpoint=[::1]:8080"], environ={})
+    assert loaded.problems == [] and loaded.config.gke.api_endpoint == "[::1]:8080"
