@@ -1,7 +1,7 @@
-"""How a run ends what goes on beside it: steps in other threads are told to stop, and waited for.
+"""How a run ends its steps in other threads: they are told to stop, and waited for.
 
-Every step runs within `going`. After `end` the waits and commands of those under way are cut short (`meshlab.core.waiting`,
-`meshlab.core.process`), and no further one begins, except in the context that called `end`: that is the teardown.
+Every step runs within `track`. After `cancel` the waits and commands of running steps are cut short (`meshlab.core.waiting`,
+`meshlab.core.process`), and no other step begins, except in the context that called `cancel`: that is the teardown.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _leaving: ContextVar[str] = ContextVar("leaving", default="")
 
 
 class _Steps:
-    """The steps of one run that are under way."""
+    """The steps of one run that are running."""
 
     def __init__(self) -> None:
         self.over = threading.Event()
@@ -32,13 +32,13 @@ class _Steps:
 
 
 def stopping() -> threading.Event | None:
-    """What is set when the step that runs here is to stop; None outside of steps, and in a teardown."""
+    """Return the event that tells the current step to stop; None outside of steps, and in a teardown."""
     return _stop.get()
 
 
 @contextmanager
 def cleaning() -> Iterator[None]:
-    """In this block nothing is cut short: what a step that is stopped has to end itself."""
+    """Cut nothing short while the block runs: a stopped step ends its own work in it."""
     token = _stop.set(None)
     try:
         yield
@@ -48,7 +48,7 @@ def cleaning() -> Iterator[None]:
 
 @contextmanager
 def track(run_id: str, name: str) -> Iterator[None]:
-    """Count a step among those that go on, while the block runs.
+    """Count a step as running, while the block runs.
 
     Args:
         run_id: The run that it belongs to.
@@ -63,7 +63,7 @@ def track(run_id: str, name: str) -> Iterator[None]:
     steps = instance(_Steps, run_id)
     with steps.changed:
         if steps.over.is_set():
-            raise MeshlabError(f"{name} was not begun, because the run ends", remedy=REMEDY)
+            raise MeshlabError(f"{name} was not started, because the run is ending", remedy=REMEDY)
         steps.names.append(name)
     token = _stop.set(steps.over)
     try:

@@ -161,10 +161,10 @@ class IstioError(MeshlabError):
 
 
 class SecretsWithheldError(IstioError):
-    """What was asked of istioctl reads Secrets, which this account may not: nothing is wrong, and nothing was looked at."""
+    """An istioctl command needs to read Secrets, which this account may not: nothing is wrong, and nothing was examined."""
 
     usual_remedy = (
-        "have it asked by somebody who may read Secrets; a lab's account needs none for anything else"
+        "let somebody who may read Secrets run it; the lab's account needs Secrets for nothing else"
     )
 
 
@@ -190,7 +190,7 @@ class WaitTimeout(MeshlabError):
     what: the thing awaited; last: the last state that was seen; seconds: how long it was awaited.
     """
 
-    usual_remedy = "mend what was seen last; where it was still on its way (a busy machine), just run again"
+    usual_remedy = "fix what was seen last; if it was only slow (a busy machine), run again"
 
     def __init__(self, what: str, *, last: str, seconds: float, remedy: str = "") -> None:
         super().__init__(f"waited {seconds:.0f} s for {what}; last seen: {last}", remedy=remedy)

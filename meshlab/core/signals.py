@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: raised where a `finally` can clean up, noted where it can't, and answered with a word in a teardown."""
+"""SIGINT and SIGTERM: raised where a `finally` can clean up, noted where it can't, and logged during a teardown."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def signals_note() -> None:
 
 
 @contextmanager
-def signals_wait(say: Callable[[str], None] = log.warning) -> Iterator[None]:
-    """Let a teardown finish: signals are only answered with a word while the block runs.
+def signals_wait(log_info: Callable[[str], None] = log.warning) -> Iterator[None]:
+    """Let a teardown finish: signals are only logged while the block runs.
 
     No effect off the main thread.
     """
 
     def on_signal(signum: int, frame: FrameType | None) -> None:
-        say(
+        log_info(
             f"signal {signum}: the teardown goes on; its rest: `make down`, in a cloud `python -m flows.teardown`"
         )
 

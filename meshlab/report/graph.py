@@ -106,8 +106,8 @@ def _arrow(root: ET.Element, edge: GraphEdge, route: Route, busiest: float) -> N
     state, width = _state(edge), 1.2 + 2.0 * share
     group = ET.SubElement(root, "g", {"stroke": f"var(--{state})", "fill": f"var(--{state})"})
     ET.SubElement(group, "title").text = _told(edge)
-    way = "".join(_path(piece, cut=_HEAD - 1 if piece is route.pieces[-1] else 0) for piece in route.pieces)
-    line = {"d": way, "fill": "none", "stroke-width": f"{width:.1f}"}
+    drawn = "".join(_path(piece, cut=_HEAD - 1 if piece is route.pieces[-1] else 0) for piece in route.pieces)
+    line = {"d": drawn, "fill": "none", "stroke-width": f"{width:.1f}"}
     if state in ("warn", "bad"):
         line["stroke-dasharray"] = "7 3"
     ET.SubElement(group, "path", line)

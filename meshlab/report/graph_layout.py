@@ -55,7 +55,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Route:
-    """An edge's way. pieces: one polyline, or two that meet at its label. label: the label's middle."""
+    """An edge's path. pieces: one polyline, or two that meet at its label. label: the label's middle."""
 
     pieces: tuple[tuple[XY, ...], ...]
     label: XY | None

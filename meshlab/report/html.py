@@ -181,7 +181,7 @@ def _page(
                 key=lambda check: _ORDER.index(check["verdict"]),
             ),
             failed_steps=[step for step in result["steps"] if step["state"] == "failed"],
-            ours=_own_images(result),
+            own_images=_own_images(result),
             accepted=sum(
                 bool(row.get("accepted"))
                 for check in result["checks"]
@@ -201,11 +201,11 @@ def _page(
 
 def _own_images(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Each image of our own, with the workloads that run it."""
-    ours: dict[str, list[str]] = {}
+    own: dict[str, list[str]] = {}
     for workload, entry in sorted(result["images"].items()):
         if entry["ours"]:
-            ours.setdefault(entry["image"], []).append(workload)
-    return [(image, ", ".join(workloads)) for image, workloads in sorted(ours.items())]
+            own.setdefault(entry["image"], []).append(workload)
+    return [(image, ", ".join(workloads)) for image, workloads in sorted(own.items())]
 
 
 def _duration(result: Mapping[str, Any]) -> str:

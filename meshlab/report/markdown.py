@@ -22,5 +22,5 @@ def summary_markdown(result: Mapping[str, Any]) -> str:
         cluster=result["cluster"],
         tally=", ".join(f"{count} {verdict}" for verdict, count in counts.items()),
         not_passed=grouped(check for check in result["checks"] if check["verdict"] != "pass"),
-        ours=sorted({entry["image"] for entry in result["images"].values() if entry["ours"]}),
+        own_images=sorted({entry["image"] for entry in result["images"].values() if entry["ours"]}),
     )

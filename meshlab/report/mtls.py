@@ -40,7 +40,7 @@ def _tables(check: Mapping[str, Any]) -> Markup:
 
 
 def _plaintext(rows: Iterable[Mapping[str, Any]]) -> list[Row]:
-    """One row per way, the two phases side by side."""
+    """One row per path, the two phases side by side."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for row in rows:
         into = found.setdefault((row["server"], row["by"]), {"server": row["server"], "by": row["by"]})

@@ -86,8 +86,9 @@ def test_what_is_judged_after_the_deadline_is_what_was_seen_last() -> None:
 
 def test_what_stopped_answering_is_not_judged_by_what_it_said_before() -> None:
     answers = Answers(2, QueryError("no pod is Ready"))
-    with pytest.raises(WaitTimeout, match="no pod is Ready"):
+    with pytest.raises(WaitTimeout) as caught:
         wait_or_last("pods", answers, ready=pods, timeout=5, delay=2, clock=FakeClock())
+    assert caught.value.last == "no pod is Ready"
 
 
 def test_the_last_look_is_at_the_deadline() -> None:
@@ -102,10 +103,10 @@ def test_a_cause_that_can_not_be_found_does_not_hide_the_timeout() -> None:
     def explain() -> str:
         raise QueryError("the API server does not answer")
 
-    with pytest.raises(
-        WaitTimeout, match=r"last seen: 0; its cause is not known: the API server does not answer"
-    ):
+    with pytest.raises(WaitTimeout) as caught:
         wait("pods", Answers(0), ready=pods, timeout=1, explain=explain, clock=FakeClock())
+    assert caught.value.last.startswith("0; ")
+    assert caught.value.last.endswith("the API server does not answer")
 
 
 def test_good_answers_must_come_in_a_row() -> None:
@@ -118,8 +119,9 @@ def test_a_retryable_error_breaks_the_row_and_is_the_last_state() -> None:
     probe = Answers(3, QueryError("no answer"), 3, 3)
     wait("pods", probe, ready=pods, timeout=60, successes=2, clock=FakeClock())
     assert probe.asked == 4
-    with pytest.raises(WaitTimeout, match="last seen: no answer"):
+    with pytest.raises(WaitTimeout) as caught:
         wait("pods", Answers(QueryError("no answer")), ready=pods, timeout=1, clock=FakeClock())
+    assert caught.value.last == "no answer"
 
 
 def test_a_state_that_can_not_heal_ends_the_wait_at_once() -> None:
