@@ -1,4 +1,4 @@
-"""How curl is started in a pod, and the one line that tells how a request ended.
+"""Builds curl's words for the rounds (once.py) and loops (loop.py), and reads the line that tells how a request ended.
 
     R <number> <status> <seconds> <exit code>
 

@@ -144,7 +144,10 @@ class PrometheusSettings(SettingsBase):
     )
     namespace: str = Field("istio-system", description="Where Prometheus runs, or is put.")
     answer_timeout: float = Field(
-        60, gt=0, le=600, description="Seconds until an expected series must be there."
+        60,
+        gt=0,
+        le=600,
+        description="Seconds until an expected series must be there; one request to Prometheus has 15.",
     )
 
 

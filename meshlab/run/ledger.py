@@ -28,7 +28,10 @@ _lock = threading.Lock()  # steps side by side write to the same ledger
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing that a run makes or changes: kind (cluster, istio, namespace, objects), name, and where it is.
+    """One thing that a run makes or changes: kind, name, and where it is.
+
+    kind: cluster, load-balancer, istio, label, app, addon, object, change, tracing, firewall, restart. Who removes the
+    thing, or puts it back, strikes the entry (`Ledger.gone`).
 
     content: what is needed to undo it, where removing it is not enough (see `meshlab.kube.changes`).
     """

@@ -75,7 +75,7 @@ def label_value(text: str) -> str:
 
 
 def is_ours(found: Mapping[str, str]) -> bool:
-    """Whether labels say that this project made the thing. Nothing else is ever changed or removed."""
+    """Whether labels say that this project made the thing. Of anything else only what a ledger knows by its id is removed."""
     return found.get(MANAGED) == US and bool(found.get(RUN))
 
 
