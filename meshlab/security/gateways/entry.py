@@ -20,6 +20,7 @@ from meshlab.security.gateways import answering, ingress
 from meshlab.security.gateways.client import Reply, ask
 from meshlab.security.gateways.ingress import HOSTS, Alter, unchanged
 from meshlab.security.gateways.pki import GatewayKeys, make_keys
+from meshlab.security.gateways.settled import wait_key
 from meshlab.security.gateways.tokens import Issuer
 
 HTTP, HTTPS = 80, 443  # of the gateway's Service
@@ -164,6 +165,7 @@ def opened(
     wait_deployments(kube, namespace, [ingress.JWKS], timeout=ROLLOUT_TIMEOUT)
     changes.apply(*alter(objects))
     wait_acknowledged(kube, istioctl, pods)
+    wait_key(kube, pods, issuer.key_id)
     with ExitStack() as stack:
         http, https = (
             stack.enter_context(
