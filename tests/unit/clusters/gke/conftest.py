@@ -64,3 +64,9 @@ def seams(settings: GkeSettings, kube: FakeClusterKube) -> Seams:
         rest=lambda: Rest(*access.session(settings), settings.project or "", quick),
         connect=lambda path, context: kube if place.path == PATH else FakeClusterKube(kube.books, place.path),  # type: ignore[arg-type,return-value]
     )
+
+
+def ledger_of(machine: Machine, run_id: str = "20260101t000000z-aaaa") -> Ledger:
+    ledger = Ledger.of(machine, run_id)
+    assert ledger is not None
+    return ledger
