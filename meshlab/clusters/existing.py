@@ -93,29 +93,28 @@ def merged(paths: Sequence[Path], machine: Machine) -> Path:
     Source: the Kubernetes documentation, "Merging kubeconfig files". Paths in a file are relative to its folder.
 
     Args:
-        paths: The files, in the order of KUBECONFIG. One that is no kubeconfig is left to be told by `problems`.
-        machine: Where the new file is kept.
+        paths: The files, in the order of KUBECONFIG. One that is no YAML mapping is left to be told by `problems`.
+        machine: Where the new file is kept: one for each such list of files, which the next call replaces.
 
     Returns:
         The new file, or the first of these files that can't be read.
     """
     content: dict[str, Any] = {"apiVersion": "v1", "kind": "Config"}
     for path in paths:
-        part, found = read_kubeconfig(path, "kubeconfig")
+        part, found = _content_of(path, "kubeconfig")
         if found:
             return path
-        content.setdefault("current-context", part.get("current-context") or None)
-        content["current-context"] = content["current-context"] or part.get("current-context")
+        if part.get("current-context"):
+            content.setdefault("current-context", part["current-context"])
         for kind in ("clusters", "contexts", "users"):
             known = content.setdefault(kind, [])
             names = {each["name"] for each in known}
-            known += [
-                _absolute(each, path) for name, each in _by_name(part, kind).items() if name not in names
-            ]
-    text = yaml.safe_dump(content)
-    target = machine.state / "kubeconfigs" / f"{sha256(text.encode()).hexdigest()[:16]}.yaml"
+            entries = _by_name(part, kind).items()
+            known += [_absolute(each, path) for name, each in entries if name not in names]
+    listed = os.pathsep.join(str(path.resolve()) for path in paths)
+    target = machine.state / "kubeconfigs" / f"{sha256(listed.encode()).hexdigest()[:16]}.yaml"
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    write_atomically(target, text, mode=0o600)
+    write_atomically(target, yaml.safe_dump(content), mode=0o600)
     return target
 
 
@@ -216,25 +215,33 @@ def _plugin_problem(content: dict[str, object], user: str, path: Path, machine: 
 
 def read_kubeconfig(path: Path, where: str) -> tuple[dict[str, object], list[Problem]]:
     """A kubeconfig's content, or the problem with it."""
+    content, found = _content_of(path, where)
+    if not found and not isinstance(content.get("contexts"), list):
+        what = f"{path} is no kubeconfig: it has no list of contexts"
+        return {}, [Problem(where, what, "name another with --kubeconfig")]
+    return content, found
+
+
+def _content_of(path: Path, where: str) -> tuple[dict[str, object], list[Problem]]:
+    """What a file holds, which may be a part of a kubeconfig only; its secrets are known to the redaction from then on."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except OSError as wrong:
         what, remedy = f"can't be read: {wrong.strerror}", "name a readable kubeconfig with --kubeconfig"
         return {}, [Problem(where, f"{path} {what}", remedy)]
     except (UnicodeDecodeError, yaml.YAMLError):
         return {}, [Problem(where, f"{path} is no valid YAML", "mend the kubeconfig, or name another")]
-    if isinstance(content, dict):
-        for entry in _by_name(content, "users").values():
-            user = entry.get("user")
-            fields = user if isinstance(user, dict) else {}
-            register(*(str(fields[name]) for name in SECRETS if fields.get(name)))
-            provider = fields.get("auth-provider")  # of older clients
-            kept = provider.get("config") if isinstance(provider, dict) else None
-            given = kept if isinstance(kept, dict) else {}
-            register(*(str(given[name]) for name in PROVIDER_SECRETS if given.get(name)))
-    if not isinstance(content, dict) or not isinstance(content.get("contexts"), list):
+    if not isinstance(content, dict):
         what = f"{path} is no kubeconfig: it has no list of contexts"
         return {}, [Problem(where, what, "name another with --kubeconfig")]
+    for entry in _by_name(content, "users").values():
+        user = entry.get("user")
+        fields = user if isinstance(user, dict) else {}
+        register(*(str(fields[name]) for name in SECRETS if fields.get(name)))
+        provider = fields.get("auth-provider")  # of older clients
+        kept = provider.get("config") if isinstance(provider, dict) else None
+        given = kept if isinstance(kept, dict) else {}
+        register(*(str(given[name]) for name in PROVIDER_SECRETS if given.get(name)))
     return content, []
 
 

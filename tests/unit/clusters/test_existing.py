@@ -212,6 +212,27 @@ def test_several_kubeconfigs_are_read_as_kubectl_reads_them(tmp_path: Path) -> N
     assert path.stat().st_mode & 0o777 == 0o600 and path.parent.stat().st_mode & 0o777 == 0o700
 
 
+def test_a_file_may_hold_a_part_only_and_one_merged_file_is_kept(tmp_path: Path) -> None:
+    parts = {
+        "clusters.yaml": {"clusters": [{"name": "one", "cluster": {"server": "https://one.test"}}]},
+        "empty.yaml": None,
+        "rest.yaml": {
+            "users": [{"name": "me", "user": {"token": "planted-token"}}],
+            "contexts": [{"name": "blue", "context": {"cluster": "one", "user": "me"}}],
+            "current-context": "blue",
+        },
+    }
+    for name, content in parts.items():
+        (tmp_path / name).write_text(yaml.safe_dump(content) if content else "")
+    machine = several(tmp_path, *parts)
+    assert problems(ExistingSettings(), machine) == []
+    path = kubeconfig_of(ExistingSettings(), machine)
+    assert redact("planted-token") == HIDDEN
+    (tmp_path / "rest.yaml").write_text((tmp_path / "rest.yaml").read_text().replace("planted", "newer"))
+    assert kubeconfig_of(ExistingSettings(), machine) == path, "no copy of an old token is left"
+    assert "newer-token" in path.read_text() and list(path.parent.iterdir()) == [path]
+
+
 def test_one_file_that_is_there_is_used_as_it_is_and_a_broken_one_is_told(tmp_path: Path) -> None:
     one = kubeconfig(tmp_path / "one.yaml")
     assert kubeconfig_of(ExistingSettings(), several(tmp_path, "missing.yaml", "one.yaml")) == one
