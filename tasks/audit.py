@@ -6,14 +6,15 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 from meshlab.app.bookinfo import SLEEPER
 from meshlab.app.source import Source, find_source
 from meshlab.app.traffic_clients import CALLER
 from meshlab.checks.audit import audit, rows
-from meshlab.checks.base import run_check
 from meshlab.clusters.base import ClusterRef
 from meshlab.config.settings import LabConfig
+from meshlab.core.attempt import attempt, given
 from meshlab.core.errors import KubeError, MeshlabError, SecretsWithheldError
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.istioctl import Finding as Analyzed
@@ -21,14 +22,14 @@ from meshlab.istio.istioctl import MeshVersions
 from meshlab.istio.operator_file import SYSTEM_NAMESPACE
 from meshlab.kube.client import Kube
 from meshlab.lifecycle.context import istioctl_of, kube_of
-from meshlab.run.journal import RunRef, record_check
+from meshlab.run.journal import RunRef
 from meshlab.run.results import CheckResult
 from meshlab.security.audit.acceptance import acceptances, judge
 from meshlab.security.audit.inventory import ANALYSIS, VERSIONS, Inventory, read_inventory
 from meshlab.security.audit.model import Examined, Finding, Rule
 from meshlab.security.audit.proofs import Prover
 from meshlab.security.audit.rules import RULES
-from tasks.common import lab_task
+from tasks.common import lab_task, make_checks
 from tasks.report import publish_table
 from tasks.resume import checks_passed
 
@@ -48,22 +49,21 @@ def check_audit(
     Returns:
         The checks.
     """
-    read: Inventory | MeshlabError
     proven: dict[str, tuple[Finding, ...]] = {}
     examined: dict[str, Examined] = {}
-    try:
-        read = take_inventory(config, cluster, distribution)
-        examined = {rule.id: rule.examine(read) for rule in RULES}
-        proven = prove(config, kube_of(cluster), read, examined)
-    except MeshlabError as problem:
-        read = problem
+
+    def look() -> Inventory:
+        inventory = take_inventory(config, cluster, distribution)
+        examined.update({rule.id: rule.examine(inventory) for rule in RULES})
+        proven.update(prove(config, kube_of(cluster), inventory, examined))
+        return inventory
+
+    read = attempt(look)
 
     def made(rule: Rule) -> CheckResult:
-        if isinstance(read, MeshlabError):
-            raise read
-        return audit(rule, read, examined[rule.id], proven[rule.id])
+        return audit(rule, given(read), examined[rule.id], proven[rule.id])
 
-    checks = [record_check(run, run_check(rule.check, made, rule)) for rule in RULES]
+    checks = make_checks(run, {rule.check: partial(made, rule) for rule in RULES})
     publish_table(
         "audit",
         [{"rule": rule.id, **row} for rule in RULES for row in rows(proven.get(rule.id, ()))],

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 
 from meshlab.checks import live_views
-from meshlab.checks.base import attempted, given
 from meshlab.clusters.base import ClusterRef
 from meshlab.config.settings import LabConfig
+from meshlab.core.attempt import attempt, given
 from meshlab.core.errors import MeshlabError
 from meshlab.istio.distribution import Distribution
 from meshlab.lifecycle.context import kube_of
@@ -56,9 +56,13 @@ def check_dashboards(
         The checks.
     """
     kube = kube_of(cluster)
-    examined = attempted(lambda: live_views.examine_shipped(run, kube, config, distribution))
+    examined = attempt(lambda: live_views.examine_shipped(run, kube, config, distribution))
     judges = live_views.dashboard_checks(config, distribution)
-    return make_checks(run, {name: partial(given, examined, judge) for name, judge in judges.items()})
+
+    def judged(name: str) -> CheckResult:
+        return judges[name](given(examined))
+
+    return make_checks(run, {name: partial(judged, name) for name in judges})
 
 
 @lab_task("check-traces", verify=checks_passed, depends_on_pods=True)

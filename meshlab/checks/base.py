@@ -5,13 +5,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 from meshlab.core.errors import MeshlabError
 from meshlab.core.waiting import Clock, SystemClock
 from meshlab.run.results import SCOPES, CheckResult, Verdict
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -243,32 +241,6 @@ def run_check(
     if result.id != check_id:
         raise ValueError(f"the function given for {check_id} answered for {result.id}")
     return replace(result, seconds=clock.now() - start)
-
-
-def attempted(read: Callable[[], T]) -> T | MeshlabError:
-    """Read what several checks judge; a failure is kept for each of them, see `given`."""
-    try:
-        return read()
-    except MeshlabError as problem:
-        return problem
-
-
-def given(found: T | MeshlabError, judge: Callable[[T], CheckResult]) -> CheckResult:
-    """Judge what `attempted` has read.
-
-    Args:
-        found: What it returned.
-        judge: Makes the check of it.
-
-    Returns:
-        The check.
-
-    Raises:
-        MeshlabError: It could not be read.
-    """
-    if isinstance(found, MeshlabError):
-        raise found
-    return judge(found)
 
 
 def _result(

@@ -9,13 +9,14 @@ from contextlib import ExitStack
 from meshlab.app.bookinfo import EDGES
 from meshlab.app.loop import TrafficResult
 from meshlab.app.once import RoundResult
-from meshlab.checks.base import attempted, given, run_check
+from meshlab.checks.base import run_check
 from meshlab.checks.live_mesh import ask_productpage, lab_pods
 from meshlab.checks.prometheus import Sending, code_200, requests_total, sleep_to_productpage
 from meshlab.checks.reconcile import once_more, reconcile
 from meshlab.checks.snapshot import Snapshot, take_scraped, take_snapshot
 from meshlab.checks.targets import targets
 from meshlab.config.settings import LabConfig
+from meshlab.core.attempt import attempt, given
 from meshlab.envoy.stats import SidecarReader
 from meshlab.kube.client import Kube
 from meshlab.observability.addons.prometheus import PROMETHEUS
@@ -44,10 +45,10 @@ def ask_prometheus(
         The checks, in their order: each an infra-error where Prometheus can't be reached.
     """
     with ExitStack() as stack, ThreadPoolExecutor(max_workers=len(checks)) as pool:
-        client = attempted(lambda: stack.enter_context(PROMETHEUS.open(kube, config)))
+        client = attempt(lambda: stack.enter_context(PROMETHEUS.open(kube, config)))
 
         def make(check_id: str) -> CheckResult:
-            return record_check(run, run_check(check_id, given, client, checks[check_id]))
+            return record_check(run, run_check(check_id, lambda: checks[check_id](given(client))))
 
         return list(pool.map(make, checks))
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from meshlab.checks.base import attempted, given, passed
+from meshlab.checks.base import passed
 from meshlab.checks.live_mesh import images_of, lab_pods
 from meshlab.checks.live_queries import ask_prometheus
 from meshlab.checks.live_views import GraphChecks, dashboard_checks
 from meshlab.config.settings import LabConfig
+from meshlab.core.attempt import attempt, given
 from meshlab.core.errors import KubeError
 from meshlab.run.journal import create, read_journal
 from meshlab.run.results import CheckResult, Verdict
@@ -32,10 +33,10 @@ def test_checks_are_recorded_in_their_order_whatever_becomes_of_them(tmp_path: P
 
 
 def test_what_could_not_be_read_fails_each_of_its_checks(tmp_path: Path) -> None:
-    run, found = create(tmp_path, "full-lab"), attempted(refuse)
+    run, found = create(tmp_path, "full-lab"), attempt(refuse)
     checks = make_checks(
         run,
-        {name: lambda: given(found, lambda each: each) for name in ("grafana.mesh", "grafana.service")},
+        {name: lambda: given(found) for name in ("grafana.mesh", "grafana.service")},
     )
     assert [(check.id, check.verdict, check.remedy) for check in checks] == [
         ("grafana.mesh", Verdict.INFRA_ERROR, "look"),
