@@ -63,6 +63,7 @@ def test_a_change_elsewhere_is_named(tmp_path: Path) -> None:
     kube.put(config_map("a", x="2"))
     check = after(tmp_path, kube)
     assert check.verdict is Verdict.PASS
+    assert check.evidence["objects"] == 1
     [changed] = check.evidence["changed_elsewhere"]
     assert changed.startswith("ConfigMap theirs/a ") and changed in check.summary
 

@@ -1,14 +1,15 @@
 """A cluster on GKE is made, or one of ours adopted: lost answers, bad ends, and what never ends."""
 
-import time
 from collections.abc import Callable
 
 import pytest
 from google.cloud.container_v1.types import Cluster, Operation, StatusCondition
 
 from meshlab.clusters.gke.cluster import GkeCluster
+from meshlab.clusters.gke.creation import CLEAN_UP
 from meshlab.config.settings import Machine
 from meshlab.core.errors import CloudError, ClusterBusyError, InputError, WaitTimeout
+from tests.fakes.clock import FakeClock
 from tests.fakes.gke.books import BadEnd, Fault, Status
 from tests.fakes.gke.emulator import Emulator
 from tests.unit.clusters.gke.conftest import PATH, ledger_of
@@ -129,11 +130,12 @@ def test_a_creation_that_never_ends_is_deleted_all_the_same_at_the_deadline(
         return operation if creates else look(operation)
 
     emulator.books.look = endless  # type: ignore[method-assign]
-    began = time.monotonic()
+    clock = FakeClock()
+    cluster = provider(clock=clock, create_timeout=1800, poll_seconds=60)
     with pytest.raises(WaitTimeout, match=r"the API to create the cluster.*could NOT be deleted") as caught:
-        provider(create_timeout=0.4).up()
+        cluster.up()
     del emulator.books.look  # type: ignore[method-assign]
-    assert time.monotonic() - began < 5, "one deadline, and one clean-up"
+    assert 1800 <= clock.time <= 1800 + CLEAN_UP + 3 * 60, "one deadline for all, and one clean-up"
     assert "DeleteCluster" in emulator.books.calls, "deletion is asked for although something goes on"
     assert "incompatible operation" in caught.value.message and f"--run {RUN}" in caught.value.remedy
 
