@@ -233,6 +233,7 @@ def _settings_help() -> str:
             "flags win over --set, --set over variables, variables over the file, the file over the defaults",
             "",
             "exit codes: 0 all checks passed, 1 a check failed, 2 bad input, 3 a check or step could not be",
-            "            made, 4 a check's own control did not trip, 130 and 143 after SIGINT and SIGTERM",
+            "            made, 4 a check's own control did not trip, 130 and 143 after SIGINT and SIGTERM;",
+            "            of 1, 4 and 3 the first that holds",
         ]
     )

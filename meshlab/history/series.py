@@ -251,12 +251,15 @@ def _red(began: RunRecord, names: set[str], ended: RunRecord | None) -> Incident
 
 
 def _what_is_red(run: RunRecord, names: set[str]) -> list[str]:
-    """The failed steps and the failed checks with their reasons; of checks that could not be made, only names."""
+    """The failed steps and the failed checks with their reasons, a fail before a broken; else only names."""
     said = [
         f"step {step.name} failed{_why(step.reason)}" for step in run.steps if f"step {step.name}" in names
     ]
     checks = [check for check in run.checks if f"check {check.check_id}" in names]
-    failed = [check for check in checks if check.verdict != "infra-error"]
+    failed = sorted(
+        (check for check in checks if check.verdict != "infra-error"),
+        key=lambda check: check.verdict != "fail",
+    )
     said += [f"{check.verdict} {check.check_id}{_why(check.reason)}" for check in failed[:NAMED]]
     said += [f"and {pluralize(len(failed) - NAMED, 'more checks')}"] * (len(failed) > NAMED)
     not_made = [check.check_id for check in checks if check.verdict == "infra-error"]

@@ -32,7 +32,7 @@ MOST_BYTES = 3_000_000  # of the report; evidence is shown more briefly until it
 MOST_FILES = 400  # evidence files that are linked
 _LIMITS = (Limits(), Limits(rows=12, text=500), Limits(rows=3, text=120))
 _WORDS = {"pass": "Passed", "fail": "Failed", "error": "Not proven"}
-_ORDER = ("broken", "fail", "infra-error", "skipped")  # of what is told first
+_ORDER = ("fail", "broken", "infra-error", "skipped")  # of what is told first
 _COUNTED = {"pass": "passed", "fail": "failed", "broken": "broken", "infra-error": "could not be made",
             "skipped": "skipped"}  # fmt: skip
 

@@ -113,7 +113,8 @@ def settle_skips(checks: Iterable[CheckResult], optional: Iterable[str]) -> list
 def exit_code(checks: Iterable[CheckResult], steps: Iterable[StepRecord], signum: int | None = None) -> int:
     """Give the exit code of a run.
 
-    130 or 143 after a signal, else the first that holds of 4 (broken), 1 (fail), 3 (could not be made), 0.
+    130 or 143 after a signal, else the first that holds of 1 (fail), 4 (broken), 3 (could not be made), 0. A fail
+    leads because it has seen evidence: a fault of the mesh may take the controls of other checks with it.
 
     Args:
         checks: Its checks.
@@ -126,10 +127,10 @@ def exit_code(checks: Iterable[CheckResult], steps: Iterable[StepRecord], signum
     if signum is not None:
         return 128 + signum
     verdicts = [check.verdict for check in checks]
-    if Verdict.BROKEN in verdicts:
-        return 4
     if Verdict.FAIL in verdicts:
         return 1
+    if Verdict.BROKEN in verdicts:
+        return 4
     made = [v for v in verdicts if v is not Verdict.SKIPPED]
     if Verdict.INFRA_ERROR in verdicts or any(step.state == "failed" for step in steps) or not made:
         return 3

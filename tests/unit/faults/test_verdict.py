@@ -94,6 +94,11 @@ def test_a_round_without_a_fault_must_be_green() -> None:
     bad = control("baseline", "Before", ["app"], checks(app_bookinfo="fail"), expected, seconds=3.0)
     assert bad.verdict is Verdict.INFRA_ERROR
     assert bad.summary == "not green without a fault: 1 check: app.bookinfo is fail: it was fail"
+    both = control(
+        "baseline", "Before", ["app"], checks(app_productpage="broken", app_bookinfo="fail"),
+        ["app.productpage", "app.bookinfo"], seconds=3.0,
+    )  # fmt: skip
+    assert both.reason is not None and both.reason.startswith("app.bookinfo is fail")
     assert control("baseline", "Before", [], {}, [], seconds=0.0).verdict is Verdict.INFRA_ERROR
     assert control("control", "After", ["app"], {}, expected, seconds=0.0).verdict is Verdict.INFRA_ERROR
 

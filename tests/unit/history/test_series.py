@@ -93,6 +93,12 @@ def test_a_mesh_with_a_known_failure_still_tells_what_else_fails() -> None:
     ]
 
 
+def test_a_fail_is_told_before_a_broken_however_many_are_broken() -> None:
+    checks = {f"a.c{n}": "broken" for n in range(12)} | {"z.last": "fail"}
+    [told] = reds([from_result(night(0, verdict="fail", checks=checks))])
+    assert told.text.split("; ")[1] == "fail z.last (z.last is fail)"
+
+
 def test_what_went_red_does_not_change_with_nights_to_come() -> None:
     red = [{"a.b"}, set(), {"a.b", "c.d"}, {"c.d"}, {"a.b", "c.d"}, {"a.b"}, set()]
     history = [

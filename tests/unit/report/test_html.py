@@ -81,7 +81,7 @@ def test_the_first_screen_tells_verdict_numbers_what_failed_and_whose_images() -
     first = page[page.index("<header") : page.index("<nav")]
     assert "Failed <span>2 passed, 1 failed, 1 broken, 1 could not be made, 1 skipped" in first
     assert "took 2 min 18 s" in first
-    order = [first.index(name) for name in ("deploy-jaeger", "mtls.refusal", "prometheus.reconcile",
+    order = [first.index(name) for name in ("deploy-jaeger", "prometheus.reconcile", "mtls.refusal",
                                             "jaeger.productpage-traces", "kiali.graph")]  # fmt: skip
     assert order == sorted(order)
     assert "119 counted, 120 sent: the cause" in first and "repeat the window" in first
