@@ -13,6 +13,7 @@ from meshlab.core.errors import IstioError
 from meshlab.kube.apply import read_manifests
 from meshlab.observability.dashboards.intervals import seconds
 from meshlab.observability.dashboards.model import Dashboard, Panel, Target, Variable
+from meshlab.observability.dashboards.timerange import shown_seconds
 
 ADDON = "addons/grafana.yaml"
 # Grafana's own default where a datasource names no interval.
@@ -52,13 +53,12 @@ def scrape_interval(samples: Path) -> float:
 
 def dashboard(document: Mapping[str, Any]) -> Dashboard:
     """One dashboard's JSON. Raises KeyError, TypeError or ValueError for what is none."""
-    opens = str((document.get("time") or {}).get("from") or "now-6h")
     return Dashboard(
         title=document["title"],
         uid=document.get("uid") or "",
         panels=tuple(_panels(document["panels"])),
         variables=tuple(_variable(each) for each in (document.get("templating") or {}).get("list") or []),
-        seconds=seconds(opens.removeprefix("now-")),
+        seconds=shown_seconds(document.get("time") or {}),
     )
 
 
