@@ -5,10 +5,12 @@ from __future__ import annotations
 from functools import partial
 
 from meshlab.checks import live_views
+from meshlab.checks.live_queries import scraped_within
 from meshlab.clusters.base import ClusterRef
 from meshlab.config.settings import LabConfig
 from meshlab.core.attempt import attempt, given
 from meshlab.core.errors import MeshlabError
+from meshlab.core.patience import patience_of
 from meshlab.istio.distribution import Distribution
 from meshlab.lifecycle.context import kube_of
 from meshlab.observability.addons.kiali import KIALI
@@ -33,8 +35,9 @@ def begin_phase(run: RunRef, config: LabConfig, cluster: ClusterRef) -> Baseline
         The counters; None where Prometheus can't be asked, which the graph's checks will tell.
     """
     try:
-        with PROMETHEUS.open(kube_of(cluster), config) as client:
-            return take_baseline(client, config.namespace, timeout=config.prometheus.answer_timeout)
+        with PROMETHEUS.open(kube_of(cluster), config) as client, scraped_within(run, config) as timeout:
+            clock = patience_of(run.run_id).clock
+            return take_baseline(client, config.namespace, timeout=timeout, clock=clock)
     except MeshlabError as problem:
         log_info(f"Prometheus can't be asked: {problem.message}")
         return None

@@ -8,6 +8,7 @@ from meshlab.cli.flags import wrong_provider
 from meshlab.clusters.base import ClusterRef
 from meshlab.config.settings import LabConfig, Provider
 from meshlab.core.errors import InputError
+from meshlab.core.patience import patience_of
 from meshlab.history.nights import tell_tonight
 from meshlab.istio.distribution import Distribution
 from meshlab.kube.apply import ObjectRef
@@ -97,10 +98,13 @@ def measure_proxies(run: RunRef, config: LabConfig, cluster: ClusterRef) -> None
         config: The settings of the run.
         cluster: The cluster.
     """
-    kube = kube_of(cluster)
+    kube, patience = kube_of(cluster), patience_of(run.run_id)
     pods = [pod.name for pod in kube.pods(config.namespace)]
-    with PROMETHEUS.open(kube, config) as client:
-        usage = read_usage(client, config.namespace, pods, timeout=config.prometheus.answer_timeout)
+    with (
+        PROMETHEUS.open(kube, config) as client,
+        patience.awaiting(config.prometheus.answer_timeout) as timeout,
+    ):
+        usage = read_usage(client, config.namespace, pods, timeout=timeout, clock=patience.clock)
     record_measures(run, *usage.measures())
     log_info(f"{usage.proxies} sidecars: {usage}")
 

@@ -13,7 +13,9 @@ from meshlab.checks.rates import rate_5m
 from meshlab.checks.snapshot import Snapshot
 from meshlab.clusters.base import ClusterRef
 from meshlab.config.settings import LabConfig
+from meshlab.core.patience import patience_of
 from meshlab.lifecycle.context import kube_of
+from meshlab.observability.addons.query import PrometheusClient
 from meshlab.run.journal import RunRef
 from meshlab.run.results import CheckResult
 from tasks.common import lab_task, make_checks
@@ -53,7 +55,7 @@ def check_prometheus(
     """
     kube = kube_of(cluster)
     sending = Sending(sent=lambda: sent_so_far(run), baseline=before.totals())
-    checks = live_queries.document_queries(kube, config, sending)
+    checks = live_queries.document_queries(run, kube, config, sending)
     return ask_prometheus(run, kube, config, checks)
 
 
@@ -70,7 +72,11 @@ def check_rate(run: RunRef, config: LabConfig, cluster: ClusterRef) -> list[Chec
         The check.
     """
     asked_rate = 2 / sum(config.traffic.gentle_interval)
-    check = partial(rate_5m, asked_rate=asked_rate, timeout=config.prometheus.answer_timeout)
+
+    def check(client: PrometheusClient, timeout: float) -> CheckResult:
+        clock = patience_of(run.run_id).clock
+        return rate_5m(client, asked_rate=asked_rate, timeout=timeout, clock=clock)
+
     return ask_prometheus(run, kube_of(cluster), config, {"prometheus.rate-5m": check})
 
 
@@ -94,5 +100,5 @@ def reconcile_requests(
     """
     kube = kube_of(cluster)
     counted = [load for load in sent if load.first is None or load.first.timestamp() >= before.taken]
-    judge = partial(live_queries.reconciled, kube, config, before, counted)
+    judge = partial(live_queries.reconciled, run, kube, config, before, counted)
     return make_checks(run, {"prometheus.reconcile": judge})[0]

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
 from meshlab.app.bookinfo import EDGES
 from meshlab.app.loop import TrafficResult
 from meshlab.app.once import RoundResult
 from meshlab.checks.base import run_check
 from meshlab.checks.live_mesh import ask_productpage, lab_pods
-from meshlab.checks.prometheus import Sending, code_200, requests_total, sleep_to_productpage
+from meshlab.checks.prometheus import SCRAPES, Sending, code_200, requests_total, sleep_to_productpage
 from meshlab.checks.reconcile import once_more, reconcile
 from meshlab.checks.snapshot import Snapshot, take_scraped, take_snapshot
 from meshlab.checks.targets import targets
 from meshlab.config.settings import LabConfig
 from meshlab.core.attempt import attempt, given
+from meshlab.core.patience import LEAST, patience_of
 from meshlab.envoy.stats import SidecarReader
 from meshlab.kube.client import Kube
 from meshlab.observability.addons.prometheus import PROMETHEUS
@@ -24,6 +25,10 @@ from meshlab.observability.addons.query import PrometheusClient
 from meshlab.run.journal import RunRef, record_check
 from meshlab.run.results import CheckResult
 
+Asker = Callable[
+    [PrometheusClient, float], CheckResult
+]  # asks Prometheus, waits for so many seconds, and judges
+SCRAPE_SECONDS = 15  # between two scrapes, as Istio's addon has it
 SECOND_WINDOW = 20  # requests, where the first window of prometheus.reconcile was void
 
 
@@ -31,54 +36,73 @@ def ask_prometheus(
     run: RunRef,
     kube: Kube,
     config: LabConfig,
-    checks: Mapping[str, Callable[[PrometheusClient], CheckResult]],
+    checks: Mapping[str, Asker],
 ) -> list[CheckResult]:
-    """Make and record checks that ask Prometheus, side by side through one port-forward.
+    """Make and record checks that ask Prometheus, side by side through one port-forward and with one deadline.
 
     Args:
         run: The run.
         kube: Client of the cluster.
         config: The settings.
-        checks: Id → asks the client, and judges.
+        checks: Id → asks the client, waits for so many seconds, and judges.
 
     Returns:
         The checks, in their order: each an infra-error where Prometheus can't be reached.
     """
     with ExitStack() as stack, ThreadPoolExecutor(max_workers=len(checks)) as pool:
         client = attempt(lambda: stack.enter_context(PROMETHEUS.open(kube, config)))
+        timeout = stack.enter_context(scraped_within(run, config))
 
         def make(check_id: str) -> CheckResult:
-            return record_check(run, run_check(check_id, lambda: checks[check_id](given(client))))
+            return record_check(run, run_check(check_id, lambda: checks[check_id](given(client), timeout)))
 
         return list(pool.map(make, checks))
 
 
-def document_queries(
-    kube: Kube, config: LabConfig, sending: Sending
-) -> dict[str, Callable[[PrometheusClient], CheckResult]]:
+@contextmanager
+def scraped_within(run: RunRef, config: LabConfig) -> Iterator[float]:
+    """Give a wait for new scrapes its time of the run's.
+
+    Args:
+        run: The run.
+        config: The settings.
+
+    Yields:
+        Seconds: two scrapes at least, whatever else was absent in this run.
+    """
+    interval = config.prometheus.scrape_seconds if config.tuned else SCRAPE_SECONDS
+    least = SCRAPES * interval + LEAST
+    with patience_of(run.run_id).awaiting(config.prometheus.answer_timeout, least=least) as seconds:
+        yield seconds
+
+
+def document_queries(run: RunRef, kube: Kube, config: LabConfig, sending: Sending) -> dict[str, Asker]:
     """List prometheus.targets and the document's first three queries, for `ask_prometheus`.
 
     Args:
+        run: The run.
         kube: Client of the cluster.
         config: The settings.
         sending: What the load has sent by now.
 
     Returns:
-        Check id → asks the client, and judges.
+        Check id → asks the client, waits for so many seconds, and judges.
     """
-    namespace, timeout = config.namespace, config.prometheus.answer_timeout
+    namespace, clock = config.namespace, patience_of(run.run_id).clock
     asked = (namespace, EDGES, sending)
 
-    def expected_targets(client: PrometheusClient) -> CheckResult:
+    def expected_targets(client: PrometheusClient, timeout: float) -> CheckResult:
         nodes = [node["metadata"]["name"] for node in kube.objects("v1", "Node")]
-        return targets(client, lab_pods(kube, config), nodes, timeout=timeout)
+        return targets(client, lab_pods(kube, config), nodes, timeout=timeout, clock=clock)
 
     return {
         "prometheus.targets": expected_targets,
-        "prometheus.requests-total": lambda client: requests_total(client, *asked, timeout=timeout),
-        "prometheus.code-200": lambda client: code_200(client, *asked, timeout=timeout),
-        "prometheus.sleep-to-productpage": lambda client: sleep_to_productpage(
-            client, namespace, EDGES[0], sending, timeout=timeout
+        "prometheus.requests-total": lambda client, timeout: requests_total(
+            client, *asked, timeout=timeout, clock=clock
+        ),
+        "prometheus.code-200": lambda client, timeout: code_200(client, *asked, timeout=timeout, clock=clock),
+        "prometheus.sleep-to-productpage": lambda client, timeout: sleep_to_productpage(
+            client, namespace, EDGES[0], sending, timeout=timeout, clock=clock
         ),
     }
 
@@ -102,13 +126,18 @@ def read_sidecars(kube: Kube, namespace: str) -> Snapshot:
 
 
 def reconciled(
-    kube: Kube, config: LabConfig, before: Snapshot, sent: Sequence[TrafficResult | RoundResult]
+    run: RunRef,
+    kube: Kube,
+    config: LabConfig,
+    before: Snapshot,
+    sent: Sequence[TrafficResult | RoundResult],
 ) -> CheckResult:
     """Check prometheus.reconcile: what was counted since `before` is what was sent.
 
     A window in which a pod or a listener was replaced is void; a second one of a few requests is made then, once.
 
     Args:
+        run: The run.
         kube: Client of the cluster.
         config: The settings.
         before: What had been counted before the load.
@@ -124,15 +153,20 @@ def reconciled(
 
     def second() -> CheckResult:
         begin = read_sidecars(kube, config.namespace)
-        return _window(kube, config, begin, [ask_productpage(kube, config.namespace, SECOND_WINDOW)])
+        return _window(run, kube, config, begin, [ask_productpage(kube, config.namespace, SECOND_WINDOW)])
 
-    return once_more(_window(kube, config, before, sent), second)
+    return once_more(_window(run, kube, config, before, sent), second)
 
 
 def _window(
-    kube: Kube, config: LabConfig, before: Snapshot, sent: Sequence[TrafficResult | RoundResult]
+    run: RunRef,
+    kube: Kube,
+    config: LabConfig,
+    before: Snapshot,
+    sent: Sequence[TrafficResult | RoundResult],
 ) -> CheckResult:
-    after, timeout = read_sidecars(kube, config.namespace), config.prometheus.answer_timeout
-    with PROMETHEUS.open(kube, config) as client:
-        scraped = take_scraped(client, after, config.namespace, before=before, timeout=timeout)
+    after = read_sidecars(kube, config.namespace)
+    with PROMETHEUS.open(kube, config) as client, scraped_within(run, config) as timeout:
+        clock = patience_of(run.run_id).clock
+        scraped = take_scraped(client, after, config.namespace, before=before, timeout=timeout, clock=clock)
     return reconcile(before, after, sent, scraped)

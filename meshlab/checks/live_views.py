@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from meshlab.app import bookinfo
 from meshlab.app.traffic_clients import INGRESS, TCP_ECHO
@@ -13,6 +14,7 @@ from meshlab.checks.base import skipped
 from meshlab.checks.traces import productpage_traces, search_traces
 from meshlab.config.settings import LabConfig
 from meshlab.core.errors import MeshlabError
+from meshlab.core.patience import patience_of
 from meshlab.istio.distribution import Distribution
 from meshlab.kube.client import Kube
 from meshlab.observability.addons import kiali
@@ -88,14 +90,17 @@ def examine_shipped(run: RunRef, kube: Kube, config: LabConfig, distribution: Di
         MeshlabError: Neither Grafana nor Prometheus can be asked, or a dashboard can't be understood.
     """
     expectations = read_expectations(distribution.kind, config.namespace, scope=config.scope)
-    with source_of(kube, config) as source:
-        examined = examine(
-            source,
-            read_dashboards(distribution.samples),
-            expectations,
-            scrape_seconds=scrape_interval(distribution.samples),
-            timeout=config.prometheus.answer_timeout,
-        )
+    patience = patience_of(run.run_id)
+    with source_of(kube, config, patience) as source:
+        with patience.awaiting(config.prometheus.answer_timeout) as timeout:
+            examined = examine(
+                source,
+                read_dashboards(distribution.samples),
+                expectations,
+                scrape_seconds=scrape_interval(distribution.samples),
+                timeout=timeout,
+                clock=patience.clock,
+            )
         gather(run, dashboards=drawings(drawn_again(examined, source)))
         return examined
 
@@ -116,11 +121,29 @@ def traced_productpage(run: RunRef, kube: Kube, config: LabConfig, since: float 
         QueryError: Jaeger does not answer.
         KubeError: There is no Jaeger.
     """
-    timeout = config.prometheus.answer_timeout
-    with JAEGER.open(kube, config) as client:
-        search = search_traces(client, config.namespace, start=since, timeout=timeout)
+    with JAEGER.open(kube, config) as client, traced_within(run, config) as timeout:
+        clock = patience_of(run.run_id).clock
+        search = search_traces(client, config.namespace, start=since, timeout=timeout, clock=clock)
     gather(run, traces=search.shown)
     return productpage_traces(search)
+
+
+@contextmanager
+def traced_within(run: RunRef, config: LabConfig) -> Iterator[float]:
+    """Give a wait for spans its time of the run's.
+
+    Args:
+        run: The run.
+        config: The settings.
+
+    Yields:
+        Seconds. Where the run itself has put Jaeger there, that may have been after the load began: its time begins
+        with the first of these waits then.
+    """
+    patience = patience_of(run.run_id)
+    since = patience.first("traces") if config.scope == "mesh" else None
+    with patience.awaiting(config.prometheus.answer_timeout, since=since) as seconds:
+        yield seconds
 
 
 class GraphChecks:
@@ -135,7 +158,7 @@ class GraphChecks:
     ) -> None:
         self._run, self._kube, self._config = run, kube, config
         self._baseline, self._why_no_kiali = baseline, why_no_kiali
-        self._timeout = config.prometheus.answer_timeout
+        self._patience, self._timeout = patience_of(run.run_id), config.prometheus.answer_timeout
         self._expected = graph_checks.expected_edges(bookinfo.EDGES, config.namespace)
         self._metrics: MetricGraph | None = None
         self._kiali: ServiceGraph | None = None
@@ -148,8 +171,13 @@ class GraphChecks:
                 "Prometheus could not be asked when the load phase began",
                 remedy="the log of the step begin-phase tells why: see whether Prometheus's pod is Ready",
             )
-        with PROMETHEUS.open(self._kube, self._config) as client:
-            found = wait_for_edges(client, self._baseline, self._expected, timeout=self._timeout)
+        with (
+            PROMETHEUS.open(self._kube, self._config) as client,
+            self._patience.awaiting(self._timeout) as timeout,
+        ):
+            found = wait_for_edges(
+                client, self._baseline, self._expected, timeout=timeout, clock=self._patience.clock
+            )
         self._metrics = found
         self._draw(found.drawn())
         return graph_checks.edges(found, self._expected, others=_background(found))
@@ -159,15 +187,18 @@ class GraphChecks:
         if self._why_no_kiali:
             return skipped("kiali.graph", self._why_no_kiali)
         with KIALI.open(self._kube, self._config) as client:
-            KIALI.wait_answering(client, timeout=self._timeout)
+            with self._patience.awaiting(self._timeout) as timeout:
+                KIALI.wait_answering(client, timeout=timeout, clock=self._patience.clock)
             since = 0.0 if self._baseline is None else time.time() - self._baseline.at
-            graph = kiali.wait_for_edges(
-                client,
-                self._config.namespace,
-                self._expected,
-                seconds=max(since, KIALI_SECONDS),
-                timeout=self._timeout,
-            )
+            with self._patience.awaiting(self._timeout) as timeout:
+                graph = kiali.wait_for_edges(
+                    client,
+                    self._config.namespace,
+                    self._expected,
+                    seconds=max(since, KIALI_SECONDS),
+                    timeout=timeout,
+                    clock=self._patience.clock,
+                )
             self._kiali = graph
             self._draw(graph)
             return graph_checks.kiali_graph(graph, client.version(), self._expected)
@@ -179,13 +210,17 @@ class GraphChecks:
                 "there is no graph from metrics to compare with: see graph.edges",
                 remedy="mend what kept graph.edges from being made",
             )
-        with JAEGER.open(self._kube, self._config) as client:
+        with (
+            JAEGER.open(self._kube, self._config) as client,
+            traced_within(self._run, self._config) as timeout,
+        ):
             traces = wait_for_traced_edges(
                 client,
                 self._config.namespace,
                 self._expected,
                 since=self._baseline.at,
-                timeout=self._timeout,
+                timeout=timeout,
+                clock=self._patience.clock,
             )
         self._draw(traces.drawn())
         reason = self._why_no_kiali or "see kiali.graph"

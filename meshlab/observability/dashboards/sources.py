@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from meshlab.config.settings import LabConfig
+from meshlab.core.patience import Patience
 from meshlab.kube.client import Kube
 from meshlab.observability.addons.explain import explain_miss
 from meshlab.observability.addons.grafana import GRAFANA
@@ -69,12 +70,13 @@ class Source(Protocol):
 
 
 @contextmanager
-def source_of(kube: Kube, config: LabConfig) -> Iterator[Source]:
+def source_of(kube: Kube, config: LabConfig, patience: Patience) -> Iterator[Source]:
     """Choose whom to ask: Grafana where it runs (awaited until it answers), else Prometheus itself.
 
     Args:
         kube: Client of the cluster.
         config: The settings of the run.
+        patience: Gives the wait for Grafana its time.
 
     Yields:
         The source.
@@ -85,7 +87,8 @@ def source_of(kube: Kube, config: LabConfig) -> Iterator[Source]:
     """
     if GRAFANA.runs(kube, config):
         with GRAFANA.open(kube, config) as grafana:
-            GRAFANA.wait_answering(grafana, timeout=config.prometheus.answer_timeout)
+            with patience.awaiting(config.prometheus.answer_timeout) as timeout:
+                GRAFANA.wait_answering(grafana, timeout=timeout, clock=patience.clock)
             yield GrafanaSource(grafana)
     else:
         with PROMETHEUS.open(kube, config) as prometheus:
