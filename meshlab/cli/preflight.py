@@ -21,7 +21,7 @@ def preflight(
 ) -> list[Problem]:
     """All problems of this configuration on this machine.
 
-    spoiled: top-level settings that are known to be wrong; what depends on them is not looked at.
+    spoiled: settings that are known to be wrong, and their sections; what depends on them is not looked at.
     need_cluster: whether the flow works on one: then the provider is asked, and an Istio must be there to be used.
     """
     problems: list[Problem] = []
@@ -38,12 +38,10 @@ def preflight(
         problems += audit_problems(config)
     if need_cluster and "cluster" not in spoiled and config.cluster not in spoiled:
         problems += provider_problems(config, machine)
-    elif need_cluster and config.cluster == "gke" and "cluster" not in spoiled and config.gke.project is None:
-        from meshlab.clusters.gke.preflight import NO_PROJECT
+    elif need_cluster and config.cluster == "gke" and "cluster" not in spoiled:
+        from meshlab.clusters.gke.all_problems import examine_rest
 
-        problems.append(
-            NO_PROJECT
-        )  # Google can't be asked about wrong settings, but this is known without it
+        problems += examine_rest(config.gke, spoiled, machine)
     return problems
 
 
@@ -116,9 +114,9 @@ def provider_problems(config: LabConfig, machine: Machine) -> list[Problem]:
         return local_problems(config.local, machine)
     if config.cluster == "existing":
         return existing_problems(config, machine)
-    from meshlab.clusters.gke.preflight import examine
+    from meshlab.clusters.gke.all_problems import examine_all
 
-    found = examine(config.gke, machine)
+    found = examine_all(config.gke, machine)
     if not found.version:
         return found.problems
     return found.problems + release_problems(config, machine, found.version, found.offered)

@@ -33,8 +33,9 @@ class _Variables(LabConfig, BaseSettings):
 
 @dataclass
 class Loaded:
-    """What loading gave: the configuration, the problems, and the top-level names that a problem touches.
+    """What loading gave: the configuration, the problems, and the names that a problem touches.
 
+    spoiled: of a section and of what is in it: `gke` and `gke.zone`.
     With problems, `config` holds defaults in place of what was wrong, good for finding further problems only.
     """
 
@@ -82,7 +83,8 @@ def load(
     except ValidationError as wrong:
         faults = wrong.errors()
     problems += [_problem(fault, origin) for fault in faults]
-    spoiled = {str(fault["loc"][0]) for fault in faults}
+    places = [[str(part) for part in fault["loc"]] for fault in faults]
+    spoiled = {".".join(place[:depth]) for place in places for depth in (1, 2)}
     for fault in faults:
         _drop(merged, fault["loc"])
     try:

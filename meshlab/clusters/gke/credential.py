@@ -13,9 +13,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 import google.auth
 from google.auth.credentials import DEFAULT_UNIVERSE_DOMAIN, Credentials
+from google.auth.environment_vars import CREDENTIALS
 from google.auth.exceptions import GoogleAuthError, TransportError
 from google.auth.transport.requests import Request
 from google.oauth2.credentials import Credentials as RefreshedCredentials
@@ -25,12 +27,15 @@ from meshlab.core.errors import CloudError
 # Little is imported: every istioctl and kubectl starts this module.
 SCOPE = f"https://www.{DEFAULT_UNIVERSE_DOMAIN}/auth/cloud-platform"
 NO_CREDENTIALS = "log in with `gcloud auth application-default login`, or name a key file with GOOGLE_APPLICATION_CREDENTIALS"
-BAD_FILE = (
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-)  # what google-auth raises for a credentials file that is none
+# What google-auth raises for a credentials file that is none, or that holds something else than Google writes.
+BAD_FILE = (OSError, ValueError, KeyError, TypeError, AttributeError)
+# Type of a credentials file → the fields without which it is of no use. Source: google-auth's loaders of each type.
+FIELDS = {
+    "authorized_user": ("client_id", "client_secret", "refresh_token"),
+    "service_account": ("client_email", "private_key", "token_uri"),
+    "external_account": ("audience", "subject_token_type", "token_url", "credential_source"),
+    "impersonated_service_account": ("service_account_impersonation_url", "source_credentials"),
+}
 API_VERSION = "client.authentication.k8s.io/v1beta1"
 
 
@@ -56,14 +61,40 @@ def auth_errors(doing: str, *others: type[Exception]) -> Iterator[None]:
         ) from problem
     except refused as problem:
         raise CloudError(
-            f"can't {doing}: no usable credentials ({_first_line(problem)})",
+            f"can't {doing}: no usable credentials ({wrong_file() or _first_line(problem)})",
             kind="credentials",
             remedy=NO_CREDENTIALS,
         ) from problem
 
 
+def wrong_file() -> str:
+    """Say what is wrong with the file that GOOGLE_APPLICATION_CREDENTIALS names, where google-auth does not.
+
+    Never more of it than the names of fields: it holds secrets.
+    """
+    from meshlab.config.settings import variables  # only here, where something went wrong
+
+    path = variables().get(CREDENTIALS)
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8")) if path else {}
+    except FileNotFoundError:
+        return ""  # google-auth says it
+    except (OSError, UnicodeDecodeError) as problem:
+        reason = problem.strerror if isinstance(problem, OSError) else "is no text"
+        return f"{path} can't be read: {reason}"
+    except ValueError:
+        return f"{path} is no JSON"
+    if not isinstance(content, dict):
+        return f"{path} holds no JSON object"
+    needed = FIELDS.get(str(content.get("type")), ())
+    lacking = [each for each in needed if not content.get(each)]
+    return f"{path}, of type {content['type']}, lacks {', '.join(lacking)}" if lacking else ""
+
+
 def _first_line(problem: Exception) -> str:
-    return (str(problem).splitlines() or [type(problem).__name__])[0]
+    """What an error says. google-auth gives some a text and their cause, or a text and the server's whole answer."""
+    told = [str(each) for each in problem.args if isinstance(each, str | Exception)] or [str(problem)]
+    return ": ".join(line for each in told for line in each.splitlines()[:1]) or type(problem).__name__
 
 
 def credentials_of(uri: str | None) -> Credentials:

@@ -155,5 +155,7 @@ def books_fault(books: Books, path: str) -> Answer | None:
         if fault.times > 0 and path.rstrip("/").endswith(fault.method):
             fault.times -= 1
             code = HTTP[fault.code or Status.UNAVAILABLE]
+            if path == "/token":  # RFC 6749, 5.2
+                return code, {"error": "invalid_grant", "error_description": fault.message}
             return code, error(code, fault.message)
     return None

@@ -59,11 +59,12 @@ def test_gke_needs_a_project_and_credentials(machine: Machine, monkeypatch: pyte
 
 
 @pytest.mark.parametrize(
-    ("more", "said"), [({}, ["--zone", "--project"]), ({"gke.project": "p"}, ["--zone"])]
+    ("more", "said"), [({}, ["--zone", "--project"]), ({"gke.project": "p"}, ["--zone", "--cluster gke"])]
 )
-def test_a_bad_zone_does_not_hide_that_the_project_is_missing(
-    machine: Machine, tmp_path: Path, more: dict[str, str], said: list[str]
+def test_a_bad_zone_does_not_hide_that_the_project_or_the_credentials_are_missing(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: dict[str, str], said: list[str]
 ) -> None:
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nonexistent")
     flags = {"cluster": "gke", "gke.zone": "moon", "runs_dir": str(tmp_path), **more}
     loaded = load(flags, environ={})
     problems = [*loaded.problems, *preflight(loaded.config, machine, spoiled=loaded.spoiled)]

@@ -149,7 +149,7 @@ def test_all_problems_of_all_sources_come_at_once_each_with_its_place_and_remedy
 
 def test_what_is_right_still_counts_beside_what_is_wrong(tmp_path: Path) -> None:
     loaded = load_with(tmp_path, "istio: {profile: minimal}", {"local.nodes": "0", "runs_dir": "elsewhere"})
-    assert loaded.spoiled == {"local"}
+    assert loaded.spoiled == {"local", "local.nodes"}
     assert loaded.config.istio.profile == "minimal"
     assert loaded.config.runs_dir == Path("elsewhere")
 
