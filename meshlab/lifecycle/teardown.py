@@ -57,6 +57,7 @@ class Plan:
         seen: What the search has looked at.
         unanswered: Locations that did not answer: what is there could not be seen.
         told: What somebody should know beside it, a sentence each.
+        unlabelled: Clusters of ours without labels, whose age is not known, so that they stay: a line each.
     """
 
     targets: tuple[Target, ...]
@@ -64,6 +65,7 @@ class Plan:
     seen: str = ""
     unanswered: tuple[str, ...] = ()
     told: tuple[str, ...] = ()
+    unlabelled: tuple[str, ...] = ()
 
 
 def problems(config: LabConfig, machine: Machine, runs: Sequence[str], *, expired: bool) -> list[Problem]:
@@ -143,7 +145,7 @@ def of_runs(config: LabConfig, machine: Machine, runs: Sequence[str]) -> Plan:
         known = {_place(target.settings) for target in targets if isinstance(target.settings, GkeSettings)}
         targets += [
             _of_owned(each, config.gke)
-            for each in found.ours
+            for each in (*found.ours, *found.unlabelled)
             if each.run_id in runs and (each.place.location, each.place.name) not in known
         ]
         seen += f", {_counted(found)} in {config.gke.project}"
@@ -179,15 +181,25 @@ def expired(config: LabConfig, machine: Machine, *, now: datetime | None = None)
     ]
     targets, stay = [], []
     for each in found.ours:
-        ledger = Ledger.of(machine, each.run_id)
         if not each.expired(moment):
             stay.append(str(each))
-        elif ledger is not None and ledger.owner_lives():
+        elif _lives(machine, each.run_id):
             stay.append(f"{each}: its run still goes on")
         else:
             targets.append(_of_owned(each, config.gke))
     seen = f"{_counted(found)} in {config.gke.project}, all zones"
-    return Plan(tuple(targets), tuple(stay), seen, found.unanswered, tuple(told))
+    unlabelled = tuple(
+        f"{each.place.path} of run {each.run_id} has lost its labels, and nobody knows when it expires; "
+        f"python -m flows.teardown --run {each.run_id} --project {config.gke.project} removes it"
+        for each in found.unlabelled
+        if not _lives(machine, each.run_id)
+    )
+    return Plan(tuple(targets), tuple(stay), seen, found.unanswered, tuple(told), unlabelled)
+
+
+def _lives(machine: Machine, run_id: str) -> bool:
+    ledger = Ledger.of(machine, run_id)
+    return ledger is not None and ledger.owner_lives()
 
 
 def _counted(found: Survey) -> str:
@@ -290,6 +302,7 @@ def nothing_left(plan: Plan, again: Callable[[], Plan], *, acted: bool) -> Check
     evidence["unanswered"] = list(plan.unanswered)
     if not acted and plan.targets:
         found = [f"to be removed: {target.said}" for target in plan.targets]
+        found += [f"left: {each}" for each in plan.unlabelled]
         return failed(CHECK, found, evidence, remedy="look them through, then run again with --yes")
     after = again() if plan.targets else plan
     evidence["after"] = [target.said for target in after.targets]
@@ -300,6 +313,13 @@ def nothing_left(plan: Plan, again: Callable[[], Plan], *, acted: bool) -> Check
             [f"still there: {target.said}" for target in after.targets],
             evidence,
             remedy="run it again",
+        )
+    if after.unlabelled:
+        return failed(
+            CHECK,
+            [f"left: {each}" for each in after.unlabelled],
+            {**evidence, "unlabelled": list(after.unlabelled)},
+            remedy="look whose they are, and remove them with the commands that are named",
         )
     if after.unanswered:
         return infra_error(

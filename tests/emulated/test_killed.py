@@ -6,7 +6,7 @@ tests/live/test_gke.py.
 
 import multiprocessing
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from meshlab.core.progress import silent
 from meshlab.lifecycle import teardown as reaping
 from meshlab.run.ledger import ledgers
 from tests.fakes.gke import lifecycle
-from tests.fakes.gke.books import Books
+from tests.fakes.gke.books import Books, Fault
 from tests.fakes.gke.emulator import Emulator, running
 
 RUN = "20260101t000000z-aaaa"
@@ -39,9 +39,12 @@ def inside(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("meshlab.clusters.gke.cluster.seams_of", lifecycle.seams)
 
 
-def live(emulator: Emulator, home: Path, kill_at: int, report: Path | None = None) -> int | None:
+def live(
+    emulator: Emulator, home: Path, kill_at: int, report: Path | None = None, faults: Iterable[Fault] = ()
+) -> int | None:
     """A run in a process of its own; returns how it ended."""
     emulator.books.__init__()  # type: ignore[misc]
+    emulator.books.faults += faults
     settings: dict[str, Any] = emulator.settings(nodes=1).model_dump(mode="json", exclude_defaults=True)
     child = FORKS.Process(
         target=lifecycle.live, args=(settings, str(home), RUN, kill_at, str(report) if report else None)

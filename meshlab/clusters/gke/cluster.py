@@ -232,7 +232,7 @@ class GkeCluster:
         return f"the other zones of {self.settings.region} are {', '.join(others)}; " if others else ""
 
     def _is_this_runs(self, cluster: Cluster) -> bool:
-        """Tell whether the cluster is this run's: by its label, or by the id that the run wrote down.
+        """Tell whether the cluster is this run's: by its label, or by the id that the run wrote down, or its description.
 
         Somebody may have taken the label off; another run's label says that it was adopted. With no run given, any
         cluster of ours is meant.
@@ -240,7 +240,7 @@ class GkeCluster:
         labels = cluster.resource_labels
         if names.is_ours(labels):
             return not self.run_id or labels[names.RUN] == names.label_value(self.run_id)
-        return cluster.id != "" and cluster.id == self.record.id
+        return self.record.is_surely_of(cluster)
 
     def _empty(self, cluster: Cluster, progress: Progress) -> None:
         """Remove load balancers and volumes while somebody in the cluster can. It may not answer, and goes all the same."""

@@ -74,6 +74,20 @@ def label_value(text: str) -> str:
     return re.sub(r"[^a-z0-9_-]", "-", text.lower())[:63]
 
 
+def description(run_id: str) -> str:
+    """Describe a cluster by the run that makes it. Nobody can change it later, as labels can be changed.
+
+    Source: google.container.v1, ClusterUpdate has no field for it.
+    """
+    return f"Made by run {label_value(run_id)} of the mesh lab, which removes it; see its labels."
+
+
+def maker(text: str) -> str | None:
+    """Return the run that a cluster's description names; None for a cluster that no run of ours made."""
+    found = re.match(r"Made by run (\S+) of the mesh lab\b", text)
+    return found[1] if found else None
+
+
 def is_ours(found: Mapping[str, str]) -> bool:
     """Whether labels say that this project made the thing. Of anything else only what a ledger knows by its id is removed."""
     return found.get(MANAGED) == US and bool(found.get(RUN))

@@ -1,4 +1,7 @@
-"""Clusters of ours that nobody took down: found by label and age in every zone of a project."""
+"""Clusters of ours that nobody took down: found by label and age in every zone of a project.
+
+One that has lost its labels is known by its description, which names the run that made it, but not its age: it is told.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from google.cloud.container_v1.types import Cluster
 
 from meshlab.clusters.gke.api import Rest
 from meshlab.clusters.gke.cluster import seams_of
-from meshlab.clusters.gke.names import OWNER, RUN, Place, expiry, is_ours
+from meshlab.clusters.gke.names import OWNER, RUN, Place, expiry, is_ours, maker
 from meshlab.config.settings import GkeSettings
 from meshlab.core.errors import CloudError
 
@@ -42,7 +45,8 @@ class Survey:
 
     Attributes:
         ours: Clusters that carry our labels.
-        foreign: How many clusters carry no label of ours.
+        foreign: How many clusters are not ours.
+        unlabelled: Clusters that a run of ours made, by their descriptions, and that have lost their labels.
         unanswered: Locations that did not answer: what is there could not be seen.
         now: Google's own time; None where it could not be learnt.
     """
@@ -51,15 +55,25 @@ class Survey:
     foreign: int
     unanswered: tuple[str, ...] = ()
     now: datetime | None = None
+    unlabelled: tuple[Owned, ...] = ()
 
 
 def survey(settings: GkeSettings) -> Survey:
     """Look at every cluster of the project, in all zones and regions. Raises CloudError where nobody answered."""
     seams = seams_of(settings)
     found, unanswered = seams.api().clusters()
-    ours = [_owned(each, settings) for each in found if is_ours(each.resource_labels)]
-    by_place = tuple(sorted(ours, key=lambda each: each.place))
-    return Survey(by_place, len(found) - len(ours), unanswered, google_time(seams.rest()))
+    ours, unlabelled = [], []
+    for each in found:
+        if is_ours(each.resource_labels):
+            ours.append(_owned(each, settings, each.resource_labels[RUN]))
+        elif (run_id := maker(each.description)) is not None:
+            unlabelled.append(_owned(each, settings, run_id))
+    foreign = len(found) - len(ours) - len(unlabelled)
+    return Survey(_sorted(ours), foreign, unanswered, google_time(seams.rest()), _sorted(unlabelled))
+
+
+def _sorted(found: list[Owned]) -> tuple[Owned, ...]:
+    return tuple(sorted(found, key=lambda each: each.place))
 
 
 def google_time(rest: Rest) -> datetime | None:
@@ -71,7 +85,7 @@ def google_time(rest: Rest) -> datetime | None:
     return rest.now()
 
 
-def _owned(cluster: Cluster, settings: GkeSettings) -> Owned:
+def _owned(cluster: Cluster, settings: GkeSettings, run_id: str) -> Owned:
     labels = cluster.resource_labels
     place = Place(settings.project or "", cluster.location, cluster.name)
-    return Owned(place, labels[RUN], labels.get(OWNER, "nobody"), cluster.status.name, expiry(labels))
+    return Owned(place, run_id, labels.get(OWNER, "nobody"), cluster.status.name, expiry(labels))

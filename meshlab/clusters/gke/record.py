@@ -9,7 +9,7 @@ from typing import Any
 from google.cloud.container_v1.types import Cluster
 
 from meshlab.clusters.gke.leftovers import Balancer
-from meshlab.clusters.gke.names import EXPIRES, OWNER, RUN, Place
+from meshlab.clusters.gke.names import EXPIRES, OWNER, RUN, Place, label_value, maker
 from meshlab.config.settings import GkeSettings, Machine
 from meshlab.run.ledger import Entry, Ledger
 
@@ -36,10 +36,20 @@ class ClusterRecord:
         return str(found) if found else None
 
     def is_of(self, cluster: Cluster) -> bool:
-        """Tell whether the run made this cluster: by its id, or, where the run never learned one, as it asked for one."""
+        """Tell whether the run made this cluster.
+
+        By its id; where the run never learned one, by the run that its description names; else as it asked for one.
+        """
         if self.id is not None:
             return cluster.id == self.id
+        if (named := maker(cluster.description)) is not None:
+            return named == label_value(self._run_id)
         return self.ledger is not None and bool(self.ledger.noted(KEY).get("asked"))
+
+    def is_surely_of(self, cluster: Cluster) -> bool:
+        """Tell whether the run made this cluster, by its id or its description: having asked for one is no proof."""
+        known = self.id is not None or maker(cluster.description) is not None
+        return known and self.is_of(cluster)
 
     def asked(self) -> None:
         """Write down, before it is sent, that a cluster is asked for: the answer may be lost."""

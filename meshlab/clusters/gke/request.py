@@ -18,7 +18,7 @@ from google.cloud.container_v1.types import (
     ServerConfig,
 )
 
-from meshlab.clusters.gke.names import POOL
+from meshlab.clusters.gke.names import POOL, RUN, description
 from meshlab.config.settings import GkeSettings
 from meshlab.core.errors import Problem
 
@@ -53,7 +53,7 @@ def cluster_of(settings: GkeSettings, version: Version, labels: Mapping[str, str
     )
     return Cluster(
         name=settings.name,
-        description="Made by the mesh lab, which removes it; see its labels.",
+        description=description(labels.get(RUN, "")),
         initial_cluster_version=version.kubernetes,
         release_channel=ReleaseChannel(channel=CHANNELS[version.channel] if version.channel else NO_CHANNEL),
         network=settings.network,

@@ -39,7 +39,11 @@ class Manager:
         known = self.books.clusters
         wanted = f"projects/{project}/locations/" + ("" if location == "-" else f"{location}/")
         return types.ListClustersResponse(
-            clusters=[cluster for path, cluster in known.items() if path.startswith(wanted)],
+            clusters=[
+                cluster
+                for path, cluster in known.items()
+                if path.startswith(wanted) and cluster.location not in self.books.missing_zones
+            ],
             missing_zones=list(self.books.missing_zones),
         )
 

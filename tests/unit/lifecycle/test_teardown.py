@@ -158,6 +158,24 @@ def test_labels_that_somebody_took_off_do_not_hide_a_run_s_cluster(
     assert reaping.nothing_left(plan, again, acted=True).verdict is Verdict.PASS
 
 
+def test_a_reaper_tells_a_cluster_without_labels_and_leaves_it_and_its_run_s_teardown_elsewhere_removes_it(
+    provider: Callable[..., GkeCluster], emulator: Emulator, machine: Machine
+) -> None:
+    provider(ledger=False).up()
+    [cluster] = emulator.books.clusters.values()
+    cluster.resource_labels = {}
+    emulator.books.create("projects/p/locations/us-central1-a", Cluster(name="foreign"))
+    again = lambda: reaping.expired(config(emulator), machine, now=TOMORROW)  # noqa: E731
+    plan = again()
+    assert plan.targets == () and plan.seen == "0 clusters of ours and 1 other in p, all zones"
+    check = reaping.nothing_left(plan, again, acted=True)
+    assert check.verdict is Verdict.FAIL and len(emulator.books.clusters) == 2
+    assert all(each in check.summary for each in (cluster.name, f"--run {RUN} --project p"))
+    [target] = reaping.of_runs(config(emulator), machine, [RUN]).targets
+    reaping.remove(target, machine, silent)
+    assert [each.name for each in emulator.books.clusters.values()] == ["foreign"]
+
+
 def test_a_dry_run_fails_by_what_it_finds_and_a_real_one_passes_once_it_is_gone(
     provider: Callable[..., GkeCluster],
     emulator: Emulator,

@@ -224,12 +224,29 @@ def test_a_later_cluster_of_the_same_name_is_not_this_runs(provider: Make, emula
     assert PATH in emulator.books.clusters and "DeleteCluster" not in emulator.books.calls
 
 
+def test_one_without_labels_or_known_id_is_known_by_its_description(
+    provider: Make, emulator: Emulator, machine: Machine
+) -> None:
+    cluster = provider()
+    cluster.up()
+    made = emulator.books.clusters[PATH]
+    made.resource_labels = {}
+    ledger_of(machine).note("gke", {"id": ""})
+    made.description = made.description.replace("20260101t000000z-aaaa", OTHER)
+    assert cluster.inventory().counts()["clusters"] == 0, "the control: of another run"
+    made.description = made.description.replace(OTHER, "20260101t000000z-aaaa")
+    assert cluster.inventory().counts()["clusters"] == 1
+    cluster.down()
+    assert emulator.books.left() == {}
+
+
 def test_one_that_was_asked_for_and_has_no_label_and_no_known_id_is_told(
     provider: Make, emulator: Emulator, machine: Machine
 ) -> None:
     cluster = provider()
     cluster.up()
     emulator.books.clusters[PATH].resource_labels = {}
+    emulator.books.clusters[PATH].description = "of an earlier version, which named no run"
     ledger_of(machine).note("gke", {"id": ""})  # killed before it learned it
     with pytest.raises(CloudError, match="never learned its id") as caught:
         cluster.down()
