@@ -1,12 +1,13 @@
-"""Every fault that can be planted, with the checks that must see it. A new one is one entry and its function."""
+"""Every fault that can be planted, with the checks that must see it. A new one is an entry, and its object or function."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from meshlab import manifests
 from meshlab.app import bookinfo
 from meshlab.core.errors import ClusterError, KubeError
-from meshlab.faults import edge, objects
+from meshlab.faults import edge
 from meshlab.faults.fault import Edge, Fault, Site
 from meshlab.faults.scraping import wait_not_scraped
 from meshlab.istio.operator_file import SYSTEM_NAMESPACE
@@ -14,8 +15,6 @@ from meshlab.kube.apply import ObjectRef
 from meshlab.kube.pods import PodSummary
 from meshlab.security.gateways.pki import EXPIRED
 
-NO_SUBSET, NOBODY = "v9", "nobody"  # names that nothing has
-REJECTED_PERCENT = 200  # Envoy takes 0 to 100
 QUERIES = (
     "prometheus.requests-total",
     "prometheus.code-200",
@@ -38,52 +37,16 @@ def _not_scraped(site: Site) -> None:
     wait_not_scraped(site.kube, site.config, pod.name)
 
 
-def _no_sampling(site: Site) -> None:
-    # Of two Telemetry objects for one namespace the older one wins; there is none but the mesh's own.
-    tracing = [{"randomSamplingPercentage": 0.0}]
-    site.changes.apply(
-        objects.make(objects.TELEMETRY, "Telemetry", "no-sampling", site.namespace, {"tracing": tracing})
-    )
-
-
-def _missing_subset(site: Site) -> None:
-    reviews = bookinfo.REVIEWS_V1.app
-    site.changes.apply(objects.route("missing-subset", site.namespace, reviews, subset=NO_SUBSET))
-
-
-def _abort(site: Site) -> None:
-    fault = {"abort": {"httpStatus": 500, "percentage": objects.percent(10)}}
-    site.changes.apply(objects.route("abort", site.namespace, bookinfo.PRODUCTPAGE.app, fault=fault))
-
-
-def _delay(site: Site) -> None:
-    fault = {"delay": {"fixedDelay": "0.5s", "percentage": objects.percent(100)}}
-    site.changes.apply(objects.route("delay", site.namespace, bookinfo.PRODUCTPAGE.app, fault=fault))
-
-
 def _no_sidecar(site: Site) -> None:
     # An annotation, not the label of the same name: a pod that opts out by label is expected to have none.
     off = {"spec": {"template": {"metadata": {"annotations": {"sidecar.istio.io/inject": "false"}}}}}
-    site.changes.patch(objects.deployment(bookinfo.DETAILS.name, site.namespace), off)
-
-
-def _rejected(site: Site) -> None:
-    value = {"common_lb_config": {"healthy_panic_threshold": {"value": REJECTED_PERCENT}}}
-    spec = {
-        "workloadSelector": {"labels": {"app": bookinfo.DETAILS.app}},
-        "configPatches": [
-            {
-                "applyTo": "CLUSTER",
-                "match": {"context": "SIDECAR_INBOUND"},
-                "patch": {"operation": "MERGE", "value": value},
-            }
-        ],
-    }
-    site.changes.apply(objects.make(objects.FILTERS, "EnvoyFilter", "rejected", site.namespace, spec))
+    site.changes.patch(ObjectRef("apps/v1", "Deployment", site.namespace, bookinfo.DETAILS.name), off)
 
 
 def _no_istiod(site: Site) -> None:
-    site.changes.patch(objects.deployment("istiod", SYSTEM_NAMESPACE), {"spec": {"replicas": 0}})
+    site.changes.patch(
+        ObjectRef("apps/v1", "Deployment", SYSTEM_NAMESPACE, "istiod"), {"spec": {"replicas": 0}}
+    )
 
 
 def _cut_edge(site: Site) -> None:
@@ -93,33 +56,13 @@ def _cut_edge(site: Site) -> None:
     site.firewall.cut(caller.node, caller.ip, called.ip, bookinfo.PORT)
 
 
-def _wrong_account(site: Site) -> None:
-    rules = [objects.from_account(site.namespace, NOBODY)]
-    site.changes.apply(
-        objects.allow("wrong-account", site.namespace, rules, app=bookinfo.PRODUCTPAGE.app),
-    )
+def _applies(name: str) -> Callable[[Site], None]:
+    """Plant what `meshlab/manifests/faults.yaml` holds for a fault."""
 
+    def plant(site: Site) -> None:
+        site.changes.apply(manifests.read("faults", NAMESPACE=site.namespace)[name])
 
-def _allow_all(site: Site) -> None:
-    site.changes.apply(objects.allow("allow-all", site.namespace, [{}]))
-
-
-def _permissive(site: Site) -> None:
-    site.changes.apply(objects.peer_authentication("permissive", site.namespace, "PERMISSIVE"))
-
-
-def _open_port(site: Site) -> None:
-    site.changes.apply(
-        objects.peer_authentication(
-            "open-port", site.namespace, "STRICT", app=bookinfo.DETAILS.app, ports={bookinfo.PORT: "DISABLE"}
-        )
-    )
-
-
-def _no_tls(site: Site) -> None:
-    host = f"{bookinfo.REVIEWS_V1.app}.{site.namespace}.svc.cluster.local"
-    spec = {"host": host, "trafficPolicy": {"tls": {"mode": "DISABLE"}}}
-    site.changes.apply(objects.make(objects.NETWORKING, "DestinationRule", "no-tls", site.namespace, spec))
+    return plant
 
 
 FAULTS: tuple[Fault, ...] = (
@@ -128,21 +71,21 @@ FAULTS: tuple[Fault, ...] = (
         "A PeerAuthentication of the namespace still takes plaintext, below a STRICT mesh",
         must=("mtls.refusal", "audit.strict-mtls"),
         groups=("app", "mtls", "audit"),
-        plant=_permissive,
+        plant=_applies("permissive-left-on"),
     ),
     Fault(
         "mtls-off-on-one-port",
         "Mutual TLS is disabled on the port of details",
         must=("mtls.refusal", "mtls.packets", "mtls.counter", "mtls.identity", "audit.strict-mtls"),
         groups=("app", "mtls", "audit"),
-        plant=_open_port,
+        plant=_applies("mtls-off-on-one-port"),
     ),
     Fault(
         "wrong-service-account",
         "A policy of productpage allows a service account that nobody has",
         must=("app.productpage",),  # the truth table agrees: it is refused as the policy says
         groups=("app", "authz"),
-        plant=_wrong_account,
+        plant=_applies("wrong-service-account"),
     ),
     Fault(
         "missing-sidecar",
@@ -168,7 +111,7 @@ FAULTS: tuple[Fault, ...] = (
         "No request is sampled for tracing",
         must=("jaeger.productpage-traces", "graph.agreement"),
         groups=("load",),
-        plant=_no_sampling,
+        plant=_applies("sampling-at-0"),
     ),
     Fault(
         "missing-subset",
@@ -176,26 +119,26 @@ FAULTS: tuple[Fault, ...] = (
         must=("istio.analyze", "graph.edges"),
         may=("graph.agreement", "jaeger.productpage-traces", *QUERIES),
         groups=("app", "istio", "load"),
-        plant=_missing_subset,
+        plant=_applies("missing-subset"),
     ),
     Fault(
         "abort-10-percent",
         "A VirtualService answers 10 % of productpage's requests with a 500",
         must=("app.productpage",),
-        plant=_abort,
+        plant=_applies("abort-10-percent"),
         pages=100,  # all answered: once in 37,000 times
     ),
     Fault(
         "delay-500-ms",
         "A VirtualService delays productpage's requests by 500 ms",
         must=("app.productpage",),
-        plant=_delay,
+        plant=_applies("delay-500-ms"),
     ),
     Fault(
         "rejected-configuration",
         "An EnvoyFilter that details' proxy rejects",
         must=("istio.proxies-synced",),
-        plant=_rejected,
+        plant=_applies("rejected-configuration"),
         heal=(bookinfo.DETAILS.selector,),
     ),
     Fault(
@@ -259,7 +202,7 @@ FAULTS: tuple[Fault, ...] = (
         "A policy of the namespace allows everything to everybody",
         must=("authz.truth-table", "audit.allow-all"),
         groups=("app", "authz", "audit"),
-        plant=_allow_all,
+        plant=_applies("allow-all-policy"),
     ),
     Fault(
         "tls-switched-off",
@@ -267,7 +210,7 @@ FAULTS: tuple[Fault, ...] = (
         must=("audit.destination-rule-tls",),
         may=("audit.analyze",),
         groups=("app", "audit"),
-        plant=_no_tls,
+        plant=_applies("tls-switched-off"),
     ),
 )
 NAMES = tuple(fault.name for fault in FAULTS)

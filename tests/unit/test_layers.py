@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "observability": "core manifests config run kube istio app report",
     "history": "core config run report",
     "checks": "core config run kube envoy istio shared_cluster app security report observability",
-    "faults": "core config run kube clusters istio app security report observability",
+    "faults": "core manifests config run kube clusters istio app security report observability",
     "lifecycle": "core config run kube clusters istio shared_cluster app observability checks",
     "cli": "core config run kube clusters istio shared_cluster report history checks lifecycle",
     "tasks": "core config run kube clusters istio shared_cluster app security report observability history"

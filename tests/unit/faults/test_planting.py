@@ -8,7 +8,7 @@ import pytest
 
 from meshlab.config.settings import LabConfig, Machine
 from meshlab.core.errors import KubeError
-from meshlab.faults import objects, planting
+from meshlab.faults import planting
 from meshlab.faults.fault import Fault, Site
 from meshlab.faults.planting import CHANGES, firewall_of, plant, put_back, remove
 from meshlab.istio.istioctl import Istioctl
@@ -19,6 +19,7 @@ from tests.fakes.mesh import FakeMesh
 from tests.fakes.runner import FakeRunner
 
 CONFIG = LabConfig(cluster="existing")
+FILTERS = "networking.istio.io/v1alpha3"
 ISTIOCTL = Istioctl(Path("istioctl"))
 
 
@@ -47,12 +48,13 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
 
 def lab() -> FakeMesh:
     kube = FakeMesh([make_pod("details-1", namespace="meshlab", labels={"app": "details"})])
-    kube.kinds[objects.FILTERS, "EnvoyFilter"] = True
+    kube.kinds[FILTERS, "EnvoyFilter"] = True
     return kube
 
 
 def breaking(site: Site) -> None:
-    site.changes.apply(objects.make(objects.FILTERS, "EnvoyFilter", "x", site.namespace, {}))
+    metadata = {"name": "sabotage-x", "namespace": site.namespace}
+    site.changes.apply({"apiVersion": FILTERS, "kind": "EnvoyFilter", "metadata": metadata, "spec": {}})
 
 
 FAULT = Fault("f", "Broken", must=("app.bookinfo",), plant=breaking, heal=("app=details",))
@@ -61,7 +63,7 @@ FAULT = Fault("f", "Broken", must=("app.bookinfo",), plant=breaking, heal=("app=
 def test_a_fault_is_planted_and_taken_out(ledger: Ledger, run: RunRef, settled: list[dict]) -> None:
     kube = lab()
     plant(FAULT, CONFIG, kube, ISTIOCTL, ledger, run, None)
-    assert kube.get(objects.FILTERS, "EnvoyFilter", "sabotage-x", "meshlab") is not None
+    assert kube.get(FILTERS, "EnvoyFilter", "sabotage-x", "meshlab") is not None
     assert {entry.kind for entry in ledger.entries()} == {"change", "restart"}
     assert settled == [{"rejecting": ("app=details",)}]
     done = remove(kube, ISTIOCTL, ledger, "meshlab", None)
