@@ -23,6 +23,7 @@ from meshlab.kube.streams import Stream, open_in_time
 from meshlab.kube.timed import TimedClient, discovering
 
 __all__ = ["Kube", "PodSummary", "api_errors"]
+BACKOFF = 0.2  # seconds; doubled before each further try of a call that found no connection
 
 
 class Kube:
@@ -37,7 +38,7 @@ class Kube:
     """
 
     def __init__(self, configuration: client.Configuration, *, context: str | None = None) -> None:
-        configuration.retries = urllib3.Retry(total=2, backoff_factor=0.2)
+        configuration.retries = urllib3.Retry(total=2, backoff_factor=BACKOFF)
         # It warns of each retry; what does not heal is raised, and a wait for the API server would fill
         # the log.
         logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)

@@ -6,9 +6,10 @@ from tests.examples.material import dashboards, panels, wave
 
 
 def test_every_drawn_panel_is_small() -> None:
-    for dashboard in dashboards():
-        for panel in dashboard.panels:
-            assert len(panel_html(panel).encode()) <= 12_000, panel.title
+    largest = max((dashboard.panels for dashboard in dashboards()), key=len)
+    assert all(dashboard.panels == largest[: len(dashboard.panels)] for dashboard in dashboards())
+    for panel in largest:  # the others' are the same
+        assert len(panel_html(panel).encode()) <= 12_000, panel.title
 
 
 def test_a_panel_with_many_long_series_is_small_too() -> None:
