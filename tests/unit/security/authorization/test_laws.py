@@ -24,34 +24,50 @@ VALUES = {
 }  # fmt: skip
 
 
+# Made once: hypothesis looks into a strategy when it is new, which takes longer than to draw from it.
+SOME_VALUES = {
+    name: st.lists(st.sampled_from(values), min_size=1, max_size=2) for name, values in VALUES.items()
+}
+SOURCES = st.lists(
+    st.sampled_from(("principals", "namespaces", "ipBlocks", "requestPrincipals", "cats")),
+    unique=True,
+    max_size=2,
+)
+OPERATIONS = st.lists(
+    st.sampled_from(("methods", "paths", "ports", "hosts", "cats")), unique=True, max_size=2
+)
+EITHER, NUMBERS = st.booleans(), st.integers(0, 99)
+LABELS = st.sampled_from(({}, {"app": "httpbin"}, {"app": "other"}))
+NAMESPACES = st.sampled_from(("foo", "istio-system"))
+
+
 @st.composite
-def parts(draw: st.DrawFn, names: tuple[str, ...]) -> dict[str, list[str]]:
+def parts(draw: st.DrawFn, names: st.SearchStrategy[list[str]]) -> dict[str, list[str]]:
     found = {}
-    for name in draw(st.lists(st.sampled_from(names), unique=True, max_size=2)):
-        key = name if draw(st.booleans()) or name == "cats" else f"not{name[0].upper()}{name[1:]}"
-        found[key] = draw(st.lists(st.sampled_from(VALUES[name]), min_size=1, max_size=2))
+    for name in draw(names):
+        key = name if draw(EITHER) or name == "cats" else f"not{name[0].upper()}{name[1:]}"
+        found[key] = draw(SOME_VALUES[name])
     return found
 
 
-@st.composite
-def rules(draw: st.DrawFn) -> dict[str, Any]:
-    sources = st.lists(
-        parts(("principals", "namespaces", "ipBlocks", "requestPrincipals", "cats")), max_size=2
-    )
-    operations = st.lists(parts(("methods", "paths", "ports", "hosts", "cats")), max_size=2)
-    return {
-        "from": [{"source": one} for one in draw(sources)],
-        "to": [{"operation": one} for one in draw(operations)],
-    }
+RULES = st.lists(
+    st.fixed_dictionaries(
+        {
+            "from": st.lists(st.fixed_dictionaries({"source": parts(SOURCES)}), max_size=2),
+            "to": st.lists(st.fixed_dictionaries({"operation": parts(OPERATIONS)}), max_size=2),
+        }
+    ),
+    max_size=2,
+)
+EVERY = ("ALLOW", "DENY", "AUDIT", "CUSTOM")
+ACTIONS = {actions: st.sampled_from(actions) for actions in (EVERY, *((one,) for one in EVERY))}
 
 
 @st.composite
-def policies(
-    draw: st.DrawFn, actions: tuple[str, ...] = ("ALLOW", "DENY", "AUDIT", "CUSTOM")
-) -> dict[str, Any]:
-    spec = {"action": draw(st.sampled_from(actions)), "rules": draw(st.lists(rules(), max_size=2))}
-    labels = draw(st.sampled_from(({}, {"app": "httpbin"}, {"app": "other"})))
-    return {"metadata": {"name": f"p{draw(st.integers(0, 99))}", "namespace": draw(st.sampled_from(("foo", "istio-system")))},
+def policies(draw: st.DrawFn, actions: tuple[str, ...] = EVERY) -> dict[str, Any]:
+    spec = {"action": draw(ACTIONS[actions]), "rules": draw(RULES)}
+    labels = draw(LABELS)
+    return {"metadata": {"name": f"p{draw(NUMBERS)}", "namespace": draw(NAMESPACES)},
             "spec": {**spec, "selector": {"matchLabels": labels}}}  # fmt: skip
 
 
