@@ -19,7 +19,7 @@ def test_a_difference_is_named() -> None:
     found = truth_table(table(*GOOD, row(DENIED, OK, RBAC, RBAC, method="POST")))
     assert found.verdict is Verdict.FAIL
     assert "sleep → details POST /details/0: expected 403 RBAC" in found.summary
-    assert "observed 200, then 403 RBAC" in found.summary
+    assert "200, then 403 RBAC" in found.summary
     assert found.evidence["differences"][0]["request"] == "POST /details/0"
 
 

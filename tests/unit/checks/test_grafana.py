@@ -78,13 +78,13 @@ def test_one_bad_query_fails_its_dashboard_and_all(kind):
     one, every = dashboard("grafana.service", looked), all_panels(looked)
     for found in (one, every):
         assert found.verdict is Verdict.FAIL
-        assert found.summary == f"Istio Service Dashboard, Panel 2 A (productpage): {kind}, why"
-        assert found.remedy
+        assert "Panel 2 A (productpage)" in found.summary and kind in found.summary
+        assert found.evidence["classes"][kind] == 1 and found.remedy
 
 
 def test_a_dashboard_without_any_data_fails():
     found = dashboard("grafana.service", examination(GOOD[1]))
-    assert found.verdict is Verdict.FAIL and "no query of Istio Service Dashboard has data" in found.summary
+    assert found.verdict is Verdict.FAIL and found.evidence["classes"]["data"] == 0
 
 
 def test_a_dashboard_that_is_not_shipped_could_not_be_looked_at():
@@ -115,22 +115,19 @@ def test_all_panels_counts_each_query_once():
 
 def test_too_few_with_data():
     found = all_panels(examination(*GOOD), least=5)
-    assert found.verdict is Verdict.FAIL and "4 queries have data, at least 5 were expected" in found.summary
+    assert found.verdict is Verdict.FAIL and "4" in found.summary and "5" in found.summary
 
 
 def test_a_query_that_nobody_classified():
     found = all_panels(examination(*GOOD[:-1]))
-    assert found.verdict is Verdict.FAIL and "1 of 4 queries were not classified" in found.summary
+    assert found.verdict is Verdict.FAIL and "1 of 4" in found.summary
 
 
 def test_an_entry_that_names_nothing():
     stale = Expectation("Other", 9, "A", "000000000000", Precondition("no", "why", "x", "y"))
     looked = examination(*GOOD, stale=(stale,))
     found = all_panels(looked)
-    assert (
-        found.verdict is Verdict.FAIL
-        and "Other, panel 9, A, 000000000000, which is not shipped" in found.summary
-    )
+    assert found.verdict is Verdict.FAIL and "panel 9, A, 000000000000" in found.summary
     found = all_panels(looked, pinned=False)
     assert found.verdict is Verdict.PASS and len(found.evidence["stale"]) == 1
 

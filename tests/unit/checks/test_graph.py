@@ -79,7 +79,7 @@ def test_a_deleted_workloads_edges_are_named_as_lost():
     result = edges(metrics(*left), EXPECTED)
     assert result.verdict is Verdict.FAIL
     assert result.evidence["lost"] == ["productpage-v1 → reviews-v2", "reviews-v2 → ratings-v1"]
-    assert str(result.reason).startswith("lost edge productpage-v1 → reviews-v2: nothing was counted; lost")
+    assert "productpage-v1 → reviews-v2" in str(result.reason)
     rows = result.evidence["edges"]
     assert [row["part"] for row in rows].count("lost") == 2
     assert {tuple(row) for row in rows} == {tuple(rows[0])}, "rows of a table have the same keys"
@@ -90,19 +90,20 @@ def test_an_extra_edge_is_named_and_the_runs_other_traffic_is_not():
     graph = metrics(*WHOLE.edges, *others)
     result = edges(graph, EXPECTED, others=[INGRESS, ECHO])
     assert result.verdict is Verdict.PASS
-    assert result.summary.endswith("0 extra edges, 2 edges of the run's other traffic")
+    assert "0 extra" in result.summary and "2 edges" in result.summary
     result = edges(graph, EXPECTED, others=[ECHO])
     assert result.verdict is Verdict.FAIL
-    assert result.reason == "extra edge istio-system/istio-ingressgateway → productpage-v1"
+    assert result.evidence["extra"] == ["istio-system/istio-ingressgateway → productpage-v1"]
     unknown: Edge = (("unknown", "unknown"), ("default", "ratings-v1"))
     result = edges(metrics(*WHOLE.edges, counted(unknown, by=["destination"])), EXPECTED)
-    assert result.reason == "extra edge unknown → ratings-v1"
+    assert result.evidence["extra"] == ["unknown → ratings-v1"]
 
 
 def test_an_edge_that_only_one_side_counted():
     half = [counted(EXPECTED[0], by=["destination"]), *WHOLE.edges[1:]]
     result = edges(metrics(*half), EXPECTED)
-    assert result.reason == "sleep → productpage-v1 was not counted by its source"
+    assert result.verdict is Verdict.FAIL and "sleep → productpage-v1" in str(result.reason)
+    assert result.evidence["edges"][0]["counted_by_source"] != 10.0
 
 
 def test_nothing_at_all():
@@ -118,7 +119,7 @@ def test_all_sources_agree():
     result = agreement(WHOLE, traced(EXPECTED), kiali_reason="no image archive")
     assert result.verdict is Verdict.PASS, result.reason
     assert result.evidence["sources"] == {"Prometheus": 7, "Jaeger": 7, "Jaeger's dependencies": 4}
-    assert result.evidence["kiali"] == "not compared: no image archive"
+    assert "no image archive" in result.evidence["kiali"]
     assert result.evidence["edges"][0] == {
         "from": "productpage-v1",
         "to": "details-v1",
@@ -132,21 +133,23 @@ def test_all_sources_agree():
 
 def test_what_only_one_saw_is_named():
     result = agreement(WHOLE, traced(EXPECTED[:-1]))
-    assert result.reason == "reviews-v3 → ratings-v1 was seen by Prometheus, not by Jaeger"
+    [row] = [row for row in result.evidence["edges"] if row["from"] == "reviews-v3"]
+    assert (row["Prometheus"], row["Jaeger"]) == (True, False) and result.verdict is Verdict.FAIL
     result = agreement(metrics(*WHOLE.edges[1:]), traced(EXPECTED), kiali=kialis(EXPECTED))
     assert result.reason == "sleep → productpage-v1 was seen by Jaeger and Kiali, not by Prometheus"
-    assert result.summary == "sleep → productpage-v1 was seen by Jaeger and Kiali, not by Prometheus"
     result = agreement(WHOLE, traced(EXPECTED), kiali=kialis(EXPECTED[1:]))
-    assert result.reason == "sleep → productpage-v1 was seen by Prometheus and Jaeger, not by Kiali"
+    assert result.verdict is Verdict.FAIL
+    [row] = [row for row in result.evidence["edges"] if row["from"] == "sleep"]
+    assert (row["Prometheus"], row["Jaeger"], row["Kiali"]) == (True, True, False)
 
 
 def test_jaegers_own_dependencies_are_held_against_it():
     result = agreement(WHOLE, traced(EXPECTED, LINKS[1:]))
-    assert result.reason == "sleep.default → productpage.default is not among Jaeger's dependencies"
+    assert result.verdict is Verdict.FAIL and "sleep.default → productpage.default" in str(result.reason)
     more = Dependency("details.default", "ratings.default", 1)
     other = Dependency("jaeger", "jaeger-collector", 1)
     result = agreement(WHOLE, traced(EXPECTED, [*LINKS, more, other]))
-    assert result.reason == "details.default → ratings.default is only among Jaeger's dependencies"
+    assert result.verdict is Verdict.FAIL and "details.default → ratings.default" in str(result.reason)
 
 
 def test_tcp_and_traffic_from_outside_are_not_compared():
@@ -172,6 +175,6 @@ def test_kialis_graph():
     assert result.summary == "Kiali v2.27.0 shows 8 workloads and 8 edges, 7 of 7 expected ones"
     assert result.evidence["beside"] == ["istio-system/istio-ingressgateway → productpage-v1"]
     result = kiali_graph(kialis(EXPECTED[1:]), "v2.27.0", EXPECTED)
-    assert result.reason == "Kiali shows no edge sleep → productpage-v1"
+    assert result.verdict is Verdict.FAIL and "sleep → productpage-v1" in str(result.reason)
     assert kiali_graph(kialis(EXPECTED), "v2.27.0", []).verdict is Verdict.FAIL
     json.dumps(replace(result).as_json())

@@ -41,7 +41,7 @@ def test_nothing_left_is_seen_three_times_in_a_row() -> None:
 def test_what_is_left_is_named() -> None:
     result = uninstall_nothing_left(BEFORE, PURGED, Inventories(PURGED), timeout=5, clock=FakeClock())
     assert result.verdict is Verdict.FAIL
-    assert result.summary == "1 left of 3 things of 2 kinds before: namespaces 1 (and 1 more)"
+    assert "1 left of 3" in result.summary and "namespaces 1" in result.summary
     assert result.evidence["problems"][1] == "namespaces istio-system"
     assert result.evidence["after"]["namespaces"] == 1
 

@@ -81,7 +81,7 @@ def test_a_retry_is_counted_at_the_destination_only() -> None:
     after = snapshot({"200": 40}, {"200": 40, "503": 1}, attempts=41)
     result = reconcile(BEFORE, after, {"200": 30})
     assert result.verdict is Verdict.PASS, result.reason
-    assert "destination counted 31 of 31 attempts" in result.summary
+    assert "31 of 31" in result.summary
 
 
 def test_a_reply_of_the_clients_own_proxy_reaches_no_destination() -> None:
@@ -93,9 +93,9 @@ def test_requests_without_a_response_are_accounted_for() -> None:
     after = snapshot({"200": 38, "0": 1}, {"200": 38, "0": 1}, attempts=39)
     result = reconcile(BEFORE, after, {"200": 28, "000": 2})
     assert result.verdict is Verdict.PASS, result.reason
-    assert "2 without a response (1 of them seen by the sidecar, 1 never reached it)" in result.summary
+    assert "2 without a response (1 of them" in result.summary
     result = reconcile(BEFORE, after, {"200": 28})
-    assert "counted 1 requests without a response, the loop saw 0" in (result.reason or "")
+    assert result.verdict is Verdict.FAIL and "1 requests without a response" in str(result.reason)
 
 
 def test_a_changed_pod_voids_the_window() -> None:
@@ -103,21 +103,20 @@ def test_a_changed_pod_voids_the_window() -> None:
     result = reconcile(BEFORE, after, {"200": 30})
     assert result.verdict is Verdict.INFRA_ERROR
     assert is_void(result)
-    assert result.reason == "void: pod productpage-1 was restarted"
+    assert "productpage-1" in str(result.reason)
     gone = snapshot(pods={"sleep-1": PODS["sleep-1"], "productpage-2": "uid-c, 0 restarts"})
-    assert "pod productpage-2 was not there throughout" in void_reasons(BEFORE, gone)
+    assert any("productpage-2" in reason for reason in void_reasons(BEFORE, gone))
 
 
 def test_a_counter_that_falls_voids_the_window() -> None:
     after = snapshot({"200": 40}, {"200": 4}, attempts=40)
     result = reconcile(BEFORE, after, {"200": 30})
     assert is_void(result)
-    assert "a counter of productpage-1 fell from 10 to 4: d200" in (result.reason or "")
+    assert "productpage-1" in str(result.reason) and "10 to 4" in str(result.reason)
     vanished = snapshot({"200": 40}, {}, attempts=40)
-    assert "fell from 10 to 0" in void_reasons(BEFORE, vanished)[0]
-    assert "attempts at 10.0.0.9:9080 fell from 10 to 3" in void_reasons(
-        BEFORE, snapshot({"200": 40}, {"200": 40}, attempts=3)
-    )[0]  # fmt: skip
+    assert "10 to 0" in void_reasons(BEFORE, vanished)[0]
+    [reason] = void_reasons(BEFORE, snapshot({"200": 40}, {"200": 40}, attempts=3))
+    assert "10.0.0.9:9080" in reason and "10 to 3" in reason
 
 
 def test_no_traffic_is_no_answer() -> None:
@@ -130,16 +129,14 @@ def test_prometheus_must_have_what_the_sidecars_counted() -> None:
     right = Scraped({("source", "200"): 40.0, ("destination", "200"): 40.0})
     result = reconcile(BEFORE, AFTER, {"200": 30}, right)
     assert result.verdict is Verdict.PASS
-    assert "Prometheus agrees on 2 totals" in result.summary
+    assert "2 totals" in result.summary
     for totals in ({("source", "200"): 40.0}, {("source", "200"): 39.0, ("destination", "200"): 40.0}):
         result = reconcile(BEFORE, AFTER, {"200": 30}, Scraped(totals))
         assert result.verdict is Verdict.FAIL
-        assert "the sidecars counted 40" in result.summary
+        assert "40" in result.summary
     more = Scraped({**right.totals, ("source", "503"): 1.0})
-    assert (
-        "Prometheus has 1 for reporter source, code 503"
-        in reconcile(BEFORE, AFTER, {"200": 30}, more).summary
-    )
+    result = reconcile(BEFORE, AFTER, {"200": 30}, more)
+    assert result.verdict is Verdict.FAIL and "1 for reporter source, code 503" in result.summary
 
 
 def test_a_void_window_is_repeated_once_and_says_so() -> None:

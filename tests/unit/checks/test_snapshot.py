@@ -148,7 +148,7 @@ def test_a_counter_that_fell_and_rose_again_is_told() -> None:
     before, after = Snapshot(0.0, {}, (), ()), Snapshot(26.0, AFTER.pods, (), ())
     found = take_scraped(prometheus, after, "default", before=before, timeout=12, clock=clock)
     (fall,) = found.falls
-    assert fall == "a counter (productpage-1, destination reporter, code 200) fell from 30 to 15 in between"
+    assert "productpage-1, destination reporter, code 200" in fall and "30 to 15" in fall
     late = Snapshot(16.0, {}, (), ())  # the fall was before the window
     assert take_scraped(prometheus, after, "default", before=late, timeout=12, clock=clock).falls == ()
 
@@ -160,4 +160,5 @@ def test_a_counter_that_vanished_and_was_born_again_is_told() -> None:
     prometheus.add(lambda t: None if 12 < t < 22 else 1.0, **sample("source").labels, pod="sleep-1")
     before, after = Snapshot(0.0, {}, (), ()), Snapshot(26.0, {"sleep-1": "a"}, (), ())
     found = take_scraped(prometheus, after, "default", before=before, timeout=12, clock=clock)
-    assert found.falls == ("a counter (sleep-1, source reporter, code 200) was gone in 2 scrapes",)
+    [fall] = found.falls
+    assert "sleep-1, source reporter, code 200" in fall and "2 scrapes" in fall

@@ -26,10 +26,7 @@ def test_a_trace_that_reaches_everything():
     found = search(page_trace("one", reviews="v1"), page_trace("two", start=T0 + 1), clock=clock)
     result = productpage_traces(found)
     assert result.verdict is Verdict.PASS and clock.slept == []
-    assert result.summary == (
-        "2 traces; one of 8 spans and 30.0 ms goes through "
-        "details.default, productpage.default, ratings.default, reviews.default, sleep.default"
-    )
+    assert result.summary.startswith("2 traces; one of 8 spans and 30.0 ms")
     evidence = result.evidence
     assert evidence["reached"] == {
         "productpage → details": 2,
@@ -77,9 +74,8 @@ def test_spans_that_come_later():
 def test_a_service_that_sends_nothing():
     result = productpage_traces(search(page_trace(without=["pd", "d"])))
     assert result.verdict is Verdict.FAIL
-    assert result.reason == (
-        "no span of details below productpage in the fullest of 1 traces: details sent no span at all"
-    )
+    assert "details" in str(result.reason) and "1 traces" in str(result.reason)
+    assert result.evidence["reached"]["productpage → details"] == 0
 
 
 def test_an_application_that_does_not_pass_the_headers_on():
@@ -87,23 +83,24 @@ def test_an_application_that_does_not_pass_the_headers_on():
     found = search(page_trace(without=["rr", "a"]), lonely)
     result = productpage_traces(found)
     assert result.verdict is Verdict.FAIL
-    assert "ratings sends spans, so reviews seems not to pass the trace's headers on" in str(result.reason)
+    assert "reviews" in str(result.reason) and "headers" in str(result.reason)
     assert found.shown[0].note == "missing: productpage → reviews → ratings"
 
 
 def test_branches_in_different_traces():
     found = search(page_trace("a", without=["pd", "d"]), page_trace("b", without=["rr", "a"]))
     result = productpage_traces(found)
-    assert "others hold it, none holds all branches" in str(result.reason)
+    assert result.verdict is Verdict.FAIL
+    assert {name: count > 0 for name, count in result.evidence["reached"].items()} == dict.fromkeys(
+        ("productpage → details", "productpage → reviews", "productpage → reviews → ratings"), True
+    )
 
 
 def test_no_trace_at_all():
     found = search(json_trace([json_span("x", None, "sleep")]))
     result = productpage_traces(found)
     assert result.verdict is Verdict.FAIL and found.shown == ()
-    assert result.reason == (
-        "there is no trace of productpage.default; services that sent spans: sleep.default"
-    )
+    assert "productpage.default" in str(result.reason) and "sleep.default" in str(result.reason)
 
 
 @pytest.mark.parametrize("answers_first", [True, False])

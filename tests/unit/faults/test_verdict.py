@@ -33,36 +33,32 @@ def test_a_fault_that_turned_its_checks_red_is_caught() -> None:
         "1 of 1 checks caught it: app.productpage; 3 checks stayed green",
     )
     found = verdict(app_productpage="broken", envoy_scrape="fail")
-    assert found[1].startswith(
-        "1 of 1 checks caught it: app.productpage; red with it: envoy.scrape; 2 checks"
-    )
+    assert found[0] is Verdict.PASS and "1 of 1" in found[1] and "envoy.scrape" in found[1]
 
 
 @pytest.mark.parametrize("blind", ["pass", "infra-error", "skipped"])
 def test_a_check_that_does_not_turn_red_is_a_miss_also_when_it_could_not_be_made(blind: str) -> None:
     found, summary = verdict(app_productpage=blind)
     assert found is Verdict.FAIL
-    assert summary.startswith(f"app.productpage did not turn red ({blind}")
+    assert MUST in summary and blind in summary
 
 
 def test_a_check_that_was_never_made_is_a_miss() -> None:
     result = judge(FAULT, {}, (), seconds=1)
     assert result.verdict is Verdict.FAIL
-    assert "not made: the round ended before it" in result.summary
+    assert result.evidence["missed"] == [MUST]
     assert result.evidence["not_made"] == [GREEN, "envoy.dashboard"]
 
 
 def test_red_beside_what_was_declared_is_as_bad_as_a_miss() -> None:
     found, summary = verdict(app_productpage="fail", app_bookinfo="fail")
     assert found is Verdict.FAIL
-    assert summary == "app.bookinfo turned red, too: it was fail"
+    assert GREEN in summary and "fail" in summary
 
 
 def test_what_stayed_unclear_is_no_catch() -> None:
-    assert verdict(app_productpage="fail", app_bookinfo="infra-error") == (
-        Verdict.INFRA_ERROR,
-        "could not be made: app.bookinfo",
-    )
+    found, summary = verdict(app_productpage="fail", app_bookinfo="infra-error")
+    assert found is Verdict.INFRA_ERROR and GREEN in summary
     assert (
         verdict(app_productpage="fail", envoy_scrape="infra-error")[0] is Verdict.PASS
     )  # it may be anything
@@ -70,7 +66,7 @@ def test_what_stayed_unclear_is_no_catch() -> None:
 
 def test_a_lab_that_is_not_as_it_was_is_no_catch() -> None:
     found, summary = verdict(("Service a/b is gone",), app_productpage="fail")
-    assert (found, summary) == (Verdict.INFRA_ERROR, "the lab is not as it was: Service a/b is gone")
+    assert found is Verdict.INFRA_ERROR and "Service a/b is gone" in summary
     catch = catch_of(FAULT, checks(app_productpage="fail"), restored=False)
     assert catch.as_json() == {
         "fault": "f", "must": [MUST], "may": [MAY], "red": [MUST], "restored": False,
@@ -93,7 +89,7 @@ def test_a_round_without_a_fault_must_be_green() -> None:
     assert (good.verdict, good.summary) == (Verdict.PASS, "green without a fault: 4 checks of app")
     bad = control("baseline", "Before", ["app"], checks(app_bookinfo="fail"), expected, seconds=3.0)
     assert bad.verdict is Verdict.INFRA_ERROR
-    assert bad.summary == "not green without a fault: 1 check: app.bookinfo is fail: it was fail"
+    assert "1 check" in bad.summary and GREEN in bad.summary
     both = control(
         "baseline", "Before", ["app"], checks(app_productpage="broken", app_bookinfo="fail"),
         ["app.productpage", "app.bookinfo"], seconds=3.0,
