@@ -5,10 +5,11 @@ One SelfSubjectAccessReview for each verb, resource and namespace; all that is m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from meshlab import manifests
 from meshlab.config.settings import LabConfig
 from meshlab.core.errors import KubeError, Problem
 from meshlab.istio.control_plane import control_planes
@@ -16,55 +17,6 @@ from meshlab.istio.operator_file import SYSTEM_NAMESPACE
 from meshlab.kube.client import Kube
 from meshlab.shared_cluster.lease import places
 
-READ, WRITE = ("get", "list"), ("get", "create", "update", "patch", "delete")
-CREATE, HOLD = ("create",), ("get", "create", "update", "delete")
-STREAM = ("get", "create")  # a stream is begun with either, depending on the client
-CORE, APPS, LEASES = "", "apps", "coordination.k8s.io"
-NETWORKING, SECURITY, TELEMETRY = "networking.istio.io", "security.istio.io", "telemetry.istio.io"
-RBAC, ADMISSION, EXTENSIONS = (
-    "rbac.authorization.k8s.io",
-    "admissionregistration.k8s.io",
-    "apiextensions.k8s.io",
-)
-
-
-def _resources(group: str, names: str) -> list[tuple[str, str]]:
-    return [(group, name) for name in names.split()]
-
-
-POLICIES = "peerauthentications authorizationpolicies requestauthentications"
-ROUTES = "virtualservices destinationrules sidecars envoyfilters"
-# Read of the whole cluster: which mesh is there, what injects, what runs, what the checks compare, and what a wait for
-# a change of the mesh's configuration looks at.
-LOOKED_AT = (
-    *_resources(CORE, "namespaces nodes pods services"),
-    *_resources(APPS, "deployments"),
-    *_resources(NETWORKING, f"gateways {ROUTES} serviceentries workloadentries"),
-    *_resources(SECURITY, POLICIES),
-    *_resources(TELEMETRY, "telemetries"),
-    *_resources(RBAC, "rolebindings clusterrolebindings"),  # the audit: whose token may do what
-)
-# Read of the app's namespace: why a pod does not start.
-DIAGNOSED = (
-    *_resources(CORE, "events"),
-    *_resources(APPS, "replicasets statefulsets daemonsets"),
-    *_resources("batch", "jobs"),
-)
-# Made, changed and removed: the app, its callers, and the policies of the checks.
-APPLIED = (
-    *_resources(CORE, "services serviceaccounts configmaps"),
-    *_resources(APPS, "deployments"),
-    *_resources(NETWORKING, ROUTES),
-    *_resources(SECURITY, POLICIES),
-    *_resources(TELEMETRY, "telemetries"),
-)
-# What `istioctl install` brings beside objects of istio-system; asked for where no Istio is there.
-INSTALLED = (
-    *_resources(CORE, "namespaces"),
-    *_resources(EXTENSIONS, "customresourcedefinitions"),
-    *_resources(RBAC, "clusterroles clusterrolebindings"),
-    *_resources(ADMISSION, "mutatingwebhookconfigurations validatingwebhookconfigurations"),
-)
 AT_ONCE = 8
 
 
@@ -105,32 +57,39 @@ def needs(config: LabConfig, *, namespace_there: bool, istio_there: bool) -> tup
     Returns:
         The permissions.
     """
-
-    def wanted() -> Iterator[Need]:
-        yield from (Need(READ, group, name) for group, name in LOOKED_AT)
-        yield Need(("get", "patch") if namespace_there else ("get", "create", "delete"), CORE, "namespaces")
-        yield from (Need(HOLD, LEASES, "leases", place) for place in places(config))
-        yield from (Need(STREAM, CORE, f"pods/{how}", config.namespace) for how in ("exec", "portforward"))
-        yield from (Need(("list",), group, name, config.namespace) for group, name in DIAGNOSED)
-        yield Need(("get",), CORE, "pods/log", config.namespace)
-        yield Need(STREAM, CORE, "pods/portforward", SYSTEM_NAMESPACE)
-        # istioctl asks istiod with a token of this account, and looks up which revision is the default one.
-        yield Need(CREATE, CORE, "serviceaccounts/token", SYSTEM_NAMESPACE, "default")
-        yield Need((*READ, "watch"), ADMISSION, "mutatingwebhookconfigurations")
-        yield Need(READ, CORE, "configmaps", SYSTEM_NAMESPACE)
-        written = [config.namespace] + ([SYSTEM_NAMESPACE] if config.scope == "mesh" else [])
-        for place in written:
-            yield from (Need(WRITE, group, name, place) for group, name in APPLIED)
-            yield Need(("delete",), CORE, "pods", place)
-        if not istio_there and config.scope == "mesh":
-            yield from (Need(WRITE, group, name) for group, name in INSTALLED)
-
-    return tuple(dict.fromkeys(wanted()))
+    whole_mesh = config.scope == "mesh"
+    places_of: list[tuple[str, str | None]] = [
+        ("cluster", None),
+        ("namespace-there" if namespace_there else "namespace-missing", None),
+        *(("lease", place) for place in places(config)),
+        ("app", config.namespace),
+        ("istiod", SYSTEM_NAMESPACE),
+        ("revisions", None),
+        ("configuration", SYSTEM_NAMESPACE),
+        ("written", config.namespace),
+        *([("written", SYSTEM_NAMESPACE)] if whole_mesh else []),
+        *([("installed", None)] if whole_mesh and not istio_there else []),
+    ]
+    return _asked_for(*places_of)
 
 
 def wishes(config: LabConfig) -> tuple[Need, ...]:
     """What a run goes without where it is refused, and says so: capturing packets takes a container in a running pod."""
-    return (Need(("patch",), CORE, "pods/ephemeralcontainers", config.namespace),)
+    return _asked_for(("wished", config.namespace))
+
+
+def _asked_for(*parts: tuple[str, str | None]) -> tuple[Need, ...]:
+    """The rules of parts of `permissions.yaml`, each in its place, without repetitions."""
+    rules = manifests.read("permissions")
+    found = (
+        Need(
+            tuple(rule["verbs"]), rule["apiGroups"][0], resource, place, rule.get("resourceNames", [None])[0]
+        )
+        for part, place in parts
+        for rule in rules[part]
+        for resource in rule["resources"]
+    )
+    return tuple(dict.fromkeys(found))
 
 
 def missing(kube: Kube, wanted: Iterable[Need]) -> tuple[Need, ...]:

@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "clusters": "core config run kube",
     "envoy": "core kube",
     "istio": "core manifests config run kube clusters envoy",
-    "shared_cluster": "core config run kube clusters istio",
+    "shared_cluster": "core manifests config run kube clusters istio",
     "app": "core manifests config run kube istio",
     "security": "core manifests config run kube clusters envoy istio app",
     "report": "core run kube security",
