@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from meshlab.checks.base import run_check
 from meshlab.checks.leftovers import teardown_nothing_left
-from meshlab.cli.main import addons_of, note_cluster
+from meshlab.cli.launch import addons_of, note_cluster
 from meshlab.clusters.base import ClusterRef, Leftovers
 from meshlab.clusters.local import child as local_child
 from meshlab.clusters.local.cluster import LocalCluster

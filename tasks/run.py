@@ -18,7 +18,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Crashed, Failed
 
 from meshlab.checks.base import CATALOG
-from meshlab.cli.main import prepared
+from meshlab.cli.launch import prepared
 from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local.child import UpChild
 from meshlab.config.settings import LabConfig, Machine

@@ -5,9 +5,8 @@ from __future__ import annotations
 from rich.console import Console
 from rich.text import Text
 
-from meshlab.cli.flags import parse
-from meshlab.cli.main import hold
-from meshlab.cli.terminal import complain
+from meshlab.cli.flags import complain, parse
+from meshlab.cli.launch import hold
 from meshlab.clusters import existing
 from meshlab.clusters.local.layout import Layout
 from meshlab.clusters.local.state import State

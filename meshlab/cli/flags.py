@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-from meshlab.cli.preflight import preflight
+from rich.console import Console
+from rich.text import Text
+
 from meshlab.config.loader import FLAGS, closest, keys, load
 from meshlab.config.settings import LabConfig, Machine, Provider
 from meshlab.core.errors import InputError, Problem
@@ -170,6 +172,8 @@ def judge(
     Raises:
         InputError: Something is wrong; it names every problem.
     """
+    from meshlab.cli.preflight import preflight
+
     defaults = {**({"cluster": providers[0]} if providers else {}), **(kept or {})}
     loaded = load(words.flags, words.sets, words.config, defaults=defaults)
     problems = [*words.problems, *loaded.problems]
@@ -210,6 +214,35 @@ def flags_elsewhere(flags: Iterable[str], cluster: Provider) -> list[Problem]:
             remedy = f"--set {here}=…" if here in keys() else f"leave it out, or add --cluster {section}"
             found.append(Problem(FLAGS[key], f"goes with --cluster {section}, this is {cluster}", remedy))
     return found
+
+
+@dataclass(frozen=True)
+class Again:
+    """What the command line asks for. step: nothing of this step and of those after it is trusted."""
+
+    run_id: str
+    step: str | None = None
+
+
+RESUME = (
+    Flag("--resume", "resume", "run_id", "Go on with a run that was cut off, on the cluster that it left."),
+    Flag("--from", "step", "step", "With --resume: run this step and those after it again."),
+)
+
+
+def take_again(words: Words) -> Again | None:
+    """Take what is to go on out of a command line. A --from without a run becomes a problem of it."""
+    run_id, first = words.own.pop("resume", None), words.own.pop("step", None)
+    if run_id is not None:
+        return Again(run_id, first)
+    if first is not None:
+        words.problems.append(Problem("--from", "needs --resume RUN_ID", "name the run that is to go on"))
+    return None
+
+
+def complain(program: str, problem: object) -> None:
+    """Say on standard error what a command could not do."""
+    Console(stderr=True).print(Text(f"{program}: {problem}"), soft_wrap=True)
 
 
 def _metavar(key: str) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-from meshlab.cli.flags import Flag, Words
+from meshlab.cli.flags import Again
 from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local.cluster import LocalCluster
 from meshlab.config.settings import LabConfig, Machine
@@ -19,30 +18,6 @@ from meshlab.run.journal import RunRef, ended, record, step
 from meshlab.run.ledger import Entry, Ledger
 
 CLUSTER_STEP = "start-cluster"
-
-
-@dataclass(frozen=True)
-class Again:
-    """What the command line asks for. step: nothing of this step and of those after it is trusted."""
-
-    run_id: str
-    step: str | None = None
-
-
-FLAGS = (
-    Flag("--resume", "resume", "run_id", "Go on with a run that was cut off, on the cluster that it left."),
-    Flag("--from", "step", "step", "With --resume: run this step and those after it again."),
-)
-
-
-def take(words: Words) -> Again | None:
-    """Take what is to go on out of a command line. A --from without a run becomes a problem of it."""
-    run_id, first = words.own.pop("resume", None), words.own.pop("step", None)
-    if run_id is not None:
-        return Again(run_id, first)
-    if first is not None:
-        words.problems.append(Problem("--from", "needs --resume RUN_ID", "name the run that is to go on"))
-    return None
 
 
 def kept_settings(config: LabConfig, again: Again, flow: str) -> tuple[RunRef, dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from meshlab.cli import main as launch
+from meshlab.cli import main as cli
 from meshlab.cli.flags import Flag, judge, parse
 from meshlab.config.settings import LabConfig, Machine
 from meshlab.core.errors import InputError
@@ -30,10 +30,10 @@ def main(arguments: list[str], *, about: str, load: Callable[[], Callable[..., A
     Returns:
         The exit code.
     """
-    command = launch.Command(
+    command = cli.Command(
         PROGRAM, about, "teardown", decide=lambda words, machine: decide(words, machine, about)
     )
-    return launch.main(arguments, command, load)
+    return cli.main(arguments, command, load)
 
 
 def decide(arguments: list[str], machine: Machine, about: str) -> tuple[LabConfig, Mapping[str, Any]]:

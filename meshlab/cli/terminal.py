@@ -198,8 +198,3 @@ def closing(console: Console, result: Mapping[str, Any], code: int, directory: s
     console.print(Text(f"evidence: {directory}"), soft_wrap=True)
     for hint in hints:
         console.print(Text(f"next: {hint}", style="cyan"), soft_wrap=True)
-
-
-def complain(program: str, problem: object) -> None:
-    """Say on standard error what a command could not do."""
-    Console(stderr=True).print(Text(f"{program}: {problem}"), soft_wrap=True)

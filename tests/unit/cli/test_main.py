@@ -1,6 +1,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,9 +11,10 @@ import httpx
 import pytest
 import yaml
 
-from meshlab.cli import main as launch
+from meshlab.cli import launch
 from meshlab.cli.flags import Flag
-from meshlab.cli.main import Command, main, next_commands, owing, prepare, prepared
+from meshlab.cli.launch import Launch, next_commands, owing, prepared
+from meshlab.cli.main import Command, main, read_command_line
 from meshlab.config.settings import LabConfig, Machine
 from meshlab.core.errors import Interrupted
 from meshlab.core.signals import signals_raise, signals_wait
@@ -21,6 +24,7 @@ from meshlab.run.ledger import Entry, Ledger, ledgers
 from meshlab.run.results import CheckResult, Verdict
 
 LAB = Command("lab", "The lab.")
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +56,10 @@ def good(tmp_path: Path) -> list[str]:
     )
     words = f"--cluster existing --kubeconfig {kubeconfig} --set istio.distribution=embedded --runs-dir"
     return [*words.split(), str(tmp_path / "runs")]
+
+
+def prepare(command: Command, arguments: list[str]) -> Launch:
+    return launch.prepare(command, read_command_line(command, arguments))
 
 
 def run_main(arguments: list[str], flow) -> int:
@@ -335,3 +343,12 @@ def test_a_flow_that_fails_before_it_can_say_so_itself_is_a_failed_step(
     assert run_main(good, lambda config, return_state: Failed()) == 3
     [step] = result_of(tmp_path)["steps"]
     assert (step["name"], step["state"]) == ("flow", "failed") and "another run holds" in step["reason"]
+
+
+def test_help_is_given_before_anything_slow_is_imported() -> None:
+    slow = "{'prefect', 'kubernetes', 'sqlalchemy', 'jinja2', 'requests', 'cryptography'}"
+    code = "import atexit, sys; from meshlab.cli.main import Command, main; "
+    code += f"atexit.register(lambda: print('slow:', *(set(sys.modules) & {slow}))); "
+    code += "main(['--help'], Command('lab', 'The lab.'), lambda: None)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "--runs-dir" in done.stdout and done.stdout.splitlines()[-1] == "slow:"

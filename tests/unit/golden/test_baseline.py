@@ -23,7 +23,8 @@ import yaml
 from prefect import Task
 
 import tasks
-from meshlab.cli.resume import Again, judge_cluster, judge_state, kept_settings
+from meshlab.cli.flags import Again
+from meshlab.cli.resume import judge_cluster, judge_state, kept_settings
 from meshlab.cli.teardown import decide
 from meshlab.clusters.existing import current_context
 from meshlab.config.settings import LabConfig, LocalSettings, Machine

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from meshlab.app.loop import TrafficResult
-from meshlab.cli.flags import Words, parse
-from meshlab.cli.resume import FLAGS, Again, judge_cluster, judge_state, kept_settings, take
+from meshlab.cli.flags import RESUME, Again, Words, parse, take_again
+from meshlab.cli.resume import judge_cluster, judge_state, kept_settings
 from meshlab.clusters.base import ClusterRef
 from meshlab.config.settings import LabConfig, Machine
 from meshlab.core.errors import InputError, MeshlabError
@@ -118,8 +118,8 @@ def test_a_cluster_is_known_by_kube_system_s_uid() -> None:
 
 def test_the_flags_are_taken_from_the_command_line() -> None:
     def taken(*arguments: str) -> tuple[Again | None, Words]:
-        words = parse(arguments, "lab", "The lab.", FLAGS)
-        return take(words), words
+        words = parse(arguments, "lab", "The lab.", RESUME)
+        return take_again(words), words
 
     again, words = taken("--keep", "--resume", "r1", "--from", "check-app")
     assert (again, words) == (Again("r1", "check-app"), Words({"keep": "true"}))

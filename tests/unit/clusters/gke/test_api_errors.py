@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from google.cloud.container_v1.types import Cluster, StatusCondition
 
-from meshlab.cli.main import Command, prepare, prepared
+from meshlab.cli.launch import prepared
+from meshlab.cli.main import Command, read_command_line
 from meshlab.clusters.gke import access
 from meshlab.clusters.gke.api import Backoff, GkeApi
 from meshlab.clusters.gke.api_errors import refusal
@@ -306,7 +307,7 @@ def test_what_the_preflight_finds_ends_with_2_and_nothing_is_made(
             Fault("GetCluster", fault.code, fault.message, fault.reason, times=10_000)
         )
     with pytest.raises(SystemExit) as ended:
-        prepare(Command("lab", "The lab."), lab(emulator, tmp_path, *more))
+        read_command_line(Command("lab", "The lab."), lab(emulator, tmp_path, *more))
     assert ended.value.code == 2
     text = capsys.readouterr().err
     assert said in text, text
@@ -320,6 +321,6 @@ def test_a_foreign_cluster_of_that_name_ends_with_2(
     monkeypatch.setenv("HOME", str(tmp_path))
     emulator.books.create("projects/p/locations/us-central1-b", Cluster(name="my-istio-cluster"))
     with pytest.raises(SystemExit) as ended:
-        prepare(Command("lab", "The lab."), lab(emulator, tmp_path))
+        read_command_line(Command("lab", "The lab."), lab(emulator, tmp_path))
     assert ended.value.code == 2
     assert "that this project did not make" in capsys.readouterr().err
