@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
-
-from cryptography import x509
 
 from meshlab.core.errors import KubeError
 from meshlab.istio.istioctl import Finding as Analyzed
 from meshlab.istio.mesh_config import mesh_config
 from meshlab.istio.operator_file import SYSTEM_NAMESPACE
 from meshlab.kube.client import Kube
-
-Object = Mapping[str, Any]  # one of the cluster's, as the API gives it
+from meshlab.security.audit.certificates import Certificate, gateway_certificates, root_certificates
+from meshlab.security.audit.objects import Object
 
 KINDS: Mapping[str, str] = {
     "Namespace": "v1",
@@ -32,23 +28,26 @@ KINDS: Mapping[str, str] = {
     "VirtualService": "networking.istio.io/v1",
     "DestinationRule": "networking.istio.io/v1",
     "Sidecar": "networking.istio.io/v1",
+    # The name of a kind ends with its group where another has the same.
+    "Gateway.gateway.networking.k8s.io": "gateway.networking.k8s.io/v1",
+    "HTTPRoute": "gateway.networking.k8s.io/v1",
+    "GatewayClass": "gateway.networking.k8s.io/v1",
 }
+KUBERNETES_GATEWAY = "Gateway.gateway.networking.k8s.io"
+GATEWAY_API = (KUBERNETES_GATEWAY, "HTTPRoute", "GatewayClass")
+# Read of all namespaces, because what stands in one concerns another.
+EVERYWHERE = ("RoleBinding", "ClusterRoleBinding", "VirtualService", "HTTPRoute", "GatewayClass")
 CERTIFICATE, MESH_CONFIG = "certificate", "mesh configuration"  # read beside the kinds
 ANALYSIS, VERSIONS = "istioctl analyze", "istioctl version"  # told by istioctl
+CONTROLLER = "istio.io/"  # begins the name of each of Istio's controllers
+ISTIO_CLASSES = ("istio", "istio-remote")  # istiod makes them; known where classes may not be read
+MESH_CLASSES = (
+    "istio-waypoint",
+    "istio-east-west",
+    "istio-agentgateway-waypoint",
+)  # for the mesh's own traffic
 KUBE_NAMESPACES = ("kube-system", "kube-public", "kube-node-lease")
 FORBIDDEN = (401, 403)
-CERTIFICATE_KEYS = ("tls.crt", "cert")  # where Istio looks in a gateway's Secret
-ROOT_CERTIFICATE = "istio-ca-root-cert"  # ConfigMap that istiod writes into every namespace
-
-
-@dataclass(frozen=True)
-class Certificate:
-    """A certificate that serves. resource: where it is kept. used_by: what presents it."""
-
-    resource: str
-    used_by: str
-    subject: str
-    not_after: datetime
 
 
 @dataclass(frozen=True)
@@ -80,6 +79,31 @@ class Inventory:
         """The namespace whose policies hold for the whole mesh."""
         return str(self.mesh.get("rootNamespace") or SYSTEM_NAMESPACE)
 
+    @property
+    def system(self) -> tuple[str, ...]:
+        """Namespaces of control planes, and the root namespace."""
+        return (SYSTEM_NAMESPACE, self.root)
+
+    @property
+    def trust_domain(self) -> str:
+        """The mesh's own."""
+        return str(self.mesh.get("trustDomain") or "cluster.local")
+
+    @property
+    def cluster_domain(self) -> str:
+        """With which the names of services end."""
+        return "cluster.local"
+
+    @property
+    def mesh_name(self) -> str:
+        """What findings about the mesh's configuration name."""
+        return f"MeshConfig {SYSTEM_NAMESPACE}/istio"
+
+    @property
+    def tag(self) -> str:
+        """What `istio.io/rev` of a namespace names; empty where there is a default."""
+        return ""
+
     def of(self, kind: str, namespace: str | None = None) -> tuple[Object, ...]:
         """List objects of a kind.
 
@@ -101,6 +125,18 @@ class Inventory:
             if (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
             and "deletionTimestamp" not in pod["metadata"]
         )
+
+
+def served(objects: Mapping[str, tuple[Object, ...]]) -> Iterator[Object]:
+    """The Gateways of gateway.networking.k8s.io that Istio serves to callers from outside of the mesh."""
+    classes = {
+        each["metadata"]["name"]: str((each.get("spec") or {}).get("controllerName", ""))
+        for each in objects.get("GatewayClass", ())
+    } or dict.fromkeys(ISTIO_CLASSES, CONTROLLER)
+    for gateway in objects.get(KUBERNETES_GATEWAY, ()):
+        name = str((gateway.get("spec") or {}).get("gatewayClassName", ""))
+        if classes.get(name, "").startswith(CONTROLLER) and name not in MESH_CLASSES:
+            yield gateway
 
 
 def read_inventory(
@@ -134,7 +170,7 @@ def read_inventory(
 
     def listed(kind: str) -> tuple[Object, ...]:
         try:
-            return tuple(kube.objects(KINDS[kind], kind))
+            return tuple(kube.objects(KINDS[kind], kind.partition(".")[0]))
         except KubeError as problem:
             if problem.status == 404:  # a cluster that does not serve the kind has none of it
                 return ()
@@ -158,8 +194,8 @@ def read_inventory(
     certificates = tuple(
         each
         for read in (
-            lambda: tuple(gateway_certificates(kube, kept["Gateway"], rest["Pod"])),
-            lambda: tuple(root_certificates(kube)),
+            lambda: tuple(gateway_certificates(kube, kept["Gateway"], tuple(served(kept)), rest["Pod"])),
+            lambda: tuple(root_certificates(kube, SYSTEM_NAMESPACE)),
         )
         for each in _allowed(read, CERTIFICATE, unreadable, ())
     )
@@ -179,8 +215,8 @@ def read_inventory(
 def _kept(
     kind: str, objects: tuple[Object, ...], audited: Sequence[str], mesh: Mapping[str, Any]
 ) -> tuple[Object, ...]:
-    """Those that the audit is about: of its namespaces; policies of the root namespace; and bindings, all of them."""
-    if kind in ("RoleBinding", "ClusterRoleBinding"):
+    """Those that the audit is about: of its namespaces; policies of the root namespace; and all of what concerns others."""
+    if kind in EVERYWHERE:
         return objects
     if kind == "Namespace":
         return tuple(each for each in objects if each["metadata"]["name"] in audited)
@@ -188,60 +224,6 @@ def _kept(
     if kind in ("PeerAuthentication", "AuthorizationPolicy", "Sidecar"):
         inside.add(str(mesh.get("rootNamespace") or SYSTEM_NAMESPACE))
     return tuple(each for each in objects if each["metadata"].get("namespace") in inside)
-
-
-def gateway_certificates(
-    kube: Kube, gateways: Sequence[Object], pods: Sequence[Object]
-) -> Iterable[Certificate]:
-    """The certificates that gateways present. Keys are dropped as soon as they come.
-
-    A gateway's Secret is looked for in the namespaces of the pods that it selects.
-    """
-    wanted: dict[tuple[str, str], str] = {}
-    for gateway in gateways:
-        spec = gateway.get("spec") or {}
-        homes = {p["metadata"]["namespace"] for p in pods if _selected(p, spec.get("selector") or {})}
-        for server in spec.get("servers") or []:
-            name = (server.get("tls") or {}).get("credentialName")
-            if name:
-                meta = gateway["metadata"]
-                wanted |= {(home, name): f"Gateway {meta['namespace']}/{meta['name']}" for home in homes}
-    for (namespace, name), used_by in sorted(wanted.items()):
-        secret = kube.get("v1", "Secret", name, namespace) or {}
-        public = next((secret["data"][k] for k in CERTIFICATE_KEYS if k in (secret.get("data") or {})), "")
-        del secret
-        yield from _certificates(_decoded(public), f"Secret {namespace}/{name}", used_by)
-
-
-def root_certificates(kube: Kube) -> Iterable[Certificate]:
-    """The mesh's own root, which every proxy trusts."""
-    root = kube.get("v1", "ConfigMap", ROOT_CERTIFICATE, SYSTEM_NAMESPACE)
-    if root:
-        text = (root.get("data") or {}).get("root-cert.pem", "")
-        where = f"ConfigMap {SYSTEM_NAMESPACE}/{ROOT_CERTIFICATE}"
-        yield from _certificates(text.encode(), where, "every proxy")
-
-
-def _certificates(pem: bytes, resource: str, used_by: str) -> Iterable[Certificate]:
-    try:
-        chain = x509.load_pem_x509_certificates(pem)
-    except ValueError:
-        return
-    for each in chain:
-        yield Certificate(
-            resource, used_by, each.subject.rfc4514_string() or "(no subject)", each.not_valid_after_utc
-        )
-
-
-def _decoded(text: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        return b""
-
-
-def _selected(pod: Object, selector: Mapping[str, str]) -> bool:
-    return bool(selector) and selector.items() <= (pod["metadata"].get("labels") or {}).items()
 
 
 def _allowed(read: Any, what: str, unreadable: dict[str, str], otherwise: Any) -> Any:

@@ -1,12 +1,11 @@
-"""What rules about Istio's objects read and write of them."""
+"""What rules about Istio's objects read of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
 
-from meshlab.security.audit.inventory import Inventory, Object
-from meshlab.security.audit.model import as_yaml
+from meshlab.security.audit.inventory import Inventory
+from meshlab.security.audit.objects import Object
 
 
 def selector(document: Object) -> Mapping[str, str]:
@@ -26,31 +25,23 @@ def in_root(document: Object, inventory: Inventory) -> bool:
     return str(document["metadata"]["namespace"]) == inventory.root
 
 
-def operator(mesh_config: Mapping[str, Any]) -> dict[str, Any]:
-    """An IstioOperator that sets these fields of the mesh configuration."""
-    return {
-        "apiVersion": "install.istio.io/v1alpha1",
-        "kind": "IstioOperator",
-        "spec": {"meshConfig": dict(mesh_config)},
-    }
-
-
-def again(document: Object, spec: Mapping[str, Any]) -> str:
-    """Write an object with another spec.
+def selects(chosen: Mapping[str, str], pod: Object) -> bool:
+    """Whether labels pick a pod; none pick all.
 
     Args:
-        document: The object.
-        spec: The spec.
+        chosen: The labels.
+        pod: The pod.
 
     Returns:
-        YAML.
+        True where they do.
     """
-    meta = document["metadata"]
-    return as_yaml(
-        {
-            "apiVersion": document["apiVersion"],
-            "kind": document["kind"],
-            "metadata": {"name": meta["name"], "namespace": meta["namespace"]},
-            "spec": dict(spec),
-        }
+    return chosen.items() <= (pod["metadata"].get("labels") or {}).items()
+
+
+def oldest(documents: Iterable[Object]) -> Object | None:
+    """Of several objects of one layer the one that istiod takes."""
+    return min(
+        documents,
+        key=lambda each: (str(each["metadata"].get("creationTimestamp", "")), each["metadata"]["name"]),
+        default=None,
     )

@@ -1,124 +1,108 @@
-"""Rules about the mesh itself: egress, injection, and the proxies' tokens."""
+"""Rules about who is in the mesh: pods and namespaces, and the proxies' tokens."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from meshlab.core.text import pluralize
 from meshlab.istio.control_plane import INJECTION_LABEL, REVISION_LABEL, SIDECAR
-from meshlab.security.audit.inventory import Inventory, Object
-from meshlab.security.audit.istio_objects import again, in_root, operator, selector
-from meshlab.security.audit.model import Examined, Finding, Severity, as_yaml, named
-from meshlab.security.audit.workloads import is_meshed, meshed_namespaces, workload_of
+from meshlab.security.audit.inventory import Inventory
+from meshlab.security.audit.mends import as_yaml, patch, whole
+from meshlab.security.audit.model import Examined, Finding, Severity
+from meshlab.security.audit.objects import Object
+from meshlab.security.audit.workloads import (
+    AMBIENT_LABEL,
+    IN_MESH,
+    OPT_OUT,
+    Place,
+    asks_for,
+    has_proxy,
+    place_of,
+    workload_of,
+)
 
-CLOSED = "REGISTRY_ONLY"
-OPT_OUT = "sidecar.istio.io/inject"
-AMBIENT_LABEL = "istio.io/dataplane-mode"
 TOKEN_VOLUME, TOKEN_AUDIENCE = "istio-token", "istio-ca"
-
-
-def egress_policy(inventory: Inventory) -> Examined:
-    """Only declared destinations may be called: REGISTRY_ONLY, in the mesh's configuration or by Sidecars."""
-    sidecars = inventory.of("Sidecar")
-    whole = [s for s in sidecars if not selector(s)]
-    mode = _outbound(inventory.mesh)
-    mode = next((_egress(s) for s in whole if in_root(s, inventory) and _egress(s)), mode)
-    closed = {s["metadata"]["namespace"] for s in whole if _egress(s) == CLOSED}
-    findings = []
-    open_ = [n for n in meshed_namespaces(inventory) if n not in closed]
-    if mode != CLOSED and (open_ or not meshed_namespaces(inventory)):
-        findings.append(
-            Finding(
-                "egress-policy", Severity.WARNING, f"MeshConfig {inventory.root}/istio",
-                f"outboundTrafficPolicy is {mode}: pods may call any address ({', '.join(open_) or 'no sidecar yet'})",
-                as_yaml(operator({"outboundTrafficPolicy": {"mode": CLOSED}})),
-            )
-        )  # fmt: skip
-    for each in sidecars:
-        if _egress(each) not in ("", CLOSED):
-            spec = {**each["spec"], "outboundTrafficPolicy": {"mode": CLOSED}}
-            why = f"opens egress for its workloads: {_egress(each)}"
-            findings.append(
-                Finding(
-                    "egress-policy", Severity.WARNING, named("Sidecar", each), why, again(each, spec),
-                    {"namespace": each["metadata"]["namespace"]},
-                )
-            )  # fmt: skip
-    return Examined(len(sidecars) + 1, "Sidecars and the mesh's own policy", tuple(findings))
+NEVER = (Place.HOST_NETWORK, Place.NODE_AGENT)  # no namespace's label brings these into the mesh
+# What a namespace asks for → why a pod of it is outside, and the label that brings it in.
+OUTSIDE = {
+    "sidecars": ("started without a sidecar", {OPT_OUT: "true"}),
+    "ambient": ("is not captured by ztunnel", {AMBIENT_LABEL: "ambient"}),
+}
 
 
 def sidecars_missing(inventory: Inventory) -> Examined:
-    """Every pod of a namespace that asks for sidecars has one."""
-    asking = [each["metadata"]["name"] for each in inventory.of("Namespace") if _injects(each)]
+    """Every pod of a namespace that asks for the mesh is in it: by its sidecar, or by ztunnel where it asks for that."""
+    asking = {
+        each["metadata"]["name"]: asks_for(each) for each in inventory.of("Namespace") if asks_for(each)
+    }
     pods = [pod for name in asking for pod in inventory.running(name)]
     found: dict[str, Finding] = {}
     for pod in pods:
-        if is_meshed(pod):
+        if place_of(pod) is not Place.OUTSIDE:
             continue
         meta, workload = pod["metadata"], workload_of(pod)
+        why, label = OUTSIDE[asking[meta["namespace"]]]
         marks = {**(meta.get("annotations") or {}), **(meta.get("labels") or {})}
-        out = marks.get(OPT_OUT) == "false"
-        why = "opted out of injection" if out else "was born without a sidecar"
-        fix = as_yaml({"spec": {"template": {"metadata": {"labels": {OPT_OUT: "true"}}}}})
+        if marks.get(OPT_OUT) == "false" or marks.get(AMBIENT_LABEL) == "none":
+            why = "opted out of the mesh"
         about = {"namespace": meta["namespace"], "pod": meta["name"], **_address(pod)}
-        found.setdefault(
-            workload,
-            Finding("sidecars", Severity.WARNING, workload, f"{why}: outside of every policy", fix, about),
-        )
-    return Examined(
-        len(pods), f"pods in {pluralize(len(asking), 'namespaces')} with injection", tuple(found.values())
-    )
+        fix = patch(pod, {}, labels=label)
+        why = f"{why}: outside of every policy"
+        found.setdefault(workload, Finding("sidecars", Severity.WARNING, workload, why, fix, about))
+    ways = Counter(asking.values())
+    asked = " and ".join(f"{count} that ask for {what}" for what, count in sorted(ways.items()))
+    what = f"pods in {pluralize(len(asking), 'namespaces')} of the mesh"
+    notes = (f"namespaces: {asked}", *_places(pods)) if asking else ()
+    return Examined(len(pods), what, tuple(found.values()), notes)
 
 
 def injection(inventory: Inventory) -> Examined:
-    """Every audited namespace with pods asks for sidecars; the control plane's own does not."""
-    looked = [
-        each
-        for each in inventory.of("Namespace")
-        if each["metadata"]["name"] != inventory.root and inventory.running(each["metadata"]["name"])
-    ]
+    """Every audited namespace with applications asks for the mesh; the control plane's own does not."""
+    looked = []
+    for each in inventory.of("Namespace"):
+        name = each["metadata"]["name"]
+        if name not in inventory.system and any(place_of(p) not in NEVER for p in inventory.running(name)):
+            looked.append(each)
     findings = []
     for each in looked:
-        name = each["metadata"]["name"]
-        if not _injects(each):
-            fix = as_yaml(
-                {
-                    "apiVersion": "v1",
-                    "kind": "Namespace",
-                    "metadata": {"name": name, "labels": {INJECTION_LABEL: "enabled"}},
-                }
+        name, meta = each["metadata"]["name"], each["metadata"]
+        outside = [p for p in inventory.running(name) if place_of(p) not in (*IN_MESH, *NEVER)]
+        # Pods may ask for themselves, as gateways do.
+        if not asks_for(each) and outside:
+            labels = meta.get("labels") or {}
+            # `istio-injection: disabled` outranks the label of a revision.
+            wanted = (
+                {REVISION_LABEL: inventory.tag} if inventory.tag and INJECTION_LABEL not in labels else None
             )
-            pod = inventory.running(name)[0]
+            fix = whole(each, labels={**labels, **(wanted or {INJECTION_LABEL: "enabled"})})
+            pod = outside[0]
             about = {"namespace": name, "pod": pod["metadata"]["name"], **_address(pod)}
-            why = f"{pluralize(len(inventory.running(name)), 'pods')} in it run, and it asks for no sidecars"
+            why = f"{pluralize(len(outside), 'pods')} in it run outside of the mesh, and it does not ask for sidecars"
             findings.append(Finding("injection", Severity.WARNING, f"Namespace {name}", why, fix, about))
     return Examined(len(looked), "namespaces with pods", tuple(findings))
 
 
 def first_party_tokens(inventory: Inventory) -> Examined:
     """Proxies prove who they are with a token made for istiod alone, not with the pod's token for the API."""
-    pods = [pod for pod in inventory.running() if is_meshed(pod)]
-    found: dict[str, Finding] = {}
-    for pod in pods:
-        if TOKEN_AUDIENCE not in _audiences(pod):
-            found.setdefault(
-                workload_of(pod),
-                Finding(
-                    "first-party-tokens",
-                    Severity.WARNING,
-                    workload_of(pod),
-                    f"its proxy has no token for the audience {TOKEN_AUDIENCE}: it would use one that the API server takes",
-                    as_yaml(
-                        {
-                            "apiVersion": "install.istio.io/v1alpha1",
-                            "kind": "IstioOperator",
-                            "spec": {"values": {"global": {"jwtPolicy": "third-party-jwt"}}},
-                        }
-                    ),
-                ),
-            )
+    pods = [pod for pod in inventory.running() if has_proxy(pod)]
+    why = f"its proxy has no token for the audience {TOKEN_AUDIENCE}: it would use one that the API server takes"
+    how = "merge into the Helm values, or spec.values of the IstioOperator, install again and restart the workload"
+    fix = as_yaml({"global": {"jwtPolicy": "third-party-jwt"}}, how=how)
+    found = {
+        workload_of(pod): Finding("first-party-tokens", Severity.WARNING, workload_of(pod), why, fix)
+        for pod in pods
+        if TOKEN_AUDIENCE not in _audiences(pod)
+    }
     return Examined(len(pods), "pods with a proxy", tuple(found.values()))
+
+
+def _places(pods: Iterable[Object]) -> tuple[str, ...]:
+    """What the pods are to the mesh, so that a pass does not hide those that it leaves out."""
+    counts = Counter(place_of(pod) for pod in pods)
+    told = [f"{count} {place.value}" for place, count in sorted(counts.items())]
+    return (f"pods by what they are: {', '.join(told)}",) if told else ()
 
 
 def _audiences(pod: Object) -> set[str]:
@@ -128,26 +112,6 @@ def _audiences(pod: Object) -> set[str]:
         if volume.get("name") == TOKEN_VOLUME
         for source in (volume.get("projected") or {}).get("sources") or []
     }
-
-
-def _outbound(holder: Mapping[str, Any]) -> str:
-    return str((holder.get("outboundTrafficPolicy") or {}).get("mode") or "ALLOW_ANY")
-
-
-def _egress(sidecar: Object) -> str:
-    """The mode that a Sidecar sets, empty where it leaves the mesh's."""
-    policy = (sidecar.get("spec") or {}).get("outboundTrafficPolicy")
-    # A policy without a mode is its first value, REGISTRY_ONLY.
-    return "" if policy is None else str(policy.get("mode") or CLOSED)
-
-
-def _injects(namespace: Object) -> bool:
-    labels = namespace["metadata"].get("labels") or {}
-    return (
-        labels.get(INJECTION_LABEL) == "enabled"
-        or (bool(labels.get(REVISION_LABEL)) and labels.get(INJECTION_LABEL) != "disabled")
-        or labels.get(AMBIENT_LABEL) == "ambient"
-    )
 
 
 def _address(pod: Object) -> dict[str, str]:

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
 
-import yaml
-
-from meshlab.security.audit.inventory import Inventory, Object
+from meshlab.security.audit.inventory import Inventory
+from meshlab.security.audit.objects import Object
 
 
 class Severity(StrEnum):
@@ -96,7 +95,6 @@ class Rule:
     """One best practice. id: also the check's, after `audit.`. needs: kinds without which it can't be judged."""
 
     id: str
-    title: str
     examine: Callable[[Inventory], Examined]
     needs: tuple[str, ...] = ()
 
@@ -104,11 +102,6 @@ class Rule:
     def check(self) -> str:
         """Id of its check."""
         return f"audit.{self.id}"
-
-
-def as_yaml(*documents: Object) -> str:
-    """Objects as YAML text, keys in the given order."""
-    return yaml.safe_dump_all([dict(each) for each in documents], sort_keys=False, default_flow_style=False)
 
 
 def named(kind: str, document: Object) -> str:

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from meshlab.security.audit.inventory import Inventory, Object
-from meshlab.security.audit.model import Examined, Finding, Severity, as_yaml
-from meshlab.security.audit.pod_rules import container_finding, patch
+from meshlab.security.audit.inventory import Inventory
+from meshlab.security.audit.mends import container_patch, whole
+from meshlab.security.audit.model import Examined, Finding, Severity
+from meshlab.security.audit.objects import Object
+from meshlab.security.audit.pod_rules import container_finding
 from meshlab.security.audit.workloads import Container, is_meshed, own_containers
 
 RULE = "debug-ports"
@@ -55,20 +57,20 @@ def _of_container(pod: Object, container: Container, port: Port) -> Finding | No
     if not what:
         return None
     why = f"container {container['name']} offers {what} on port {number}"
-    rest = [each for each in container["ports"] if each is not port]
-    found = container_finding(RULE, Severity.WARNING, pod, container, why, patch(container, {"ports": rest}))
+    # Kubernetes merges a container's ports by their number.
+    fix = container_patch(pod, container, {"ports": [{"$patch": "delete", "containerPort": number}]})
+    found = container_finding(RULE, Severity.WARNING, pod, container, why, fix)
     where = {"host": (pod.get("status") or {}).get("podIP", ""), "port": str(number)}
     return replace(found, about={**found.about, **_behind_a_proxy([pod]), **where})
 
 
 def _of_service(inventory: Inventory, service: Object, port: Port) -> Finding | None:
     meta, spec, number = service["metadata"], service["spec"], port.get("port")
-    what = _debugger(number, str(port.get("name", "")))
-    if number == XDS_PLAIN and (meta.get("labels") or {}).get("app") == "istiod":
-        what = "the mesh's configuration without TLS"
+    what = _offered(inventory, service, port)
     if not what:
         return None
-    rest = [each for each in spec["ports"] if each is not port]
+    rest = [each for each in spec["ports"] if not _offered(inventory, service, each)]
+    delete = f"# kubectl delete service {meta['name']} -n {meta['namespace']} (it offers nothing else)\n"
     chosen = spec.get("selector") or {}
     pods = [
         pod
@@ -80,14 +82,7 @@ def _of_service(inventory: Inventory, service: Object, port: Port) -> Finding | 
         Severity.WARNING,
         f"Service {meta['namespace']}/{meta['name']}",
         f"port {number} offers {what}",
-        as_yaml(
-            {
-                "apiVersion": "v1",
-                "kind": "Service",
-                "metadata": {"name": meta["name"], "namespace": meta["namespace"]},
-                "spec": {"ports": rest},
-            }
-        ),
+        whole(service, {**spec, "ports": rest}) if rest else delete,
         {
             "namespace": meta["namespace"],
             "host": f"{meta['name']}.{meta['namespace']}",
@@ -97,13 +92,20 @@ def _of_service(inventory: Inventory, service: Object, port: Port) -> Finding | 
     )
 
 
+def _offered(inventory: Inventory, service: Object, port: Port) -> str:
+    """What is offered on a port of a Service and should not be; empty where nothing is."""
+    if port.get("port") == XDS_PLAIN and service["metadata"]["namespace"] in inventory.system:
+        return "the mesh's configuration without TLS"
+    return _debugger(port.get("port"), str(port.get("name", "")))
+
+
 def _unauthenticated(pod: Object) -> Iterator[Finding]:
     """Istiod whose debug pages ask nobody who they are."""
     for container in own_containers(pod):
         for entry in container.get("env") or []:
             if entry.get("name") == DEBUG_AUTH and str(entry.get("value", "")).lower() == "false":
                 why = f"{DEBUG_AUTH}=false: istiod's debug pages tell the mesh's configuration to anybody"
-                fix = patch(container, {"env": [{"name": DEBUG_AUTH, "value": "true"}]})
+                fix = container_patch(pod, container, {"env": [{"name": DEBUG_AUTH, "value": "true"}]})
                 yield container_finding(RULE, Severity.ERROR, pod, container, why, fix)
 
 

@@ -12,9 +12,10 @@ from meshlab.core.errors import MeshlabError
 from meshlab.istio.operator_file import SYSTEM_NAMESPACE
 from meshlab.kube.client import Kube
 from meshlab.kube.exec import run_in_pod
-from meshlab.security.audit.inventory import Inventory, Object
+from meshlab.security.audit.account_rules import TOKEN_PATH
+from meshlab.security.audit.inventory import Inventory
 from meshlab.security.audit.model import Finding, Proof
-from meshlab.security.audit.pod_rules import TOKEN_PATH
+from meshlab.security.audit.objects import Object
 from meshlab.security.audit.workloads import is_meshed
 
 PER_RULE = 3  # findings of one rule that are shown by a request: the others are alike

@@ -5,6 +5,7 @@ The data is `releases.yaml`, with its date and sources.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
@@ -15,10 +16,13 @@ import yaml
 from packaging.version import InvalidVersion, Version
 
 from meshlab.security.audit.inventory import Inventory
-from meshlab.security.audit.model import Examined, Finding, Severity, as_yaml
+from meshlab.security.audit.mends import as_yaml
+from meshlab.security.audit.model import Examined, Finding, Severity
 
 RULE = "istio-version"
 STALE_DAYS = 90
+VARIANTS = ("distroless", "debug")  # other images of the same release
+DEVELOPMENT = re.compile(r"(dev|alpha|beta|rc|snapshot)([.\-]|\d|$)|[0-9a-f]{7,40}$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -89,22 +93,24 @@ def istio_version(inventory: Inventory, data: Known | None = None) -> Examined:
 def _judge(text: str, today: date, data: Known) -> Iterable[Finding]:
     best = max(data.releases, key=lambda each: Version(each.version))
     newest = best.version
-    fix = as_yaml(
-        {
-            "apiVersion": "install.istio.io/v1alpha1",
-            "kind": "IstioOperator",
-            "spec": {"tag": best.latest or newest},
-        }
-    )
+    version, vendor = parsed(text), vendor_of(text)
+    how = "upgrade as Istio's documentation says: tag of the IstioOperator's spec, or global.tag of the Helm values"
+    fix = as_yaml({"tag": best.latest or newest}, how=how)
+    if vendor:
+        fix = "# the vendor's release notes tell which of its builds has which fixes\n"
 
     def finding(severity: Severity, why: str) -> Finding:
-        return Finding(RULE, severity, f"Istio {text}", why, fix)
+        # What a vendor mends in its own builds, and for how long, is not known here.
+        told = f"{why} (of Istio's own; ask the vendor of {text})" if vendor else why
+        return Finding(RULE, Severity.INFO if vendor else severity, f"Istio {text}", told, fix)
 
-    version = parsed(text)
     if version is None:
         yield finding(Severity.WARNING, f"{text!r} is no release, so nothing is known of its support")
         return
-    if version.is_prerelease or version.is_devrelease or version.local:
+    if vendor:
+        why = f"a vendor's build ({vendor}) of {version}: its support and its fixes are the vendor's, unknown here"
+        yield Finding(RULE, Severity.INFO, f"Istio {text}", why, fix)
+    elif version.is_prerelease or version.is_devrelease or version.local:
         yield finding(Severity.WARNING, "a development build gets no security fixes")
     minor = f"{version.major}.{version.minor}"
     release = next((each for each in data.releases if each.version == minor), None)
@@ -125,10 +131,17 @@ def _judge(text: str, today: date, data: Known) -> Iterable[Finding]:
 
 
 def parsed(text: str) -> Version | None:
-    """A version as Istio prints it (1.30.4, 1.31.0-dev, 1.29.2-distroless); None for anything else."""
+    """A version as Istio prints it (1.30.4, 1.31.0-dev, 1.29.2-distroless, 1.24.6-asm.5); None for anything else."""
     base, _, suffix = text.partition("-")
-    released = suffix in ("", "distroless", "debug")
     try:
-        return Version(base if released else f"{base}.dev0")
+        return Version(base if not suffix or suffix in VARIANTS or vendor_of(text) else f"{base}.dev0")
     except InvalidVersion:
         return None
+
+
+def vendor_of(text: str) -> str:
+    """The mark that a vendor puts behind a version of Istio (asm.5); empty for Istio's own builds."""
+    base, _, suffix = text.partition("-")
+    suffix = suffix.removesuffix("-distroless").removesuffix("-debug")
+    release = re.fullmatch(r"\d+\.\d+\.\d+", base)
+    return suffix if release and suffix not in ("", *VARIANTS) and not DEVELOPMENT.match(suffix) else ""

@@ -20,7 +20,7 @@ def check(
     *findings: Finding, looked: int = 4, unreadable: dict[str, str] | None = None, note: str = ""
 ) -> CheckResult:
     examined = Examined(looked, "containers", findings, (note,) if note else ())
-    rule = Rule("limits", "Containers have limits", lambda _: examined, ("Pod",))
+    rule = Rule("limits", lambda _: examined, ("Pod",))
     return audit(rule, Inventory(unreadable=unreadable or {}), examined, findings)
 
 

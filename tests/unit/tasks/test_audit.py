@@ -9,9 +9,10 @@ from meshlab.core.errors import IstioError, SecretsWithheldError
 from meshlab.istio.istioctl import MeshVersions
 from meshlab.run.results import Verdict
 from meshlab.security.audit.inventory import ANALYSIS, VERSIONS, Inventory
-from meshlab.security.audit.rules import BY_ID
+from meshlab.security.audit.rules import RULES
 from tasks.audit import with_istioctl
 
+RULE = {rule.id: rule for rule in RULES}
 TOLD = MeshVersions("1.31.1", "r", (("default", "1.31.1"),), (("sleep", "1.31.1"), ("web", "1.30.0")))
 
 
@@ -28,7 +29,7 @@ def test_what_is_not_told_can_not_be_judged() -> None:
     found = with_istioctl(Inventory(), refused, refused)
     assert found.unreadable == {ANALYSIS: "istioctl was refused", VERSIONS: "istioctl was refused"}
     for rule in ("analyze", "istio-version"):
-        result = audit(BY_ID[rule], found, BY_ID[rule].examine(found), ())
+        result = audit(RULE[rule], found, RULE[rule].examine(found), ())
         assert result.verdict is Verdict.INFRA_ERROR and "istioctl was refused" in (result.reason or "")
 
 
@@ -37,7 +38,7 @@ def test_what_reads_secrets_is_skipped_and_says_so_where_the_account_may_not() -
         raise SecretsWithheldError("it reads Secrets")
 
     found = with_istioctl(Inventory(), withheld, lambda: TOLD)
-    result = audit(BY_ID["analyze"], found, BY_ID["analyze"].examine(found), ())
+    result = audit(RULE["analyze"], found, RULE["analyze"].examine(found), ())
     assert (
         result.verdict is Verdict.SKIPPED and result.asked_for and "it reads Secrets" in (result.reason or "")
     )

@@ -11,7 +11,7 @@ from meshlab.cli.preflight import audit_problems
 from meshlab.config.settings import LabConfig
 from meshlab.security.audit.acceptance import acceptances, judge, lab_made
 from meshlab.security.audit.model import Acceptance, Finding, Severity
-from meshlab.security.audit.rules import BY_ID
+from meshlab.security.audit.rules import RULES
 
 TODAY = date(2026, 11, 23)
 FINDING = Finding("limits", Severity.WARNING, "Deployment shop/cart", "no limit", "")
@@ -42,7 +42,7 @@ def test_of_another_rule_or_object():
 
 def test_what_the_lab_accepts_depends_on_whose_cluster_it_is():
     local = lab_made(LabConfig())
-    assert {each.rule for each in local} <= set(BY_ID)
+    assert {each.rule for each in local} <= {rule.id for rule in RULES}
     assert Acceptance("default-deny", "Namespace default", local[1].reason) in local
     existing = lab_made(LabConfig(cluster="existing"))
     assert not any("istio-system" in each.resource or each.rule == "istio-version" for each in existing)

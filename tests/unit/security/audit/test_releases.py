@@ -66,3 +66,20 @@ def test_the_data_names_its_date_and_sources():
 def test_versions_as_istio_prints_them():
     assert str(parsed("1.29.2-distroless")) == "1.29.2"
     assert parsed("1.31-alpha.5e4f") is not None and parsed("latest") is None
+
+
+@pytest.mark.parametrize(
+    "text", ["1.24.6-asm.5", "1.24.6-asm.5-distroless", "1.24.6-gke.3", "1.24.6-tetrate-v2"]
+)
+def test_a_vendors_build_is_told_and_judged_by_its_vendor(text: str) -> None:
+    findings = istio_version(Inventory(versions=(text,), now=DAY)).findings
+    assert "a vendor's build" in findings[0].why and "of 1.24.6" in findings[0].why
+    assert len(findings) > 1 and {each.severity for each in findings} == {Severity.INFO}
+
+
+@pytest.mark.parametrize(
+    "text", ["1.31.0-dev", "1.31.0-rc.1", "1.31.0-alpha.0", "1.31-alpha.0a1b2c3d", "1.31.0-0a1b2c3d4e"]
+)
+def test_a_development_build_is_no_vendors(text: str) -> None:
+    findings = istio_version(Inventory(versions=(text,), now=DAY)).findings
+    assert Severity.WARNING in {f.severity for f in findings if "development build" in f.why}
