@@ -16,6 +16,7 @@ from meshlab.clusters.base import ClusterRef
 from meshlab.config.settings import LabConfig
 from meshlab.core.attempt import attempt, given
 from meshlab.core.errors import KubeError, MeshlabError, SecretsWithheldError
+from meshlab.istio.analysis import analyze_mesh
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.istioctl import Finding as Analyzed
 from meshlab.istio.istioctl import MeshVersions
@@ -77,9 +78,11 @@ def take_inventory(config: LabConfig, cluster: ClusterRef, distribution: Distrib
     istioctl = istioctl_of(cluster, distribution)
     ours = None if config.ours else (config.namespace, SYSTEM_NAMESPACE)
     with ThreadPoolExecutor(2, thread_name_prefix="audit-istioctl") as pool:
-        analyzed, versions = pool.submit(istioctl.analyze), pool.submit(istioctl.version)
+        kube = kube_of(cluster)
+        analyzed = pool.submit(analyze_mesh, kube, istioctl, SYSTEM_NAMESPACE)
+        versions = pool.submit(istioctl.version)
         inventory = read_inventory(
-            kube_of(cluster),
+            kube,
             config.audit.namespaces or ours,
             now=datetime.now(UTC),
             certificate_days=config.audit.certificate_days,

@@ -23,6 +23,7 @@ from meshlab.core.address import host_port
 from meshlab.core.errors import IstioError, KubeError, SecretsWithheldError, WaitTimeout
 from meshlab.core.progress import Progress
 from meshlab.envoy.stats import SidecarReader
+from meshlab.istio.analysis import analyze_mesh
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.istioctl import Istioctl
 from meshlab.istio.operator_file import SYSTEM_NAMESPACE
@@ -191,10 +192,11 @@ def istio_proxies_synced(kube: Kube, istioctl: Istioctl, config: LabConfig) -> C
     return istio_checks.proxies_synced(statuses, istio_checks.expected_proxies(lab_pods(kube, config)))
 
 
-def istio_analyze(istioctl: Istioctl, namespace: str) -> CheckResult:
+def istio_analyze(kube: Kube, istioctl: Istioctl, namespace: str) -> CheckResult:
     """Check istio.analyze; it is skipped where the account may not read what istioctl reads.
 
     Args:
+        kube: Client of the cluster.
         istioctl: Analyzes the mesh.
         namespace: Of the application.
 
@@ -203,9 +205,11 @@ def istio_analyze(istioctl: Istioctl, namespace: str) -> CheckResult:
 
     Raises:
         IstioError: istioctl fails.
+        KubeError: The API server does not answer.
     """
     try:
-        return analyze(istioctl.analyze(), namespaces=[SYSTEM_NAMESPACE, namespace])
+        found = analyze_mesh(kube, istioctl, SYSTEM_NAMESPACE)
+        return analyze(found, namespaces=[SYSTEM_NAMESPACE, namespace])
     except SecretsWithheldError as withheld:
         return skipped("istio.analyze", withheld.message, asked_for=True, remedy=withheld.remedy)
 

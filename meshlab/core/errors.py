@@ -11,7 +11,8 @@
     │   ├── RolloutError         pods do not start, with the cause found in the cluster
     │   └── ExecError            a command inside a pod failed or its connection broke
     ├── IstioError               istioctl or the control plane refused
-    │   └── SecretsWithheldError it would have had to read Secrets, which this account may not
+    │   ├── SecretsWithheldError it would have had to read Secrets, which this account may not
+    │   └── UnknownFlagError     this build of istioctl does not know what it was asked for
     ├── QueryError               Prometheus (or another addon) could not be asked
     ├── HistoryError             the store of earlier runs can't be read or written, or has no such run
     ├── AlertError               a message to people did not get through
@@ -166,6 +167,12 @@ class SecretsWithheldError(IstioError):
     usual_remedy = (
         "let somebody who may read Secrets run it; the lab's account needs Secrets for nothing else"
     )
+
+
+class UnknownFlagError(IstioError):
+    """This build of istioctl does not know what it was asked for, and did nothing."""
+
+    usual_remedy = "use a newer istioctl"
 
 
 class QueryError(MeshlabError):

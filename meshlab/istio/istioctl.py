@@ -13,10 +13,12 @@ from typing import Any
 import yaml
 
 from meshlab.clusters.local.files import sha256
-from meshlab.core.errors import IstioError, ProcessError, SecretsWithheldError
+from meshlab.core.errors import IstioError, ProcessError, SecretsWithheldError, UnknownFlagError
 from meshlab.core.process import Completed, Runner, SystemRunner
 
 QUERY_TIMEOUT = 60.0  # seconds, for commands that only ask
+REMOTE_FLAG = "--remote-contexts"  # of analyze
+DEFAULT_CLUSTER = "default"  # as analyze calls the one that it was pointed at
 GRACE = 30.0  # seconds that istioctl gets beyond the readiness timeout it was given
 
 
@@ -179,16 +181,32 @@ class Istioctl:
                 found[status.name] = status
         return tuple(found[name] for name in sorted(found))
 
-    def analyze(self, namespace: str | None = None) -> tuple[Finding, ...]:
-        """Return what `istioctl analyze` finds in a namespace, or (None) in all of them.
+    def analyze(self, namespace: str | None = None, *, own_cluster_only: bool = False) -> tuple[Finding, ...]:
+        """Run `istioctl analyze`.
 
-        Raises IstioError; SecretsWithheldError where the account may not read Secrets, without which it does not begin.
+        Args:
+            namespace: Where; None for all namespaces.
+            own_cluster_only: Keep it from making clients of the kubeconfigs that stand in the cluster.
+
+        Returns:
+            What it finds.
+
+        Raises:
+            SecretsWithheldError: The account may not read Secrets, without which it does not begin.
+            UnknownFlagError: This build can't be kept away from them; it did nothing.
+            IstioError: It fails.
         """
         scope = [f"--namespace={namespace}"] if namespace else ["--all-namespaces"]
+        if own_cluster_only and not self.context:
+            raise UnknownFlagError("istioctl can name this cluster alone only where its context is known")
+        # A context that is named takes the place of the Secrets. Named is this cluster's own, which then is looked at twice.
+        scope += [f"{REMOTE_FLAG}={self.context}"] if own_cluster_only else []
         # It ends with 79 when it found errors, which is an answer here.
         done = self._run(["analyze", *scope, "--output=json"], timeout=QUERY_TIMEOUT, check=False)
         if "secrets is forbidden" in done.stderr and done.returncode not in (0, 79):
             raise SecretsWithheldError("istioctl analyze reads Secrets, which this account may not")
+        if own_cluster_only and f"unknown flag: {REMOTE_FLAG}" in done.stderr:
+            raise UnknownFlagError(f"this istioctl does not know {REMOTE_FLAG}")
         if done.returncode not in (0, 79):
             raise self._refused(done.stderr.strip() or done.stdout.strip(), ["analyze"])
         return tuple(
@@ -201,6 +219,7 @@ class Istioctl:
             )
             for answer in _documents(done.stdout)
             for each in (answer if isinstance(answer, list) else [answer])
+            if not (own_cluster_only and each.get("cluster", DEFAULT_CLUSTER) not in ("", DEFAULT_CLUSTER))
         )
 
     def checksum(self) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import yaml
 
 from meshlab.app import bookinfo
 from meshlab.checks.audit import audit
@@ -13,6 +15,8 @@ from meshlab.clusters.base import ClusterRef
 from meshlab.config.settings import AuditSettings, LabConfig, Machine
 from meshlab.core.waiting import wait
 from meshlab.istio.acknowledge import wait_acknowledged
+from meshlab.istio.analysis import CODE, analyze_mesh
+from meshlab.istio.control_plane import control_planes
 from meshlab.istio.distribution import Distribution, locate
 from meshlab.kube.apply import ObjectRef, apply, delete
 from meshlab.kube.client import Kube
@@ -96,3 +100,39 @@ def test_each_rule_finds_its_case_and_only_it(found: dict[str, tuple[Finding, ..
 def test_a_request_shows_it(found: dict[str, tuple[Finding, ...]], rule: str) -> None:
     shown = [each.proof for each in found[rule] if each.proof and each.proof.shows]
     assert shown and SHOWN[rule] in shown[0].answer, [replace(f, fix="") for f in found[rule]]
+
+
+def test_a_planted_kubeconfig_does_not_run(
+    cluster: ClusterRef, distribution: Distribution, tmp_path: Path
+) -> None:
+    """A remote Secret whose kubeconfig names `touch` as its plugin: it is a finding, and the file is never there."""
+    kube, istioctl = Kube.connect(cluster.kubeconfig, cluster.context), istioctl_of(cluster, distribution)
+    home, file = control_planes(kube)[0].namespace, tmp_path / "FILE"
+    plugin = {"apiVersion": "client.authentication.k8s.io/v1", "command": "touch", "args": [str(file)]}
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "far",
+        "contexts": [{"name": "far", "context": {"cluster": "far", "user": "far"}}],
+        "clusters": [{"name": "far", "cluster": {"server": "https://127.0.0.1:1"}}],
+        "users": [{"name": "far", "user": {"exec": {**plugin, "interactiveMode": "Never"}}}],
+    }
+    before = [each for each in analyze_mesh(kube, istioctl, home) if each.code != CODE]
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": "meshlab-planted",
+            "namespace": home,
+            "labels": {"istio/multiCluster": "true"},
+        },
+        "stringData": {"far": yaml.safe_dump(config)},
+    }
+    try:
+        apply(kube, [secret])
+        found = analyze_mesh(kube, istioctl, home)
+        assert not file.exists()
+        assert [each.origin for each in found if each.code == CODE] == [f"Secret {home}/meshlab-planted"]
+        assert [each for each in found if each.code != CODE] == before and before
+    finally:
+        delete(kube, [ObjectRef("v1", "Secret", home, "meshlab-planted")], timeout=30)
