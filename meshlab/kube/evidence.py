@@ -71,7 +71,7 @@ def dump_evidence(
         keep(f"{namespace}/events.txt", _events, kube, namespace)
         for pod in _pods(kube, namespace):
             for container in pod.images:
-                base = f"{namespace}/logs/{pod.name}.{container}"
+                base = f"{namespace}/logs/{file_name(f'{pod.name}.{container}')}"
                 where = (namespace, pod.name, container)
                 keep(f"{base}.log", kube.pod_log, *where, lines=LOG_LINES)
                 if pod.restarts:
@@ -79,6 +79,11 @@ def dump_evidence(
     if problems:
         written.append(_write(directory / "problems.txt", redact("\n".join(problems) + "\n")))
     return tuple(written)
+
+
+def file_name(text: str) -> str:
+    """Make a file's name of what a cluster calls something: it is no path, whatever the cluster says."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", text).lstrip(".")[:200] or "_"
 
 
 def _pods(kube: Kube, namespace: str) -> list[PodSummary]:

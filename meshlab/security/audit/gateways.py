@@ -81,6 +81,11 @@ def about(gateway: Object, server: Server, inventory: Inventory) -> dict[str, st
     }
 
 
+def is_path(text: str) -> bool:
+    """Whether a text from the cluster may follow an address: anything but a path could make it another address."""
+    return text.startswith("/") and text.isprintable() and " " not in text
+
+
 def _routed_path(inventory: Inventory, namespace: str, name: str) -> str:
     """A path that some VirtualService routes through this gateway, `/` where none says."""
     for service in inventory.of("VirtualService"):
@@ -92,5 +97,6 @@ def _routed_path(inventory: Inventory, namespace: str, name: str) -> str:
         for route in spec.get("http") or []:
             for match in route.get("match") or [{}]:
                 uri = match.get("uri") or {}
-                return str(uri.get("exact") or uri.get("prefix") or "/")
+                path = str(uri.get("exact") or uri.get("prefix") or "/")
+                return path if is_path(path) else "/"
     return "/"

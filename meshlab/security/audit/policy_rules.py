@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from meshlab.security.audit.gateways import is_path
 from meshlab.security.audit.inventory import Inventory
 from meshlab.security.audit.istio_objects import labels, selector
 from meshlab.security.audit.mends import as_yaml, mesh_fragment, whole
@@ -74,7 +75,7 @@ def deny_by_path(inventory: Inventory) -> Examined:
             )
             about = {
                 "namespace": policy["metadata"]["namespace"],
-                "path": next((p for p in paths if "*" not in p), ""),
+                "path": next((p for p in paths if "*" not in p and is_path(p)), ""),
                 **labels(selector(policy)),
             }
             fix = mesh_fragment(pathNormalization={"normalization": "DECODE_AND_MERGE_SLASHES"})

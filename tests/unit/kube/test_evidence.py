@@ -62,3 +62,14 @@ def test_secrets_are_never_asked_for(tmp_path: Path) -> None:
             return super().objects(api_version, kind, *args, **options)
 
     dump_evidence(NoSecrets(), ["default", "istio-system"], tmp_path)  # type: ignore[arg-type]
+
+
+def test_what_a_cluster_calls_a_pod_is_no_path(tmp_path: Path) -> None:
+    pod = make_pod("../../../outside")
+    kube = FakeKube([pod])
+    kube.logs = {("../../../outside", "app", False): "written\n", ("../../../outside", "app", True): ""}
+    folder = tmp_path / "a" / "b" / "c" / "evidence"
+    files = dump_evidence(kube, ["default"], folder)  # type: ignore[arg-type]
+    assert any(file.read_text() == "written\n" for file in files)
+    assert all(file.resolve().is_relative_to(folder) for file in files)
+    assert [each.name for each in (tmp_path / "a" / "b" / "c").iterdir()] == ["evidence"]

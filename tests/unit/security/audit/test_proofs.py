@@ -11,6 +11,7 @@ from meshlab.security.audit.inventory import Inventory
 from meshlab.security.audit.model import Acceptance, Finding, Proof, Severity
 from meshlab.security.audit.proofs import PER_RULE, Prover
 from tests.fakes.kube import FakeExecStream, FakeKube, exit_status
+from tests.unit.security.audit.samples import examine, thing
 from tests.unit.security.audit.test_rules import bad
 
 MESHED = Source("shop", "sleep", "sleep", "u1")
@@ -69,6 +70,24 @@ def test_what_is_asked() -> None:
     (first, second) = [each[3] for each in kube.opened]
     assert first[-1].endswith("//web.audit-bad:9080/health") and second[-1].endswith(":9080//health")
     assert "--path-as-is" in second and "/dev/null" in second
+
+
+def test_a_route_can_not_send_the_request_elsewhere() -> None:
+    """What follows an address is a path, and one request is one request."""
+    kube = answers("200 0 0.1", "200 0 0.1")
+    proof(kube, finding("deny-by-path", namespace="audit-bad", path="/[1-1000000]"))
+    assert "--globoff" in kube.opened[0][3]
+    for prefix, path in (("@evil.test/", "/"), (".evil.test", "/"), ("/a b", "/"), ("/shop", "/shop")):
+        match = [{"uri": {"prefix": prefix}}]
+        virtual = thing("VirtualService", "v", "shop", {"gateways": ["edge"], "http": [{"match": match}]})
+        server = {"port": {"number": 80, "protocol": "HTTP"}, "hosts": ["*"]}
+        gate = thing("Gateway", "edge", "shop", {"selector": {"istio": "edge"}, "servers": [server]})
+        found = examine("gateway-hosts", gate, virtual).findings[0]
+        assert found.about["path"] == path
+        denied = {"action": "DENY", "rules": [{"to": [{"operation": {"paths": [prefix]}}]}]}
+        policy = thing("AuthorizationPolicy", "p", "shop", denied)
+        (one,) = examine("deny-by-path", policy).findings
+        assert one.about["path"] == (prefix if path != "/" else "")
 
 
 def test_the_token_is_looked_for_and_not_read() -> None:
