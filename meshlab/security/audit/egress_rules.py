@@ -29,14 +29,20 @@ def egress_policy(inventory: Inventory) -> Examined:
         findings.append(Finding(RULE, Severity.WARNING, inventory.mesh_name, why, fix))
     for each in sidecars:
         if _egress(each) not in ("", CLOSED):
-            spec = each["spec"]
-            fix = whole(
-                each, {**spec, "outboundTrafficPolicy": {**spec["outboundTrafficPolicy"], "mode": CLOSED}}
-            )
+            fix = _closed(each)
             why = f"opens egress for its workloads: {_egress(each)}"
             about = {"namespace": each["metadata"]["namespace"]}
             findings.append(Finding(RULE, Severity.WARNING, named("Sidecar", each), why, fix, about))
     return Examined(len(sidecars) + 1, "Sidecars and the mesh's own policy", tuple(findings))
+
+
+def _closed(sidecar: Object) -> str:
+    """The Sidecar with REGISTRY_ONLY. Istio takes an egress proxy with ALLOW_ANY only."""
+    policy = dict(sidecar["spec"]["outboundTrafficPolicy"])
+    proxied = policy.pop("egressProxy", None) is not None
+    how = "kubectl replace -f FILE: a merge can't take egressProxy away, which Istio refuses beside REGISTRY_ONLY"
+    spec = {**sidecar["spec"], "outboundTrafficPolicy": {**policy, "mode": CLOSED}}
+    return whole(sidecar, spec, how if proxied else "")
 
 
 def _own_policy(pod: Object, sidecars: Sequence[Object], inventory: Inventory) -> str:

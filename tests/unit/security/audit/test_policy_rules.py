@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.unit.security.audit.samples import examine, pod, thing, told
 
@@ -140,3 +141,15 @@ def test_of_sidecars_the_one_that_selects_the_pod_holds() -> None:
     assert len(told(examine("egress-policy", SHOP, closed, web))) == 1
     strict = {"outboundTrafficPolicy": {"mode": "REGISTRY_ONLY"}}
     assert told(examine("egress-policy", SHOP, web, mesh=strict)) == []
+
+
+def test_an_egress_proxy_goes_with_the_mode_that_it_needs() -> None:
+    proxy = {"host": "egress.test", "port": {"number": 80}}
+    open_ = thing(
+        "Sidecar", "it", spec={"outboundTrafficPolicy": {"mode": "ALLOW_ANY", "egressProxy": proxy}}
+    )
+    (finding, *_) = [
+        f for f in examine("egress-policy", SHOP, open_).findings if f.resource == "Sidecar shop/it"
+    ]
+    assert yaml.safe_load(finding.fix)["spec"] == {"outboundTrafficPolicy": {"mode": "REGISTRY_ONLY"}}
+    assert finding.fix.startswith("# kubectl replace")
