@@ -5,9 +5,10 @@ VENV := .venv
 PY := $(VENV)/bin/python
 ARGS ?=
 # Unit tests need nothing of each other; what is live shares one lab, in one process.
+# Each process imports all for 8 s of CPU time; with three, two cores are busy while some test waits.
 # What pytest compiles is kept, whatever the environment says: else each process does it again, for seconds.
 UNIT := PYTHONDONTWRITEBYTECODE= $(PY) -m pytest
-SIDE_BY_SIDE := -n 4 --dist worksteal -o tmp_path_retention_policy=failed
+SIDE_BY_SIDE := -n 3 --dist worksteal -o tmp_path_retention_policy=failed
 
 .PHONY: help lab sabotage sabotage-page up down status test test-unit test-long check format lock setup go clean
 
