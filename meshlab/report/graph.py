@@ -13,7 +13,7 @@ from xml.etree import ElementTree as ET
 from meshlab.core.text import pluralize
 from meshlab.report.graph_layout import HEADER, XY, Box, Route, lay_out
 from meshlab.report.material import GraphEdge, Row, ServiceGraph
-from meshlab.report.svg import Picture, picture
+from meshlab.report.svg import Picture, add, picture
 from meshlab.report.units import format_value
 
 CROWDED = 24  # edges: with more, only what is not as it should be is marked
@@ -104,13 +104,11 @@ def _label_size(edge: GraphEdge, text: str | None) -> XY | None:
 def _arrow(root: ET.Element, edge: GraphEdge, route: Route, busiest: float) -> None:
     share = math.sqrt((edge.rate_rps or 0) / busiest) if busiest else 0
     state, width = _state(edge), 1.2 + 2.0 * share
-    group = ET.SubElement(root, "g", {"stroke": f"var(--{state})", "fill": f"var(--{state})"})
-    ET.SubElement(group, "title").text = _told(edge)
+    group = add(root, "g", stroke=f"var(--{state})", fill=f"var(--{state})")
+    add(group, "title", _told(edge))
     drawn = "".join(_path(piece, cut=_HEAD - 1 if piece is route.pieces[-1] else 0) for piece in route.pieces)
-    line = {"d": drawn, "fill": "none", "stroke-width": f"{width:.1f}"}
-    if state in ("warn", "bad"):
-        line["stroke-dasharray"] = "7 3"
-    ET.SubElement(group, "path", line)
+    dashes = {"stroke-dasharray": "7 3"} if state in ("warn", "bad") else {}
+    add(group, "path", None, dashes, d=drawn, fill="none", stroke_width=width)
     (x0, y0), (x, y) = route.pieces[-1][-2:]
     length = math.hypot(x - x0, y - y0) or 1.0
     dx, dy = (x - x0) / length, (y - y0) / length
@@ -118,7 +116,7 @@ def _arrow(root: ET.Element, edge: GraphEdge, route: Route, busiest: float) -> N
     back_x, back_y = x - _HEAD * dx, y - _HEAD * dy
     head = [(x, y), (back_x - half * dy, back_y + half * dx), (back_x + half * dy, back_y - half * dx)]
     outline = "L".join(f"{px:.1f},{py:.1f}" for px, py in head)
-    ET.SubElement(group, "path", {"d": f"M{outline}Z", "stroke": "none"})
+    add(group, "path", d=f"M{outline}Z", stroke="none")
 
 
 def _path(points: Sequence[XY], *, cut: float) -> str:
@@ -144,58 +142,44 @@ def _towards(start: XY, end: XY) -> XY:
 
 
 def _draw_box(root: ET.Element, box: Box, with_namespace: bool) -> None:
-    group = ET.SubElement(root, "g")
+    group = add(root, "g")
     if with_namespace:
-        ET.SubElement(group, "title").text = f"{box.title} in namespace {box.namespace}"
-    frame = {"x": f"{box.x:.1f}", "y": f"{box.y:.1f}", "width": f"{box.width:g}", "height": f"{box.height:g}"}
-    ET.SubElement(group, "rect", frame | {"rx": "6", "fill": "var(--panel)", "stroke": "var(--axis)"})
-    centre = f"{box.x + box.width / 2:.1f}"
-    text = {"x": centre, "text-anchor": "middle", "fill": "var(--ink)"}
+        add(group, "title", f"{box.title} in namespace {box.namespace}")
+    panel = {"fill": "var(--panel)", "stroke": "var(--axis)"}
+    add(group, "rect", None, panel, x=box.x, y=box.y, width=box.width, height=box.height, rx=6)
+    middle = {"text-anchor": "middle", "fill": "var(--ink)"}
+    centre = box.x + box.width / 2
     title_y = box.lines[0].y + 4.5 if box.lone else box.y + 16.5
-    ET.SubElement(group, "text", text | {"y": f"{title_y:.1f}", "font-weight": "600"}).text = box.title
+    add(group, "text", box.title, middle, x=centre, y=title_y, font_weight=600)
     if box.lone:
         return
-    line_y = f"{box.y + HEADER - 1:.1f}"
-    ends = {"x1": f"{box.x:.1f}", "x2": f"{box.x + box.width:.1f}", "y1": line_y, "y2": line_y}
-    ET.SubElement(group, "line", ends | {"stroke": "var(--line)"})
+    line_y = box.y + HEADER - 1
+    add(group, "line", x1=box.x, x2=box.x + box.width, y1=line_y, y2=line_y, stroke="var(--line)")
     for line in box.lines:
-        small = {"y": f"{line.y + 4:.1f}", "font-size": "12", "fill": "var(--ink-2)"}
-        ET.SubElement(group, "text", text | small).text = line.text
+        add(group, "text", line.text, middle, x=centre, y=line.y + 4, font_size=12, fill="var(--ink-2)")
 
 
 def _draw_label(root: ET.Element, edge: GraphEdge, middle: XY, text: str) -> None:
     width, height = _label_size(edge, text) or (0.0, 0.0)
     left, top = middle[0] - width / 2, middle[1] - height / 2
-    group = ET.SubElement(root, "g")
-    frame = {
-        "x": f"{left:.1f}",
-        "y": f"{top:.1f}",
-        "width": f"{width:.1f}",
-        "height": f"{height:g}",
-        "rx": "3",
-    }
-    ET.SubElement(group, "rect", frame | {"fill": "var(--panel)"})
+    group = add(root, "g")
+    add(group, "rect", x=left, y=top, width=width, height=height, rx=3, fill="var(--panel)")
     start = left + (4 if text else 2)
     if edge.mtls is not None:
         _padlock(group, start, middle[1], closed=edge.mtls)
         start += _LOCK
     state = _state(edge)
-    style = (
-        {"fill": f"var(--{state})", "font-weight": "600"}
-        if state in ("bad", "warn")
-        else {"fill": "var(--ink-2)"}
-    )
-    place = {"x": f"{start:.1f}", "y": f"{middle[1] + 4:.1f}", "font-size": "11"}
-    ET.SubElement(group, "text", place | style).text = text
+    wrong = {"fill": f"var(--{state})", "font-weight": "600"}
+    style = wrong if state in ("bad", "warn") else {"fill": "var(--ink-2)"}
+    add(group, "text", text, style, x=start, y=middle[1] + 4, font_size=11)
 
 
 def _padlock(group: ET.Element, x: float, y: float, *, closed: bool) -> None:
     """A padlock 9 pixels wide; an open one is in the colour of a warning."""
     colour = "var(--note)" if closed else "var(--bad)"
-    body = {"x": f"{x:.1f}", "y": f"{y - 1:.1f}", "width": "9", "height": "6.5", "rx": "1.5", "fill": colour}
-    ET.SubElement(group, "rect", body)
+    add(group, "rect", x=x, y=y - 1, width=9, height=6.5, rx=1.5, fill=colour)
     shackle = f"M{x + 2:.1f},{y - 1:.1f}v-2a2.5,2.5 0 0 1 5,0{'v2' if closed else ''}"
-    ET.SubElement(group, "path", {"d": shackle, "fill": "none", "stroke": colour, "stroke-width": "1.4"})
+    add(group, "path", d=shackle, fill="none", stroke=colour, stroke_width=1.4)
 
 
 def _told(edge: GraphEdge) -> str:

@@ -7,6 +7,7 @@ dark and which a file of its own brings along.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
@@ -58,6 +59,32 @@ class Picture:
 def variables(colours: dict[str, str]) -> str:
     """Colours as CSS declarations."""
     return ";".join(f"--{name}:{value}" for name, value in colours.items())
+
+
+def add(
+    parent: ET.Element,
+    tag: str,
+    text: str | None = None,
+    *styles: Mapping[str, str],
+    **attributes: str | float,
+) -> ET.Element:
+    """Add an element to a drawing.
+
+    Args:
+        parent: The element that it goes into.
+        tag: Its name.
+        text: Its text.
+        *styles: Attributes that several elements share.
+        **attributes: Its own; `_` stands for `-`, and numbers are rounded to a tenth.
+
+    Returns:
+        The element.
+    """
+    made = ET.SubElement(parent, tag)
+    made.text = text
+    for name, value in {key: each for style in (*styles, attributes) for key, each in style.items()}.items():
+        made.set(name.replace("_", "-"), value if isinstance(value, str) else f"{round(value, 1):g}")
+    return made
 
 
 def picture(root: ET.Element, alt: str, width: float, height: float) -> Picture:

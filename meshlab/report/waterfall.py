@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 
 from meshlab.core.text import pluralize
 from meshlab.report.material import Row, Span, Trace
-from meshlab.report.svg import COLOURS, Picture, picture
+from meshlab.report.svg import COLOURS, Picture, add, picture
 from meshlab.report.units import format_value, scale_for
 
 MOST_SPANS = 80  # rows of one picture; the table has all
@@ -107,8 +107,8 @@ def draw_waterfall(trace: Trace, frame: Frame = WIDE) -> Picture | None:
     _axis(root, frame, total, height)
     for index, step in enumerate(shown):
         colour = services.index(step.span.service) % COLOURS + 1
-        group = ET.SubElement(root, "g")
-        ET.SubElement(group, "title").text = _told(step)
+        group = add(root, "g")
+        add(group, "title", _told(step))
         _name(group, frame, step, _TOP + frame.row * index)
         _bar(group, frame, step, _TOP + frame.row * index, total, colour)
     return picture(root, _alt(trace, ordered, services, total), frame.width, height)
@@ -122,37 +122,35 @@ def _axis(root: ET.Element, frame: Frame, total: float, height: float) -> None:
     scale = scale_for(total, "ms")
     for tick in range(frame.ticks + 1):
         at = total * tick / frame.ticks
-        x = f"{_x(frame, at, total):.1f}"
-        line = {"x1": x, "x2": x, "y1": f"{_TOP - 6}", "y2": f"{height - 4:g}", "stroke": "var(--line)"}
-        ET.SubElement(root, "line", line)
-        text = {"x": x, "y": "14", "font-size": "11", "fill": "var(--ink-2)"}
-        text["text-anchor"] = "start" if tick == 0 and frame.names < 20 else "middle"
-        ET.SubElement(root, "text", text).text = f"{at * scale.factor:.3g}{scale.suffix}"
+        x = _x(frame, at, total)
+        add(root, "line", x1=x, x2=x, y1=_TOP - 6, y2=height - 4, stroke="var(--line)")
+        anchor = "start" if tick == 0 and frame.names < 20 else "middle"
+        told = f"{at * scale.factor:.3g}{scale.suffix}"
+        add(root, "text", told, x=x, y=14, font_size=11, fill="var(--ink-2)", text_anchor=anchor)
 
 
 def _name(group: ET.Element, frame: Frame, step: Step, top: float) -> None:
     depth = min(step.depth, 12) if frame is WIDE else 0
     room = frame.room - 2 * depth
-    place = {"x": f"{4 + _INDENT * depth}", "y": f"{top + frame.text:g}", "fill": "var(--ink)"}
-    name = ET.SubElement(group, "text", place)
-    ET.SubElement(name, "tspan", {"font-weight": "600"}).text = _cut(step.span.service, room)
-    operation = ET.SubElement(name, "tspan", {"fill": "var(--ink-2)", "dx": "6"})
-    operation.text = _cut(step.span.operation, max(0, room - len(step.span.service) - 1))
+    name = add(group, "text", x=4 + _INDENT * depth, y=top + frame.text, fill="var(--ink)")
+    add(name, "tspan", _cut(step.span.service, room), font_weight=600)
+    operation = _cut(step.span.operation, max(0, room - len(step.span.service) - 1))
+    add(name, "tspan", operation, fill="var(--ink-2)", dx=6)
 
 
 def _bar(group: ET.Element, frame: Frame, step: Step, top: float, total: float, colour: int) -> None:
     span, y = step.span, top + frame.bar
     x = _x(frame, step.start_ms, total)
     width = max(2.0, _x(frame, step.start_ms + span.duration_ms, total) - x)
-    bar = {"x": f"{x:.1f}", "y": f"{y:g}", "width": f"{width:.1f}", "height": "12", "rx": "2"}
-    ET.SubElement(group, "rect", bar | {"fill": f"var(--s{colour})"})
+    add(group, "rect", x=x, y=y, width=width, height=12, rx=2, fill=f"var(--s{colour})")
     if span.error:
-        ET.SubElement(group, "rect", bar | {"fill": "none", "stroke": "var(--bad)", "stroke-width": "2.5"})
+        frame_of = {"fill": "none", "stroke": "var(--bad)", "stroke-width": "2.5"}
+        add(group, "rect", None, frame_of, x=x, y=y, width=width, height=12, rx=2)
     text = format_value(span.duration_ms, "ms") + (f" error {span.status}".rstrip() if span.error else "")
     fits = x + width + 6 + 6.5 * len(text) <= frame.width
-    place = {"x": f"{x + width + 6:.1f}"} if fits else {"x": f"{x - 6:.1f}", "text-anchor": "end"}
     style = {"fill": "var(--bad)", "font-weight": "600"} if span.error else {"fill": "var(--ink-2)"}
-    ET.SubElement(group, "text", place | style | {"y": f"{y + 10:g}", "font-size": "11"}).text = text
+    place = {} if fits else {"text-anchor": "end"}
+    add(group, "text", text, place, style, x=x + width + 6 if fits else x - 6, y=y + 10, font_size=11)
 
 
 def _told(step: Step) -> str:
