@@ -15,6 +15,7 @@ IN_WORDS = {
     "allow": "allowed",
     "deny": "denied by a policy",
     "refused": "refused for want of mutual TLS",
+    "unreachable": "not let through by the caller's own proxy",
     "unauthenticated": "refused for a bad token",
     "forbidden-token": "refused for a token of another audience",
 }

@@ -9,7 +9,7 @@ from typing import Any
 from meshlab.core.address import host_port
 from meshlab.core.errors import KubeError
 from meshlab.istio.control_plane import SIDECAR
-from meshlab.istio.operator_file import SYSTEM_NAMESPACE
+from meshlab.istio.mesh_config import mesh_config
 from meshlab.kube.client import Kube
 from meshlab.kube.pods import PodSummary, serving
 from meshlab.security.authorization import parse
@@ -17,7 +17,8 @@ from meshlab.security.authorization.cases import Case, Client, Service
 from meshlab.security.authorization.model import Identity, Mesh, Request, Token, Workload
 
 APIS = ("security.istio.io/v1", "security.istio.io/v1beta1")  # the newer first: Istio 1.21 has the other only
-MESH_CONFIG = "istio"  # istiod's ConfigMap; its key `mesh` is the configuration
+DOMAIN = "cluster.local"  # DNS domain of a cluster that says nothing else
+GROUP, ROUTES = "security.istio.io", "networking.istio.io"  # API groups, in the same versions
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,24 @@ def served_api(kube: Kube) -> str:
     return APIS[0]
 
 
-def read_mesh(kube: Kube, api_version: str) -> Mesh:
-    """Every policy of the cluster, and what of the mesh's configuration decides. Raises KubeError."""
-    config = kube.get("v1", "ConfigMap", MESH_CONFIG, SYSTEM_NAMESPACE) or {}
+def read_mesh(kube: Kube, api_version: str, *, cluster_domain: str = DOMAIN) -> Mesh:
+    """Read every policy of the cluster, and what of the mesh's configuration decides.
+
+    Args:
+        kube: Client of the cluster.
+        api_version: In which it serves Istio's security objects.
+        cluster_domain: The cluster's DNS domain.
+
+    Returns:
+        All that decides.
+
+    Raises:
+        KubeError: The API server refuses it.
+    """
     kinds = ("AuthorizationPolicy", "RequestAuthentication", "PeerAuthentication")
     found = [kube.objects(api_version, kind) for kind in kinds]
-    return parse.mesh(*found, mesh_config=(config.get("data") or {}).get("mesh", ""))
+    found.append(kube.objects(api_version.replace(GROUP, ROUTES), "DestinationRule"))
+    return parse.mesh(*found, mesh_config=mesh_config(kube), cluster_domain=cluster_domain)
 
 
 def find_targets(kube: Kube, namespace: str, services: Sequence[Service]) -> tuple[Target, ...]:
@@ -83,8 +96,21 @@ def identity_of(pod: PodSummary, mesh: Mesh) -> Identity:
     return Identity(mesh.trust_domain, pod.namespace, pod.service_account)
 
 
-def request_of(case: Case, client: Client, target: Target, tokens: Mapping[str, Token]) -> Request:
-    """The request of a cell, as the called pod's proxy sees it."""
+def request_of(
+    case: Case, client: Client, target: Target, tokens: Mapping[str, Token], *, cluster_domain: str = DOMAIN
+) -> Request:
+    """Make the request of a cell, as the called pod's proxy sees it.
+
+    Args:
+        case: The cell.
+        client: Who asks.
+        target: Who is asked.
+        tokens: By name.
+        cluster_domain: The cluster's DNS domain, which ends the name that a client's proxy asks for in TLS.
+
+    Returns:
+        The request.
+    """
     service, meshed = target.service, client.identity is not None
     name = f"{service.name}.{target.namespace}.svc"
     facts: dict[str, Any] = {
@@ -92,8 +118,9 @@ def request_of(case: Case, client: Client, target: Target, tokens: Mapping[str, 
         "source_ip": client.ip,
         # A gateway tells the called proxy of its own caller, in a header; how far that is trusted is a setting.
         "remote_ip": None if client.through else client.ip,
-        "sni": f"outbound_.{service.port}_._.{name}.cluster.local" if meshed else "",
+        "sni": f"outbound_.{service.port}_._.{name}.{cluster_domain}" if meshed else "",
         "destination_ip": target.pods[0].ip if len(target.pods) == 1 else None,
+        "service": f"{service.name}.{target.namespace}",
     }
     return Request(
         case.method,

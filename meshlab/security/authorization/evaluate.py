@@ -8,9 +8,9 @@ request is allowed; else one of them must match). AUDIT has no effect on the ans
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
+from meshlab.security.authorization.jwt import Verified, judge
 from meshlab.security.authorization.match import Facts, rule_matches
 from meshlab.security.authorization.model import (
     Action,
@@ -18,7 +18,6 @@ from meshlab.security.authorization.model import (
     Authentication,
     Condition,
     Decision,
-    JwtRule,
     Mesh,
     Operation,
     Outcome,
@@ -26,10 +25,10 @@ from meshlab.security.authorization.model import (
     Request,
     Rule,
     Source,
-    Target,
     Workload,
 )
 from meshlab.security.authorization.paths import normalised
+from meshlab.security.authorization.transport import applies, arrive
 from meshlab.security.authorization.values import any_of
 
 
@@ -45,16 +44,14 @@ def decide(mesh: Mesh, workload: Workload, request: Request, *, now: float) -> D
     Returns:
         The decision, and what decided.
     """
-    mode = mutual_tls(mesh, workload, request.port)
-    if mode is None:
-        return Decision(Outcome.UNKNOWN, "a PeerAuthentication is not understood", unknown=_peer_flaws(mesh))
-    if mode == "STRICT" and request.peer is None:
-        return Decision(Outcome.REFUSED, "plaintext, and mutual TLS is STRICT")
-    claims, spaced, stopped = _token(mesh, workload, request, now)
-    if stopped is not None:
-        return stopped
-    path = normalised(request.path, mesh.normalization)
-    facts = Facts(request, path, claims, spaced)
+    arrived = arrive(mesh, workload, request)
+    if isinstance(arrived, Decision):
+        return arrived
+    verified = _token(mesh, workload, arrived, now)
+    if isinstance(verified, Decision):
+        return verified
+    path = normalised(arrived.path, mesh.normalization)
+    facts = Facts(arrived, path, verified.claims, verified.spaced, domains=mesh.domains)
     return _authorised(mesh, workload, facts)
 
 
@@ -71,81 +68,26 @@ def decide_all(mesh: Mesh, workloads: Iterable[Workload], request: Request, *, n
     return decisions[0]
 
 
-def mutual_tls(mesh: Mesh, workload: Workload, port: int) -> str | None:
-    """Find the mode of mutual TLS for a workload's port: STRICT, PERMISSIVE or DISABLE.
-
-    Its own PeerAuthentication decides, else its namespace's, else the mesh's, else it is PERMISSIVE. None
-    where one that matters is not understood.
-    """
-    layers: tuple[list[str], list[str], list[str]] = ([], [], [])
-    for one in mesh.peers:
-        meant = applies(one.target, workload, mesh.root_namespace)
-        if meant is None:
-            return None
-        if meant:
-            own = one.target.namespace == workload.namespace
-            layer = 0 if own and one.target.labels else 1 if own else 2
-            layers[layer].append(one.ports.get(port, "UNSET") if layer == 0 else "UNSET")
-            layers[layer].append(one.mode)
-    return next((mode for layer in layers for mode in layer if mode != "UNSET"), "PERMISSIVE")
-
-
-def applies(target: Target, workload: Workload, root_namespace: str) -> Answer:
-    """Whether an object is for a workload; None where its target is not understood."""
-    if target.namespace not in (workload.namespace, root_namespace):
-        return False
-    if any(workload.labels.get(key) != value for key, value in target.labels.items() if "*" not in value):
-        return False
-    return None if target.unknown else True
-
-
-def _peer_flaws(mesh: Mesh) -> tuple[str, ...]:
-    return tuple(f"{one.name}: {flaw}" for one in mesh.peers for flaw in one.target.unknown)
-
-
-# ── tokens
-
-
-def _token(
-    mesh: Mesh, workload: Workload, request: Request, now: float
-) -> tuple[Mapping[str, Any] | None, tuple[str, ...], Decision | None]:
-    """The verified token's claims, the claims that hold lists; or the decision that ends it here."""
+def _token(mesh: Mesh, workload: Workload, request: Request, now: float) -> Verified | Decision:
+    """The verified token; or the decision that ends it here."""
     applying: list[Authentication] = []
-    for one in mesh.authentications:
+    # Rules of one issuer are asked in istiod's order: the namespace's before the root's, and by age.
+    for one in sorted(
+        mesh.authentications,
+        key=lambda each: (each.target.namespace != workload.namespace, each.created, each.name),
+    ):
         meant = applies(one.target, workload, mesh.root_namespace)
         flaws = (*one.target.unknown, *one.unknown, *(flaw for rule in one.rules for flaw in rule.unknown))
         if meant is None or (meant and flaws):
             told = tuple(f"RequestAuthentication {one.target.namespace}/{one.name}: {flaw}" for flaw in flaws)
-            return None, (), Decision(Outcome.UNKNOWN, f"not understood: {'; '.join(told)}", unknown=told)
+            return Decision(Outcome.UNKNOWN, f"not understood: {'; '.join(told)}", unknown=told)
         if meant:
             applying.append(one)
-    rules = [rule for one in applying for rule in one.rules]
+    found = judge([rule for one in applying for rule in one.rules], request, mesh.fetched, now=now)
+    if isinstance(found, Verified):
+        return found
     names = ", ".join(f"RequestAuthentication {one.target.namespace}/{one.name}" for one in applying)
-    if request.token is None or not rules:
-        return None, (), None
-    token, claims = request.token, request.token.claims
-    issued = [rule for rule in rules if rule.issuer == claims.get("iss")]
-    fresh = now < float(claims.get("exp", now + 1)) and now >= float(claims.get("nbf", 0))
-    if not issued or not token.signed or not fresh:
-        why = (
-            "no rule for its issuer"
-            if not issued
-            else "badly signed"
-            if not token.signed
-            else "not valid now"
-        )
-        return None, (), Decision(Outcome.UNAUTHENTICATED, f"token {token.name}: {why}", names)
-    good = [rule for rule in issued if _meant_for(rule, claims)]
-    if not good:
-        why = f"token {token.name}: meant for another audience"
-        return None, (), Decision(Outcome.FORBIDDEN_TOKEN, why, names)
-    return claims, good[0].spaced, None
-
-
-def _meant_for(rule: JwtRule, claims: Mapping[str, Any]) -> bool:
-    found = claims.get("aud", ())
-    audiences = (found,) if isinstance(found, str) else tuple(found)
-    return not rule.audiences or bool(set(rule.audiences) & set(audiences))
+    return replace(found, policy=names)
 
 
 # ── policies
@@ -187,7 +129,7 @@ def _authorised(mesh: Mesh, workload: Workload, facts: Facts) -> Decision:
 
 
 def _judge(policy: Policy, meant: Answer, facts: Facts) -> list[_Judged]:
-    own = Facts(facts.request, facts.path, facts.claims, facts.spaced, policy.target.namespace)
+    own = replace(facts, policy_namespace=policy.target.namespace)
     found = []
     for index, rule in enumerate(policy.rules):
         answer = rule_matches(rule, own)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from meshlab.security.authorization import trust
 from meshlab.security.authorization.model import Answer, Condition, Operation, Request, Rule, Source, Values
 from meshlab.security.authorization.values import (
     CONDITION_KEYS,
@@ -26,7 +27,8 @@ from meshlab.security.authorization.values import (
 )
 
 # Headers that curl, the proxies or a token bring along: what they hold is not known unless the request tells it.
-BROUGHT = ("accept", "authorization", "b3", "content-", "host", "traceparent", "tracestate", "user-agent",
+PSEUDO = (":method", ":path", ":authority", ":scheme", "host")
+BROUGHT = ("accept", "authorization", "b3", "content-", "traceparent", "tracestate", "user-agent",
            "x-b3-", "x-envoy-", "x-forwarded-", "x-mesh-peer", "x-request-id")  # fmt: skip
 Question = Callable[[str], Answer]  # does this one value match?
 
@@ -36,7 +38,8 @@ class Facts:
     """A request as a policy judges it.
 
     path: normalised, None where that is not known. claims: of the verified token, None without one.
-    spaced: claims that hold lists with spaces in between. policy_namespace: the judging policy's own.
+    spaced: claims that hold lists with spaces in between. policy_namespace: the judging policy's own. domains:
+    the mesh's trust domain and its aliases.
     """
 
     request: Request
@@ -44,6 +47,7 @@ class Facts:
     claims: Mapping[str, Any] | None
     spaced: tuple[str, ...] = ()
     policy_namespace: str = ""
+    domains: tuple[str, ...] = (trust.POINTER,)
 
 
 def rule_matches(rule: Rule, facts: Facts) -> Answer:
@@ -78,13 +82,22 @@ def _question(field: str, facts: Facts) -> Question:
     request, peer, claims = facts.request, facts.request.peer, facts.claims
     match field:
         case "principals":
-            return lambda value: peer is not None and string_matches(value, peer.principal)
+            return lambda value: (
+                peer is not None
+                and any(string_matches(one, peer.principal) for one in trust.principals(value, facts.domains))
+            )
         case "namespaces":
             return lambda value: peer is not None and namespace_matches(value, peer)
         case "serviceAccounts":
             return lambda value: peer is not None and account_matches(value, peer, facts.policy_namespace)
         case "trustDomains":
-            return lambda value: peer is not None and string_matches(value, peer.trust_domain)
+            return lambda value: (
+                peer is not None
+                and any(
+                    string_matches(one, peer.trust_domain)
+                    for one in trust.trust_domains(value, facts.domains)
+                )
+            )
         case "requestPrincipals":
             return lambda value: claims is not None and request_principal_matches(value, claims)
         case "ipBlocks":
@@ -128,16 +141,29 @@ def _condition_question(key: str, facts: Facts) -> Question:
     if key.startswith("request.auth.claims["):
         return _claim(claims, key.removeprefix("request.auth.claims"), facts.spaced)
     if key.startswith("request.headers["):
-        return _header(request.headers, key.removeprefix("request.headers[").removesuffix("]").lower())
+        return _header(facts, key.removeprefix("request.headers[").removesuffix("]").lower())
     return lambda value: None
 
 
-def _header(headers: Mapping[str, str], name: str) -> Question:
-    held = {key.lower(): value for key, value in headers.items()}.get(name)
+def _header(facts: Facts, name: str) -> Question:
+    if name in PSEUDO:
+        return _pseudo(facts, name)
+    held = {key.lower(): value for key, value in facts.request.headers.items()}.get(name)
     if held is None:
         return lambda value: None if name.startswith(BROUGHT) else False
     # Presence is of the header, even of one that is empty.
     return lambda value: value == "*" or string_matches(value, held)
+
+
+def _pseudo(facts: Facts, name: str) -> Question:
+    """What HTTP/1 has in its first line, and `host`, which Envoy keeps as :authority."""
+    request = facts.request
+    query = "?" + request.path.partition("?")[2] if "?" in request.path else ""
+    path = None if facts.path is None or "#" in request.path else facts.path + query
+    held = {":method": request.method, ":path": path, ":authority": request.host, "host": request.host}.get(
+        name
+    )
+    return lambda value: None if held is None else value == "*" or string_matches(value, held)
 
 
 def _claim(claims: Mapping[str, Any] | None, key: str, spaced: tuple[str, ...]) -> Question:

@@ -31,6 +31,7 @@ class Outcome(StrEnum):
     DENY = "deny"  # 403, "RBAC: access denied"
     UNAUTHENTICATED = "unauthenticated"  # 401: a token that is not good
     FORBIDDEN_TOKEN = "forbidden-token"  # 403 of the token's own: it is meant for another audience
+    UNREACHABLE = "unreachable"  # 503 of the caller's own proxy: the two sides disagree about mutual TLS
     REFUSED = "refused"  # the connection is ended: plaintext where mutual TLS is wanted
     UNKNOWN = "unknown"  # the policies say something that the evaluator does not know
 
@@ -85,12 +86,13 @@ class Rule:
 class Target:
     """Which workloads an object is for. labels: of its selector, empty for all of the namespace.
 
-    unknown: what else it says about that (targetRefs are for gateways and waypoints).
+    refs: kind/name of its targetRefs, which are gateways and waypoints. unknown: what else it says about that.
     """
 
     namespace: str
     labels: Mapping[str, str] = field(default_factory=dict)
     unknown: tuple[str, ...] = ()
+    refs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -112,10 +114,10 @@ class Policy:
 
 @dataclass(frozen=True)
 class JwtRule:
-    """One entry of a RequestAuthentication's jwtRules. audiences: empty for any.
+    """One entry of a RequestAuthentication's jwtRules. issuer, audiences: empty for any.
 
-    key_ids: of its inline keys; None where the keys are fetched from elsewhere. spaced: claims that are
-    lists with spaces in between.
+    key_ids: of its inline keys; None where the keys are fetched, from `uri` or as the issuer tells. spaced:
+    claims that are lists with spaces in between.
     """
 
     issuer: str
@@ -123,33 +125,57 @@ class JwtRule:
     key_ids: tuple[str, ...] | None = None
     spaced: tuple[str, ...] = ("scope", "permission")
     unknown: tuple[str, ...] = ()
+    uri: str = ""
 
 
 @dataclass(frozen=True)
 class Authentication:
-    """A RequestAuthentication."""
+    """A RequestAuthentication. created: its creationTimestamp; rules of one issuer are asked by age."""
 
     name: str
     target: Target
     rules: tuple[JwtRule, ...] = ()
     unknown: tuple[str, ...] = ()
+    created: str = ""
 
 
 @dataclass(frozen=True)
 class PeerMode:
-    """A PeerAuthentication. mode: STRICT, PERMISSIVE, DISABLE or UNSET; ports: the same by port."""
+    """A PeerAuthentication. mode: STRICT, PERMISSIVE, DISABLE or UNSET; ports: the same by port.
+
+    created: its creationTimestamp; of several the oldest is in force.
+    """
 
     name: str
     target: Target
     mode: str = "UNSET"
     ports: Mapping[int, str] = field(default_factory=dict)
+    created: str = ""
+
+
+@dataclass(frozen=True)
+class DestinationRule:
+    """Of a DestinationRule, how callers send: mode of its TLS (empty: not set), and by port where that differs.
+
+    unknown: what else may decide that (subsets and workload selectors with TLS of their own).
+    """
+
+    name: str
+    namespace: str
+    host: str
+    mode: str = ""
+    ports: Mapping[int, str] = field(default_factory=dict)
+    export_to: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Mesh:
     """All that decides: the policies, and of the mesh's configuration what their meaning hangs on.
 
-    normalization: meshConfig.pathNormalization (DEFAULT is BASE).
+    normalization: meshConfig.pathNormalization (DEFAULT is BASE). aliases: meshConfig.trustDomainAliases.
+    auto_mtls: meshConfig.enableAutoMtls. fetched: jwksUri, or issuer where a rule has none → whether istiod
+    has its keys; where it says nothing that is not known.
     """
 
     policies: tuple[Policy, ...] = ()
@@ -158,6 +184,16 @@ class Mesh:
     root_namespace: str = "istio-system"
     trust_domain: str = "cluster.local"
     normalization: str = "DEFAULT"
+    aliases: tuple[str, ...] = ()
+    cluster_domain: str = "cluster.local"
+    auto_mtls: bool = True
+    destinations: tuple[DestinationRule, ...] = ()
+    fetched: Mapping[str, bool] = field(default_factory=dict)
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """The trust domain and its aliases."""
+        return (self.trust_domain, *self.aliases)
 
 
 @dataclass(frozen=True)
@@ -199,7 +235,8 @@ class Request:
     """One HTTP request as the called workload's proxy sees it. None: not known.
 
     host: the authority as sent, its port included. path: as sent. peer: None for plaintext. source_ip: of
-    the connection; remote_ip: of the client that proxies in between tell of. sni: empty without TLS.
+    the connection; remote_ip: of the client that proxies in between tell of. sni: empty without TLS. service:
+    name.namespace of the service that is called, against which a DestinationRule's host is held.
     """
 
     method: str
@@ -213,6 +250,7 @@ class Request:
     remote_ip: str | None = None
     destination_ip: str | None = None
     sni: str | None = None
+    service: str = ""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from meshlab.security.authorization.model import (
     Action,
     Authentication,
     Condition,
+    DestinationRule,
     JwtRule,
     Mesh,
     Operation,
@@ -44,8 +45,10 @@ def mesh(
     policies: Iterable[Mapping[str, Any]],
     authentications: Iterable[Mapping[str, Any]] = (),
     peers: Iterable[Mapping[str, Any]] = (),
+    destinations: Iterable[Mapping[str, Any]] = (),
     *,
-    mesh_config: str = "",
+    mesh_config: str | Mapping[str, Any] = "",
+    cluster_domain: str = "cluster.local",
 ) -> Mesh:
     """Read everything that decides.
 
@@ -53,12 +56,14 @@ def mesh(
         policies: AuthorizationPolicies, as the API gives them.
         authentications: RequestAuthentications.
         peers: PeerAuthentications.
-        mesh_config: The text `mesh` of istiod's ConfigMap.
+        destinations: DestinationRules.
+        mesh_config: The text `mesh` of istiod's ConfigMap, or what it holds.
+        cluster_domain: The cluster's DNS domain.
 
     Returns:
         The values; what is not understood is named in them.
     """
-    config = yaml.safe_load(mesh_config) or {}
+    config = (yaml.safe_load(mesh_config) if isinstance(mesh_config, str) else mesh_config) or {}
     return Mesh(
         tuple(policy(one) for one in policies),
         tuple(authentication(one) for one in authentications),
@@ -66,6 +71,10 @@ def mesh(
         root_namespace=config.get("rootNamespace") or "istio-system",
         trust_domain=config.get("trustDomain") or "cluster.local",
         normalization=(config.get("pathNormalization") or {}).get("normalization") or "DEFAULT",
+        aliases=_texts(config.get("trustDomainAliases")),
+        cluster_domain=cluster_domain,
+        auto_mtls=config.get("enableAutoMtls") is not False,
+        destinations=tuple(destination(one) for one in destinations),
     )
 
 
@@ -92,7 +101,8 @@ def authentication(found: Mapping[str, Any]) -> Authentication:
     meta, spec = found["metadata"], found.get("spec") or {}
     known = ("selector", "targetRef", "targetRefs", "jwtRules")
     rules = tuple(_jwt(f"spec.jwtRules[{i}]", one) for i, one in enumerate(spec.get("jwtRules") or ()))
-    return Authentication(meta["name"], _target(meta, spec), rules, _others("spec", spec, known))
+    unknown = _others("spec", spec, known)
+    return Authentication(meta["name"], _target(meta, spec), rules, unknown, _created(meta))
 
 
 def peer_mode(found: Mapping[str, Any]) -> PeerMode:
@@ -102,18 +112,51 @@ def peer_mode(found: Mapping[str, Any]) -> PeerMode:
         int(port): (value or {}).get("mode") or "UNSET"
         for port, value in (spec.get("portLevelMtls") or {}).items()
     }
-    return PeerMode(meta["name"], _target(meta, spec), (spec.get("mtls") or {}).get("mode") or "UNSET", ports)
+    mode = (spec.get("mtls") or {}).get("mode") or "UNSET"
+    return PeerMode(meta["name"], _target(meta, spec), mode, ports, _created(meta))
+
+
+def destination(found: Mapping[str, Any]) -> DestinationRule:
+    """Of a DestinationRule what decides about TLS."""
+    meta, spec = found["metadata"], found.get("spec") or {}
+    policy = spec.get("trafficPolicy") or {}
+    ports = {
+        int((one.get("port") or {}).get("number") or 0): (one.get("tls") or {}).get("mode") or ""
+        for one in policy.get("portLevelSettings") or ()
+    }
+    unknown = tuple(
+        f"spec.subsets[{one.get('name')}].trafficPolicy.tls"
+        for one in spec.get("subsets") or ()
+        if "tls" in str(one.get("trafficPolicy") or {})
+    )
+    if spec.get("workloadSelector"):
+        unknown += ("spec.workloadSelector",)
+    return DestinationRule(
+        meta["name"],
+        meta["namespace"],
+        str(spec.get("host") or ""),
+        (policy.get("tls") or {}).get("mode") or "",
+        ports,
+        _texts(spec.get("exportTo")),
+        unknown,
+    )
+
+
+def _created(meta: Mapping[str, Any]) -> str:
+    return str(meta.get("creationTimestamp") or "")
 
 
 def _target(meta: Mapping[str, Any], spec: Mapping[str, Any]) -> Target:
     selector = spec.get("selector") or {}
     unknown = _others("spec.selector", selector, ("matchLabels",))
-    unknown += tuple(f"spec.{name}" for name in ("targetRef", "targetRefs") if spec.get(name))
+    listed = spec.get("targetRefs") or ([spec["targetRef"]] if spec.get("targetRef") else [])
+    refs = tuple(f"{one.get('kind')}/{one.get('name')}" for one in listed)
+    unknown += tuple(f"spec.targetRefs {one}" for one in refs if not one.startswith("Gateway/"))
     labels = selector.get("matchLabels") or {}
     unknown += tuple(
         f"spec.selector.matchLabels[{key}] {value}" for key, value in labels.items() if "*" in str(value)
     )
-    return Target(meta["namespace"], labels, unknown)
+    return Target(meta["namespace"], labels, unknown, refs)
 
 
 def _rule(where: str, found: Mapping[str, Any]) -> Rule:
@@ -180,7 +223,8 @@ def _jwt(where: str, found: Mapping[str, Any]) -> JwtRule:
         except (ValueError, KeyError, TypeError):
             unknown += (f"{where}.jwks",)
     spaced = ("scope", "permission", *_texts(found.get("spaceDelimitedClaims")))
-    return JwtRule(str(found.get("issuer") or ""), _texts(found.get("audiences")), ids, spaced, unknown)
+    uri = str(found.get("jwksUri") or found.get("jwks_uri") or "")
+    return JwtRule(str(found.get("issuer") or ""), _texts(found.get("audiences")), ids, spaced, unknown, uri)
 
 
 def _others(where: str, found: Mapping[str, Any], known: Sequence[str]) -> tuple[str, ...]:

@@ -51,7 +51,8 @@ class Scene:
         found = {}
         for case in self.cases:
             target = self.targets[case.service]
-            request = request_of(case, self.clients[case.client], target, told)
+            client = self.clients[case.client]
+            request = request_of(case, client, target, told, cluster_domain=mesh.cluster_domain)
             found[case] = decide_all(mesh, target.workloads, request, now=now)
         return found
 

@@ -8,15 +8,16 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from meshlab.security.authorization.cases import Case
-from meshlab.security.authorization.evaluate import applies
 from meshlab.security.authorization.model import Decision, Mesh, Outcome, Workload
 from meshlab.security.authorization.observe import Kind, Observation
+from meshlab.security.authorization.transport import applies
 
 REFUSALS: Mapping[Outcome, Kind] = {
     Outcome.DENY: Kind.RBAC,
     Outcome.UNAUTHENTICATED: Kind.TOKEN,
     Outcome.FORBIDDEN_TOKEN: Kind.AUDIENCE,
     Outcome.REFUSED: Kind.RESET,
+    Outcome.UNREACHABLE: Kind.UNAVAILABLE,
 }
 IN_A_ROW = 3  # times that a refusal must hold
 
@@ -147,7 +148,8 @@ class TruthTable:
         return tuple(
             row
             for row in self.rows
-            if row.decision.outcome not in (Outcome.ALLOW, Outcome.REFUSED, Outcome.UNKNOWN)
+            if row.decision.outcome
+            not in (Outcome.ALLOW, Outcome.REFUSED, Outcome.UNREACHABLE, Outcome.UNKNOWN)
         )
 
 

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from meshlab.security.authorization import parse
-from meshlab.security.authorization.evaluate import decide_all, mutual_tls
+from meshlab.security.authorization.evaluate import decide_all
 from meshlab.security.authorization.model import Mesh, Outcome, Request, Workload
+from meshlab.security.authorization.transport import mutual_tls
 from tests.unit.security.authorization.policies import (
     FOO,
     NOW,
@@ -138,8 +139,8 @@ def test_normalisation(sent: str, how: str, outcome: Outcome) -> None:
         (None, {}, A),  # RequestAuthentication: "a request without any token is accepted"
         (token(), {}, A),
         (token(signed=False), {}, Outcome.UNAUTHENTICATED),
-        (token(exp=NOW - 1), {}, Outcome.UNAUTHENTICATED),
-        (token(nbf=NOW + 60), {}, Outcome.UNAUTHENTICATED),
+        (token(exp=NOW - 61), {}, Outcome.UNAUTHENTICATED),
+        (token(nbf=NOW + 61), {}, Outcome.UNAUTHENTICATED),
         (token(iss="other"), {}, Outcome.UNAUTHENTICATED),
         (token(aud="films"), {"audiences": ["books"]}, Outcome.FORBIDDEN_TOKEN),
         (token(aud=["films", "books"]), {"audiences": ["books"]}, A),

@@ -151,8 +151,6 @@ UNKNOWN: list[tuple[list[str], Request, Outcome, str]] = [
     ([when("request.colour", "values: [x]")], request(), U, "request.colour"),
     ([when("destination.ip", "values: [10.0.0.1]")], request(), U, "hangs on what is not known here"),
     ([when("request.headers[User-Agent]", "values: [x]")], request(), U, "hangs on what is not known here"),
-    (["{targetRefs: [{kind: Gateway, name: x}], rules: [{}]}"], request(), U, "spec.targetRefs"),
-    (["{targetRefs: [{kind: Gateway, name: x}], rules: [{}]}", ALLOW_ALL], request(), A, ""),
     (["{selector: {matchExpressions: []}, rules: [{}]}"], request(), U, "matchExpressions"),
     ([operation("{paths: [/a]}")], request("GET /ä"), U, "hangs on what is not known here"),
 ]
