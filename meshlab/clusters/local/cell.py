@@ -8,7 +8,7 @@ Kubernetes and containerd have fixed places: shims' sockets in /run/containerd, 
 device plugins in /var/lib/kubelet, results in /var/lib/cni. In the cell those three folders are covered by
 overlays whose upper part is the cluster's own folder, so this machine's are never written to. kubelet also
 insists on the values of six kernel settings; files with those values cover them, so that the machine keeps
-its own.
+its own. Names are resolved by the cluster's DNS server, which nodes can reach.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ import signal
 import sys
 from pathlib import Path
 
-from meshlab.clusters.local.layout import NETNS_DIR, Layout
+from meshlab.clusters.local.layout import NETNS_DIR, RESOLV_CONF, Layout
 from meshlab.core.errors import ProcessError
 from meshlab.core.process import Runner
 
 STEP = 20.0  # seconds; each of these commands takes milliseconds
+RESOLVER = Path("/etc/resolv.conf")
 COVERED = (Path("/run"), Path("/var/lib"), Path("/var/log"))
 # What kubelet wants to find (k8s.io/component-helpers/node/util/sysctl): with protectKernelDefaults it only
 # looks.
@@ -93,6 +94,9 @@ def prepare(root: Path, runner: Runner) -> None:
     NETNS_DIR.mkdir(parents=True, exist_ok=True)
     _mount(runner, "--rbind", names, NETNS_DIR)
     os.close(kept)
+    if RESOLVER.exists():
+        # The machine's resolver can't be reached from a node: a pull would wait for it until it gives up.
+        _mount(runner, "--bind", root / RESOLV_CONF, RESOLVER)
     for name, value in KERNEL_SETTINGS.items():
         stand_in = host / "sysctl" / name.replace("/", ".")
         stand_in.parent.mkdir(exist_ok=True)

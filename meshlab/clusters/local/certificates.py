@@ -1,4 +1,4 @@
-"""Keys and certificates of a cluster: one certificate authority that signs all others.
+"""Keys and certificates of a cluster: its authority, and one more for what the API server passes on to extensions.
 
 All of it is made in memory first. Which names and organizations Kubernetes expects: its documentation, "PKI
 certificates and requirements". Elliptic-curve keys (P-256): made in a millisecond, and everything in the cluster
@@ -22,6 +22,7 @@ from meshlab.clusters.local.layout import CLUSTER_DOMAIN, Layout
 from meshlab.core.files import write_atomically
 
 VALID = datetime.timedelta(days=365)
+FRONT_PROXY = "front-proxy-client"  # whom an extension API server believes when it names a user
 SKEW = datetime.timedelta(hours=1)  # a clock that is set back a little must not make them invalid
 USAGES = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
 
@@ -141,9 +142,12 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 
 def write_all(layout: Layout) -> None:
-    """Write the authority's certificate and every key pair of the cluster into the layout's pki folder.
+    """Write the authorities' certificates and every key pair of the cluster into the layout's pki folder.
 
-    The authority's own key is written too: the controller manager signs certificate requests with it.
+    The cluster authority's own key is written too: the controller manager signs certificate requests with it. The
+    front proxy has an authority of its own, whose key is kept nowhere: who could get a certificate for the front
+    proxy from the cluster's authority, might claim to be any user at an extension API server (Kubernetes'
+    documentation, "Configure the aggregation layer").
     """
     authority = Authority(f"{layout.name} cluster")
     write_atomically(layout.ca, authority.certificate)
@@ -155,6 +159,9 @@ def write_all(layout: Layout) -> None:
         dns=["localhost", layout.hub, *(".".join(parts[:count]) for count in range(1, len(parts) + 1))],
         addresses=["127.0.0.1", layout.hub_address, layout.hub_link_address, layout.kubernetes_service],
     ).write(layout.pki, "apiserver")
+    front_proxy = Authority(f"{layout.name} front-proxy")
+    write_atomically(layout.front_proxy_ca, front_proxy.certificate)
+    front_proxy.issue(FRONT_PROXY).write(layout.pki, FRONT_PROXY)
     administrators = ["system:masters"]
     authority.issue("meshlab-admin", organizations=administrators).write(layout.pki, "admin")
     authority.issue("kube-apiserver-kubelet-client", organizations=administrators).write(

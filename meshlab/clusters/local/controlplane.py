@@ -10,19 +10,26 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from meshlab.clusters.local import kubeconfig
+from meshlab.clusters.local.certificates import FRONT_PROXY
 from meshlab.clusters.local.components import Component, Gate, inside
 from meshlab.clusters.local.layout import API_PORT, CLUSTER_DOMAIN, Layout
 from meshlab.core.address import host_port
+from meshlab.core.files import write_atomically
 
 ETCD = "http://127.0.0.1:2379"  # only the hub's namespace reaches it
 AGENTS, STORES = 2, 1  # order of stopping: what talks to etcd or containerd goes first
 
 
 def prepare(layout: Layout) -> None:
-    """Write the kubeconfigs of the control plane and the administrator's. The keys must be there."""
+    """Write the kubeconfigs of the control plane and the administrator's, and the nodes' resolver.
+
+    The keys must be there.
+    """
     for user in ("kube-controller-manager", "kube-scheduler"):
         kubeconfig.write(layout, layout.root / "hub" / f"{user}.kubeconfig", user)
     kubeconfig.write(layout, layout.kubeconfig, "admin")
+    # Also of pods that don't use the cluster's server by name: there is none outside.
+    write_atomically(layout.resolv_conf, f"nameserver {layout.dns_service}\n")
 
 
 def api_ready(layout: Layout) -> Gate:
@@ -90,10 +97,11 @@ def _api_server(layout: Layout) -> dict[str, object]:
         "service-account-key-file": pki / "service-accounts.key",
         "service-account-signing-key-file": pki / "service-accounts.key",
         "service-cluster-ip-range": layout.service_subnet,
-        # Nothing is aggregated here, but programs that delegate authentication to the API server ask for
-        # it.
-        "requestheader-client-ca-file": layout.ca,
-        "requestheader-allowed-names": "front-proxy-client",
+        # Extension API servers (an APIService: metrics-server, say) believe who shows this certificate.
+        "requestheader-client-ca-file": layout.front_proxy_ca,
+        "proxy-client-cert-file": pki / f"{FRONT_PROXY}.crt",
+        "proxy-client-key-file": pki / f"{FRONT_PROXY}.key",
+        "requestheader-allowed-names": FRONT_PROXY,
         "requestheader-username-headers": "X-Remote-User",
         "requestheader-group-headers": "X-Remote-Group",
         "requestheader-extra-headers-prefix": "X-Remote-Extra-",

@@ -20,6 +20,7 @@ from meshlab.core.address import host_port
 
 NETNS_DIR = Path("/run/netns")  # where iproute2 looks for names of network namespaces
 API_PORT = 6443
+RESOLV_CONF = "resolv.conf"
 CLUSTER_DOMAIN = "cluster.local"
 
 
@@ -207,3 +208,13 @@ class Layout:
     def ca(self) -> Path:
         """The certificate of the cluster's certificate authority."""
         return self.pki / "ca.crt"
+
+    @property
+    def front_proxy_ca(self) -> Path:
+        """The certificate of the authority that vouches for the API server at extension API servers."""
+        return self.pki / "front-proxy-ca.crt"
+
+    @property
+    def resolv_conf(self) -> Path:
+        """The resolver's configuration of every node: the cluster's DNS server, as there is none outside."""
+        return self.root / RESOLV_CONF

@@ -34,8 +34,6 @@ def prepare(layout: Layout, node: NodeLayout, *, sandbox_image: str) -> None:
     write_atomically(
         cni / "net.d" / "10-meshlab.conflist", json.dumps(network.cni_configuration(node), indent=1)
     )
-    # Pods inherit this file's servers when they don't use the cluster's: there is no server outside.
-    write_atomically(node.root / "resolv.conf", f"nameserver {layout.dns_service}\n")
     write_atomically(node.root / "kubelet.json", json.dumps(_kubelet(layout, node), indent=1))
     write_atomically(node.root / "kube-proxy.json", json.dumps(_kube_proxy(layout, node), indent=1))
     kubeconfig.write(layout, node.root / "kubelet.kubeconfig", node.name)
@@ -103,7 +101,7 @@ def _kubelet(layout: Layout, node: NodeLayout) -> dict[str, object]:
         "failCgroupV1": False,  # version 1 and hybrid machines are fine
         "clusterDNS": [layout.dns_service],
         "clusterDomain": CLUSTER_DOMAIN,
-        "resolvConf": str(node.root / "resolv.conf"),
+        "resolvConf": str(layout.resolv_conf),
         "podLogsDir": str(node.root / "pod-logs"),
         "volumePluginDir": str(node.root / "volume-plugins"),
         "staticPodPath": "",

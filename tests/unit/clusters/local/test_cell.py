@@ -37,6 +37,7 @@ def test_the_machines_folders_are_covered_and_its_kernel_settings_hidden(
     hidden = {words[-1] for words in runner.commands if words[-1].startswith("/proc/sys/")}
     assert hidden == {f"/proc/sys/{name}" for name in cell.KERNEL_SETTINGS}
     assert (tmp_path / "host" / "sysctl" / "kernel.panic").read_text() == "10\n"
+    assert ("mount", "--bind", str(tmp_path / "resolv.conf"), "/etc/resolv.conf") in runner.commands
     order = [words[-1] for words in runner.commands]
     assert order.index(str(tmp_path)) > order.index("/var/log"), (
         "the cluster's folder may be below a covered one"

@@ -73,3 +73,14 @@ def test_keys_are_private_and_belong_to_their_certificates(tmp_path: Path) -> No
             assert (
                 load_pem_private_key(key.read_bytes(), None).public_key() == _load(certificate).public_key()
             )
+
+
+def test_the_front_proxy_is_vouched_for_by_an_authority_that_signs_nothing_else(tmp_path: Path) -> None:
+    layout = layout_in(tmp_path)
+    certificates.write_all(layout)
+    proxy, ours = _load(layout.pki / "front-proxy-client.crt"), _load(layout.front_proxy_ca)
+    assert _names(proxy, NameOID.COMMON_NAME) == ["front-proxy-client"]
+    proxy.verify_directly_issued_by(ours)
+    assert not (layout.pki / "front-proxy-ca.key").exists()
+    issued = [path.stem for path in layout.pki.glob("*.crt") if _load(path).issuer == ours.subject]
+    assert sorted(issued) == ["front-proxy-ca", "front-proxy-client"]

@@ -67,3 +67,4 @@ def test_preparing_writes_three_kubeconfigs(tmp_path: Path) -> None:
     controlplane.prepare(layout)
     found = {yaml.safe_load(p.read_text())["users"][0]["name"] for p in layout.root.rglob("*kubeconfig")}
     assert found == {"admin", "kube-controller-manager", "kube-scheduler"}
+    assert layout.resolv_conf.read_text() == "nameserver 10.250.128.10\n"

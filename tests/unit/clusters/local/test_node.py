@@ -32,8 +32,9 @@ def test_kubelet_has_folders_cgroup_and_keys_of_its_own(second: tuple[Layout, No
     assert kubelet["failCgroupV1"] is False
     assert kubelet["protectKernelDefaults"] is True, "else it changes the machine's kernel settings"
     assert kubelet["containerRuntimeEndpoint"] == f"unix://{one.socket}"
-    for name in ("podLogsDir", "volumePluginDir", "resolvConf"):
+    for name in ("podLogsDir", "volumePluginDir"):
         assert Path(kubelet[name]).is_relative_to(one.root)
+    assert Path(kubelet["resolvConf"]) == layout.resolv_conf
     assert kubelet["authentication"]["anonymous"]["enabled"] is False
     assert kubelet["authorization"]["mode"] == "Webhook"
     assert Path(kubelet["tlsCertFile"]).exists() and Path(kubelet["tlsPrivateKeyFile"]).exists()
