@@ -96,8 +96,13 @@ def host_mounts(layout: Layout) -> list[Path]:
 
 
 def describe(pid: int) -> str:
-    """Return a process's command line, cut to one short line."""
-    return shlex.join(_command_line(pid))[:120] or "(ending)"
+    """Return a process's command line, cut to one short line, its state, and where in the kernel it waits (proc(5))."""
+    try:
+        state = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[0]
+        place = (PROC / str(pid) / "wchan").read_text()
+    except OSError:
+        return "(ended)"
+    return f"{shlex.join(_command_line(pid))[:120] or '(ending)'} [{state} {place}]"
 
 
 def _below(root: Path, point: Path) -> bool:

@@ -24,6 +24,7 @@ from meshlab.core.waiting import Clock, wait
 log = logging.getLogger(__name__)
 ORDERLY = 10.0  # seconds that the supervisor gets
 FORCED = 15.0  # seconds until every process must be gone after SIGKILL
+NAMED = 10  # of the processes that do not end
 STEPS = 5  # of the progress
 
 
@@ -91,7 +92,10 @@ def end_processes(
             f"the processes of cluster {layout.name} to end",
             left,
             ready=lambda pids: not pids,
-            describe=lambda pids: "; ".join(f"{pid} {inventory.describe(pid)}" for pid in sorted(pids)[:3]),
+            describe=lambda pids: (
+                f"{len(pids)} left: "
+                + "; ".join(f"{pid} {inventory.describe(pid)}" for pid in sorted(pids)[:NAMED])
+            ),
             timeout=seconds,
             delay=0.03,
             clock=clock,

@@ -96,3 +96,15 @@ def test_leftovers_are_seen_by_name_without_a_record(
     found = inventory.take(layout, None, Hierarchies((), False)).items
     assert found["namespaces"] == ("unit-hub",) and found["links"] == ("unit-h0",)
     assert found["folders"] == (str(layout.root),)
+
+
+def test_a_process_is_told_with_its_state_and_where_it_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inventory, "PROC", tmp_path)
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7" / "cmdline").write_bytes(b"etcd\0--name=x\0")
+    (tmp_path / "7" / "stat").write_text("7 (et) cd) D 1 7")
+    (tmp_path / "7" / "wchan").write_text("jbd2_log_wait_commit")
+    assert inventory.describe(7) == "etcd --name=x [D jbd2_log_wait_commit]"
+    assert inventory.describe(8) == "(ended)"
