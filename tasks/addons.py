@@ -9,10 +9,11 @@ from prefect import Task
 
 from meshlab.app import traffic_clients
 from meshlab.clusters.base import ClusterRef
-from meshlab.clusters.local import build, materials
+from meshlab.clusters.local import build, materials, web_ui
 from meshlab.clusters.local.cluster import LocalCluster
-from meshlab.config.settings import LabConfig
-from meshlab.core.process import SystemRunner
+from meshlab.config.settings import LabConfig, Machine
+from meshlab.core.errors import MeshlabError
+from meshlab.core.process import Runner, SystemRunner
 from meshlab.istio import tracing
 from meshlab.istio.distribution import Distribution
 from meshlab.kube.apply import ObjectRef
@@ -50,10 +51,20 @@ def bring_image(run: RunRef, config: LabConfig, cluster: ClusterRef, name: str) 
         build.build(
             [name], machine=machine, runner=runner, log_dir=machine.state / "logs", progress=report_progress
         )
+        if name == PROMETHEUS.name and config.keep:
+            _build_page(machine, runner)
     specs = materials.addon_images(machine, [name], runner=runner, progress=report_progress)
     missing = [spec for spec in specs if spec.reference not in cluster.images]
     LocalCluster(config.local, machine, run_id=run.run_id).add_images(missing)
     return (*cluster.images, *(spec.reference for spec in missing))
+
+
+def _build_page(machine: Machine, runner: Runner) -> None:
+    """Build Prometheus' web page for a lab that is kept to be looked at. Without it the lab is whole, but for the page."""
+    try:
+        web_ui.build(machine, runner=runner, log_dir=machine.state / "logs", progress=report_progress)
+    except MeshlabError as problem:
+        log_info(f"Prometheus answers queries, but has no web page: {problem}")
 
 
 @lab_task("announce-tracing", retries=1, verify=tracing_announced, records_objects=True)

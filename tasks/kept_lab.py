@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from meshlab.clusters.base import ClusterRef
 from meshlab.config.settings import LabConfig
 from meshlab.lifecycle.context import kube_of
-from meshlab.lifecycle.kept_lab import KeptLab, Link, hand_over, serves_pages
+from meshlab.lifecycle.kept_lab import KeptLab, Link, hand_over, links_to_pods, serves_pages
 from meshlab.report.tables import link_rows
-from meshlab.run.journal import RunRef, keep_evidence
+from meshlab.run.journal import RunRef, keep_evidence, record_facts
 from tasks.common import lab_task
 from tasks.report import publish_table
 
@@ -24,10 +25,20 @@ def open_links(run: RunRef, config: LabConfig, cluster: ClusterRef) -> tuple[Lin
             else f"--cluster existing --kubeconfig {cluster.kubeconfig} --context {cluster.context}"
         )
         links: tuple[Link, ...] = (Link("all pages", note=f"python -m flows.dashboards {where}"),)
+        if config.cluster == "local":
+            links = (*links_to_pods(kube_of(cluster), config), *links)
+        _note(run, links)
         publish_table("links", link_rows(map(asdict, links)), "How to open the kept lab's pages")
         return links
     kept = KeptLab(kube_of(cluster), config).open()
     hand_over(kept)
-    keep_evidence(run, "links.json", kept.links)
+    _note(run, kept.links)
     publish_table("links", link_rows(map(asdict, kept.links)), "The kept lab's pages, open until Ctrl-C")
     return kept.links
+
+
+def _note(run: RunRef, links: Sequence[Link]) -> None:
+    keep_evidence(run, "links.json", links)
+    record_facts(
+        run, links=[{"name": each.name, "url": each.url, "kind": each.kind} for each in links if each.url]
+    )

@@ -10,11 +10,12 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from meshlab.app.loop import RequestLoop
 from meshlab.app.source import find_source
 from meshlab.config.settings import LabConfig
+from meshlab.core.address import host_port
 from meshlab.core.errors import MeshlabError, QueryError
 from meshlab.core.http import Getter
 from meshlab.core.registry import instance
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 PAGE_TIMEOUT = 15.0  # seconds that a page gets to answer
 WATCH_EVERY = 5.0  # seconds between looks at the gentle loop
 SHOP = "productpage:9080/productpage"
+ABSENT = "does not run here; see the run's report.html"
 INSTEAD = "API only; its part of the run's report.html shows what it knows"
 
 
@@ -47,11 +49,19 @@ class Place:
 
 @dataclass(frozen=True)
 class Link:
-    """One of the lab's pages. url: "" where there is none to open; note says then what is there instead."""
+    """One of the lab's pages.
+
+    Attributes:
+        name: Whose it is.
+        url: Where it is; "" where nothing can be opened.
+        note: What is there instead of a page.
+        kind: `page`, or `api` where only an API answers at the URL.
+    """
 
     name: str
     url: str = ""
     note: str = ""
+    kind: Literal["page", "api"] = "page"
 
 
 def places(config: LabConfig) -> tuple[Place, ...]:
@@ -128,7 +138,7 @@ class KeptLab:
     def _link(self, place: Place) -> Link:
         try:
             if self._kube.get("v1", "Service", place.service, place.namespace) is None:
-                return Link(place.name, note="does not run here; see the run's report.html")
+                return Link(place.name, note=ABSENT)
             forward = self._stack.enter_context(
                 PortForward(self._kube, namespace=place.namespace, port=place.port, service=place.service)
             )
@@ -146,7 +156,7 @@ def probe(place: Place, url: str, *, why: Callable[[], str] | None = None) -> Li
         why: Asked why there is no connection.
 
     Returns:
-        The link; without a URL where no page answers.
+        The link; of kind `api` where something else than a page answers, without a URL where nothing does.
     """
     asked = Getter(url, timeout=PAGE_TIMEOUT, name=place.name, remedy="look at its pod", why=why)
     try:
@@ -155,8 +165,42 @@ def probe(place: Place, url: str, *, why: Callable[[], str] | None = None) -> Li
         return Link(place.name, note=f"does not answer: {problem.message}")
     page = answer.status == 200 and "<html" in answer.text[:2000].lower()
     if not page or (place.stand_in and place.stand_in in answer.text):
-        return Link(place.name, note=f"{INSTEAD} ({url})")
+        return Link(place.name, url, INSTEAD, "api")
     return Link(place.name, f"{url}{place.path}")
+
+
+def links_to_pods(kube: Kube, config: LabConfig) -> tuple[Link, ...]:
+    """Link to the pages at their pods' own addresses, which a machine reaches whose own cluster it is.
+
+    They need no port-forward, so they lead somewhere for as long as the pods live.
+
+    Args:
+        kube: Client of the cluster.
+        config: The settings.
+
+    Returns:
+        One link for each place.
+    """
+    return tuple(_link_to_pod(kube, place) for place in places(config))
+
+
+def _link_to_pod(kube: Kube, place: Place) -> Link:
+    try:
+        service = kube.get("v1", "Service", place.service, place.namespace)
+        slices = kube.objects("discovery.k8s.io/v1", "EndpointSlice", place.namespace)
+    except MeshlabError as problem:
+        return Link(place.name, note=f"can't be reached: {problem.message}")
+    if service is None:
+        return Link(place.name, note=ABSENT)
+    names = [each.get("name") or "" for each in service["spec"]["ports"] if each["port"] == place.port]
+    for found in slices:
+        if (found["metadata"].get("labels") or {}).get("kubernetes.io/service-name") != place.service:
+            continue
+        ports = [each["port"] for each in found.get("ports") or [] if (each.get("name") or "") in names]
+        ready = [e for e in found.get("endpoints") or [] if (e.get("conditions") or {}).get("ready", True)]
+        if ports and ready:
+            return probe(place, f"http://{host_port(ready[0]['addresses'][0], ports[0])}")
+    return Link(place.name, note="no pod of it is Ready")
 
 
 class _Terminal:
@@ -199,6 +243,6 @@ def lines(links: Sequence[Link], loop_note: str = "") -> list[str]:
     Returns:
         The lines.
     """
-    said = [f"{link.name:<12} {link.url or link.note}" for link in links]
+    said = [f"{link.name:<12} {' '.join(filter(None, (link.url, link.note)))}" for link in links]
     traffic = f"none: {loop_note}" if loop_note else "a request to productpage every 1 to 2 s"
     return [*said, f"{'traffic':<12} {traffic}"]

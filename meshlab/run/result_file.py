@@ -91,6 +91,7 @@ def summarise(run: RunRef, *, optional: Iterable[str], signum: int | None) -> tu
         "checks": [check.as_json() for check in checks],
         "measures": _measures(events),
         "catches": [_without(event, "at", "event") for event in events if event["event"] == "catch"],
+        **({"links": facts["links"]} if facts.get("links") else {}),
         **_unpublished(events),
     }, code
 

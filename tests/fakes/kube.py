@@ -22,6 +22,7 @@ NAMESPACED = (
     ("apps/v1", "StatefulSet"),
     ("apps/v1", "DaemonSet"),
     ("batch/v1", "Job"),
+    ("discovery.k8s.io/v1", "EndpointSlice"),
 )
 CLUSTER_WIDE = (
     ("v1", "Namespace"),

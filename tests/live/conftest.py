@@ -30,6 +30,7 @@ ORDER = (
     "test_dashboards",
     "test_istio_module",
     "test_archives",
+    "test_pages",
     "test_aggregation",
     "test_graph",
     "test_mtls",

@@ -197,7 +197,9 @@ def tcp_echo_image(*, base: Layer, layers: LayerCache) -> ImageSpec:
     return _image(TCP_ECHO, (base, code), config)
 
 
-def addon_image(name: str, program: Path, *, base: Layer, layers: LayerCache) -> ImageSpec:
+def addon_image(
+    name: str, program: Path, *, base: Layer, layers: LayerCache, page: Path | None = None
+) -> ImageSpec:
     """Describe the image of an addon, entered as the upstream manifest expects.
 
     Args:
@@ -205,6 +207,8 @@ def addon_image(name: str, program: Path, *, base: Layer, layers: LayerCache) ->
         program: Its binary.
         base: The layer that all images share.
         layers: Remembers the digests of layers.
+        page: The folder `static` of its web page, where it was built: it lies below the working directory, where
+            Prometheus looks for it.
 
     Returns:
         The image.
@@ -218,7 +222,12 @@ def addon_image(name: str, program: Path, *, base: Layer, layers: LayerCache) ->
         )
     path, config = ADDONS[name]
     folders = (Entry.folder(folder, 0o777) for folder in ADDON_FOLDERS[name])
-    return _image(name, (base, layers.layer([Entry.program(path, program), *folders])), config)
+    made = [base, layers.layer([Entry.program(path, program), *folders])]
+    if page is not None:
+        place = f"{config.workdir.lstrip('/')}/web/ui/static"
+        files = (file for file in sorted(page.rglob("*")) if file.is_file())
+        made.append(layers.layer(Entry(f"{place}/{file.relative_to(page)}", source=file) for file in files))
+    return _image(name, tuple(made), config)
 
 
 def replacement(image_ref: str, images: Iterable[str]) -> str | None:

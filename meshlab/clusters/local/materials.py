@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from meshlab.clusters.local import build, dns, golden, images, pins, rootfs
+from meshlab.clusters.local import build, dns, golden, images, pins, rootfs, web_ui
 from meshlab.clusters.local.golden import Golden
 from meshlab.clusters.local.layout import Layout
 from meshlab.clusters.local.oci import ImageSpec
@@ -121,6 +121,8 @@ def addon_images(
 ) -> tuple[ImageSpec, ...]:
     """Describe the images of those addons whose binaries are compiled already; the others have none yet.
 
+    Prometheus' has its web page in it where that was built, see `web_ui`.
+
     Args:
         machine: This machine, for its cache folder.
         addons: prometheus, jaeger.
@@ -139,8 +141,9 @@ def addon_images(
         return ()
     base = rootfs.ensure(cache_dir=machine.cache, runner=runner, progress=progress)
     layers = layer_cache(machine)
+    pages = {"prometheus": web_ui.built(machine)}
     return tuple(
-        images.addon_image(name, program, base=base, layers=layers)
+        images.addon_image(name, program, base=base, layers=layers, page=pages.get(name))
         for name, program in programs.items()
         if program
     )

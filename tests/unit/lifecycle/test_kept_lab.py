@@ -34,8 +34,9 @@ def test_a_link_is_given_where_a_page_answers() -> None:
 def test_anything_else_is_an_api_only(reply: Reply) -> None:
     with FakeHttpServer({"/jaeger/": reply}) as server:
         link = probe(PLACE, server.url)
-    assert link.url == ""
-    assert "API only" in link.note and "report.html" in link.note and server.url in link.note
+    assert (link.url, link.kind) == (server.url, "api")
+    assert "API only" in link.note and "report.html" in link.note
+    assert server.url in lines([link])[0] and "API only" in lines([link])[0]
 
 
 def test_a_place_that_does_not_answer_says_why() -> None:
@@ -56,6 +57,36 @@ def test_what_is_not_there_is_listed_and_ends_nothing() -> None:
     held.close()  # twice is fine
     said = lines(held.links, held.loop_note)
     assert len(said) == 6 and "none: no Ready pod" in said[-1]
+
+
+def test_the_pods_own_addresses_are_links_that_need_no_port_forward() -> None:
+    with FakeHttpServer({"/": Reply(PAGE)}) as server:
+        host, port = server.url.removeprefix("http://").split(":")
+        labels = {"kubernetes.io/service-name": "prometheus"}
+        meta = {"name": "prometheus", "namespace": "istio-system"}
+        kube = FakeKube(
+            [
+                {
+                    "apiVersion": "v1",
+                    "kind": "Service",
+                    "metadata": meta,
+                    "spec": {"ports": [{"port": 9090}]},
+                },
+                {
+                    "apiVersion": "discovery.k8s.io/v1",
+                    "kind": "EndpointSlice",
+                    "metadata": {**meta, "labels": labels},
+                    "ports": [{"name": "", "port": int(port)}],
+                    "endpoints": [
+                        {"addresses": ["192.0.2.1"], "conditions": {"ready": False}},
+                        {"addresses": [host], "conditions": {"ready": True}},
+                    ],
+                },
+            ]
+        )
+        links = {link.name: link for link in kept_lab.links_to_pods(kube, LabConfig())}  # type: ignore[arg-type]
+        assert links["Prometheus"] == Link("Prometheus", f"{server.url}/")
+    assert {links[name].url for name in ("productpage", "Grafana", "Jaeger", "Kiali")} == {""}
 
 
 def test_it_is_handed_over_once() -> None:

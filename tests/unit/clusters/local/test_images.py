@@ -111,6 +111,23 @@ def test_addons_start_as_upstream(
     assert "bin" not in inside
 
 
+def test_prometheus_finds_its_page_below_its_working_directory(
+    programs: dict[str, Path], layers: LayerCache, tmp_path: Path
+) -> None:
+    page = tmp_path / "static"
+    (page / "mantine-ui" / "assets").mkdir(parents=True)
+    for name in ("index.html", "assets/index.js"):
+        (page / "mantine-ui" / name).write_text(name)
+    with_page, without = (
+        images.addon_image("prometheus", programs["prometheus"], base=BASE, layers=layers, page=each)
+        for each in (page, None)
+    )
+    inside = members(with_page.layers[-1])
+    assert with_page.config.workdir == "/prometheus"
+    assert {"prometheus/web/ui/static/mantine-ui/index.html"} <= set(inside)
+    assert with_page.layers[:-1] == without.layers and with_page.reference != without.reference
+
+
 def test_an_unknown_addon_or_a_missing_program_is_a_build_error(
     programs: dict[str, Path], layers: LayerCache
 ) -> None:
