@@ -56,7 +56,8 @@ def bring_image(run: RunRef, config: LabConfig, cluster: ClusterRef, name: str) 
     specs = materials.addon_images(machine, [name], runner=runner, progress=report_progress)
     missing = [spec for spec in specs if spec.reference not in cluster.images]
     LocalCluster(config.local, machine, run_id=run.run_id).add_images(missing)
-    return (*cluster.images, *(spec.reference for spec in missing))
+    # First the addon's own: the nodes may have an older one, of before its page was built.
+    return (*(spec.reference for spec in specs), *cluster.images)
 
 
 def _build_page(machine: Machine, runner: Runner) -> None:
