@@ -15,7 +15,7 @@ from meshlab.istio.distribution import downloads, locate, problems
 from tests.fakes.clock import FakeClock
 from tests.fakes.release import Releases, archive
 
-VERSION = "1.29.9"
+VERSION = "1.29.8"
 GOOD = archive(VERSION)
 FLAVOUR = download.flavour_of(platform.system(), platform.machine())
 
@@ -133,7 +133,7 @@ def test_nobody_answers(machine: Machine) -> None:
 def test_an_archive_that_is_none_or_holds_something_else(serve, machine: Machine) -> None:
     with pytest.raises(IstioError, match="can't be unpacked"):
         fetch(serve(b"no archive at all, but with the right checksum"), machine)
-    with pytest.raises(IstioError, match=r"lacks istio-1\.29\.9/bin/istioctl"):
+    with pytest.raises(IstioError, match=r"lacks istio-1\.29\.8/bin/istioctl"):
         fetch(serve(archive(VERSION, inside="something")), machine)
     with pytest.raises(IstioError, match="can't be unpacked"):
         fetch(serve(archive(VERSION, inside="../../outside")), machine)

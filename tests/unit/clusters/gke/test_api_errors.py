@@ -288,7 +288,7 @@ def lab(emulator: Emulator, tmp_path: Path, *more: str) -> list[str]:
             None,
             ("--istio-version=1.21.0",),
             "supports Kubernetes 1.26 to 1.29, the cluster has 1.34.1-gke.2037000\n"
-            "    remedy: one that fits: 1.30.4, 1.29.9, 1.28.4",
+            "    remedy: one that fits: 1.31.1, 1.30.5, 1.29.8, 1.28.10",
         ),
     ],
 )
