@@ -8,8 +8,10 @@ from meshlab.checks.base import run_check
 from meshlab.checks.leftovers import uninstall_nothing_left
 from meshlab.clusters.base import ClusterRef
 from meshlab.config.settings import LabConfig
+from meshlab.istio import registries
 from meshlab.istio.control_plane import control_planes, injection_label, label_namespace
 from meshlab.istio.distribution import Distribution, locate
+from meshlab.istio.images import of_istio
 from meshlab.istio.install import InstallResult, has_external_istio, install
 from meshlab.istio.inventory import istio_inventory
 from meshlab.istio.uninstall import UninstallResult, uninstall
@@ -17,7 +19,7 @@ from meshlab.kube.applied import note
 from meshlab.kube.apply import ObjectRef
 from meshlab.kube.changes import RUN_LABEL
 from meshlab.lifecycle.context import context_of, istioctl_of, kube_of
-from meshlab.run.journal import RunRef, keep_evidence, record_check, report_progress
+from meshlab.run.journal import RunRef, keep_evidence, record, record_check, report_progress
 from meshlab.run.ledger import Entry
 from meshlab.run.results import CheckResult
 from tasks.common import lab_task, log_info
@@ -83,6 +85,8 @@ def install_istio(
         )
     if config.cluster == "gke":
         note_balancers(run, config, kube)
+    if going := registries.warning(of_istio(kube)):
+        record(run, {"event": "warning", "text": going})
     keep_evidence(run, "istio-install.json", installed)
     log_info(
         f"Istio {'found' if installed.reused else 'installed'} in {installed.seconds:.1f} s: {', '.join(installed.deployments)}"

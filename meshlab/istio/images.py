@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from meshlab.clusters.local import images as embedded
 from meshlab.core.errors import IstioError
 from meshlab.core.waiting import Clock, wait
+from meshlab.istio.operator_file import SYSTEM_NAMESPACE
 from meshlab.kube.client import Kube
 
 Answer = TypeVar("Answer")
@@ -108,3 +109,10 @@ def containers(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     spec = (document.get("spec") or {}).get("template", {}).get("spec") or {}
     yield from spec.get("initContainers") or []
     yield from spec.get("containers") or []
+
+
+def of_istio(kube: Kube) -> tuple[str, ...]:
+    """Return the images of Istio's control planes and gateways, each once."""
+    deployed = kube.objects("apps/v1", "Deployment", SYSTEM_NAMESPACE)
+    found = {container.get("image", "") for each in deployed for container in containers(each)}
+    return tuple(sorted(found - {""}))

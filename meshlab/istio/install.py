@@ -19,7 +19,7 @@ from meshlab.config.settings import LabConfig
 from meshlab.core.errors import IstioError, MeshlabError
 from meshlab.core.progress import Progress, Update, silent
 from meshlab.core.waiting import Clock, SystemClock, wait
-from meshlab.istio import operator_file, overlay, profiles
+from meshlab.istio import operator_file, overlay, profiles, registries
 from meshlab.istio.control_plane import control_planes, deployments
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.images import from_cluster, hub_and_tag
@@ -189,6 +189,9 @@ def operator_document(
     spec = document["spec"] = document.get("spec") or {}
     profile = spec["profile"] = profiles.chosen(config, document)
     if not distribution.embedded:
+        hub = registries.hub_for(distribution.version, document) if config.cluster != "local" else None
+        if hub is not None:  # that release's own default is being switched off
+            spec["hub"] = hub
         return document, ()
     needed = manifests.read("embedded-operator")
     mesh = spec.setdefault("meshConfig", {})

@@ -15,12 +15,14 @@ from typing import Any
 import yaml
 from packaging.version import InvalidVersion, Version
 
+from meshlab.core.text import pluralize
+from meshlab.istio import registries
 from meshlab.security.audit.inventory import Inventory
 from meshlab.security.audit.mends import as_yaml
 from meshlab.security.audit.model import Examined, Finding, Severity
 
 RULE = "istio-version"
-STALE_DAYS = 90
+STALE_DAYS = 45
 VARIANTS = ("distroless", "debug")  # other images of the same release
 DEVELOPMENT = re.compile(r"(dev|alpha|beta|rc|snapshot)([.\-]|\d|$)|[0-9a-f]{7,40}$", re.IGNORECASE)
 
@@ -81,6 +83,7 @@ def istio_version(inventory: Inventory, data: Known | None = None) -> Examined:
     """Each version of control plane and proxies that runs: supported, and without a known advisory."""
     data = data or known()
     findings = [finding for text in inventory.versions for finding in _judge(text, inventory.today, data)]
+    findings += _from_retired(inventory)
     age = (inventory.today - data.as_of).days
     notes = [f"known as of {data.as_of}: {'; '.join(data.sources)}"]
     if age > STALE_DAYS:
@@ -88,6 +91,22 @@ def istio_version(inventory: Inventory, data: Known | None = None) -> Examined:
             0, f"WARNING: the data on releases and advisories is {age} days old, renew releases.yaml"
         )
     return Examined(len(inventory.versions), "versions that run", tuple(findings), tuple(notes))
+
+
+def _from_retired(inventory: Inventory) -> Iterable[Finding]:
+    """Pods whose images come from a registry that is being switched off: they would not start again."""
+    users: dict[str, set[str]] = {}
+    for pod in inventory.running():
+        spec = pod["spec"]
+        for container in [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]:
+            if registries.is_retired(container.get("image", "")):
+                name = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+                users.setdefault(container["image"], set()).add(name)
+    how = "install again with it: hub of the IstioOperator's spec, or global.hub of the Helm values"
+    fix = as_yaml({"hub": registries.table().hub}, how=how)
+    for image, pods in sorted(users.items()):
+        why = f"{registries.warning([image])}; it runs in {pluralize(len(pods), 'pods')}, {min(pods)} is one"
+        yield Finding(RULE, Severity.WARNING, f"image {image}", why, fix)
 
 
 def _judge(text: str, today: date, data: Known) -> Iterable[Finding]:

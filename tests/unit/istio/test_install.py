@@ -10,6 +10,7 @@ import yaml
 
 from meshlab.config.settings import LabConfig
 from meshlab.core.errors import IstioError, RolloutError, WaitTimeout
+from meshlab.istio import registries
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.install import install, operator_document
 from meshlab.istio.istioctl import Istioctl
@@ -35,8 +36,8 @@ def embedded(module: Path) -> Distribution:
     return Distribution("embedded", Path("istioctl"), "1.31.0-dev", module / "samples", IMAGES)
 
 
-def release(module: Path) -> Distribution:
-    return Distribution("release", Path("istioctl"), "1.30.0", module / "samples")
+def release(module: Path, version: str = "1.30.0") -> Distribution:
+    return Distribution("release", Path("istioctl"), version, module / "samples")
 
 
 def config(cluster: str = "local", **istio: object) -> LabConfig:
@@ -57,8 +58,27 @@ def ready(name: str = "istiod") -> dict:
 
 
 def test_a_release_is_installed_as_the_user_asks_and_no_further(module: Path):
-    document, overridden = operator_document(config("existing"), release(module))
+    document, overridden = operator_document(config("existing"), release(module, "1.29.8"))
     assert document["spec"] == {"profile": "demo"} and overridden == ()
+
+
+@pytest.mark.parametrize("cluster", ["existing", "gke"])
+def test_a_release_whose_registry_is_switched_off_gets_the_one_that_stays(
+    module: Path, tmp_path: Path, cluster: str
+):
+    hub = registries.table().hub
+    made = lambda version, **more: operator_document(config(cluster, **more), release(module, version))[0]  # noqa: E731
+    assert made("1.30.5")["spec"] == {"profile": "demo", "hub": hub}
+    for version in ("1.29.8", "1.31.1", "1.30.5-vendor"):
+        assert "hub" not in made(version)["spec"], version
+    for number, spec in enumerate(({"hub": "mirror.example.org"}, {"values": {"global": {"hub": "x"}}})):
+        path = tmp_path / f"{number}.yaml"
+        path.write_text(
+            yaml.safe_dump({"apiVersion": "install.istio.io/v1alpha1", "kind": "IstioOperator", "spec": spec})
+        )
+        assert made("1.30.5", operator_file=str(path))["spec"].get("hub") == spec.get("hub"), (
+            "the user's stays"
+        )
 
 
 def test_the_embedded_one_gets_what_it_needs(module: Path):

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from meshlab.istio import registries
 from meshlab.security.audit.inventory import Inventory
 from meshlab.security.audit.model import Severity
 from meshlab.security.audit.releases import istio_version, known, parsed
@@ -41,7 +42,7 @@ def test_one_finding(version: str, severity: Severity, words: str):
 
 
 def test_an_advisory_ends_with_the_version_that_mends_it():
-    assert found("1.30.4") == []
+    assert found("1.30.4") == [] and found("1.31.0")[0][0] is Severity.WARNING
     assert [why.split()[0] for _, why in found("1.30.0")] == [
         "ISTIO-SECURITY-2026-006",
         "ISTIO-SECURITY-2026-004",
@@ -49,10 +50,27 @@ def test_an_advisory_ends_with_the_version_that_mends_it():
 
 
 def test_old_data_is_warned_about():
-    late = DAY + timedelta(days=120)
+    late = datetime(2026, 9, 30, tzinfo=UTC) + timedelta(days=46)
     examined = istio_version(Inventory(versions=("1.31.1",), now=late), DATA)
-    assert examined.notes[0].startswith("WARNING: the data on releases and advisories is 121 days old")
+    assert examined.notes[0].startswith("WARNING: the data on releases and advisories is 46 days old")
     assert not any(note.startswith("WARNING") for note in istio_version(Inventory(now=DAY), DATA).notes)
+
+
+def test_images_from_a_registry_that_is_switched_off_are_told():
+    prefix = registries.table().retired[0].prefix
+
+    def pod(name: str, image: str) -> dict[str, object]:
+        return {"metadata": {"name": name, "namespace": "app"}, "spec": {"containers": [{"image": image}]}}
+
+    pods = (
+        pod("b", f"{prefix}/proxyv2:1.30.5"),
+        pod("a", f"{prefix}/proxyv2:1.30.5"),
+        pod("c", f"{registries.table().hub}/proxyv2:1.30.5"),
+    )
+    examined = istio_version(Inventory(objects={"Pod": pods}, versions=("1.30.5",), now=DAY), DATA)
+    [finding] = examined.findings
+    assert finding.severity is Severity.WARNING and finding.resource == f"image {prefix}/proxyv2:1.30.5"
+    assert "2 pods" in finding.why and "app/a" in finding.why and registries.table().hub in finding.fix
 
 
 def test_the_data_names_its_date_and_sources():
