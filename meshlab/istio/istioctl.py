@@ -18,7 +18,6 @@ from meshlab.core.process import Completed, Runner, SystemRunner
 
 QUERY_TIMEOUT = 60.0  # seconds, for commands that only ask
 REMOTE_FLAG = "--remote-contexts"  # of analyze
-DEFAULT_CLUSTER = "default"  # as analyze calls the one that it was pointed at
 GRACE = 30.0  # seconds that istioctl gets beyond the readiness timeout it was given
 
 
@@ -209,7 +208,12 @@ class Istioctl:
             raise UnknownFlagError(f"this istioctl does not know {REMOTE_FLAG}")
         if done.returncode not in (0, 79):
             raise self._refused(done.stderr.strip() or done.stdout.strip(), ["analyze"])
-        return tuple(
+        answers = list(_documents(done.stdout))
+        told = [each for one in answers for each in (one if isinstance(one, list) else [one])]
+        if own_cluster_only:
+            # What it tells of the cluster under its context's name is what it tells of it anyway.
+            told = [each for each in told if each.get("cluster") != self.context] or told
+        found = (
             Finding(
                 code=each.get("code", ""),
                 level=each.get("level", ""),
@@ -217,10 +221,9 @@ class Istioctl:
                 message=each.get("message", ""),
                 documentation_url=each.get("documentationUrl", ""),
             )
-            for answer in _documents(done.stdout)
-            for each in (answer if isinstance(answer, list) else [answer])
-            if not (own_cluster_only and each.get("cluster", DEFAULT_CLUSTER) not in ("", DEFAULT_CLUSTER))
+            for each in told
         )
+        return tuple(dict.fromkeys(found))
 
     def checksum(self) -> str:
         """Return SHA-256 of the program, in hex. Raises IstioError when it can't be read."""

@@ -102,6 +102,18 @@ def test_what_is_found_in_this_cluster_is_told_once() -> None:
     assert analyze_mesh(kube, tool(kube), HERE) == (Finding("IST0101", "Error", "Gateway a", "m"),)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("clusters", [("default", "here"), ("here", "here"), ("", "here"), ("here",)])
+def test_however_a_build_names_this_cluster_its_findings_are_told_once(clusters: tuple[str, ...]) -> None:
+    class Naming(OlderIstioctl):
+        def answer(self, call: Call) -> Completed:
+            told = [{**FOUND, "cluster": each} for each in clusters]
+            return Completed(call.words, 79, json.dumps(told), "", 0.1)
+
+    kube = cluster()
+    named = Istioctl(Path("/bin/istioctl"), Path("/kube/config"), "here", Naming(kube))
+    assert [each.code for each in analyze_mesh(kube, named, HERE)] == ["IST0101"]  # type: ignore[arg-type]
+
+
 def test_an_istioctl_without_the_flag_still_analyzes_where_nothing_is_planted() -> None:
     kube = cluster(kubeconfig({"token": "t"}))
     found = analyze_mesh(kube, tool(kube, remote_flag=False), HERE)  # type: ignore[arg-type]
