@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 
 from rich.console import Console
 from rich.text import Text
@@ -24,6 +26,7 @@ from meshlab.report.charts import line_chart
 from meshlab.report.material import Series
 from meshlab.report.svg import standalone
 
+Number = TypeVar("Number", int, float)
 MOST_RUNS = 100_000  # that --last takes
 
 
@@ -236,20 +239,16 @@ COMMANDS = {
 
 
 def _count(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if not 1 <= value <= MOST_RUNS:
-        raise argparse.ArgumentTypeError(f"must be a number of runs, 1 to {MOST_RUNS}")
-    return value
+    return _within(int, text, 1, MOST_RUNS, f"a number of runs, 1 to {MOST_RUNS}")
 
 
 def _hours(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0.01 <= value <= 24 * 366:
-        raise argparse.ArgumentTypeError("must be hours, 0.01 to a year's")
-    return value
+    return _within(float, text, 0.01, 24 * 366, "hours, 0.01 to a year's")
+
+
+def _within(kind: Callable[[str], Number], text: str, least: float, most: float, what: str) -> Number:
+    """Read a flag's number. Raises ArgumentTypeError for anything else and for one out of its bounds."""
+    with suppress(ValueError):
+        if least <= (value := kind(text)) <= most:
+            return value
+    raise argparse.ArgumentTypeError(f"must be {what}")
