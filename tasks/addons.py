@@ -8,6 +8,7 @@ from typing import Any
 from prefect import Task
 
 from meshlab.app import traffic_clients
+from meshlab.app.deployment import put_up
 from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local import build, materials, web_ui
 from meshlab.clusters.local.cluster import LocalCluster
@@ -170,4 +171,6 @@ def deploy_traffic_clients(
     Returns:
         The objects that were applied.
     """
-    return traffic_clients.deploy(config, distribution, kube_of(cluster), progress=report_progress)
+    # Before anything is counted: the route changes the gateway's configuration.
+    wanted = traffic_clients.documents(distribution, config)
+    return put_up(kube_of(cluster), config, wanted, distribution.images, progress=report_progress)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from meshlab.app import bookinfo
+from meshlab.app.deployment import put_up
 from meshlab.checks.base import run_check, skipped
 from meshlab.checks.footprint import unchanged
 from meshlab.checks.leftovers import teardown_nothing_left
@@ -42,7 +43,15 @@ def deploy_bookinfo(
     """
     context_of(run).ledger.intend(Entry("app", config.namespace, cluster.endpoint))
     with progress_artifact("progress-bookinfo", "Bookinfo and sleep"):
-        refs = bookinfo.deploy(config, distribution, kube_of(cluster), progress=report_progress)
+        # The namespace has its label: a pod gets its sidecar when it is created, and older ones are restarted.
+        refs = put_up(
+            kube_of(cluster),
+            config,
+            bookinfo.manifests(distribution),
+            distribution.images,
+            unmeshed=[workload.selector for workload in bookinfo.WORKLOADS],
+            progress=report_progress,
+        )
     log_info(f"{len(refs)} objects applied, {len(bookinfo.WORKLOADS)} workloads Ready in {config.namespace}")
     return refs
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from meshlab.app import paths
+from meshlab.app.deployment import put_up
 from meshlab.checks.base import CATALOG, run_check
 from meshlab.cli.flags import wrong_provider
 from meshlab.clusters.base import ClusterRef
@@ -65,7 +66,8 @@ def deploy_outside(
         What was applied.
     """
     context_of(run).ledger.intend(Entry("app", config.namespace, cluster.endpoint))
-    return paths.deploy(config, distribution, kube_of(cluster), progress=report_progress)
+    wanted = paths.documents(distribution)
+    return put_up(kube_of(cluster), config, wanted, distribution.images, progress=report_progress)
 
 
 @lab_task("compare-paths", verify=any_value, depends_on_pods=True)

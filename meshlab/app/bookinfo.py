@@ -5,13 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from meshlab.app.deployment import put_up
-from meshlab.config.settings import LabConfig
-from meshlab.core.progress import Progress, silent
-from meshlab.core.waiting import Clock
 from meshlab.istio.distribution import Distribution
-from meshlab.kube.apply import ObjectRef, read_manifests
-from meshlab.kube.client import Kube
+from meshlab.kube.apply import read_manifests
 
 BOOKINFO = "bookinfo/platform/kube/bookinfo.yaml"
 SLEEP = "sleep/sleep.yaml"
@@ -78,42 +73,3 @@ def manifests(distribution: Distribution) -> list[dict[str, Any]]:
     return [
         document for name in (BOOKINFO, SLEEP) for document in read_manifests(distribution.samples / name)
     ]
-
-
-def deploy(
-    config: LabConfig,
-    distribution: Distribution,
-    kube: Kube,
-    *,
-    progress: Progress = silent,
-    clock: Clock | None = None,
-) -> tuple[ObjectRef, ...]:
-    """Apply Bookinfo and sleep in the app's namespace, and wait until all of it is Ready.
-
-    Label the namespace first: a pod gets its sidecar when it is created. Pods of the app that are older
-    than the label are restarted.
-
-    Args:
-        config: The settings of the run.
-        distribution: Istio's istioctl and samples.
-        kube: Client of the cluster.
-        progress: Told how far it came.
-        clock: Of the wait; the real one where not given.
-
-    Returns:
-        What was applied.
-
-    Raises:
-        RolloutError: Something does not get Ready; its text names the cause.
-        KubeError: The API server refuses an object.
-    """
-    selectors = [workload.selector for workload in WORKLOADS]
-    return put_up(
-        kube,
-        config,
-        manifests(distribution),
-        distribution.images,
-        unmeshed=selectors,
-        progress=progress,
-        clock=clock,
-    )

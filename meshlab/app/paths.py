@@ -11,17 +11,14 @@ from typing import Any
 
 from meshlab import manifests
 from meshlab.app.bookinfo import BOOKINFO, DETAILS, PORT, SLEEPER, Workload
-from meshlab.app.deployment import put_up
 from meshlab.app.latency import Latency, latency
 from meshlab.app.once import n_requests
 from meshlab.app.source import find_source
 from meshlab.app.traffic_clients import CALLER
-from meshlab.config.settings import LabConfig
 from meshlab.core.address import host_port
 from meshlab.core.errors import IstioError
-from meshlab.core.progress import Progress, silent
 from meshlab.istio.distribution import Distribution
-from meshlab.kube.apply import ObjectRef, read_manifests
+from meshlab.kube.apply import read_manifests
 from meshlab.kube.client import Kube
 from meshlab.run.results import Measure
 
@@ -91,27 +88,6 @@ def documents(distribution: Distribution) -> list[dict[str, Any]]:
     template["spec"].pop("serviceAccountName", None)
     template["spec"]["automountServiceAccountToken"] = False
     return [manifests.read("details-outside"), twin]
-
-
-def deploy(
-    config: LabConfig, distribution: Distribution, kube: Kube, *, progress: Progress = silent
-) -> tuple[ObjectRef, ...]:
-    """Apply the service outside of the mesh and wait until it is Ready.
-
-    Args:
-        config: The settings of the run.
-        distribution: Istio's istioctl and samples.
-        kube: Client of the cluster.
-        progress: Told how far it came.
-
-    Returns:
-        What was applied.
-
-    Raises:
-        RolloutError: It does not get Ready; its text names the cause.
-        KubeError: The API server refuses an object.
-    """
-    return put_up(kube, config, documents(distribution), distribution.images, progress=progress)
 
 
 def compare(kube: Kube, namespace: str, *, rounds: int = ROUNDS, each: int = EACH) -> Comparison:

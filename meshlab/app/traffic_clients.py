@@ -10,15 +10,13 @@ from typing import Any
 
 from meshlab import manifests
 from meshlab.app.bookinfo import PAGE_PATH, Workload
-from meshlab.app.deployment import put_up
 from meshlab.app.once import RoundResult, n_requests
 from meshlab.app.source import find_source
 from meshlab.config.settings import LabConfig
-from meshlab.core.progress import Progress, silent
 from meshlab.core.waiting import Clock, wait
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.operator_file import SYSTEM_NAMESPACE
-from meshlab.kube.apply import ObjectRef, read_manifests
+from meshlab.kube.apply import read_manifests
 from meshlab.kube.client import Kube
 
 TCP_ECHO_SAMPLE = "tcp-echo/tcp-echo.yaml"
@@ -49,33 +47,6 @@ def documents(distribution: Distribution, config: LabConfig) -> list[dict[str, A
     if config.scope == "mesh":
         found += read_manifests(distribution.samples / GATEWAY_SAMPLE)
     return found
-
-
-def deploy(
-    config: LabConfig,
-    distribution: Distribution,
-    kube: Kube,
-    *,
-    progress: Progress = silent,
-) -> tuple[ObjectRef, ...]:
-    """Apply the traffic clients in the app's namespace and wait until they are Ready.
-
-    Do this before anything is counted: the route changes the gateway's configuration.
-
-    Args:
-        config: The settings of the run.
-        distribution: Istio's istioctl and samples.
-        kube: Client of the cluster.
-        progress: Told how far it came.
-
-    Returns:
-        What was applied.
-
-    Raises:
-        RolloutError: Something does not get Ready; its text names the cause.
-        KubeError: The API server refuses an object.
-    """
-    return put_up(kube, config, documents(distribution, config), distribution.images, progress=progress)
 
 
 def wait_ingress(

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from meshlab.app import traffic_clients
-from meshlab.app.deployment import with_images
+from meshlab.app.deployment import put_up, with_images
 from meshlab.clusters.local.images import HUB
 from meshlab.config.settings import LabConfig
 from meshlab.core.errors import IstioError, WaitTimeout
@@ -99,9 +99,8 @@ def test_the_ingress_gateway_of_others_gets_no_route(distribution: Distribution)
 
 def test_they_are_put_in_the_apps_namespace(distribution: Distribution):
     mesh = ReadyMesh()
-    refs = traffic_clients.deploy(
-        LabConfig.model_validate({"app": {"namespace": "shop"}}), distribution, mesh
-    )
+    config = LabConfig.model_validate({"app": {"namespace": "shop"}})
+    refs = put_up(mesh, config, traffic_clients.documents(distribution, config), distribution.images)
     assert {ref.namespace for ref in refs} == {"shop"}
     assert [ref.name for ref in refs if ref.kind == "Deployment"] == ["tcp-echo", "plaintext-caller"]
 
