@@ -20,9 +20,10 @@ from meshlab.istio.analysis import analyze_mesh
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.istioctl import Finding as Analyzed
 from meshlab.istio.istioctl import MeshVersions
+from meshlab.istio.mesh import Mesh
 from meshlab.istio.operator_file import SYSTEM_NAMESPACE
 from meshlab.kube.client import Kube
-from meshlab.lifecycle.context import istioctl_of, kube_of
+from meshlab.lifecycle.context import istioctl_of, kube_of, mesh_of
 from meshlab.run.journal import RunRef
 from meshlab.run.results import CheckResult
 from meshlab.security.audit.acceptance import acceptances, judge
@@ -56,7 +57,8 @@ def check_audit(
     def look() -> Inventory:
         inventory = take_inventory(config, cluster, distribution)
         examined.update({rule.id: rule.examine(inventory) for rule in RULES})
-        proven.update(prove(config, kube_of(cluster), inventory, examined))
+        mesh = mesh_of(run, cluster)
+        proven.update(prove(config, kube_of(cluster), mesh, inventory, examined))
         return inventory
 
     read = attempt(look)
@@ -116,13 +118,14 @@ def with_istioctl(
 
 
 def prove(
-    config: LabConfig, kube: Kube, inventory: Inventory, examined: dict[str, Examined]
+    config: LabConfig, kube: Kube, mesh: Mesh, inventory: Inventory, examined: dict[str, Examined]
 ) -> dict[str, tuple[Finding, ...]]:
     """Judge each rule's findings by what is accepted, and show them by requests where one can.
 
     Args:
         config: The settings of the run.
         kube: Client of the cluster.
+        mesh: The facts of the mesh.
         inventory: What the rules looked at.
         examined: Rule → what it found.
 
@@ -131,7 +134,7 @@ def prove(
     """
     every = judge(
         [finding for one in examined.values() for finding in one.findings],
-        acceptances(config),
+        acceptances(config, mesh),
         inventory.today,
     )
     prover = Prover(

@@ -9,7 +9,7 @@ from meshlab.checks.leftovers import uninstall_nothing_left
 from meshlab.clusters.base import ClusterRef
 from meshlab.config.settings import LabConfig
 from meshlab.istio import registries
-from meshlab.istio.control_plane import control_planes, injection_label, label_namespace
+from meshlab.istio.control_plane import asking_label, control_planes, injection_label, label_namespace
 from meshlab.istio.distribution import Distribution, locate
 from meshlab.istio.images import of_istio
 from meshlab.istio.install import InstallResult, has_external_istio, install
@@ -19,7 +19,14 @@ from meshlab.kube.applied import note
 from meshlab.kube.apply import ObjectRef
 from meshlab.kube.changes import RUN_LABEL
 from meshlab.lifecycle.context import context_of, istioctl_of, kube_of
-from meshlab.run.journal import RunRef, keep_evidence, record, record_check, report_progress
+from meshlab.run.journal import (
+    RunRef,
+    keep_evidence,
+    record,
+    record_check,
+    record_facts,
+    report_progress,
+)
 from meshlab.run.ledger import Entry
 from meshlab.run.results import CheckResult
 from tasks.common import lab_task, log_info
@@ -119,13 +126,15 @@ def enable_injection(run: RunRef, config: LabConfig, cluster: ClusterRef) -> Lab
     there = kube.get("v1", "Namespace", config.namespace)
     labels = (there or {"metadata": {}})["metadata"].get("labels") or {}
     created = there is None or labels.get(RUN_LABEL) == run.run_id  # ours from the Lease on
-    key, value = injection_label(control_planes(kube))
+    planes = control_planes(kube)
+    key, value = asking_label(planes, labels) or injection_label(planes)
     labelled = not created and labels.get(key) != value
     if created and not config.ours:
         note(kube, ledger, ref)
     elif labelled:
         ledger.intend(Entry("label", config.namespace, cluster.endpoint))
     log_info(f"namespace {config.namespace} has the label {label_namespace(kube, config.namespace)}")
+    record_facts(run, mesh=context_of(run).read_mesh_again(cluster).as_json())
     return Labelled(created=(ref,) if created else (), labelled=labelled)
 
 

@@ -11,10 +11,10 @@ from meshlab.clusters.local import build
 from meshlab.config.settings import LabConfig
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.operator_file import SYSTEM_NAMESPACE
-from meshlab.lifecycle.context import context_of, istioctl_of, kube_of
+from meshlab.lifecycle.context import context_of, istioctl_of, kube_of, mesh_of
 from meshlab.report.gathered import gather
 from meshlab.report.tables import pod_rows
-from meshlab.run.journal import RunRef, report_progress
+from meshlab.run.journal import RunRef, record_facts, report_progress
 from meshlab.run.results import CheckResult
 from tasks.common import lab_task, log_info, make_checks
 from tasks.report import publish_table
@@ -64,6 +64,10 @@ def check_istio(
         The checks.
     """
     kube, istioctl, namespace = kube_of(cluster), istioctl_of(cluster, distribution), config.namespace
+    mesh = context_of(run).read_mesh_again(
+        cluster
+    )  # pods with sidecars are there now, which tell how they come
+    record_facts(run, mesh=mesh.as_json())
     if late := live_mesh.await_synced(kube, istioctl, config, report_progress):
         log_info(late)  # no reason to make no check: they tell what is wrong
     pods = pod_rows(lab_pods(kube, config))
@@ -103,6 +107,6 @@ def check_app(run: RunRef, config: LabConfig, cluster: ClusterRef) -> list[Check
             "app.bookinfo": lambda: live_mesh.app_bookinfo(run, kube, namespace),
             "app.productpage": lambda: live_mesh.app_productpage(kube, config),
             "envoy.scrape": lambda: live_mesh.envoy_scrape(kube, namespace),
-            "envoy.dashboard": lambda: live_mesh.envoy_dashboard(run, kube, namespace),
+            "envoy.dashboard": lambda: live_mesh.envoy_dashboard(run, kube, mesh_of(run, cluster)),
         },
     )

@@ -14,7 +14,7 @@ from meshlab.checks.snapshot import Snapshot
 from meshlab.clusters.base import ClusterRef
 from meshlab.config.settings import LabConfig
 from meshlab.core.patience import patience_of
-from meshlab.lifecycle.context import kube_of
+from meshlab.lifecycle.context import kube_of, mesh_of
 from meshlab.observability.addons.query import PrometheusClient
 from meshlab.run.journal import RunRef
 from meshlab.run.results import CheckResult
@@ -35,7 +35,7 @@ def count_requests(run: RunRef, config: LabConfig, cluster: ClusterRef) -> Snaps
     Returns:
         The counts.
     """
-    return live_queries.read_sidecars(kube_of(cluster), config.namespace)
+    return live_queries.read_sidecars(kube_of(cluster), mesh_of(run, cluster))
 
 
 @lab_task("check-prometheus", verify=checks_passed, depends_on_pods=True)
@@ -98,7 +98,7 @@ def reconcile_requests(
     Returns:
         The check.
     """
-    kube = kube_of(cluster)
+    kube, mesh = kube_of(cluster), mesh_of(run, cluster)
     counted = [load for load in sent if load.first is None or load.first.timestamp() >= before.taken]
-    judge = partial(live_queries.reconciled, run, kube, config, before, counted)
+    judge = partial(live_queries.reconciled, run, kube, config, mesh, before, counted)
     return make_checks(run, {"prometheus.reconcile": judge})[0]

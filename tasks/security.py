@@ -16,11 +16,11 @@ from meshlab.istio.acknowledge import wait_acknowledged
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.drained import wait_drained
 from meshlab.istio.images import in_cluster
-from meshlab.istio.mesh_config import mesh_config
+from meshlab.istio.mesh import Mesh
 from meshlab.kube.apply import ObjectRef
 from meshlab.kube.changes import Changes, restore_left
 from meshlab.kube.client import Kube
-from meshlab.lifecycle.context import context_of, istioctl_of, kube_of
+from meshlab.lifecycle.context import context_of, istioctl_of, kube_of, mesh_of
 from meshlab.lifecycle.resume import active
 from meshlab.run.journal import RunRef, record_check
 from meshlab.run.results import CheckResult
@@ -29,9 +29,8 @@ from meshlab.security.mtls.stage import Evidence, Strict
 from tasks.common import lab_task, log_info
 from tasks.resume import any_value, checks_passed, done_before
 
-Judge = Callable[[Kube, Strict, Evidence], CheckResult]
+Judge = Callable[[Mesh, Strict, Evidence], CheckResult]
 OFFICIAL_PYTHON = "python:3.13-alpine"
-TRUST_DOMAIN = "cluster.local"  # Istio's default
 EMBEDDED_PYTHON = "curlimages/curl"  # ours has Python, as all of ours do
 
 
@@ -97,7 +96,7 @@ def check_mtls(
     def made(judge: Judge) -> CheckResult:
         evidence = given(found)
         assert strict is not None  # there is evidence
-        return judge(kube, strict, evidence)
+        return judge(mesh_of(run, cluster), strict, evidence)
 
     results = [
         record_check(run, run_check(name, made, judge, granted=config.scope))
@@ -140,41 +139,28 @@ def capture_image(kube: Kube, config: LabConfig) -> str:
     return ours or OFFICIAL_PYTHON
 
 
-def trust_domain(kube: Kube) -> str:
-    """Read the first part of every identity of the mesh from its configuration.
-
-    It is Istio's default where that may not be read. Raises KubeError.
-    """
-    try:
-        return str(mesh_config(kube).get("trustDomain") or TRUST_DOMAIN)
-    except KubeError as problem:
-        if not _forbidden(problem):
-            raise
-        return TRUST_DOMAIN
-
-
 def _gather(kube: Kube, config: LabConfig, strict: Strict | None, interfaces: tuple[str, str]) -> Evidence:
     if strict is None:
         raise MeshlabError("step begin-strict failed, see there", remedy="mend it and run again")
     return stage.gather(kube, config, image=capture_image(kube, config), interfaces=interfaces)
 
 
-def _refusal(kube: Kube, strict: Strict, found: Evidence) -> CheckResult:
+def _refusal(mesh: Mesh, strict: Strict, found: Evidence) -> CheckResult:
     strictly = given(found.refusal)
     return mtls.refusal(given(strict.permissive), *strictly)
 
 
-def _identity(kube: Kube, strict: Strict, found: Evidence) -> CheckResult:
+def _identity(mesh: Mesh, strict: Strict, found: Evidence) -> CheckResult:
     shown = None if _forbidden(found.shown) else given(found.shown)
-    counted, domain = given(found.window).counted, trust_domain(kube)
+    counted, domain = given(found.window).counted, mesh.trust_domain
     return mtls.identity(found.edges, counted, given(found.held), shown, trust_domain=domain)
 
 
 CHECKS: dict[str, Judge] = {
     "mtls.refusal": _refusal,
-    "mtls.packets": lambda kube, strict, found: mtls.packets(found.edges, given(found.window)),
+    "mtls.packets": lambda mesh, strict, found: mtls.packets(found.edges, given(found.window)),
     "mtls.identity": _identity,
-    "mtls.counter": lambda kube, strict, found: mtls.counter(found.edges, given(found.window)),
+    "mtls.counter": lambda mesh, strict, found: mtls.counter(found.edges, given(found.window)),
 }
 
 

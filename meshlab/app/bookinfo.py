@@ -33,18 +33,6 @@ class Workload:
         """Label selector of its pods."""
         return f"app={self.app},version={self.version}" if self.version else f"app={self.app}"
 
-    def principal(self, namespace: str, trust_domain: str = "cluster.local") -> str:
-        """Return the SPIFFE identity in the workload's certificate.
-
-        Args:
-            namespace: That it runs in.
-            trust_domain: Of the mesh.
-
-        Returns:
-            The identity, without `spiffe://`.
-        """
-        return f"spiffe://{trust_domain}/ns/{namespace}/sa/{self.service_account}"
-
 
 PRODUCTPAGE = Workload("productpage-v1", "productpage", "v1", "bookinfo-productpage")
 DETAILS = Workload("details-v1", "details", "v1", "bookinfo-details")

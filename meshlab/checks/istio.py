@@ -10,7 +10,7 @@ from meshlab.checks.base import judged
 from meshlab.checks.cluster import is_unstamped, minor
 from meshlab.core.text import pluralize
 from meshlab.istio.control_plane import INJECTION_LABEL, REVISION_LABEL, SIDECAR
-from meshlab.istio.istioctl import MeshVersions, ProxyStatus
+from meshlab.istio.istioctl import ADDRESS, ENVOY, ZTUNNEL, MeshVersions, ProxyStatus
 from meshlab.kube.pods import PodSummary
 from meshlab.report.tables import pod_rows
 from meshlab.run.results import CheckResult, Table
@@ -23,7 +23,8 @@ CONTROL_PLANE: Mapping[str, tuple[str, str]] = {
     "istio-ingressgateway": ("istio", "ingressgateway"),
     "istio-egressgateway": ("istio", "egressgateway"),
 }
-NEEDED_TYPES = ("CDS", "LDS")  # every proxy has clusters and listeners; other types may have nothing to send
+# What a proxy of a kind always has; of other types istiod may have nothing to send.
+NEEDED_TYPES: Mapping[str, tuple[str, ...]] = {ENVOY: ("CDS", "LDS"), ZTUNNEL: (ADDRESS,)}
 MAX_PROXY_LAG = 2  # minors that a proxy may be behind the control plane (Istio's supported skew)
 
 
@@ -228,20 +229,25 @@ def versions(found: MeshVersions, *, expected_proxies: Iterable[str] | None = No
     )
 
 
-def proxies_synced(statuses: Sequence[ProxyStatus], expected_proxies: Iterable[str]) -> CheckResult:
+def proxies_synced(
+    statuses: Sequence[ProxyStatus], expected_proxies: Iterable[str], *, own: Iterable[str] | None = None
+) -> CheckResult:
     """Judge the proxies: every expected one is connected, has acknowledged all it was sent, and rejected nothing.
 
-    A type that istiod has nothing for (NOT SENT) is fine, except clusters and listeners. Evidence: table
-    `proxies` (proxy, version, one column per type, rejected).
+    A type that istiod has nothing for (NOT SENT) is fine, except those that a proxy of its kind always has.
+    Evidence: table `proxies` (proxy, version, one column per type, rejected); `others` where something is
+    wrong with a proxy of somebody else, which fails nothing.
 
     Args:
         statuses: What istiod tells of each proxy.
         expected_proxies: `pod.namespace` of every pod that has a sidecar or is a gateway.
+        own: Those that this run answers for, on a mesh of somebody else; None: all.
 
     Returns:
         The check.
     """
     expected = set(expected_proxies)
+    mine = None if own is None else set(own)
     types = sorted({name for status in statuses for name in status.types})
     rows: Table = [
         {
@@ -253,7 +259,10 @@ def proxies_synced(statuses: Sequence[ProxyStatus], expected_proxies: Iterable[s
         for status in statuses
     ]
     problems: list[str] = []
-    missing = sorted(expected - {status.name for status in statuses})
+    told: list[str] = []
+    absent = sorted(expected - {status.name for status in statuses})
+    missing = [name for name in absent if mine is None or name in mine]
+    told += [f"{name} is not connected" for name in absent if name not in missing]
     if missing:
         problems.append(f"{len(missing)} of {len(expected)} proxies are not connected: {', '.join(missing)}")
     if not expected:
@@ -262,24 +271,29 @@ def proxies_synced(statuses: Sequence[ProxyStatus], expected_proxies: Iterable[s
     for status in statuses:
         wrong = _not_synced(status)
         bad += bool(wrong)
-        problems += wrong
+        if mine is None or status.name in mine:
+            problems += wrong
+        else:
+            told += wrong
     synced = len(statuses) - bad
     rejected = sum(len(status.errors) for status in statuses)
     return judged(
         "istio.proxies-synced",
         problems,
         f"{synced} of {len(statuses)} proxies synced, {len(expected)} of the lab among them, "
-        f"{pluralize(rejected, 'rejected updates')}",
-        {"proxies": rows, "expected": sorted(expected)},
+        f"{pluralize(rejected, 'rejected updates')}"
+        + (f"; of others, told only: {'; '.join(told)}" if told else ""),
+        {"proxies": rows, "expected": sorted(expected)} | ({"others": told} if told else {}),
         remedy="`istioctl proxy-status` and the istio-proxy container's log tell what was rejected and why",
     )
 
 
 def _not_synced(status: ProxyStatus) -> list[str]:
     found = [f"{status.name} rejected {kind}: {_line(text)}" for kind, text in sorted(status.errors.items())]
-    for kind in sorted({*status.types, *NEEDED_TYPES} - set(status.errors)):
+    needed = NEEDED_TYPES[status.kind]
+    for kind in sorted({*status.types, *needed} - set(status.errors)):
         state = status.types.get(kind, "NOT SENT")
-        if state != "SYNCED" and (state != "NOT SENT" or kind in NEEDED_TYPES):
+        if state != "SYNCED" and (state != "NOT SENT" or kind in needed):
             found.append(f"{status.name}: {kind} is {state}")
     return found
 

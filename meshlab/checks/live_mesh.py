@@ -26,6 +26,7 @@ from meshlab.envoy.stats import SidecarReader
 from meshlab.istio.analysis import analyze_mesh
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.istioctl import Istioctl
+from meshlab.istio.mesh import Mesh
 from meshlab.istio.operator_file import SYSTEM_NAMESPACE
 from meshlab.istio.proxies import proxy_statuses, wait_synced
 from meshlab.kube.client import Kube
@@ -189,7 +190,13 @@ def istio_proxies_synced(kube: Kube, istioctl: Istioctl, config: LabConfig) -> C
     """
     within = None if config.scope == "mesh" else config.namespace
     statuses = proxy_statuses(kube, istioctl, within=within)
-    return istio_checks.proxies_synced(statuses, istio_checks.expected_proxies(lab_pods(kube, config)))
+    pods = lab_pods(kube, config)
+    own = [pod for pod in pods if pod.namespace == config.namespace]
+    return istio_checks.proxies_synced(
+        statuses,
+        istio_checks.expected_proxies(pods),
+        own=None if config.ours else istio_checks.expected_proxies(own),
+    )
 
 
 def istio_analyze(kube: Kube, istioctl: Istioctl, namespace: str) -> CheckResult:
@@ -290,13 +297,13 @@ def envoy_scrape(kube: Kube, namespace: str) -> CheckResult:
         return envoy_checks.scrape_pod(reader, _page_pod(kube, namespace))
 
 
-def envoy_dashboard(run: RunRef, kube: Kube, namespace: str) -> CheckResult:
+def envoy_dashboard(run: RunRef, kube: Kube, mesh: Mesh) -> CheckResult:
     """Check envoy.dashboard; the pages become evidence, and Envoy's version a fact of the run.
 
     Args:
         run: The run.
         kube: Client of the cluster.
-        namespace: Of the application.
+        mesh: The facts of the mesh.
 
     Returns:
         The check.
@@ -305,14 +312,15 @@ def envoy_dashboard(run: RunRef, kube: Kube, namespace: str) -> CheckResult:
         KubeError: productpage has no Ready pod, or it can't be reached.
         QueryError: Envoy's admin pages do not answer.
     """
-    found = read_dashboard(kube, namespace, _page_pod(kube, namespace).name)
+    found = read_dashboard(kube, mesh.namespace, _page_pod(kube, mesh.namespace).name)
     folder = run.evidence / "envoy"
     folder.mkdir(exist_ok=True)
     for name, text in found.files.items():
         (folder / name).write_text(text, encoding="utf-8")
     record_facts(run, versions={"envoy": found.version})
-    upstreams = [f"{name}.{namespace}.svc.cluster.local" for name in ("details", "reviews")]
-    return dashboard(found, principal=app.PRODUCTPAGE.principal(namespace), upstreams=upstreams)
+    upstreams = [mesh.service_host(name) for name in ("details", "reviews")]
+    principal = mesh.spiffe(mesh.namespace, app.PRODUCTPAGE.service_account)
+    return dashboard(found, principal=principal, upstreams=upstreams)
 
 
 def images_of(pods: Sequence[PodSummary]) -> dict[str, dict[str, str | bool]]:

@@ -19,6 +19,7 @@ from meshlab.config.settings import LabConfig
 from meshlab.core.attempt import attempt, given
 from meshlab.core.patience import LEAST, patience_of
 from meshlab.envoy.stats import SidecarReader
+from meshlab.istio.mesh import Mesh
 from meshlab.kube.client import Kube
 from meshlab.observability.addons.prometheus import PROMETHEUS
 from meshlab.observability.addons.query import PrometheusClient
@@ -107,12 +108,12 @@ def document_queries(run: RunRef, kube: Kube, config: LabConfig, sending: Sendin
     }
 
 
-def read_sidecars(kube: Kube, namespace: str) -> Snapshot:
+def read_sidecars(kube: Kube, mesh: Mesh) -> Snapshot:
     """Read what the sidecars of sleep and productpage have counted, once nothing moves.
 
     Args:
         kube: Client of the cluster.
-        namespace: Of the application.
+        mesh: The facts of the mesh.
 
     Returns:
         The counts.
@@ -121,14 +122,15 @@ def read_sidecars(kube: Kube, namespace: str) -> Snapshot:
         KubeError: A sidecar can't be reached.
         WaitTimeout: The counters go on moving.
     """
-    with SidecarReader(kube, namespace) as reader:
-        return take_snapshot(kube, reader, namespace)
+    with SidecarReader(kube, mesh.namespace) as reader:
+        return take_snapshot(kube, reader, mesh)
 
 
 def reconciled(
     run: RunRef,
     kube: Kube,
     config: LabConfig,
+    mesh: Mesh,
     before: Snapshot,
     sent: Sequence[TrafficResult | RoundResult],
 ) -> CheckResult:
@@ -140,6 +142,7 @@ def reconciled(
         run: The run.
         kube: Client of the cluster.
         config: The settings.
+        mesh: The facts of the mesh.
         before: What had been counted before the load.
         sent: What the load has sent.
 
@@ -152,20 +155,23 @@ def reconciled(
     """
 
     def second() -> CheckResult:
-        begin = read_sidecars(kube, config.namespace)
-        return _window(run, kube, config, begin, [ask_productpage(kube, config.namespace, SECOND_WINDOW)])
+        begin = read_sidecars(kube, mesh)
+        return _window(
+            run, kube, config, mesh, begin, [ask_productpage(kube, config.namespace, SECOND_WINDOW)]
+        )
 
-    return once_more(_window(run, kube, config, before, sent), second)
+    return once_more(_window(run, kube, config, mesh, before, sent), second)
 
 
 def _window(
     run: RunRef,
     kube: Kube,
     config: LabConfig,
+    mesh: Mesh,
     before: Snapshot,
     sent: Sequence[TrafficResult | RoundResult],
 ) -> CheckResult:
-    after = read_sidecars(kube, config.namespace)
+    after = read_sidecars(kube, mesh)
     with PROMETHEUS.open(kube, config) as client, scraped_within(run, config) as timeout:
         clock = patience_of(run.run_id).clock
         scraped = take_scraped(client, after, config.namespace, before=before, timeout=timeout, clock=clock)

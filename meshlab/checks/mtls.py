@@ -141,7 +141,7 @@ def identity(
     held: Mapping[str, Held],
     shown: Mapping[str, x509.Certificate | str] | None,
     *,
-    trust_domain: str = "cluster.local",
+    trust_domain: str,
     now: datetime | None = None,
 ) -> CheckResult:
     """Make mtls.identity: both ends of every edge proved their service account, by certificates that are valid.

@@ -12,6 +12,7 @@ from meshlab.core.errors import QueryError, WaitTimeout
 from meshlab.core.waiting import Clock, wait
 from meshlab.envoy.admin import Attempts
 from meshlab.envoy.stats import REQUESTS, Sample, SidecarReader, families
+from meshlab.istio.mesh import Mesh
 from meshlab.kube.client import Kube
 from meshlab.kube.pods import PodSummary
 from meshlab.observability.addons.query import PrometheusClient, RangeSamples
@@ -75,7 +76,7 @@ class Scraped:
 def take_snapshot(
     kube: Kube,
     reader: SidecarReader,
-    namespace: str,
+    mesh: Mesh,
     *,
     timeout: float = 45,
     delay: float = 0.5,
@@ -86,7 +87,7 @@ def take_snapshot(
     Args:
         kube: Client of the cluster.
         reader: Reads sidecars.
-        namespace: Of the application.
+        mesh: The facts of the mesh, with the app's namespace.
         timeout: Seconds.
         delay: Seconds between two reads.
         clock: Of the wait; the real one where not given.
@@ -102,7 +103,7 @@ def take_snapshot(
     before: list[Snapshot] = []
 
     def read() -> tuple[Snapshot, bool]:
-        now = read_once(kube, reader, namespace)
+        now = read_once(kube, reader, mesh)
         same = bool(before) and now.same_as(before[-1])
         before.append(now)
         return now, same
@@ -120,11 +121,12 @@ def take_snapshot(
     return snapshot
 
 
-def read_once(kube: Kube, reader: SidecarReader, namespace: str) -> Snapshot:
+def read_once(kube: Kube, reader: SidecarReader, mesh: Mesh) -> Snapshot:
     """One read of the sidecars, whether or not the counters still move."""
+    namespace = mesh.namespace
     sources = _pods(kube, namespace, SOURCE_APP)
     destinations = _pods(kube, namespace, DESTINATION_APP)
-    service = f"{DESTINATION_APP}.{namespace}.svc.cluster.local"
+    service = mesh.service_host(DESTINATION_APP)
     counts: list[Count] = []
     attempts: list[Attempts] = []
     names: set[str] = set()

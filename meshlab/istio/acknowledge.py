@@ -30,9 +30,10 @@ from typing import Any
 from meshlab.core.errors import IstioError
 from meshlab.core.waiting import Clock, SystemClock, wait
 from meshlab.envoy.admin import ISTIOD_PORT, Pages
-from meshlab.istio.control_plane import REVISION_LABEL, objects_if_served, with_sidecar
+from meshlab.istio.control_plane import objects_if_served, with_sidecar
+from meshlab.istio.injection import REVISION_LABEL
 from meshlab.istio.istioctl import Istioctl
-from meshlab.istio.operator_file import SYSTEM_NAMESPACE
+from meshlab.istio.names import SYSTEM_NAMESPACE
 from meshlab.istio.proxies import AT_ONCE, ask_proxies, opened, wait_synced
 from meshlab.kube.changes import MANAGED_BY, MANAGER
 from meshlab.kube.client import Kube

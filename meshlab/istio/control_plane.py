@@ -2,44 +2,104 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from meshlab.core.errors import IstioError, KubeError
-from meshlab.istio.operator_file import SYSTEM_NAMESPACE
+from meshlab.istio.injection import API_VERSION, KIND, Webhook, asked_for, tags_of, webhooks_in
+from meshlab.istio.injection import INJECTION_LABEL as INJECTION_LABEL  # others import it from here
+from meshlab.istio.injection import REVISION_LABEL as REVISION_LABEL
+from meshlab.istio.names import DEFAULT_REVISION, ISTIOD_SELECTOR, SYSTEM_NAMESPACE
 from meshlab.kube.api_errors import api_errors
 from meshlab.kube.apply import apply
 from meshlab.kube.client import Kube
 from meshlab.kube.pods import PodSummary
 
-INJECTION_LABEL, REVISION_LABEL = "istio-injection", "istio.io/rev"
-DEFAULT_REVISION = "default"
 SIDECAR = "istio-proxy"  # the container's name in every injected pod
+VERSION_LABEL = "operator.istio.io/version"  # istioctl puts it on everything that it applies
+VERSION = re.compile(r"v?\d+\.\d+\.")
+FORBIDDEN = (401, 403)
 GATEWAYS = "istio in (ingressgateway, egressgateway)"
 
 
 @dataclass(frozen=True)
 class ControlPlane:
-    """One istiod Deployment. revision: `default` unless it was installed under a name of its own."""
+    """One istiod Deployment.
+
+    Attributes:
+        name: Of the Deployment, and of its Service and account.
+        namespace: Where it is.
+        revision: `default` unless it was installed under a name of its own.
+        ready: A pod of it is Ready.
+        tags: The revision tags that point at it.
+        version: Of Istio, as the Deployment tells it; empty where it does not.
+        selector: Label selector of its pods.
+    """
 
     name: str
     namespace: str
     revision: str
     ready: bool
+    tags: tuple[str, ...] = ()
+    version: str = ""
+    selector: str = ISTIOD_SELECTOR
 
 
 def control_planes(kube: Kube) -> tuple[ControlPlane, ...]:
-    """Return every istiod Deployment of the cluster, Ready or not; empty where Istio is not installed."""
-    return tuple(
-        ControlPlane(
-            name=each["metadata"]["name"],
-            namespace=each["metadata"]["namespace"],
-            revision=(each["metadata"].get("labels") or {}).get(REVISION_LABEL, DEFAULT_REVISION),
-            ready=bool(each.get("status", {}).get("readyReplicas")),
+    """Return every istiod Deployment of the cluster, Ready or not; empty where Istio is not installed.
+
+    An account that may not read webhooks is told no tags.
+    """
+    found = kube.objects("apps/v1", "Deployment", selector=ISTIOD_SELECTOR)
+    try:
+        webhooks = webhooks_in(objects_if_served(kube, API_VERSION, KIND)) if found else ()
+    except KubeError as problem:
+        if problem.status not in FORBIDDEN:
+            raise
+        webhooks = ()
+    return control_planes_of(found, webhooks)
+
+
+def control_planes_of(
+    deployments: Sequence[Mapping[str, Any]], webhooks: Sequence[Webhook]
+) -> tuple[ControlPlane, ...]:
+    """Describe control planes.
+
+    Args:
+        deployments: Their Deployments.
+        webhooks: Istio's injection webhooks of the cluster, which tell the tags.
+
+    Returns:
+        One for each Deployment.
+    """
+    found = []
+    for each in deployments:
+        meta, spec = each["metadata"], each.get("spec") or {}
+        labels = meta.get("labels") or {}
+        revision = labels.get(REVISION_LABEL, DEFAULT_REVISION)
+        selected = (spec.get("selector") or {}).get("matchLabels") or {}
+        found.append(
+            ControlPlane(
+                name=meta["name"],
+                namespace=meta["namespace"],
+                revision=revision,
+                ready=bool(each.get("status", {}).get("readyReplicas")),
+                tags=tags_of(webhooks, revision, meta["namespace"]),
+                version=_version(labels, spec),
+                selector=",".join(f"{key}={value}" for key, value in selected.items()) or ISTIOD_SELECTOR,
+            )
         )
-        for each in kube.objects("apps/v1", "Deployment", selector="app=istiod")
-    )
+    return tuple(found)
+
+
+def _version(labels: Mapping[str, str], spec: Mapping[str, Any]) -> str:
+    """Of the label of what installed it, else of the image's tag, else of the chart."""
+    containers = ((spec.get("template") or {}).get("spec") or {}).get("containers") or [{}]
+    image = str(containers[0].get("image", "")).partition("@")[0].rpartition("/")[2]
+    told = labels.get(VERSION_LABEL), image.partition(":")[2], labels.get("app.kubernetes.io/version")
+    return next((each for each in told if each and VERSION.match(each)), "")
 
 
 def with_sidecar(pods: Sequence[PodSummary]) -> list[PodSummary]:
@@ -77,7 +137,7 @@ def deployments(kube: Kube) -> tuple[str, ...]:
     """Return names of Istio's own Deployments in istio-system: istiod of every revision, and the gateways."""
     found = {
         each["metadata"]["name"]
-        for selector in ("app=istiod", GATEWAYS)
+        for selector in (ISTIOD_SELECTOR, GATEWAYS)
         for each in kube.objects("apps/v1", "Deployment", SYSTEM_NAMESPACE, selector=selector)
     }
     return tuple(sorted(found))
@@ -94,16 +154,38 @@ def injection_label(planes: Sequence[ControlPlane]) -> tuple[str, str]:
         raise IstioError("the cluster has no istiod", remedy="install Istio first")
     if DEFAULT_REVISION in revisions:
         return INJECTION_LABEL, "enabled"
-    if len(revisions) > 1:
-        raise IstioError(
-            f"several revisions of Istio run ({', '.join(revisions)}) and none is the default",
-            remedy="make one the default: istioctl tag set default --revision NAME",
-        )
-    return REVISION_LABEL, revisions[0]
+    if len(revisions) == 1:
+        return REVISION_LABEL, revisions[0]
+    if any(DEFAULT_REVISION in plane.tags for plane in planes):
+        return INJECTION_LABEL, "enabled"
+    raise IstioError(
+        f"several revisions of Istio run ({', '.join(revisions)}) and none is the default",
+        remedy="label the app's namespace yourself (istio.io/rev=NAME), or make one the default: "
+        "istioctl tag set default --revision NAME",
+    )
+
+
+def asking_label(planes: Sequence[ControlPlane], labels: Mapping[str, str]) -> tuple[str, str] | None:
+    """Find the label with which a namespace asks one of these control planes for sidecars already.
+
+    Args:
+        planes: The cluster's.
+        labels: The namespace's.
+
+    Returns:
+        Key and value; None where it asks for none, or for one that is not there.
+    """
+    asked = asked_for(labels)
+    if asked is None or all(asked not in (plane.revision, *plane.tags) for plane in planes):
+        return None
+    key = INJECTION_LABEL if INJECTION_LABEL in labels else REVISION_LABEL
+    return key, labels[key]
 
 
 def label_namespace(kube: Kube, namespace: str) -> str:
     """Make sure that a namespace exists and that pods created in it get a sidecar.
+
+    A label that is there and asks a control plane of the cluster stays as it is.
 
     Args:
         kube: Client of the cluster.
@@ -116,7 +198,9 @@ def label_namespace(kube: Kube, namespace: str) -> str:
         IstioError: No control plane serves it.
         KubeError: The API server refuses it.
     """
-    key, value = injection_label(control_planes(kube))
+    planes = control_planes(kube)
+    labels = ((kube.get("v1", "Namespace", namespace) or {}).get("metadata") or {}).get("labels") or {}
+    key, value = asking_label(planes, labels) or injection_label(planes)
     document = {
         "apiVersion": "v1",
         "kind": "Namespace",

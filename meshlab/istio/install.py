@@ -24,7 +24,8 @@ from meshlab.istio.control_plane import control_planes, deployments
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.images import from_cluster, hub_and_tag
 from meshlab.istio.istioctl import Istioctl
-from meshlab.istio.operator_file import API_VERSION, KIND, SYSTEM_NAMESPACE
+from meshlab.istio.names import SYSTEM_NAMESPACE
+from meshlab.istio.operator_file import API_VERSION, KIND
 from meshlab.kube.apply import apply
 from meshlab.kube.client import Kube
 from meshlab.kube.diagnosis import explain

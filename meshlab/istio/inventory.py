@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from meshlab.istio.control_plane import INJECTION_LABEL, REVISION_LABEL, SIDECAR, objects_if_served
-from meshlab.istio.operator_file import SYSTEM_NAMESPACE
+from meshlab.istio.control_plane import SIDECAR, objects_if_served
+from meshlab.istio.injection import INJECTION_LABEL, REVISION_LABEL
+from meshlab.istio.names import SYSTEM_NAMESPACE
 from meshlab.kube.client import Kube
 from meshlab.kube.pods import summarise
 

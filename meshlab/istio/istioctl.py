@@ -35,6 +35,10 @@ class MeshVersions:
     data_plane: tuple[tuple[str, str], ...] = ()
 
 
+ENVOY, ZTUNNEL = "envoy", "ztunnel"  # kinds of proxies
+ADDRESS, WORKLOAD = "istio.workload.Address", "istio.workload.Workload"  # types that ztunnel asks for
+
+
 @dataclass(frozen=True)
 class ProxyStatus:
     """One proxy as istiod sees it.
@@ -53,6 +57,11 @@ class ProxyStatus:
     def pod(self) -> str:
         """The pod's name."""
         return self.name.removesuffix(f".{self.namespace}")
+
+    @property
+    def kind(self) -> str:
+        """Which proxy it is, told by what it asks for: ztunnel knows workloads, and neither clusters nor listeners."""
+        return ZTUNNEL if {ADDRESS, WORKLOAD} & self.types.keys() else ENVOY
 
 
 @dataclass(frozen=True)

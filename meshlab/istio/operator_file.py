@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,24 +9,11 @@ from typing import Any
 import yaml
 
 from meshlab.core.errors import InputError, Problem
+from meshlab.istio import operator_shape
+from meshlab.istio.names import SYSTEM_NAMESPACE as SYSTEM_NAMESPACE  # others import it from here
 
 KIND = "IstioOperator"
 API_VERSION = "install.istio.io/v1alpha1"
-SYSTEM_NAMESPACE = "istio-system"
-# Fields of IstioOperatorSpec, from operator/pkg/apis/types.go of Istio.
-SPEC_FIELDS = (
-    "profile",
-    "installPackagePath",
-    "hub",
-    "tag",
-    "namespace",
-    "revision",
-    "compatibilityVersion",
-    "meshConfig",
-    "components",
-    "values",
-    "unvalidatedValues",
-)
 # What components need that the embedded distribution does not compile.
 NOT_EMBEDDED = {"cni": "Istio's CNI node agent", "ztunnel": "ztunnel"}
 
@@ -59,7 +45,7 @@ def problems(path: Path, *, embedded: bool) -> list[Problem]:
 def _parse(path: Path) -> tuple[dict[str, Any], list[Problem]]:
     where = f"--operator-file {path}"
     try:
-        documents = [d for d in yaml.safe_load_all(path.read_text(encoding="utf-8")) if d is not None]
+        documents, twice = operator_shape.load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as wrong:
         reason = (wrong.strerror or str(wrong)) if isinstance(wrong, OSError) else "it is not UTF-8 text"
         return {}, [Problem(where, f"can't be read: {reason}", "name a readable YAML file")]
@@ -70,7 +56,11 @@ def _parse(path: Path) -> tuple[dict[str, Any], list[Problem]]:
     if len(documents) != 1 or not isinstance(documents[0], dict):
         what = f"holds {len(documents)} YAML documents" if len(documents) != 1 else "is not a mapping"
         return {}, [Problem(where, what, f"one {KIND} per file, as `istioctl install -f` takes it")]
-    return documents[0], list(_malformed(documents[0], where))
+    repeated = [
+        Problem(where, f"{key} stands twice in one mapping, at line {line} again", "keep one of the two")
+        for key, line in twice
+    ]
+    return documents[0], [*repeated, *_malformed(documents[0], where)]
 
 
 def _malformed(document: Mapping[str, Any], where: str) -> Iterator[Problem]:
@@ -82,18 +72,7 @@ def _malformed(document: Mapping[str, Any], where: str) -> Iterator[Problem]:
     if not isinstance(spec, dict):
         yield Problem(where, "spec is not a mapping", "write settings as `key: value` under spec")
         return
-    for field in spec:
-        if field not in SPEC_FIELDS:
-            near = difflib.get_close_matches(str(field), SPEC_FIELDS, n=1)
-            yield Problem(
-                where,
-                f"spec.{field} is not a field of an {KIND}",
-                f"did you mean spec.{near[0]}?" if near else f"fields: {', '.join(SPEC_FIELDS)}",
-            )
-    for field in ("meshConfig", "components", "values", "unvalidatedValues"):
-        if not isinstance(spec.get(field) or {}, dict):
-            yield Problem(where, f"spec.{field} is not a mapping", "write settings as `key: value` under it")
-            return
+    yield from operator_shape.problems(spec, where)
     asked = {
         at(document, "metadata.namespace"),
         spec.get("namespace"),

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from meshlab.core.errors import KubeError
-from meshlab.istio.control_plane import INJECTION_LABEL, REVISION_LABEL, SIDECAR
+from meshlab.istio.control_plane import SIDECAR
+from meshlab.istio.injection import INJECTION_LABEL, REVISION_LABEL
 from meshlab.kube.api_errors import api_errors
 from meshlab.kube.apply import ObjectRef, delete
 from meshlab.kube.client import Kube

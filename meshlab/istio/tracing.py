@@ -15,7 +15,7 @@ from typing import Any
 from meshlab.config.settings import LabConfig
 from meshlab.core.errors import IstioError
 from meshlab.istio.mesh_config import mesh_config
-from meshlab.istio.operator_file import SYSTEM_NAMESPACE
+from meshlab.istio.names import SYSTEM_NAMESPACE
 from meshlab.kube.client import Kube
 from meshlab.run.ledger import Entry, Ledger
 

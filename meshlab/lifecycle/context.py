@@ -16,7 +16,9 @@ from meshlab.config.settings import ExistingSettings, LabConfig, Machine
 from meshlab.core.errors import MeshlabError
 from meshlab.core.registry import find, instance, put
 from meshlab.istio.distribution import Distribution
+from meshlab.istio.facts import read_facts
 from meshlab.istio.istioctl import Istioctl
+from meshlab.istio.mesh import Mesh
 from meshlab.kube.client import Kube
 from meshlab.run.journal import RunRef, create
 from meshlab.run.ledger import Ledger
@@ -48,6 +50,24 @@ class LabContext:
 
     def __init__(self, run: RunRef, config: LabConfig, machine: Machine) -> None:
         self.run, self.config, self.machine = run, config, machine
+        self._lock = threading.Lock()
+        self._meshes: dict[ClusterRef, Mesh] = {}
+
+    def mesh(self, cluster: ClusterRef) -> Mesh:
+        """Return the facts of a cluster's mesh for the app's namespace; the first caller reads them.
+
+        Raises KubeError where the cluster does not answer.
+        """
+        with self._lock:
+            if cluster not in self._meshes:
+                self._meshes[cluster] = read_facts(kube_of(cluster), self.config.namespace)
+            return self._meshes[cluster]
+
+    def read_mesh_again(self, cluster: ClusterRef) -> Mesh:
+        """Return the facts as they are now, after a step that changed them. Raises KubeError."""
+        with self._lock:
+            self._meshes.pop(cluster, None)
+        return self.mesh(cluster)
 
     @property
     def ledger(self) -> Ledger:
@@ -126,6 +146,23 @@ def context_from_kubeconfig(
 def kube_of(cluster: ClusterRef) -> Kube:
     """Return the connection to a cluster, one per process."""
     return instance(Connections).to(cluster)
+
+
+def mesh_of(run: RunRef, cluster: ClusterRef) -> Mesh:
+    """Return the facts of the mesh, read once per run and cluster.
+
+    Args:
+        run: The run.
+        cluster: The cluster.
+
+    Returns:
+        The facts.
+
+    Raises:
+        MeshlabError: The run was not begun in this process.
+        KubeError: The cluster does not answer.
+    """
+    return context_of(run).mesh(cluster)
 
 
 def istioctl_of(cluster: ClusterRef, distribution: Distribution) -> Istioctl:

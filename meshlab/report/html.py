@@ -22,7 +22,8 @@ from meshlab.core.redaction import redact
 from meshlab.report.audit import PREFIX as AUDIT_PREFIX
 from meshlab.report.evidence import Limits
 from meshlab.report.material import ReportMaterial
-from meshlab.report.rendering import render, source
+from meshlab.report.mesh import mesh_rows
+from meshlab.report.rendering import render, source, table
 from meshlab.report.sections import Drawn, Section, draw, sections_of
 from meshlab.report.svg import DARK, LIGHT, standalone, variables
 from meshlab.report.tables import grouped
@@ -189,6 +190,7 @@ def _page(
                 for row in check["evidence"].get("findings", ())
             ),
             changed=changed,
+            mesh=table(mesh_rows(result.get("mesh")), "Facts of the mesh"),
             sections=told,
             style=Markup(source("report.css")),
             light=variables(LIGHT),

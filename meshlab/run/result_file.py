@@ -74,6 +74,8 @@ def summarise(run: RunRef, *, optional: Iterable[str], signum: int | None) -> tu
     facts: dict[str, Any] = {}
     for event in events:
         if event["event"] == "facts":
+            if "mesh" in event["facts"]:
+                facts.pop("mesh", None)  # the last reading as a whole: parts of two make no mesh
             _merge(facts, event["facts"])
     code = exit_code(checks, steps, signum)
     return {
@@ -87,6 +89,7 @@ def summarise(run: RunRef, *, optional: Iterable[str], signum: int | None) -> tu
         "distribution": facts.get("distribution"),
         "images": facts.get("images", {}),
         "versions": facts.get("versions", {}),
+        **({"mesh": facts["mesh"]} if "mesh" in facts else {}),
         "steps": [vars(step) for step in steps],
         "checks": [check.as_json() for check in checks],
         "measures": _measures(events),

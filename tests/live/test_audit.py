@@ -18,6 +18,7 @@ from meshlab.istio.acknowledge import wait_acknowledged
 from meshlab.istio.analysis import CODE, analyze_mesh
 from meshlab.istio.control_plane import control_planes
 from meshlab.istio.distribution import Distribution, locate
+from meshlab.istio.facts import read_facts
 from meshlab.kube.apply import ObjectRef, apply, delete
 from meshlab.kube.client import Kube
 from meshlab.lifecycle.context import istioctl_of
@@ -62,7 +63,7 @@ def found(cluster: ClusterRef, distribution: Distribution) -> Iterator[dict[str,
         put_up(kube, cluster, distribution)
         inventory = take_inventory(CONFIG, cluster, distribution)
         examined = {rule.id: rule.examine(inventory) for rule in RULES}
-        proven = prove(CONFIG, kube, inventory, examined)
+        proven = prove(CONFIG, kube, read_facts(kube, CONFIG.namespace), inventory, examined)
         checks = {rule.id: audit(rule, inventory, examined[rule.id], proven[rule.id]) for rule in RULES}
         assert all(checks[rule].verdict is Verdict.FAIL for rule in bad_namespace.EXPECTED)
         yield proven

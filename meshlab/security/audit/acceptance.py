@@ -12,28 +12,45 @@ from typing import Any
 import yaml
 
 from meshlab.config.settings import LabConfig
+from meshlab.istio.mesh import Mesh
 from meshlab.security.audit.model import Acceptance, Finding
 
 
-def acceptances(config: LabConfig) -> tuple[Acceptance, ...]:
-    """What this run accepts: the lab's own known findings where they apply, then the configuration's."""
+def acceptances(config: LabConfig, mesh: Mesh | None = None) -> tuple[Acceptance, ...]:
+    """List what this run accepts: the lab's own known findings where they apply, then the configuration's.
+
+    Args:
+        config: The settings of the run.
+        mesh: The facts of the mesh: what its control planes are called; Istio's own names where None.
+
+    Returns:
+        The acceptances.
+    """
     configured = tuple(
         Acceptance(each.rule.removeprefix("audit."), each.resource, each.reason, each.expires)
         for each in config.audit.accepted
     )
-    return (*lab_made(config), *configured) if config.audit.accept_lab else configured
+    return (*lab_made(config, mesh), *configured) if config.audit.accept_lab else configured
 
 
-def lab_made(config: LabConfig) -> tuple[Acceptance, ...]:
-    """The known findings of what the lab itself applies."""
+def lab_made(config: LabConfig, mesh: Mesh | None = None) -> tuple[Acceptance, ...]:
+    """The known findings of what the lab itself applies; an entry about istiod is one for each control plane."""
     content: Any = yaml.safe_load((files(__package__) / "accepted.yaml").read_text(encoding="utf-8"))
     embedded = config.distribution == "embedded"
     holds = {None: True, "lab": config.ours or embedded, "embedded": embedded}
+    mesh = mesh or Mesh(config.namespace)
+    planes = sorted(mesh.istiod_names) or [(mesh.system_namespace, mesh.istiod)]
+
+    def named(resource: str) -> list[str]:
+        every = planes if "{istiod}" in resource else [(mesh.system_namespace, "")]
+        return [resource.format(namespace=config.namespace, system=home, istiod=name) for home, name in every]
+
     return tuple(
-        Acceptance(row["rule"], resource.replace("{namespace}", config.namespace), row["reason"])
+        Acceptance(row["rule"], resource, row["reason"])
         for row in content
         if holds[row.get("only")]
-        for resource in row["resources"]
+        for pattern in row["resources"]
+        for resource in named(pattern)
     )
 
 

@@ -78,5 +78,5 @@ def test_the_edges_join_known_workloads():
 
 
 def test_identities_and_selectors():
-    assert app.PRODUCTPAGE.principal("shop") == "spiffe://cluster.local/ns/shop/sa/bookinfo-productpage"
+    assert app.PRODUCTPAGE.service_account == "bookinfo-productpage"
     assert (app.REVIEWS_V2.selector, app.SLEEPER.selector) == ("app=reviews,version=v2", "app=sleep")

@@ -214,6 +214,30 @@ def test_a_proxy_that_lags_or_rejects_is_named(statuses: list, says: str) -> Non
     assert says in (result.reason or "")
 
 
+ZTUNNEL = {"istio.workload.Address": "SYNCED", "istio.security.Authorization": "SYNCED"}
+
+
+def test_case_6_a_ztunnel_has_neither_clusters_nor_listeners() -> None:
+    found = [proxy("a"), proxy("ztunnel-x", ZTUNNEL)]
+    result = istio.proxies_synced(found, ["a.default", "ztunnel-x.default"])
+    assert result.verdict is Verdict.PASS, result.reason
+    late = proxy("ztunnel-x", {**ZTUNNEL, "istio.workload.Address": "STALE"})
+    result = istio.proxies_synced([proxy("a"), late], ["a.default"])
+    assert "ztunnel-x.default: istio.workload.Address is STALE" in (result.reason or "")
+    idle = proxy("ztunnel-x", {**ZTUNNEL, "istio.security.Authorization": "NOT SENT"})
+    assert istio.proxies_synced([proxy("a"), idle], ["a.default"]).verdict is Verdict.PASS
+
+
+def test_case_6_on_a_mesh_of_others_their_proxies_are_told_and_fail_nothing() -> None:
+    theirs = proxy("b", {**SYNCED, "EDS": "STALE"})
+    result = istio.proxies_synced([proxy("a"), theirs], ["a.default", "gone.default"], own=["a.default"])
+    assert result.verdict is Verdict.PASS, result.reason
+    assert result.evidence["others"] == ["gone.default is not connected", "b.default: EDS is STALE"]
+    assert "b.default: EDS is STALE" in result.summary
+    ours = istio.proxies_synced([theirs], ["b.default"], own=["b.default"])
+    assert ours.verdict is Verdict.FAIL, "the control: our own one that lags fails it"
+
+
 def test_no_proxy_expected_is_no_pass() -> None:
     assert istio.proxies_synced([], []).verdict is Verdict.FAIL
 

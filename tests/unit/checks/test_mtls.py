@@ -169,7 +169,9 @@ def identity(authority: Authority, **altered):
             {"counted": made.window().counted, "held": held, "shown": shown}[name]
         ]
     }  # fmt: skip
-    return mtls.identity(edges, parts["counted"], parts["held"], parts["shown"], now=NOW)
+    return mtls.identity(
+        edges, parts["counted"], parts["held"], parts["shown"], trust_domain="cluster.local", now=NOW
+    )
 
 
 def test_identity_passes_with_chain_expiry_and_rotation(authority: Authority) -> None:

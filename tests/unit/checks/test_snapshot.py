@@ -5,12 +5,14 @@ from meshlab.checks.snapshot import Snapshot, is_pair, take_scraped, take_snapsh
 from meshlab.core.errors import QueryError, WaitTimeout
 from meshlab.envoy.admin import Attempts
 from meshlab.envoy.stats import Sample
+from meshlab.istio.mesh import Mesh
 from meshlab.kube.pods import PodSummary
 from tests.fakes.clock import FakeClock
 from tests.fakes.prometheus import FakePrometheus
 from tests.unit.checks.pods import pod
 
-SERVICE = "productpage.default.svc.cluster.local"
+SERVICE = "productpage.default.svc.pasta.local"
+MESH = Mesh("default", cluster_domain="pasta.local")
 
 
 def sample(reporter: str, value: float = 1.0, **changes: str) -> Sample:
@@ -74,7 +76,7 @@ def test_only_the_calls_of_our_sleep_count(reporter: str, changes: dict, counts:
 
 def test_a_snapshot_is_taken_when_two_reads_agree() -> None:
     clock = FakeClock()
-    taken = take_snapshot(FakeKube(), FakeReader(clock, until=4.0), "default", clock=clock)  # type: ignore[arg-type]
+    taken = take_snapshot(FakeKube(), FakeReader(clock, until=4.0), MESH, clock=clock)  # type: ignore[arg-type]
     assert clock.now() == 4.5
     assert taken.totals() == {("source", "200"): 4.0, ("destination", "200"): 4.0}
     assert taken.pods == {
@@ -88,14 +90,14 @@ def test_a_snapshot_is_taken_when_two_reads_agree() -> None:
 def test_counters_that_go_on_moving_are_no_snapshot() -> None:
     clock = FakeClock()
     with pytest.raises(WaitTimeout, match="the counters of sleep and productpage to stand still"):
-        take_snapshot(FakeKube(), FakeReader(clock, until=999.0), "default", timeout=10, clock=clock)  # type: ignore[arg-type]
+        take_snapshot(FakeKube(), FakeReader(clock, until=999.0), MESH, timeout=10, clock=clock)  # type: ignore[arg-type]
 
 
 def test_a_missing_pod_is_named() -> None:
     kube = FakeKube()
     kube.pods_of["app=productpage"] = [pod("productpage-1", deleting=True)]
     with pytest.raises(QueryError, match="there is no pod with app=productpage in default"):
-        snapshot.read_once(kube, FakeReader(FakeClock(), 1.0), "default")  # type: ignore[arg-type]
+        snapshot.read_once(kube, FakeReader(FakeClock(), 1.0), MESH)  # type: ignore[arg-type]
 
 
 def scraped_world(clock: FakeClock, until: float) -> FakePrometheus:

@@ -13,6 +13,7 @@ from meshlab.istio.control_plane import (
     label_namespace,
     unlabel_namespace,
 )
+from tests.fakes import istio_objects as objects
 from tests.fakes.mesh import FakeMesh, make_object
 
 
@@ -54,6 +55,26 @@ def test_the_label_follows_the_revision():
         injection_label([plane("a"), plane("b")])
     with pytest.raises(IstioError, match="no istiod"):
         injection_label([])
+
+
+def test_case_4_a_tag_makes_one_of_several_revisions_the_default():
+    found = control_planes(
+        FakeMesh([objects.istiod("a"), objects.istiod("b"), objects.webhooks("b", tag="default")])
+    )
+    assert injection_label(found) == ("istio-injection", "enabled")
+
+
+def test_a_label_that_asks_a_control_plane_stays():
+    labels = {"istio.io/rev": "prod", "team": "a"}
+    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "labels": labels}}
+    kube = FakeMesh([objects.istiod("a"), objects.istiod("b"), objects.webhooks("a", tag="prod"), space])
+    assert label_namespace(kube, "shop") == "istio.io/rev=prod"
+
+
+def test_a_label_that_asks_nobody_is_not_believed():
+    labels = {"istio.io/rev": "gone"}
+    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "labels": labels}}
+    assert label_namespace(FakeMesh([objects.istiod("a"), space]), "shop") == "istio.io/rev=a"
 
 
 def test_labelling_makes_the_namespace_and_may_run_twice():

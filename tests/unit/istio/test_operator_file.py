@@ -44,6 +44,33 @@ def test_a_missing_file(tmp_path: Path):
         (GOOD + "spec: {values: 1}", "spec.values is not a mapping"),
         (GOOD + "spec: {namespace: mesh}", "puts Istio into namespace mesh"),
         (GOOD + "spec: {components: {ztunnel: {enabled: true}}}", "enables ztunnel"),
+        (GOOD + "spec: {components: {pilot: true}}", "spec.components.pilot is not a mapping"),
+        (GOOD + "spec: {components: {pilots: {}}}", "spec.components.pilots is not a component"),
+        (GOOD + "spec: {components: {pilot: {enabled: 'yes'}}}", "spec.components.pilot.enabled is 'yes'"),
+        (
+            GOOD + "spec: {components: {pilot: {k8s: {env: {A: b}}}}}",
+            "spec.components.pilot.k8s.env is not a list",
+        ),
+        (
+            GOOD + "spec:\n  meshConfig: {}\n  profile: demo\n  meshConfig: {}\n",
+            "meshConfig stands twice in one mapping, at line 6",
+        ),
+        (
+            GOOD + "spec: {components: {ingressGateways: {enabled: true}}}",
+            "spec.components.ingressGateways is not a list",
+        ),
+        (
+            GOOD + "spec: {components: {egressGateways: [{enabled: true}]}}",
+            "spec.components.egressGateways[0] has no name",
+        ),
+        (
+            GOOD + "spec: {meshConfig: {extensionProviders: {jaeger: {}}}}",
+            "spec.meshConfig.extensionProviders is not a list",
+        ),
+        (GOOD + "spec: {meshConfig: {defaultConfig: 1}}", "spec.meshConfig.defaultConfig is not a mapping"),
+        (GOOD + "spec: {values: {pilot: 1}}", "spec.values.pilot is not a mapping"),
+        (GOOD + "spec: {revision: 1.28}", "spec.revision is not text"),
+        (GOOD + "spec: {revision: 1.28.3}", "spec.revision 1.28.3 can't be part of a name"),
         (GOOD + "spec: {installPackagePath: /charts}", "spec.installPackagePath"),
     ],
 )
@@ -70,3 +97,48 @@ def test_read_refuses_what_has_problems(tmp_path: Path):
 def test_at_gives_none_where_the_path_ends_early():
     assert operator_file.at({"a": {"b": 1}}, "a.b") == 1
     assert operator_file.at({"a": 1}, "a.b.c") is None
+
+
+def test_case_31_every_problem_is_named_at_once(tmp_path: Path):
+    text = (
+        GOOD
+        + """spec:
+  meshConfig: {trustDomain: corp.example}
+  components:
+    pilot: true
+    ingressGateways: {enabled: true}
+  meshConfig: 7
+"""
+    )
+    assert sorted(problems(tmp_path, text)) == [
+        "meshConfig stands twice in one mapping, at line 8 again",
+        "spec.components.ingressGateways is not a list",
+        "spec.components.pilot is not a mapping",
+        "spec.meshConfig is not a mapping",
+    ]
+
+
+def test_what_istioctl_takes_is_taken(tmp_path: Path):
+    text = (
+        GOOD
+        + """spec:
+  profile: default
+  revision: stable
+  tag: 1.28
+  meshConfig:
+    trustDomain: corp.example
+    outboundTrafficPolicy: {mode: REGISTRY_ONLY}
+    extensionProviders: [{name: jaeger, zipkin: {service: a, port: 9411}}]
+  components:
+    base:
+    pilot: {enabled: true, k8s: {env: [{name: A, value: b}], replicaCount: 1}}
+    egressGateways: [{name: istio-egressgateway, enabled: true}]
+  values: {pilot: {env: {}}, global: }
+"""
+    )
+    assert problems(tmp_path, text) == []
+
+
+def test_a_merge_key_stands_as_often_as_it_likes(tmp_path: Path):
+    text = GOOD + "x: &a {tag: a}\nspec:\n  values: {<<: *a, tag: b}\n"
+    assert problems(tmp_path, text) == []

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.existing import ExistingCluster
 from meshlab.config.settings import LabConfig, Machine
 from meshlab.core.errors import MeshlabError
@@ -15,6 +16,7 @@ from meshlab.lifecycle.context import begin_context, context_from_kubeconfig, co
 from meshlab.run.journal import create
 from meshlab.run.ledger import Entry
 from tasks import mesh_checks
+from tests.fakes.istio_objects import istiod, mesh_map
 from tests.fakes.kube import FakeKube
 
 
@@ -58,3 +60,17 @@ def test_a_step_can_be_called_with_a_context_from_a_kubeconfig(
     checks = mesh_checks.check_app.fn(lab.run, lab.config, cluster)
     assert [check.id for check in checks][:2] == ["app.bookinfo", "app.productpage"]
     assert asked == [(kubeconfig, "team")]  # one connection for the whole step
+
+
+def test_the_facts_of_the_mesh_are_read_once(
+    tmp_path: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kube = FakeKube([istiod(), mesh_map({"trustDomain": "corp.example"})])
+    monkeypatch.setattr(context, "kube_of", lambda cluster: kube)
+    lab = begin_context(create(tmp_path, "full-lab"), LabConfig(), machine)
+    cluster = ClusterRef("existing", "prod", tmp_path / "kubeconfig", "prod")
+    assert context.mesh_of(lab.run, cluster).trust_domain == "corp.example"
+    kube.put(mesh_map({"trustDomain": "other.example"}))
+    assert context.mesh_of(lab.run, cluster).trust_domain == "corp.example"
+    assert lab.read_mesh_again(cluster).trust_domain == "other.example"
+    assert context.mesh_of(lab.run, cluster).trust_domain == "other.example"

@@ -7,6 +7,7 @@ import jsonschema
 import pytest
 
 from meshlab.core.files import write_atomically
+from meshlab.istio.mesh import Mesh
 from meshlab.run.journal import (
     RunRef,
     create,
@@ -250,3 +251,13 @@ def test_what_a_step_that_was_run_again_measured_is_there_once(run: RunRef) -> N
     record_measures(run, Measure("requests-sent", 12, "requests", {"loop": "gentle"}))
     measures = finish(run)[1]["measures"]
     assert [(each["labels"]["loop"], each["value"]) for each in measures] == [("fast", 61), ("gentle", 12)]
+
+
+def test_the_facts_of_the_mesh_are_the_last_reading_as_a_whole(run: RunRef) -> None:
+    finish(run)
+    assert "mesh" not in written(run), "a run that did not come to read them"
+    record_facts(run, mesh=Mesh("shop", unknown={"tags": "forbidden"}).as_json())
+    record_facts(run, mesh=Mesh("shop", trust_domain="corp.example").as_json())
+    finish(run)
+    mesh = written(run)["mesh"]
+    assert (mesh["trust_domain"], mesh["unknown"]) == ("corp.example", {})

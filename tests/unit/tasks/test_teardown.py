@@ -8,6 +8,7 @@ from meshlab.clusters.base import ClusterRef
 from meshlab.config.settings import LabConfig, Machine
 from meshlab.istio.tracing import API_VERSION, KIND, Before, note
 from meshlab.kube.apply import ObjectRef, apply
+from meshlab.lifecycle import context
 from meshlab.lifecycle.context import begin_context
 from meshlab.run.journal import RunRef, create, read_journal
 from meshlab.run.ledger import Entry, Ledger
@@ -35,7 +36,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunRef:
 def kube(monkeypatch: pytest.MonkeyPatch) -> FakeKube:
     kube = FakeKube([NAMESPACE, ISTIOD])
     kube.kinds[API_VERSION, KIND] = True
-    for module in (addons, bookinfo, common, istio_tasks):
+    for module in (addons, bookinfo, common, context, istio_tasks):
         monkeypatch.setattr(module, "kube_of", lambda _: kube)
     return kube
 
