@@ -16,7 +16,7 @@ from meshlab.core.attempt import attempt, given
 from meshlab.core.errors import MeshlabError
 from meshlab.istio.distribution import Distribution
 from meshlab.kube.changes import Changes
-from meshlab.lifecycle.context import context_of, istioctl_of, kube_of
+from meshlab.lifecycle.context import context_of, istioctl_of, kube_of, mesh_of
 from meshlab.run.journal import RunRef, record_check
 from meshlab.run.results import CheckResult
 from meshlab.security.gateways import egress, ingress
@@ -75,9 +75,9 @@ def check_ingress(
 
         def opening() -> IngressProbe:
             keys = make_keys(*ingress.HOSTS, lifetime=lifetime)
-            istioctl = istioctl_of(cluster, distribution)
+            istioctl, domain = istioctl_of(cluster, distribution), mesh_of(run, cluster).cluster_domain
             return stack.enter_context(
-                opened(kube, istioctl, changes, config.namespace, keys=keys, alter=alter)
+                opened(kube, istioctl, changes, config.namespace, domain, keys=keys, alter=alter)
             )
 
         probe = attempt(opening)
@@ -111,6 +111,7 @@ def check_egress(
             changes,
             config.namespace,
             egress.OUTSIDE if whole else config.namespace,
+            mesh_of(run, cluster).cluster_domain,
             gateways=found if isinstance(found, list) else (),
             alter=alter,
         )

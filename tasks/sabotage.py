@@ -22,7 +22,7 @@ from meshlab.faults.verdict import catch_of, control, crashed, judge, unproven
 from meshlab.istio.distribution import Distribution
 from meshlab.kube import fingerprint
 from meshlab.kube.changes import restore_left
-from meshlab.lifecycle.context import begin_context, context_of, istioctl_of, kube_of
+from meshlab.lifecycle.context import begin_context, context_of, istioctl_of, kube_of, mesh_of
 from meshlab.report.catches import rows
 from meshlab.run.journal import RunRef, begin, now, record, record_check, skip_step, step
 from meshlab.run.ledger import Entry
@@ -194,7 +194,8 @@ def prove(run: RunRef, lab: Lab, fault: Fault) -> bool:
 def plant_fault(probe_run: RunRef, run: RunRef, lab: Lab, fault: Fault) -> None:
     """Plant a fault; returns when it is in force."""
     ledger, istioctl = context_of(run).ledger, istioctl_of(lab.cluster, lab.istio)
-    plant(fault, lab.config, kube_of(lab.cluster), istioctl, ledger, run, _firewall(run, lab))
+    mesh = mesh_of(run, lab.cluster)
+    plant(fault, lab.config, kube_of(lab.cluster), istioctl, mesh, ledger, run, _firewall(run, lab))
     log_info(f"planted: {fault.title}")
 
 

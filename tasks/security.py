@@ -55,7 +55,7 @@ def begin_strict(run: RunRef, config: LabConfig, cluster: ClusterRef, distributi
     ledger = context_of(run).ledger
     changes, pair = Changes(kube, ledger, run), Changes(kube, ledger, run)
     try:
-        strict = stage.begin(kube, changes, pair, istioctl, config)
+        strict = stage.begin(kube, changes, pair, istioctl, config, mesh_of(run, cluster))
     except BaseException:
         changes.restore()
         pair.restore()

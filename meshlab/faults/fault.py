@@ -10,6 +10,7 @@ from functools import cached_property
 from meshlab.config.settings import LabConfig
 from meshlab.faults.firewall import Firewall
 from meshlab.istio.istioctl import Istioctl
+from meshlab.istio.mesh import Mesh
 from meshlab.kube.changes import Changes
 from meshlab.kube.client import Kube
 from meshlab.security.gateways.ingress import Alter, unchanged
@@ -59,12 +60,16 @@ STRICT = ("mtls", "audit")  # groups whose checks hold only where mutual TLS is 
 
 @dataclass(frozen=True)
 class Site:
-    """Where a fault is planted. changes: what undoes itself. firewall: None where no node can be entered."""
+    """Where a fault is planted.
+
+    changes: what undoes itself. mesh: what is called what. firewall: None where no node can be entered.
+    """
 
     kube: Kube
     istioctl: Istioctl
     config: LabConfig
     changes: Changes
+    mesh: Mesh
     firewall: Firewall | None = None
 
     @property

@@ -10,7 +10,6 @@ from meshlab.core.errors import ClusterError, KubeError
 from meshlab.faults import edge
 from meshlab.faults.fault import Edge, Fault, Site
 from meshlab.faults.scraping import wait_not_scraped
-from meshlab.istio.operator_file import SYSTEM_NAMESPACE
 from meshlab.kube.apply import ObjectRef
 from meshlab.kube.pods import PodSummary
 from meshlab.security.gateways.pki import EXPIRED
@@ -45,7 +44,8 @@ def _no_sidecar(site: Site) -> None:
 
 def _no_istiod(site: Site) -> None:
     site.changes.patch(
-        ObjectRef("apps/v1", "Deployment", SYSTEM_NAMESPACE, "istiod"), {"spec": {"replicas": 0}}
+        ObjectRef("apps/v1", "Deployment", site.mesh.system_namespace, site.mesh.istiod),
+        {"spec": {"replicas": 0}},
     )
 
 
@@ -60,7 +60,12 @@ def _applies(name: str) -> Callable[[Site], None]:
     """Plant what `meshlab/manifests/faults.yaml` holds for a fault."""
 
     def plant(site: Site) -> None:
-        site.changes.apply(manifests.read("faults", NAMESPACE=site.namespace)[name])
+        words = {
+            "NAMESPACE": site.namespace,
+            "TRUST_DOMAIN": site.mesh.trust_domain,
+            "CLUSTER_DOMAIN": site.mesh.cluster_domain,
+        }
+        site.changes.apply(manifests.read("faults", **words)[name])
 
     return plant
 

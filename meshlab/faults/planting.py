@@ -13,6 +13,7 @@ from meshlab.faults.firewall import KIND as FIREWALL
 from meshlab.faults.firewall import Firewall
 from meshlab.faults.settle import wait_settled
 from meshlab.istio.istioctl import Istioctl
+from meshlab.istio.mesh import Mesh
 from meshlab.istio.sidecars import ask_to_go
 from meshlab.kube.apply import delete
 from meshlab.kube.changes import KIND as CHANGE
@@ -31,6 +32,7 @@ def plant(
     config: LabConfig,
     kube: Kube,
     istioctl: Istioctl,
+    mesh: Mesh,
     ledger: Ledger,
     run: RunRef,
     firewall: Firewall | None,
@@ -46,6 +48,7 @@ def plant(
         config: The settings of the run.
         kube: Client of the cluster.
         istioctl: Runs istioctl on the mesh.
+        mesh: The facts of the mesh.
         ledger: What the run made, written down first.
         run: The run.
         firewall: Of the cluster's nodes; None where they are not on this machine.
@@ -55,7 +58,7 @@ def plant(
     """
     for selector in fault.heal:
         ledger.intend(Entry(HEAL, f"{config.namespace}/{selector}", kube.host))
-    fault.plant(Site(kube, istioctl, config, Changes(kube, ledger, run), firewall))
+    fault.plant(Site(kube, istioctl, config, Changes(kube, ledger, run), mesh, firewall))
     wait_settled(kube, istioctl, config.namespace, rejecting=fault.heal)
 
 

@@ -12,6 +12,7 @@ from meshlab.checks import mtls
 from meshlab.clusters.local.images import replacement
 from meshlab.config.settings import LabConfig, Machine
 from meshlab.istio.distribution import locate
+from meshlab.istio.facts import read_facts
 from meshlab.istio.images import in_cluster
 from meshlab.istio.istioctl import Istioctl
 from meshlab.kube.changes import Changes
@@ -91,7 +92,7 @@ def test_captures_on_the_wrong_interface_are_broken_and_nothing_stays(
     image = replacement("curlimages/curl", images)
     assert image is not None
     before = inventory(kube)
-    stage.begin(kube, changes, changes, istioctl, config)
+    stage.begin(kube, changes, changes, istioctl, config, read_facts(kube, config.namespace))
     assert inventory(kube) != before  # the control of the comparison below
     found = stage.gather(kube, config, image=image, interfaces=("lo", "lo"))
     assert isinstance(found.window, stage.Window), found.window

@@ -21,17 +21,18 @@ PAGE, TEXT = "/", "outside the mesh"
 Mode = Literal["ALLOW_ANY", "REGISTRY_ONLY"]
 
 
-def host(service: str, outside: str) -> str:
+def host(service: str, outside: str, domain: str) -> str:
     """Give a Service's full name.
 
     Args:
         service: Its name.
         outside: The namespace of the pod outside the mesh.
+        domain: The cluster's.
 
     Returns:
         The DNS name.
     """
-    return f"{service}.{outside}.svc.cluster.local"
+    return f"{service}.{outside}.svc.{domain}"
 
 
 def outside_pod(outside: str, image: str) -> list[Document]:
@@ -45,8 +46,13 @@ def outbound_policy(namespace: str, mode: Mode) -> Document:
     return found
 
 
-def through_gateway(namespace: str, outside: str) -> list[Document]:
+def through_gateway(namespace: str, outside: str, domain: str) -> list[Document]:
     """The declared host, and its path: caller → (mutual TLS) egress gateway → host."""
-    words = {"NAMESPACE": namespace, "SYSTEM": SYSTEM_NAMESPACE, "HOST": host(DECLARED, outside)}
+    words = {
+        "NAMESPACE": namespace,
+        "SYSTEM": SYSTEM_NAMESPACE,
+        "HOST": host(DECLARED, outside, domain),
+        "CLUSTER_DOMAIN": domain,
+    }
     found: list[Document] = manifests.read("egress-gateway", **words)
     return found

@@ -132,6 +132,7 @@ def opened(
     istioctl: Istioctl,
     changes: Changes,
     namespace: str,
+    domain: str,
     *,
     keys: GatewayKeys | None = None,
     alter: Alter = unchanged,
@@ -143,6 +144,7 @@ def opened(
         istioctl: The istioctl of the run.
         changes: Puts everything back; that is its owner's to do.
         namespace: The app's.
+        domain: The cluster's, with which the names of services end.
         keys: Of the gateway; made when not given.
         alter: What a planted fault makes of the objects.
 
@@ -161,7 +163,7 @@ def opened(
     image = answering.proxy_image(kube, SYSTEM_NAMESPACE)
     keys, issuer = keys or make_keys(*HOSTS), Issuer()
     changes.apply(*ingress.key_server(namespace, image, issuer))
-    objects = ingress.documents(namespace, keys, issuer)
+    objects = ingress.documents(namespace, keys, issuer, domain)
     wait_deployments(kube, namespace, [ingress.JWKS], timeout=ROLLOUT_TIMEOUT)
     changes.apply(*alter(objects))
     wait_acknowledged(kube, istioctl, pods)

@@ -61,6 +61,7 @@ class EgressProbe:
         changes: Changes,
         namespace: str,
         outside: str,
+        domain: str,
         *,
         gateways: Sequence[PodSummary] = (),
         alter: Alter = unchanged,
@@ -68,7 +69,7 @@ class EgressProbe:
         self.kube, self._istioctl, self._changes = kube, istioctl, changes
         self.namespace, self.outside, self._alter = namespace, outside, alter
         self.gateways = gateways
-        self._address = ""
+        self._address, self._domain = "", domain
 
     def begin(self) -> None:
         """Put the pod outside up, and allow the caller everything. Raises as `Changes` and the waits do."""
@@ -88,7 +89,7 @@ class EgressProbe:
     def close(self) -> None:
         """Allow the caller only what the mesh knows; where there is an egress gateway, declare one host."""
         policy = [egress.outbound_policy(self.namespace, "REGISTRY_ONLY")]
-        declared = egress.through_gateway(self.namespace, self.outside) if self.gateways else []
+        declared = egress.through_gateway(self.namespace, self.outside, self._domain) if self.gateways else []
         self._changes.apply(*self._alter([*policy, *declared]))
         self._acknowledged()
 
@@ -98,7 +99,7 @@ class EgressProbe:
 
     def passed(self) -> Passed:
         """Requests to the declared host that the egress gateway has counted."""
-        wanted = egress.host(DECLARED, self.outside)
+        wanted = egress.host(DECLARED, self.outside, self._domain)
         with ExitStack() as stack:
             reader = stack.enter_context(SidecarReader(self.kube, SYSTEM_NAMESPACE))
             pods = [pod.name for pod in self.gateways]
@@ -128,7 +129,7 @@ class EgressProbe:
         Returns:
             The trial.
         """
-        url = f"http://{egress.host(UNDECLARED, self.outside)}{PAGE}"
+        url = f"http://{egress.host(UNDECLARED, self.outside, self._domain)}{PAGE}"
         return self._trial("undeclared host", url, passes=passes, control=control)
 
     def direct(self, *, passes: bool, control: str = "") -> Trial:
@@ -147,12 +148,12 @@ class EgressProbe:
     def declared(self) -> Trial:
         """The declared host, which must go through the egress gateway."""
         return self._trial(
-            "declared host", f"http://{egress.host(DECLARED, self.outside)}{PAGE}", passes=True
+            "declared host", f"http://{egress.host(DECLARED, self.outside, self._domain)}{PAGE}", passes=True
         )
 
     def around(self) -> Trial:
         """The declared host from a pod without a sidecar, which no policy of the mesh holds."""
-        url = f"http://{egress.host(DECLARED, self.outside)}{PAGE}"
+        url = f"http://{egress.host(DECLARED, self.outside, self._domain)}{PAGE}"
         return self._trial("from a pod without a sidecar", url, passes=True, selector=CALLER.selector)
 
     def _trial(

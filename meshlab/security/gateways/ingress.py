@@ -33,7 +33,7 @@ def unchanged(documents: list[Document]) -> list[Document]:
     return documents
 
 
-def documents(namespace: str, keys: GatewayKeys, issuer: Issuer) -> list[Document]:
+def documents(namespace: str, keys: GatewayKeys, issuer: Issuer, domain: str) -> list[Document]:
     """Make everything that stands at the gateway.
 
     Secrets get a name of their own in every run: what a killed run left is never overwritten, so no key is
@@ -43,6 +43,7 @@ def documents(namespace: str, keys: GatewayKeys, issuer: Issuer) -> list[Documen
         namespace: The app's, where Gateway and VirtualService stand.
         keys: What the gateway shows and accepts.
         issuer: Of the tokens that it accepts.
+        domain: The cluster's.
 
     Returns:
         Secrets, Gateway, VirtualService and the two policies for tokens.
@@ -54,7 +55,7 @@ def documents(namespace: str, keys: GatewayKeys, issuer: Issuer) -> list[Documen
         "TAG": tag,
         "ISSUER": issuer.name,
         "AUDIENCE": issuer.audience,
-        "JWKS_URI": f"http://{JWKS}.{namespace}.svc.cluster.local{jwks_path(issuer)}",
+        "JWKS_URI": f"http://{JWKS}.{namespace}.svc.{domain}{jwks_path(issuer)}",
     }
     return [*(_secret(host, tag, keys) for host in HOSTS), *manifests.read("ingress", **words)]
 

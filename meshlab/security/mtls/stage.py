@@ -25,6 +25,7 @@ from meshlab.envoy.stats import SidecarReader
 from meshlab.istio.acknowledge import wait_acknowledged
 from meshlab.istio.drained import wait_drained
 from meshlab.istio.istioctl import Istioctl
+from meshlab.istio.mesh import Mesh
 from meshlab.kube.changes import Changes
 from meshlab.kube.client import Kube
 from meshlab.kube.pods import PodSummary, serving
@@ -96,7 +97,9 @@ class Evidence:
     shown: Mapping[str, x509.Certificate | str] | MeshlabError
 
 
-def begin(kube: Kube, changes: Changes, pair: Changes, istioctl: Istioctl, config: LabConfig) -> Strict:
+def begin(
+    kube: Kube, changes: Changes, pair: Changes, istioctl: Istioctl, config: LabConfig, mesh: Mesh
+) -> Strict:
     """Measure while plaintext is still taken, then demand mutual TLS and wait until the proxies do.
 
     In a mesh that demands it already, plaintext is allowed in the app's namespace for the measurement. Load
@@ -108,6 +111,7 @@ def begin(kube: Kube, changes: Changes, pair: Changes, istioctl: Istioctl, confi
         pair: Gets the pods without mutual TLS; may be the same.
         istioctl: The istioctl of the run.
         config: The settings of the run.
+        mesh: The facts of the mesh.
 
     Returns:
         The stage.
@@ -136,7 +140,7 @@ def begin(kube: Kube, changes: Changes, pair: Changes, istioctl: Istioctl, confi
         permissive = _permissive(kube, source, edges, config)
         changes.apply(peer_policy(kube, namespace, "STRICT"))
     pair.apply(*policies)
-    changes.apply(strict_policy(kube, config))
+    changes.apply(strict_policy(kube, config, mesh.root_namespace))
     done = wait_acknowledged(kube, istioctl, [pod for pod in kube.pods(namespace) if pod.is_ready])
     where = "mesh" if config.scope == "mesh" else f"namespace {namespace}"
     return Strict(changes, pair, where, permissive, done.proxies, done.seconds)

@@ -6,7 +6,6 @@ from typing import Any
 
 from meshlab import manifests
 from meshlab.config.settings import LabConfig
-from meshlab.istio.operator_file import SYSTEM_NAMESPACE
 from meshlab.kube.client import Kube
 
 API_VERSION, KIND = "security.istio.io/v1", "PeerAuthentication"
@@ -16,16 +15,27 @@ PROBE_PORT, PROBE_PATH = 9080, "/details/0"
 POLICIES = (KIND, "DestinationRule")
 
 
-def strict_policy(kube: Kube, config: LabConfig) -> dict[str, Any]:
+def strict_policy(kube: Kube, config: LabConfig, root_namespace: str) -> dict[str, Any]:
     """Make a PeerAuthentication that demands mutual TLS.
 
-    It is for the whole mesh where the run may write so far, else for the app's namespace. Raises KubeError.
+    It is for the whole mesh where the run may write so far, else for the app's namespace.
+
+    Args:
+        kube: Client of the cluster.
+        config: The settings of the run.
+        root_namespace: Of the mesh.
+
+    Returns:
+        The policy.
+
+    Raises:
+        KubeError: The API server refuses it.
     """
-    return peer_policy(kube, SYSTEM_NAMESPACE if config.scope == "mesh" else config.namespace, "STRICT")
+    return peer_policy(kube, root_namespace if config.scope == "mesh" else config.namespace, "STRICT")
 
 
 def peer_policy(kube: Kube, namespace: str, mode: str) -> dict[str, Any]:
-    """A PeerAuthentication of a whole namespace (of the mesh, for istio-system). mode: STRICT or PERMISSIVE.
+    """A PeerAuthentication of a whole namespace (of the mesh, for the root namespace). mode: STRICT or PERMISSIVE.
 
     Of several in a namespace istiod takes the oldest one without a selector, so one that is there is changed
     instead of adding another. Raises KubeError.

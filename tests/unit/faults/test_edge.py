@@ -13,11 +13,14 @@ from meshlab.security.gateways.tokens import Issuer
 
 
 def way_in() -> list[Document]:
-    return ingress.documents("default", make_keys(*ingress.HOSTS), Issuer())
+    return ingress.documents("default", make_keys(*ingress.HOSTS), Issuer(), "cluster.local")
 
 
 def way_out() -> list[Document]:
-    return [egress.outbound_policy("default", "REGISTRY_ONLY"), *egress.through_gateway("default", "outside")]
+    return [
+        egress.outbound_policy("default", "REGISTRY_ONLY"),
+        *egress.through_gateway("default", "outside", "cluster.local"),
+    ]
 
 
 def changes(alter: Alter, documents: list[Document]) -> tuple[Document, Document]:

@@ -11,7 +11,9 @@ from meshlab.config.settings import LabConfig, Machine
 from meshlab.core.errors import ClusterError, KubeError
 from meshlab.faults import faults
 from meshlab.faults.fault import GROUPS, NO_FAULT, Fault, Site, nothing
+from meshlab.istio.control_plane import ControlPlane
 from meshlab.istio.istioctl import Istioctl
+from meshlab.istio.mesh import Mesh
 from meshlab.kube.changes import Changes, restore_left
 from meshlab.kube.fingerprint import KINDS
 from meshlab.run.journal import RunRef, create
@@ -43,7 +45,7 @@ def lab() -> FakeKube:
 
 
 def site(kube: FakeKube, ledger: Ledger, run: RunRef) -> Site:
-    return Site(kube, Istioctl(Path("istioctl")), LabConfig(), Changes(kube, ledger, run))
+    return Site(kube, Istioctl(Path("istioctl")), LabConfig(), Changes(kube, ledger, run), Mesh("default"))
 
 
 def test_there_are_at_least_ten_and_their_names_are_their_own() -> None:
@@ -94,7 +96,7 @@ def test_the_firewall_is_asked_to_cut_the_edge_on_the_callers_node(ledger: Ledge
     kube, firewall = lab(), FakeFirewall()
     plain = site(kube, ledger, run)
     [fault] = faults.choose(["edge-cut-by-firewall"])
-    fault.plant(Site(kube, plain.istioctl, plain.config, plain.changes, firewall))
+    fault.plant(Site(kube, plain.istioctl, plain.config, plain.changes, plain.mesh, firewall))
     assert firewall.cuts == (("node-1", "10.0.0.1", "10.0.0.1", 9080),)
     with pytest.raises(ClusterError, match="nodes can't be entered"):
         fault.plant(plain)
@@ -127,3 +129,21 @@ def test_faults_are_chosen_by_name_in_the_catalogues_order() -> None:
 def test_what_can_not_be_planted_somewhere_says_why(name: str, scope: str, local: bool, why: str) -> None:
     [fault] = faults.choose([name])
     assert faults.why_not(fault, scope, local=local) == why
+
+
+def test_a_fault_is_planted_under_the_meshs_own_names(ledger: Ledger, run: RunRef) -> None:
+    kube = lab()
+    meta = {"name": "istiod-stable", "namespace": "mesh"}
+    kube.put({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": {"replicas": 1}})
+    plane = ControlPlane("istiod-stable", "mesh", "stable", True)
+    mesh = Mesh("default", (plane,), plane, trust_domain="corp.example", cluster_domain="pasta.local")
+    plain = site(kube, ledger, run)
+    for fault in faults.choose(["istiod-stopped", "wrong-service-account", "tls-switched-off"]):
+        fault.plant(Site(kube, plain.istioctl, plain.config, plain.changes, mesh))
+    assert kube.get("apps/v1", "Deployment", "istiod-stable", "mesh")["spec"]["replicas"] == 0
+    assert kube.get("apps/v1", "Deployment", "istiod", "istio-system")["spec"]["replicas"] == 1
+    policy = kube.get("security.istio.io/v1", "AuthorizationPolicy", "sabotage-wrong-account", "default")
+    [rule] = policy["spec"]["rules"]
+    assert rule["from"] == [{"source": {"principals": ["corp.example/ns/default/sa/nobody"]}}]
+    found = kube.get("networking.istio.io/v1", "DestinationRule", "sabotage-no-tls", "default")
+    assert found["spec"]["host"] == "reviews.default.svc.pasta.local"

@@ -12,6 +12,7 @@ from meshlab.faults import planting
 from meshlab.faults.fault import Fault, Site
 from meshlab.faults.planting import CHANGES, firewall_of, plant, put_back, remove
 from meshlab.istio.istioctl import Istioctl
+from meshlab.istio.mesh import Mesh
 from meshlab.run.journal import RunRef, create
 from meshlab.run.ledger import Ledger
 from tests.fakes.kube import make_pod
@@ -62,7 +63,7 @@ FAULT = Fault("f", "Broken", must=("app.bookinfo",), plant=breaking, heal=("app=
 
 def test_a_fault_is_planted_and_taken_out(ledger: Ledger, run: RunRef, settled: list[dict]) -> None:
     kube = lab()
-    plant(FAULT, CONFIG, kube, ISTIOCTL, ledger, run, None)
+    plant(FAULT, CONFIG, kube, ISTIOCTL, Mesh("meshlab"), ledger, run, None)
     assert kube.get(FILTERS, "EnvoyFilter", "sabotage-x", "meshlab") is not None
     assert {entry.kind for entry in ledger.entries()} == {"change", "restart"}
     assert settled == [{"rejecting": ("app=details",)}]
@@ -77,7 +78,7 @@ def test_what_a_killed_run_left_is_taken_out_by_its_ledger(
     ledger: Ledger, run: RunRef, machine: Machine, settled: list[dict]
 ) -> None:
     kube = lab()
-    plant(FAULT, CONFIG, kube, ISTIOCTL, ledger, run, None)
+    plant(FAULT, CONFIG, kube, ISTIOCTL, Mesh("meshlab"), ledger, run, None)
     assert {entry.kind for entry in ledger.entries()} <= set(CHANGES)
     found = Ledger(ledger.path)
     done = put_back(kube, found, firewall_of(CONFIG, machine, FakeRunner(), found))
@@ -96,6 +97,6 @@ def test_a_fault_that_can_not_be_planted_is_in_the_ledger_all_the_same(
 
     kube.refuse = refuse
     with pytest.raises(KubeError, match="refused by a webhook"):
-        plant(FAULT, CONFIG, kube, ISTIOCTL, ledger, run, None)
+        plant(FAULT, CONFIG, kube, ISTIOCTL, Mesh("meshlab"), ledger, run, None)
     assert settled == []
     assert remove(kube, ISTIOCTL, ledger, "meshlab", None)[-1] == "restarted details-1"

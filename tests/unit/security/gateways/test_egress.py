@@ -1,7 +1,7 @@
 from meshlab.security.gateways import egress
 
-DOCUMENTS = {each["kind"]: each for each in egress.through_gateway("shop", "beyond")}
-HOST = "declared.beyond.svc.cluster.local"
+DOCUMENTS = {each["kind"]: each for each in egress.through_gateway("shop", "beyond", "pasta.local")}
+HOST = "declared.beyond.svc.pasta.local"
 
 
 def test_the_policy_holds_the_caller_s_pods_and_nobody_else() -> None:
@@ -23,7 +23,7 @@ def test_what_is_declared_is_seen_by_the_caller_and_the_gateway_only() -> None:
 def test_the_way_is_caller_gateway_host() -> None:
     first, second = DOCUMENTS["VirtualService"]["spec"]["http"]
     assert first["match"] == [{"gateways": ["mesh"], "port": 80}]
-    assert first["route"][0]["destination"]["host"] == f"{egress.GATEWAY}.istio-system.svc.cluster.local"
+    assert first["route"][0]["destination"]["host"] == f"{egress.GATEWAY}.istio-system.svc.pasta.local"
     assert second["match"] == [{"gateways": [egress.NAME], "port": 443}]
     assert second["route"][0]["destination"]["host"] == HOST
 

@@ -19,7 +19,7 @@ def way(*lines: str) -> EgressProbe:
     )
     kube.streams = [FakeExecStream([(1, f"R 1 {line}\n".encode())]) for line in lines]
     unused: Any = None
-    return EgressProbe(kube, unused, unused, "shop", "beyond")  # type: ignore[arg-type]
+    return EgressProbe(kube, unused, unused, "shop", "beyond", "cluster.local")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

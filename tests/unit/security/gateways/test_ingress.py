@@ -10,11 +10,15 @@ KEYS, ISSUER = make_keys(*HOSTS), Issuer()
 
 
 def documents(kind: str, made: list[dict] | None = None) -> list[dict]:
-    return [each for each in made or ingress.documents("shop", KEYS, ISSUER) if each["kind"] == kind]
+    return [
+        each
+        for each in made or ingress.documents("shop", KEYS, ISSUER, "pasta.local")
+        if each["kind"] == kind
+    ]
 
 
 def test_each_host_is_served_alone_with_its_own_secret_and_tls_1_2_at_least() -> None:
-    made = ingress.documents("shop", KEYS, ISSUER)
+    made = ingress.documents("shop", KEYS, ISSUER, "pasta.local")
     (gateway,) = documents("Gateway", made)
     plain, *tls = gateway["spec"]["servers"]
     assert plain["tls"] == {"httpsRedirect": True} and plain["hosts"] == list(HOSTS)
@@ -56,7 +60,7 @@ def test_the_policy_asks_where_this_run_s_key_is_served() -> None:
     (asked,) = documents("RequestAuthentication")
     (rule,) = asked["spec"]["jwtRules"]
     path = ingress.jwks_path(ISSUER)
-    assert rule["jwksUri"] == f"http://meshlab-jwks.shop.svc.cluster.local{path}"
+    assert rule["jwksUri"] == f"http://meshlab-jwks.shop.svc.pasta.local{path}"
     assert ISSUER.key_id in path
     (config, *_) = ingress.key_server("shop", "proxy:1", ISSUER)
     assert path in config["data"]["envoy.json"]

@@ -18,11 +18,22 @@ def cluster(*policies: tuple[str, str, str, dict]) -> FakeKube:
     return kube
 
 
+ROOT = "istio-system"
+
+
+def test_the_mesh_is_where_its_root_namespace_is() -> None:
+    policy = strict_policy(cluster(), LabConfig(), "mesh-config")
+    assert policy["metadata"] == {"name": "default", "namespace": "mesh-config"}
+
+
 def test_the_mesh_where_it_may_be_changed_else_the_namespace() -> None:
     ours, theirs = LabConfig(), LabConfig(cluster="existing")
-    assert strict_policy(cluster(), ours)["metadata"] == {"name": "default", "namespace": "istio-system"}
-    assert strict_policy(cluster(), theirs)["metadata"] == {"name": "default", "namespace": "meshlab"}
-    assert strict_policy(cluster(), theirs)["spec"] == {"mtls": {"mode": "STRICT"}}
+    assert strict_policy(cluster(), ours, ROOT)["metadata"] == {
+        "name": "default",
+        "namespace": "istio-system",
+    }
+    assert strict_policy(cluster(), theirs, ROOT)["metadata"] == {"name": "default", "namespace": "meshlab"}
+    assert strict_policy(cluster(), theirs, ROOT)["spec"] == {"mtls": {"mode": "STRICT"}}
 
 
 def test_the_policy_that_istiod_would_take_is_the_one_that_is_changed() -> None:
@@ -37,7 +48,7 @@ def test_the_policy_that_istiod_would_take_is_the_one_that_is_changed() -> None:
         ),
         ("elsewhere", "default", "2024-01-01T00:00:00Z", {}),
     )
-    assert strict_policy(kube, LabConfig())["metadata"]["name"] == "old"
+    assert strict_policy(kube, LabConfig(), ROOT)["metadata"]["name"] == "old"
 
 
 def test_the_pair_is_on_its_own_and_without_mutual_tls() -> None:
