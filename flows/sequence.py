@@ -32,6 +32,7 @@ from tasks.observability import (
     count_requests,
     reconcile_requests,
 )
+from tasks.room import make_room, make_room_for_plaintext
 from tasks.run import applied, run_to_end
 from tasks.security import begin_strict, check_mtls, end_strict
 from tasks.teardown import CreatedResources, attempt, on_its_way_out, remember, take_down
@@ -98,8 +99,9 @@ def bring_up(run: RunRef, config: LabConfig, created: CreatedResources) -> tuple
     istio = created.istio = find_istio(run, config, cluster)
     created.mesh = install_istio(run, config, cluster, istio)  # where Istio is there already, it is used
     created.labelled = enable_injection(run, config, cluster)
+    created.objects = list(make_room(run, config, cluster))
     announced, created.tracing = announce_tracing(run, config, cluster, istio)
-    created.objects = list(announced)
+    created.objects += announced
     return cluster, istio
 
 
@@ -113,6 +115,7 @@ def prove_mesh(run: RunRef, config: LabConfig, created: CreatedResources, *, nig
     created.objects += applied(prometheus, bookinfo, clients, *outside)
     bookinfo.result()
     clients.result()  # every check needs these two; Prometheus is needed by its own checks only
+    created.objects += make_room_for_plaintext(run, config, cluster, istio)
     jaeger = deploy_jaeger.submit(run, config, cluster, istio)  # the first time it compiles meanwhile
     grafana = deploy_grafana.submit(run, config, cluster, istio)  # these two where their images can be had
     kiali = deploy_kiali.submit(run, config, cluster, istio)

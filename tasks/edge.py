@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import timedelta
 
+from meshlab.app.deployment import fitted
 from meshlab.checks import egress as egress_checks
 from meshlab.checks import ingress as ingress_checks
 from meshlab.checks.base import infra_error, run_check, skipped
@@ -114,6 +115,7 @@ def check_egress(
             mesh_of(run, cluster).cluster_domain,
             gateways=found if isinstance(found, list) else (),
             alter=alter,
+            fit=lambda pods: fitted(config, pods, pulled=False),
         )
 
         def blocked() -> CheckResult:

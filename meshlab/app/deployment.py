@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,7 +24,7 @@ def with_images(
     *,
     clock: Clock | None = None,
 ) -> list[dict[str, Any]]:
-    """Replace the images of pods by those of the embedded distribution, where the run uses them.
+    """Give objects the images that the run uses, and what `fitted` gives them.
 
     Args:
         kube: Client of the cluster.
@@ -33,18 +34,61 @@ def with_images(
         clock: Of the wait; the real one where not given.
 
     Returns:
-        The objects; nothing but images differs.
+        The objects.
 
     Raises:
         IstioError: An image has no replacement among the known ones.
         WaitTimeout: The nodes do not report an image that is needed.
         KubeError: The API server can't be asked.
     """
+    fits = fitted(config, documents)
     if config.image_source != "embedded":
-        return [dict(each) for each in documents]
+        return fits
     if known:
-        return replace(documents, known)
-    return from_cluster(kube, lambda held: replace(documents, held), clock=clock)
+        return replace(fits, known)
+    return from_cluster(kube, lambda held: replace(fits, held), clock=clock)
+
+
+def fitted(
+    config: LabConfig, documents: Sequence[Mapping[str, Any]], *, pulled: bool = True
+) -> list[dict[str, Any]]:
+    """Give objects what the cluster demands of everybody's: labels, where pods may run, and where images come from.
+
+    Args:
+        config: The settings of the run.
+        documents: The objects.
+        pulled: Their images are official ones, and not already those of the cluster.
+
+    Returns:
+        Copies of the objects; without such settings nothing differs.
+    """
+    app, found = config.app, [copy.deepcopy(dict(each)) for each in documents]
+    for each in found:
+        template = each if each["kind"] == "Pod" else (each.get("spec") or {}).get("template")
+        if app.labels:
+            for labelled in [each, *([template] if template else [])]:
+                meta = labelled.setdefault("metadata", {})
+                meta["labels"] = {**app.labels, **(meta.get("labels") or {})}
+        if not template:
+            continue
+        spec = template["spec"]
+        if app.scheduling.node_selector:
+            spec["nodeSelector"] = {**(spec.get("nodeSelector") or {}), **app.scheduling.node_selector}
+        if app.scheduling.tolerations:
+            spec["tolerations"] = [*(spec.get("tolerations") or ()), *map(dict, app.scheduling.tolerations)]
+        if app.pull_secrets:
+            spec["imagePullSecrets"] = [{"name": name} for name in app.pull_secrets]
+        if pulled and app.image_prefix and config.image_source == "official":
+            for container in [*(spec.get("initContainers") or ()), *spec["containers"]]:
+                container["image"] = _from_registry(app.image_prefix, container["image"])
+    return found
+
+
+def _from_registry(prefix: str, image: str) -> str:
+    """The same image from another registry: the first part of a name is a registry where it has a dot or a port."""
+    head, slash, rest = image.partition("/")
+    registry = bool(slash) and ("." in head or ":" in head or head == "localhost")
+    return f"{prefix.rstrip('/')}/{rest if registry else image}"
 
 
 def put_up(

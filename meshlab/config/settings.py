@@ -92,6 +92,15 @@ class IstioSettings(SettingsBase):
     )
 
 
+class SchedulingSettings(SettingsBase):
+    """Which nodes the run's pods may use."""
+
+    node_selector: dict[str, str] = Field({}, description="Labels that a node must have, as {KEY: VALUE}.")
+    tolerations: tuple[dict[str, str], ...] = Field(
+        (), description="Taints that are tolerated, as a list of {key, operator, value, effect}."
+    )
+
+
 class AppSettings(SettingsBase):
     """Bookinfo and sleep."""
 
@@ -101,6 +110,16 @@ class AppSettings(SettingsBase):
     rollout_timeout: float = Field(
         300, gt=0, le=3600, description="Seconds until every workload must be Ready."
     )
+    labels: dict[str, str] = Field(
+        {}, description="Labels of every object and pod of the run, where the cluster demands some."
+    )
+    image_prefix: str = Field(
+        "", description="Registry and path in place of the registry of official images, as a mirror has them."
+    )
+    pull_secrets: tuple[str, ...] = Field(
+        (), description="Names of Secrets in the app's namespace with which its images are pulled."
+    )
+    scheduling: SchedulingSettings = SchedulingSettings()
     page_requests: int = Field(5, ge=3, le=1000, description="Requests of the check app.productpage.")
     page_p50_ms: float = Field(
         400,

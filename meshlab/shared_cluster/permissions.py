@@ -74,7 +74,7 @@ def needs(config: LabConfig, *, namespace_there: bool, istio_there: bool) -> tup
 
 
 def wishes(config: LabConfig) -> tuple[Need, ...]:
-    """What a run goes without where it is refused, and says so: capturing packets takes a container in a running pod."""
+    """What a run goes without where it is refused: capturing packets, asking about room, opening NetworkPolicies."""
     return _asked_for(("wished", config.namespace))
 
 

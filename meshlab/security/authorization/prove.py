@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from meshlab.app.deployment import with_images
+from meshlab.app.room import own_policies
 from meshlab.app.source import Source
 from meshlab.config.settings import LabConfig
 from meshlab.istio.acknowledge import wait_acknowledged
@@ -190,6 +191,8 @@ def enforce(
 ) -> Mesh:
     """Apply policies, and return what is in the cluster then, once the proxies judge every request by it."""
     changes.apply(*documents)
+    for own in own_policies(kube, stage.scene.namespace):  # it allowed what these policies are to refuse
+        changes.delete(own)
     wait_acknowledged(kube, istioctl, stage.pods)
     wait_drained(kube, stage.pods)  # else a kept connection would be judged by what was before
     return read_mesh(kube, stage.api)

@@ -51,7 +51,8 @@ class EgressProbe:
 
     namespace: the app's. outside: the namespace of the pod outside the mesh, made unless it is the app's.
     gateways: the egress gateway's pods; without them nothing is declared. alter: what a planted fault makes
-    of the objects that close the egress. changes puts everything back; that is its owner's to do.
+    of the objects that close the egress. fit: what the settings make of the pod outside. changes puts everything
+    back; that is its owner's to do.
     """
 
     def __init__(
@@ -65,9 +66,11 @@ class EgressProbe:
         *,
         gateways: Sequence[PodSummary] = (),
         alter: Alter = unchanged,
+        fit: Alter = unchanged,
     ) -> None:
         self.kube, self._istioctl, self._changes = kube, istioctl, changes
-        self.namespace, self.outside, self._alter = namespace, outside, alter
+        self.namespace, self.outside = namespace, outside
+        self._alter, self._fit = alter, fit
         self.gateways = gateways
         self._address, self._domain = "", domain
 
@@ -77,7 +80,7 @@ class EgressProbe:
         image = answering.proxy_image(self.kube, self.namespace, SYSTEM_NAMESPACE)
         self._changes.apply(
             *([namespace] if self.outside != self.namespace else []),
-            *egress.outside_pod(self.outside, image),
+            *self._fit(egress.outside_pod(self.outside, image)),
             egress.outbound_policy(self.namespace, "ALLOW_ANY"),
         )
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="outside") as pool:

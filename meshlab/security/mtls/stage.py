@@ -13,7 +13,9 @@ from dataclasses import dataclass, field, replace
 from cryptography import x509
 
 from meshlab.app import bookinfo
+from meshlab.app.deployment import fitted
 from meshlab.app.once import RoundResult, ask_each, n_requests
+from meshlab.app.room import own_policies, plaintext_to
 from meshlab.app.source import Source, find_source, first_application_container
 from meshlab.app.traffic_clients import CALLER
 from meshlab.config.settings import LabConfig
@@ -131,7 +133,7 @@ def begin(
     )
     with ThreadPoolExecutor(max_workers=1) as pool:
         control = pool.submit(_permissive, kube, source, edges, config)
-        pair.apply(*pods)
+        pair.apply(*fitted(config, pods, pulled=False))
         permissive = control.result()
     wait_deployments(kube, namespace, [PROBE, PROBE_CLIENT], timeout=config.app.rollout_timeout)
     if _demanded_already(permissive):
@@ -139,6 +141,9 @@ def begin(
         wait_acknowledged(kube, istioctl, [pod for pod in kube.pods(namespace) if pod.is_ready])
         permissive = _permissive(kube, source, edges, config)
         changes.apply(peer_policy(kube, namespace, "STRICT"))
+    if own := own_policies(kube, namespace):  # the mesh refuses what nobody allows
+        client = _ready(kube.pods(namespace), PROBE_CLIENT).ip
+        policies.append(plaintext_to(PROBE, PROBE, namespace, [client], version=own[0].api_version))
     pair.apply(*policies)
     changes.apply(strict_policy(kube, config, mesh.root_namespace))
     done = wait_acknowledged(kube, istioctl, [pod for pod in kube.pods(namespace) if pod.is_ready])

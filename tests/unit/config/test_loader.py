@@ -66,10 +66,15 @@ def test_every_setting_is_a_file_key_a_variable_and_a_set_key(tmp_path: Path, ke
         "audit.namespaces": '["shop"]',
         "audit.certificate_days": "7",
         "history.every_hours": "6",
+        "app.labels": '{"team": "mesh"}',
+        "app.pull_secrets": '["corp"]',
+        "app.scheduling.node_selector": '{"pool": "lab"}',
+        "app.scheduling.tolerations": '[{"key": "lab", "operator": "Exists"}]',
     }.get(key, "6" if key.endswith(NUMBERS) else "abc")
-    section, _, leaf = key.rpartition(".")
-    quoted = value if value.startswith("[") else f"'{value}'"
-    text = f"{section}:\n  {leaf}: {quoted}\n" if section else f"{leaf}: {quoted}\n"
+    *sections, leaf = key.split(".")
+    quoted = value if value.startswith(("[", "{")) else f"'{value}'"
+    lines = [f"{'  ' * depth}{name}:" for depth, name in enumerate(sections)]
+    text = "\n".join([*lines, f"{'  ' * len(sections)}{leaf}: {quoted}"]) + "\n"
     variable = "MESHLAB_" + key.upper().replace(".", "__")
     ways = [
         load_with(tmp_path, text),

@@ -1,0 +1,292 @@
+"""What the run's own calls need on a hardened mesh: policies in its own namespace, and only where others close it.
+
+A mesh that refuses what nobody allows, demands mutual TLS, or shows a namespace a part of its services is a good
+mesh. The run then says in policies of its own which calls are its own; on other meshes it makes none.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from meshlab import manifests
+from meshlab.app.bookinfo import PAGE_PATH, PORT, PRODUCTPAGE, REVIEWS_V1, SLEEPER, WORKLOADS
+from meshlab.app.once import n_requests
+from meshlab.app.source import find_source
+from meshlab.app.traffic_clients import CALLER, INGRESS, TCP_ECHO
+from meshlab.config.settings import LabConfig
+from meshlab.core.address import host_port
+from meshlab.core.errors import KubeError
+from meshlab.istio.control_plane import objects_if_served
+from meshlab.istio.in_force import namespace_wide
+from meshlab.istio.mesh import Mesh
+from meshlab.kube.apply import ObjectRef
+from meshlab.kube.client import Kube
+from meshlab.kube.pods import serving
+
+Object = dict[str, Any]
+SECURITY = (
+    "security.istio.io/v1",
+    "security.istio.io/v1beta1",
+)  # the newer first: Istio 1.21 has the other only
+NETWORKING = ("networking.istio.io/v1", "networking.istio.io/v1beta1")
+POLICY, PEER, SIDECAR = "AuthorizationPolicy", "PeerAuthentication", "Sidecar"
+CALLS, PLAINTEXT = (
+    "meshlab-own-calls",
+    "meshlab-own-plaintext",
+)  # policies of ours: by identity, and without one
+SCOPE = "meshlab-own-scope"  # Sidecar of ours
+ACCOUNTS = (
+    SLEEPER,
+    PRODUCTPAGE,
+    REVIEWS_V1,
+)  # who calls, by account: the stand-ins of check-authz share them
+TRACERS = ("opentelemetry", "zipkin")  # kinds of provider that sidecars call
+DRY_RUN = "istio.io/dry-run"
+REFUSED = "000"  # curl's status where a connection is closed: how STRICT refuses plaintext
+
+
+def served(kube: Kube, versions: Sequence[str], kind: str) -> str | None:
+    """Find the first of some versions in which the cluster serves a kind of Istio's.
+
+    Args:
+        kube: Client of the cluster.
+        versions: Group and version, the wanted ones first.
+        kind: The kind.
+
+    Returns:
+        The version; None where it serves none of them.
+    """
+    for version in versions:
+        try:
+            kube.resource(version, kind)
+        except KubeError as problem:
+            if problem.status != 404:
+                raise
+        else:
+            return version
+    return None
+
+
+def closing_policies(kube: Kube, mesh: Mesh) -> tuple[str, ...]:
+    """Name the policies of others that refuse our calls unless a policy allows them.
+
+    Those are the ALLOW policies of the root namespace and of ours that are for one of our workloads: where there is
+    one, what none of them names is refused. Gateways' and dry-run policies refuse nothing here.
+
+    Args:
+        kube: Client of the cluster.
+        mesh: Its facts for our namespace.
+
+    Returns:
+        `namespace/name` of each.
+
+    Raises:
+        KubeError: The API server refuses it.
+    """
+    return tuple(
+        f"{each['metadata']['namespace']}/{each['metadata']['name']}"
+        for each in _of_both(kube, mesh, served(kube, SECURITY, POLICY), POLICY)
+        if _closes(each, mesh.namespace)
+    )
+
+
+def _of_both(kube: Kube, mesh: Mesh, version: str | None, kind: str) -> list[Object]:
+    """Objects of the root namespace and of ours; none of a kind that is not served."""
+    spaces = dict.fromkeys((mesh.root_namespace, mesh.namespace)) if version else ()
+    return [each for space in spaces for each in objects_if_served(kube, version or "", kind, space)]
+
+
+def _closes(policy: Mapping[str, Any], namespace: str) -> bool:
+    meta, spec = policy["metadata"], policy.get("spec") or {}
+    if meta["namespace"] == namespace and meta["name"] in (CALLS, PLAINTEXT):
+        return False
+    if str((meta.get("annotations") or {}).get(DRY_RUN)).lower() == "true":
+        return False
+    if (spec.get("action") or "ALLOW") != "ALLOW" or spec.get("targetRef") or spec.get("targetRefs"):
+        return False
+    wanted = (spec.get("selector") or {}).get("matchLabels") or {}
+    return any(wanted.items() <= labels.items() for labels in workload_labels())
+
+
+def workload_labels() -> list[dict[str, str]]:
+    """List the labels of the run's lasting pods with a sidecar."""
+    return [
+        {"app": each.app, **({"version": each.version} if each.version else {})}
+        for each in (*WORKLOADS, TCP_ECHO)
+    ]
+
+
+def before_pods(kube: Kube, mesh: Mesh, config: LabConfig) -> list[Object]:
+    """Make what must be there before the first pod: the policy for our calls, and a Sidecar that shows what they need.
+
+    Args:
+        kube: Client of the cluster.
+        mesh: Its facts for our namespace.
+        config: The settings of the run.
+
+    Returns:
+        The objects; none on a mesh that does not need them.
+
+    Raises:
+        KubeError: The API server refuses it.
+    """
+    found = []
+    if closing_policies(kube, mesh):
+        found.append(_own_calls(kube, mesh, config))
+    if (scope := _own_scope(kube, mesh, config)) is not None:
+        found.append(scope)
+    return found
+
+
+def for_plaintext(kube: Kube, mesh: Mesh) -> list[Object]:
+    """Make what the caller without a sidecar needs: its pod and Bookinfo must be Ready.
+
+    Whether plaintext is refused is asked by a request. Where it is, our namespace allows it until STRICT is proven;
+    a namespace that has a PeerAuthentication of its own stays as it is.
+
+    Args:
+        kube: Client of the cluster.
+        mesh: Its facts for our namespace.
+
+    Returns:
+        The objects; none on a mesh that does not need them.
+
+    Raises:
+        KubeError: No pod of the caller is Ready.
+        ExecError: The request can't be sent.
+    """
+    found = []
+    namespace, version = mesh.namespace, served(kube, SECURITY, POLICY)
+    if version is not None and closing_policies(kube, mesh):
+        callers = [pod.ip for pod in serving(kube.pods(namespace, CALLER.selector)) if pod.ip]
+        found.append(plaintext_to(PLAINTEXT, "", namespace, callers, version=version))
+    peers = _of_both(kube, mesh, served(kube, SECURITY, PEER), PEER)
+    if peers and namespace_wide(peers, namespace) is None and _plaintext_refused(kube, namespace):
+        found.append(
+            {
+                "apiVersion": peers[0]["apiVersion"],
+                "kind": PEER,
+                "metadata": {"name": "default", "namespace": namespace},
+                "spec": {"mtls": {"mode": "PERMISSIVE"}},
+            }
+        )
+    return found
+
+
+def _plaintext_refused(kube: Kube, namespace: str) -> bool:
+    source = find_source(kube, namespace, CALLER.selector)
+    url = f"http://{host_port(f'{PRODUCTPAGE.app}.{namespace}.svc', PORT)}{PAGE_PATH}"
+    return REFUSED in n_requests(kube, source, url, 1, request_timeout=5).by_status
+
+
+def own_policies(kube: Kube, namespace: str) -> tuple[ObjectRef, ...]:
+    """Find the policies of ours that are there: check-authz takes them away for as long as it proves others.
+
+    Args:
+        kube: Client of the cluster.
+        namespace: The app's.
+
+    Returns:
+        What they are called; none on a mesh that did not need them.
+
+    Raises:
+        KubeError: The API server refuses it.
+    """
+    version = served(kube, SECURITY, POLICY)
+    if version is None:
+        return ()
+    return tuple(
+        ObjectRef(version, POLICY, namespace, name)
+        for name in (CALLS, PLAINTEXT)
+        if kube.get(version, POLICY, name, namespace) is not None
+    )
+
+
+def plaintext_to(policy: str, app: str, namespace: str, callers: Sequence[str], *, version: str) -> Object:
+    """Allow plaintext from given addresses to one workload, or to all of a namespace.
+
+    Args:
+        policy: Name of the policy.
+        app: The workload's label; empty for all.
+        namespace: Where it is.
+        callers: Addresses of the pods that call.
+        version: Of the API.
+
+    Returns:
+        The AuthorizationPolicy.
+    """
+    found: Object = manifests.read("room-plaintext", NAME=policy, NAMESPACE=namespace)
+    found["apiVersion"] = version
+    if app:
+        found["spec"]["selector"] = {"matchLabels": {"app": app}}
+    found["spec"]["rules"][0]["from"][0]["source"]["ipBlocks"] = list(callers)
+    return found
+
+
+def _own_calls(kube: Kube, mesh: Mesh, config: LabConfig) -> Object:
+    """By account and port; where the run may route through the ingress gateway, its account too."""
+    callers = [mesh.principal(mesh.namespace, each.service_account) for each in ACCOUNTS]
+    if config.scope == "mesh":
+        gateways = kube.pods(mesh.system_namespace, f"app={INGRESS}")
+        callers += sorted({mesh.principal(pod.namespace, pod.service_account) for pod in gateways})
+    policy: Object = manifests.read("room-calls", NAME=CALLS, NAMESPACE=mesh.namespace)
+    policy["apiVersion"] = served(kube, SECURITY, POLICY)
+    http, tcp = policy["spec"]["rules"]
+    http["from"][0]["source"]["principals"] = callers
+    tcp["from"][0]["source"]["principals"] = callers[:1]
+    return policy
+
+
+def _own_scope(kube: Kube, mesh: Mesh, config: LabConfig) -> Object | None:
+    """The root namespace's Sidecar with the hosts that our sidecars call and it hides; None where it hides none."""
+    version = served(kube, NETWORKING, SIDECAR)
+    found = _of_both(kube, mesh, version, SIDECAR)
+    there = [each for each in found if each["metadata"]["name"] != SCOPE]
+    root = namespace_wide(there, mesh.root_namespace)
+    if root is None or namespace_wide(there, mesh.namespace) is not None:
+        return None
+    spec = copy.deepcopy(root.get("spec") or {})
+    listeners = spec.get("egress") or []
+    if not listeners:
+        return None
+    everywhere = [each for each in listeners if not each.get("port")]  # others show hosts on their port only
+    shown = [host for each in everywhere for host in each.get("hosts") or ()]
+    missing = [each for each in _called(mesh, config) if not any(_shows(one, each, mesh) for one in shown)]
+    if not missing:
+        return None
+    if not everywhere:
+        listeners.append({"hosts": []})
+    anywhere = (everywhere or listeners)[-1]
+    anywhere["hosts"] = [*(anywhere.get("hosts") or ()), *missing]
+    return {
+        "apiVersion": version,
+        "kind": SIDECAR,
+        "metadata": {"name": SCOPE, "namespace": mesh.namespace},
+        "spec": spec,
+    }
+
+
+def _called(mesh: Mesh, config: LabConfig) -> list[str]:
+    """What our sidecars call, as a Sidecar names it: our namespace, collectors of spans, and Prometheus."""
+    hosts = [mesh.service_host("prometheus", config.prometheus.namespace)]
+    hosts += [_full(each.service, mesh) for each in mesh.providers if each.kind in TRACERS]
+    inside = [host for host in hosts if host.endswith(f".svc.{mesh.cluster_domain}")]
+    return ["./*", *dict.fromkeys(f"{host.split('.')[1]}/{host}" for host in inside)]
+
+
+def _full(service: str, mesh: Mesh) -> str:
+    """A provider's service, which may be `namespace/host` and may lack the cluster's domain."""
+    host = service.rpartition("/")[2]
+    return f"{host}.{mesh.cluster_domain}" if host.endswith(".svc") else host
+
+
+def _shows(pattern: str, wanted: str, mesh: Mesh) -> bool:
+    """Whether an entry of `hosts` shows what another one means. A dot is the namespace of the pod."""
+    space, _, host = pattern.partition("/")
+    wanted_space, _, wanted_host = wanted.partition("/")
+    spaces = {mesh.namespace if each == "." else each for each in (space, wanted_space)}
+    if space != "*" and len(spaces) > 1:
+        return False
+    return host in ("*", wanted_host) or (host.startswith("*.") and wanted_host.endswith(host[1:]))

@@ -1,0 +1,192 @@
+"""On a closed mesh the run allows exactly its own calls; on any other it makes nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from meshlab.app import room
+from meshlab.config.settings import LabConfig
+from meshlab.istio.mesh import Mesh, Provider
+from tests.fakes.kube import FakeExecStream, FakeKube
+
+NIGHT = LabConfig(cluster="existing")
+MESH = Mesh(
+    "meshlab",
+    trust_domain="corp.example",
+    cluster_domain="corp.local",
+    root_namespace="mesh-config",
+    providers=(
+        Provider("jaeger", "opentelemetry", "jaeger-collector.istio-system.svc.corp.local", 4317),
+        Provider("zipkin", "zipkin", "istio-system/zipkin.istio-system.svc", 9411),
+        Provider("elsewhere", "zipkin", "spans.example.com", 9411),
+        Provider("prometheus", "prometheus"),
+    ),
+)
+SIDECAR = {"apiVersion": "networking.istio.io/v1", "kind": "Sidecar"}
+POLICY = {"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy"}
+PEER = {"apiVersion": "security.istio.io/v1", "kind": "PeerAuthentication"}
+
+
+def cluster(*objects: dict[str, Any]) -> FakeKube:
+    kube = FakeKube()
+    for kind in (SIDECAR, POLICY, PEER):
+        kube.kinds[kind["apiVersion"], kind["kind"]] = True
+    for each in objects:
+        kube.put(each)
+    return kube
+
+
+def made(
+    kind: dict[str, str], namespace: str, spec: dict[str, Any], name: str = "theirs", **meta: Any
+) -> dict:
+    return {**kind, "metadata": {"name": name, "namespace": namespace, **meta}, "spec": spec}
+
+
+def test_on_an_open_mesh_nothing_is_made() -> None:
+    assert room.before_pods(cluster(), MESH, NIGHT) == []  # type: ignore[arg-type]
+    assert room.for_plaintext(cluster(), MESH) == []  # type: ignore[arg-type]
+    assert room.own_policies(cluster(), "meshlab") == ()  # type: ignore[arg-type]
+    assert room.before_pods(FakeKube(), MESH, NIGHT) == []  # type: ignore[arg-type]  # no Istio is there
+
+
+@pytest.mark.parametrize(
+    ("namespace", "spec", "meta", "closes"),
+    [
+        ("mesh-config", {}, {}, True),
+        ("meshlab", {"rules": [{"to": [{"operation": {"methods": ["GET"]}}]}]}, {}, True),
+        ("mesh-config", {"selector": {"matchLabels": {"app": "ratings"}}}, {}, True),
+        ("mesh-config", {"selector": {"matchLabels": {"app": "payroll"}}}, {}, False),
+        ("mesh-config", {"action": "DENY", "rules": [{}]}, {}, False),
+        ("mesh-config", {"targetRefs": [{"kind": "Gateway", "name": "web"}]}, {}, False),
+        ("mesh-config", {}, {"annotations": {"istio.io/dry-run": "true"}}, False),
+        ("istio-system", {}, {}, False),  # not the root namespace of this mesh
+        ("shop", {}, {}, False),
+    ],
+)
+def test_only_what_refuses_our_calls_is_answered(
+    namespace: str, spec: dict[str, Any], meta: dict[str, Any], closes: bool
+) -> None:
+    kube = cluster(made(POLICY, namespace, spec, **meta))
+    assert bool(room.closing_policies(kube, MESH)) is closes  # type: ignore[arg-type]
+    assert bool(room.before_pods(kube, MESH, NIGHT)) is closes  # type: ignore[arg-type]
+
+
+def test_our_calls_are_allowed_by_account_and_port_of_this_mesh() -> None:
+    [policy] = room.before_pods(cluster(made(POLICY, "mesh-config", {})), MESH, NIGHT)  # type: ignore[arg-type]
+    assert policy["metadata"] == {"name": room.CALLS, "namespace": "meshlab"}
+    http, tcp = policy["spec"]["rules"]
+    ours = "corp.example/ns/meshlab/sa/"
+    assert http["from"] == [
+        {
+            "source": {
+                "principals": [
+                    f"{ours}{name}" for name in ("sleep", "bookinfo-productpage", "bookinfo-reviews")
+                ]
+            }
+        }
+    ]
+    assert tcp["from"] == [{"source": {"principals": [f"{ours}sleep"]}}]
+    assert [rule["to"] for rule in (http, tcp)] == [
+        [{"operation": {"ports": ["9080"]}}],
+        [{"operation": {"ports": ["9000"]}}],
+    ]
+
+
+def test_our_own_policies_close_nothing_so_a_run_that_goes_on_finds_the_same() -> None:
+    kube = cluster(made(POLICY, "mesh-config", {}))
+    [policy] = room.before_pods(kube, MESH, NIGHT)  # type: ignore[arg-type]
+    kube.put(policy)
+    assert room.before_pods(kube, MESH, NIGHT) == [policy]  # type: ignore[arg-type]
+    assert [ref.name for ref in room.own_policies(kube, "meshlab")] == [room.CALLS]  # type: ignore[arg-type]
+    alone = cluster(policy)
+    assert room.before_pods(alone, MESH, NIGHT) == []  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("hosts", [["./*", "istio-system/*"], ["*/*"]])
+def test_a_root_sidecar_that_shows_what_we_call_is_left_alone(hosts: list[str]) -> None:
+    kube = cluster(made(SIDECAR, "mesh-config", {"egress": [{"hosts": hosts}]}))
+    assert room.before_pods(kube, MESH, NIGHT) == []  # type: ignore[arg-type]
+    assert room.before_pods(cluster(made(SIDECAR, "mesh-config", {})), MESH, NIGHT) == []  # type: ignore[arg-type]
+
+
+def test_what_a_narrow_root_sidecar_hides_is_shown_and_all_else_of_it_is_kept() -> None:
+    spec = {"outboundTrafficPolicy": {"mode": "REGISTRY_ONLY"}, "egress": [{"hosts": ["./*"]}]}
+    [scope] = room.before_pods(cluster(made(SIDECAR, "mesh-config", spec)), MESH, NIGHT)  # type: ignore[arg-type]
+    assert scope["metadata"] == {"name": room.SCOPE, "namespace": "meshlab"}
+    assert scope["spec"]["outboundTrafficPolicy"] == {"mode": "REGISTRY_ONLY"}  # a Sidecar inherits nothing
+    assert scope["spec"]["egress"] == [
+        {
+            "hosts": [
+                "./*",
+                "istio-system/prometheus.istio-system.svc.corp.local",
+                "istio-system/jaeger-collector.istio-system.svc.corp.local",
+                "istio-system/zipkin.istio-system.svc.corp.local",
+            ]
+        }
+    ]
+
+
+def test_a_listener_of_one_port_shows_nothing_elsewhere() -> None:
+    listener = {"port": {"number": 3306}, "hosts": ["*/*"]}
+    root = made(SIDECAR, "mesh-config", {"egress": [listener]})
+    [scope] = room.before_pods(cluster(root), MESH, NIGHT)  # type: ignore[arg-type]
+    kept, added = scope["spec"]["egress"]
+    assert kept == listener and added["hosts"][0] == "./*" and len(added["hosts"]) == 4
+
+
+def test_a_sidecar_of_the_namespace_itself_counts_and_is_not_touched() -> None:
+    root = made(SIDECAR, "mesh-config", {"egress": [{"hosts": ["./*"]}]})
+    own = made(SIDECAR, "meshlab", {"egress": [{"hosts": ["./*"]}]})
+    assert room.before_pods(cluster(root, own), MESH, NIGHT) == []  # type: ignore[arg-type]
+    one_pod = made(
+        SIDECAR, "meshlab", {"workloadSelector": {"labels": {"app": "x"}}, "egress": [{"hosts": ["./*"]}]}
+    )
+    assert len(room.before_pods(cluster(root, one_pod), MESH, NIGHT)) == 1  # type: ignore[arg-type]
+
+
+def pod(name: str, app: str, ip: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": "meshlab", "labels": {"app": app}, "uid": name},
+        "spec": {"containers": [{"name": "curl", "image": "curl"}]},
+        "status": {
+            "podIP": ip,
+            "phase": "Running",
+            "conditions": [{"type": "Ready", "status": "True"}],
+            "containerStatuses": [
+                {"name": "curl", "ready": True, "restartCount": 0, "image": "curl", "state": {}}
+            ],
+        },
+    }
+
+
+def test_plaintext_is_allowed_from_the_callers_address_only() -> None:
+    kube = cluster(made(POLICY, "mesh-config", {}), pod("caller", "plaintext-caller", "10.1.2.3"))
+    [policy] = room.for_plaintext(kube, MESH)  # type: ignore[arg-type]
+    [rule] = policy["spec"]["rules"]
+    assert rule["from"] == [{"source": {"notPrincipals": ["*"], "ipBlocks": ["10.1.2.3"]}}]
+    assert rule["to"] == [{"operation": {"ports": ["9080", "9000"]}}]
+
+
+@pytest.mark.parametrize(
+    ("answer", "kinds"),
+    [("000 0.001 56", ["PeerAuthentication"]), ("403 0.001 0", []), ("200 0.001 0", [])],
+    ids=["reset, as STRICT does", "refused by a policy only", "served"],
+)
+def test_whether_plaintext_must_be_let_in_is_asked_by_a_request(answer: str, kinds: list[str]) -> None:
+    strict = made(PEER, "mesh-config", {"mtls": {"mode": "STRICT"}})
+    kube = cluster(strict, pod("caller", "plaintext-caller", "10.1.2.3"))
+    kube.streams = [FakeExecStream([(1, f"R 1 {answer} 0\n".encode())])]
+    found = room.for_plaintext(kube, MESH)  # type: ignore[arg-type]
+    assert [each["kind"] for each in found] == kinds
+    assert [each["spec"] for each in found] == [{"mtls": {"mode": "PERMISSIVE"}}] * len(kinds)
+    assert {each["metadata"]["namespace"] for each in found} <= {"meshlab"}
+
+
+def test_a_namespace_with_a_peer_authentication_of_its_own_is_not_asked_and_stays_as_it_is() -> None:
+    strict = made(PEER, "mesh-config", {"mtls": {"mode": "STRICT"}})
+    own = made(PEER, "meshlab", {"mtls": {"mode": "STRICT"}})
+    assert room.for_plaintext(cluster(strict, own), MESH) == []  # type: ignore[arg-type]
