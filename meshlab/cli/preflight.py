@@ -81,6 +81,7 @@ def secret_problems(config: LabConfig) -> list[Problem]:
 
 def existing_problems(config: LabConfig, machine: Machine) -> list[Problem]:
     """What is wrong with the kubeconfig; where nothing is, what the cluster does not permit."""
+    from meshlab.cli import room
     from meshlab.clusters import existing
     from meshlab.shared_cluster import permissions
 
@@ -91,7 +92,13 @@ def existing_problems(config: LabConfig, machine: Machine) -> list[Problem]:
         kube = existing.connect(config.existing, machine)
     except KubeError as problem:
         return [Problem("--context", problem.message, problem.remedy)]
-    return permissions.problems(kube, config) + existing_release_problems(kube, config, machine)
+    refused = permissions.problems(kube, config)
+    # What may not be read can't be judged: the permissions come first.
+    return (
+        refused
+        + existing_release_problems(kube, config, machine)
+        + ([] if refused else room.problems(kube, config))
+    )
 
 
 def audit_problems(config: LabConfig) -> list[Problem]:

@@ -200,17 +200,20 @@ class Kube:
             answer = client.AuthorizationV1Api(self.api_client).create_self_subject_access_review(review)
         return bool(answer.status and answer.status.allowed)
 
-    def create(self, document: Mapping[str, Any], *, namespace: str | None = None) -> dict[str, Any]:
+    def create(
+        self, document: Mapping[str, Any], *, namespace: str | None = None, dry_run: bool = False
+    ) -> dict[str, Any]:
         """Create an object.
 
         Args:
             document: The object.
             namespace: Where to put it.
+            dry_run: Nothing is stored; the server only says what would become of it.
 
         Returns:
             The object as stored.
         """
-        return self._write("create", document, namespace)
+        return self._write("create", document, namespace, **({"dry_run": "All"} if dry_run else {}))
 
     def replace(self, document: Mapping[str, Any], *, namespace: str | None = None) -> dict[str, Any]:
         """Put an object in the place of the one that is there; fields that it does not have go.

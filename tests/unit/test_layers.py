@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "checks": "core config run kube envoy istio shared_cluster app security report observability",
     "faults": "core manifests config run kube clusters istio app security report observability",
     "lifecycle": "core config run kube clusters istio shared_cluster app observability checks",
-    "cli": "core config run kube clusters istio shared_cluster report history checks lifecycle",
+    "cli": "core config run kube clusters istio shared_cluster app report history checks lifecycle",
     "tasks": "core config run kube clusters istio shared_cluster app security report observability history"
     " checks faults lifecycle cli",
     "flows": "core config run clusters istio faults cli tasks",

@@ -1,0 +1,51 @@
+"""The pods of a run, as far as it can be told before the cluster is touched: how many, and which get a sidecar."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from meshlab.app.bookinfo import SLEEPER, WORKLOADS
+from meshlab.app.deployment import fitted
+from meshlab.app.paths import OUTSIDE
+from meshlab.app.traffic_clients import CALLER, TCP_ECHO
+from meshlab.config.settings import LabConfig
+
+# At one time: the application with its clients, and a pair of pods that a stage brings and takes away again.
+MESHED: tuple[str, ...] = (
+    *(each.name for each in WORKLOADS),
+    TCP_ECHO.name,
+    "a stage's first",
+    "a stage's second",
+)
+PLAIN: tuple[str, ...] = (CALLER.name, OUTSIDE.name)
+SAMPLE = "meshlab-preflight"
+CURL = "curlimages/curl:8.16.0"
+
+
+def sample_pod(config: LabConfig, labels: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:
+    """Make a pod as the run's own are, to ask the cluster about; it is never started.
+
+    Args:
+        config: The settings of the run.
+        labels: Those that ask for a sidecar where the namespace does not ask yet.
+
+    Returns:
+        The Pod.
+    """
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": SAMPLE,
+            "namespace": config.namespace,
+            "labels": {"app": SLEEPER.app, **dict(labels)},
+        },
+        "spec": {
+            "terminationGracePeriodSeconds": 0,
+            "automountServiceAccountToken": False,
+            "containers": [{"name": "curl", "image": CURL, "command": ["/bin/sleep", "infinity"]}],
+        },
+    }
+    [fits] = fitted(config, [pod])
+    return fits

@@ -1,0 +1,163 @@
+"""Whether a cluster of somebody else has room for the run's pods, and takes them: asked before anything is touched."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from meshlab.app.pods import MESHED, PLAIN, sample_pod
+from meshlab.config.settings import LabConfig
+from meshlab.core.errors import KubeError, Problem
+from meshlab.istio.facts import read_facts
+from meshlab.istio.mesh import Mesh
+from meshlab.istio.names import INJECTOR_CONFIG_MAP, of_revision
+from meshlab.kube.client import Kube
+from meshlab.shared_cluster.capacity import (
+    ContainerNeed,
+    PodNeed,
+    Shortfall,
+    limit_problems,
+    need_of,
+    node_shortfalls,
+    quota_shortfalls,
+    rooms,
+    used_by,
+    with_defaults,
+)
+
+Object = Mapping[str, Any]
+FORBIDDEN = (401, 403)
+REFUSED = (400, 403, 409, 422)  # statuses with which admission says no
+MAKE_ROOM = "make room (`kubectl describe nodes` shows who requests what), or name nodes: app.scheduling"
+RAISE = "raise it, or name another namespace: app.namespace"
+SETTINGS = "set what it demands: app.labels, app.image_prefix, app.pull_secrets, app.scheduling"
+# What a refusal says → what to do about it; the first that is found counts.
+REMEDIES = (
+    (
+        ("istio-init", "istio-validation", "NET_ADMIN"),
+        "the sidecar's init container needs NET_ADMIN: install Istio CNI, or name a namespace whose label "
+        "pod-security.kubernetes.io/enforce is privileged: app.namespace",
+    ),
+    (
+        ("PodSecurity",),
+        "name a namespace whose label pod-security.kubernetes.io/enforce is less: app.namespace",
+    ),
+    (("exceeded quota", "must specify", "usage per"), RAISE),
+    (("",), SETTINGS),
+)
+
+
+def problems(kube: Kube, config: LabConfig) -> list[Problem]:
+    """Name what the cluster lacks for the run's pods, and why it would refuse them.
+
+    What this account may not read is not judged, nor is a cluster that does not answer: its start says that.
+
+    Args:
+        kube: Client of the cluster.
+        config: The settings of the run.
+
+    Returns:
+        The problems.
+    """
+    try:
+        mesh = read_facts(kube, config.namespace)
+        if not mesh.control_planes:
+            return []  # the run installs Istio, or says that there is none
+        return [*_shortfalls(kube, config, mesh), *_refusal(kube, config, mesh)]
+    except KubeError:
+        return []
+
+
+def wanted_pods(sidecar: ContainerNeed, init: ContainerNeed | None = None) -> list[PodNeed]:
+    """List the pods that run at one time.
+
+    Args:
+        sidecar: What a sidecar asks for.
+        init: What its init container asks for; None where there is none.
+
+    Returns:
+        The pods; their own containers ask for nothing.
+    """
+    before = (init,) if init is not None else ()
+    meshed = [PodNeed(name, (ContainerNeed("app"), sidecar), before) for name in MESHED]
+    return [*meshed, *(PodNeed(name, (ContainerNeed("app"),)) for name in PLAIN)]
+
+
+def _shortfalls(kube: Kube, config: LabConfig, mesh: Mesh) -> list[Problem]:
+    namespace = config.namespace
+    values = _injected(kube, mesh)
+    proxy = (values.get("global") or {}).get("proxy") or {}
+    init = (values.get("global") or {}).get("proxy_init") or {}
+    asked = need_of("istio-proxy", proxy.get("resources"))
+    first = need_of("istio-init", init.get("resources") or proxy.get("resources"))
+    ranges, quotas = _listed(kube, "LimitRange", namespace), _listed(kube, "ResourceQuota", namespace)
+    wanted = [with_defaults(pod, ranges) for pod in wanted_pods(asked, first)]
+    pods, all_nodes = _listed(kube, "Pod"), _listed(kube, "Node")
+    own = [pod for pod in pods if _is_own(pod, namespace)]  # of a run that goes on: there already
+    nodes = rooms(
+        all_nodes,
+        [pod for pod in pods if pod not in own],
+        selector=config.app.scheduling.node_selector,
+        tolerations=config.app.scheduling.tolerations,
+    )
+    found = [
+        Problem(each.where, each.what, MAKE_ROOM)
+        for each in (node_shortfalls(wanted, nodes) if all_nodes else ())
+    ]
+    told: list[Shortfall] = [
+        *quota_shortfalls(wanted, quotas, already=used_by(own)),
+        *limit_problems(wanted, ranges),
+    ]
+    return [*found, *(Problem(f"{each.where} of namespace {namespace}", each.what, RAISE) for each in told)]
+
+
+def _listed(kube: Kube, kind: str, namespace: str | None = None) -> list[dict[str, Any]]:
+    """Objects of the core group; none where they may not be read."""
+    try:
+        return kube.objects("v1", kind, namespace)
+    except KubeError as problem:
+        if problem.status not in FORBIDDEN:
+            raise
+        return []
+
+
+def _injected(kube: Kube, mesh: Mesh) -> dict[str, Any]:
+    """The values with which istiod injects sidecars; empty where they can't be read."""
+    name = of_revision(INJECTOR_CONFIG_MAP, mesh.revision)
+    try:
+        found = kube.get("v1", "ConfigMap", name, mesh.system_namespace)
+    except KubeError as problem:
+        if problem.status not in FORBIDDEN:
+            raise
+        return {}
+    try:
+        values = json.loads(((found or {}).get("data") or {}).get("values", ""))
+    except ValueError:
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def _is_own(pod: Object, namespace: str) -> bool:
+    meta = pod["metadata"]
+    names = {name.rpartition("-v")[0] or name for name in (*MESHED, *PLAIN)}
+    return meta.get("namespace") == namespace and (meta.get("labels") or {}).get("app") in names
+
+
+def _refusal(kube: Kube, config: LabConfig, mesh: Mesh) -> list[Problem]:
+    """A server-side dry run of a pod as the run's own are: whatever admits pods there judges it."""
+    namespace = config.namespace
+    if kube.get("v1", "Namespace", namespace) is None or not kube.may("create", "", "pods", namespace):
+        return []
+    labels: Sequence[tuple[str, str]] = ()
+    if mesh.mode != "sidecar":
+        labels = [("sidecar.istio.io/inject", "true"), ("istio.io/rev", mesh.revision)]
+    try:
+        kube.create(sample_pod(config, labels), namespace=namespace, dry_run=True)
+    except KubeError as problem:
+        if problem.status not in REFUSED:
+            return []
+        why = problem.message
+        remedy = next(told for words, told in REMEDIES if any(word in why for word in words))
+        return [Problem(f"namespace {namespace}", f"refuses the run's first pod: {why}", remedy)]
+    return []
