@@ -1,0 +1,1 @@
+"""Meshes as others have them: what is installed, and what a night must make of each check there."""

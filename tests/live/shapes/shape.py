@@ -1,0 +1,97 @@
+"""A shape: its objects, the settings of its night, and every check's verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+FOLDER = Path(__file__).parent
+NAMESPACE = "meshlab"  # of the night's own objects
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One kind of mesh.
+
+    Attributes:
+        name: Its folder's.
+        about: What it is, in a sentence.
+        exit_code: Of its night.
+        says: Texts that the night must print, where it ends before anything is touched.
+        mesh: Fields of the mesh's configuration.
+        operator: IstioOperator file of the lab that the shape needs for itself; "" where the shared lab serves.
+        also: IstioOperator files of further control planes.
+        tags: Tag → revision; then no revision is the default.
+        restart: Label selector of pods that are restarted once the fault is planted.
+        settings: Of the night, beside those that all nights of these tests have.
+        red: The check that the shape's planted fault must turn red.
+        group: The group of checks that makes it, as tasks.mesh_checks calls it.
+        expected: Check id → `pass`, or `skipped: REASON`.
+    """
+
+    name: str
+    about: str
+    exit_code: int = 0
+    says: tuple[str, ...] = ()
+    mesh: Mapping[str, Any] | None = None
+    operator: str = ""
+    also: tuple[str, ...] = ()
+    tags: Mapping[str, str] | None = None
+    restart: str = ""
+    settings: Mapping[str, Any] | None = None
+    red: str = ""
+    group: str = ""
+    expected: Mapping[str, str] | None = None
+
+    @property
+    def lab(self) -> tuple[str, ...]:
+        """What the command line of the shape's own lab has more; empty where the shared lab serves."""
+        return ("--operator-file", str(FOLDER / self.name / self.operator)) if self.operator else ()
+
+    def objects(self, file: str = "objects", **words: str) -> list[dict[str, Any]]:
+        """Read the objects of one of the shape's files, with words filled in."""
+        text = (FOLDER / self.name / f"{file}.yaml").read_text(encoding="utf-8")
+        for word, value in {"NAMESPACE": NAMESPACE, **words}.items():
+            text = text.replace(word, value)
+        return [each for each in yaml.safe_load_all(text) if each]
+
+
+def names() -> list[str]:
+    """List the shapes that there are."""
+    return sorted(path.parent.name for path in FOLDER.glob("*/shape.yaml"))
+
+
+def read(name: str) -> Shape:
+    """Read a shape's files."""
+    folder = FOLDER / name
+    found = yaml.safe_load((folder / "shape.yaml").read_text(encoding="utf-8"))
+    expected = folder / "expected.yaml"
+    listed = yaml.safe_load(expected.read_text(encoding="utf-8")) if expected.exists() else {}
+    return Shape(name=name, **{**found, "says": tuple(found.get("says", ()))}, expected=listed)
+
+
+def not_as_listed(shape: Shape, result: Mapping[str, Any]) -> list[str]:
+    """Compare a night's checks with the list: every difference, in a line each.
+
+    Args:
+        shape: The shape.
+        result: The night's result.json.
+
+    Returns:
+        Checks with another verdict, or skipped for another reason, or not listed, or not made.
+    """
+    listed = dict(shape.expected or {})
+    wrong = []
+    for check in result["checks"]:
+        seen = str(check["verdict"])
+        if seen == "skipped":
+            seen = f"skipped: {check['reason']}"
+        wanted = listed.pop(check["id"], "not listed")
+        if seen != wanted:
+            why = f" ({check['reason']})" if check["verdict"] not in ("pass", "skipped") else ""
+            wrong.append(f"{check['id']}: {seen}{why}, listed is {wanted}")
+    return wrong + [f"{check}: not made, listed is {wanted}" for check, wanted in listed.items()]
