@@ -18,7 +18,7 @@ if __name__ == "__main__":
     sys.exit(
         main(
             sys.argv[1:],
-            Command("python -m flows.full_lab", __doc__, resumable=True),
+            Command("python -m flows.full_lab", __doc__, resumable=True, plannable=True),
             lambda: import_module("flows.full_lab").full_lab,
         )
     )

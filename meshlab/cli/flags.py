@@ -228,6 +228,9 @@ RESUME = (
     Flag("--resume", "resume", "run_id", "Go on with a run that was cut off, on the cluster that it left."),
     Flag("--from", "step", "step", "With --resume: run this step and those after it again."),
 )
+PLAN = (
+    Flag("--plan", "plan", "", "With --cluster gke: show what would be sent to Google and its cost, and end."),
+)
 
 
 def take_again(words: Words) -> Again | None:

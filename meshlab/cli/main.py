@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from meshlab.cli.flags import RESUME, Again, Flag, complain, judge, parse, take_again
+from meshlab.cli.flags import PLAN, RESUME, Again, Flag, complain, judge, parse, take_again
 from meshlab.config.settings import LabConfig, Machine, Provider
 from meshlab.core.environment import mark_children, quieten_prefect
 from meshlab.core.errors import InputError
@@ -32,7 +32,8 @@ class Command:
 
     program: what the help calls it. about: the help's description. flow: its name. own: flags of its own; it gets them
     as parameters. providers: those that it runs on, its default first; empty for all. decide: reads the command line of
-    a flow that needs no cluster, and gives its parameters. resumable: it takes --resume and --from.
+    a flow that needs no cluster, and gives its parameters. resumable: it takes --resume and --from. plannable: it takes
+    --plan.
     """
 
     program: str
@@ -42,6 +43,7 @@ class Command:
     providers: Sequence[Provider] = ()
     decide: Decide | None = None
     resumable: bool = False
+    plannable: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,8 @@ def main(arguments: list[str], command: Command, load: Callable[[], Callable[...
 def read_command_line(command: Command, arguments: list[str]) -> Asked:
     """Judge a command line. Exits with 2, every problem named, before anything is touched, when it is bad.
 
+    Exits with 0 after --plan.
+
     Args:
         command: The flow's command.
         arguments: The command line, without the program.
@@ -92,9 +96,14 @@ def read_command_line(command: Command, arguments: list[str]) -> Asked:
         if command.decide is not None:
             config, chosen = command.decide(arguments, machine)
             return Asked(config, machine, chosen)
-        resume = RESUME if command.resumable else ()
-        words = parse(arguments, command.program, command.about, [*command.own, *resume])
+        own = [*command.own, *(RESUME if command.resumable else ()), *(PLAN if command.plannable else ())]
+        words = parse(arguments, command.program, command.about, own)
         again = take_again(words)
+        if words.own.pop("plan", False):
+            from meshlab.cli.plan import show
+
+            show(words, machine, resumes=again is not None)
+            sys.exit(0)
         config = judge(words, machine, providers=command.providers)
         if again is None:
             return Asked(config, machine, words.own)

@@ -16,7 +16,6 @@ from google.api_core.retry import Retry
 from google.cloud.container_v1 import ClusterManagerClient
 from google.cloud.container_v1.types import (
     Cluster,
-    CreateClusterRequest,
     DeleteClusterRequest,
     GetClusterRequest,
     GetOperationRequest,
@@ -25,11 +24,11 @@ from google.cloud.container_v1.types import (
     ListOperationsRequest,
     Operation,
     ServerConfig,
-    SetLabelsRequest,
 )
 
 from meshlab.clusters.gke.api_errors import cloud_errors, is_passing, unavailable
 from meshlab.clusters.gke.names import Place
+from meshlab.clusters.gke.request import creation_of, labelling_of
 from meshlab.core.errors import CloudError
 
 log = logging.getLogger(__name__)
@@ -85,7 +84,7 @@ class GkeApi:
 
     def create(self, cluster: Cluster) -> Operation:
         """Ask for a cluster, once: whoever calls must look what became of it where no answer came back."""
-        request = CreateClusterRequest(parent=self.place.parent, cluster=cluster)
+        request = creation_of(self.place, cluster)
         return self._call(
             f"create cluster {self.place.name} in {self.place.location}",
             lambda timeout: self.client.create_cluster(request, retry=None, timeout=timeout),
@@ -132,11 +131,7 @@ class GkeApi:
 
     def set_labels(self, cluster: Cluster, labels: Mapping[str, str]) -> Operation:
         """Add labels to those that `cluster` has, once. Refused where somebody changed them since it was read."""
-        request = SetLabelsRequest(
-            name=self.place.path,
-            resource_labels={**cluster.resource_labels, **labels},
-            label_fingerprint=cluster.label_fingerprint,
-        )
+        request = labelling_of(self.place, cluster, labels)
         return self._call(
             f"label cluster {self.place.name}",
             lambda timeout: self.client.set_labels(request, retry=None, timeout=timeout),

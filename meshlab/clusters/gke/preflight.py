@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cache
-from importlib import resources
+from dataclasses import dataclass, field
 
-import yaml
-from pydantic import BaseModel, ConfigDict
+from google.cloud.container_v1.types import Cluster
 
 from meshlab.clusters.gke import access
 from meshlab.clusters.gke.api import GkeApi, Rest, zones_of
@@ -18,6 +15,7 @@ from meshlab.clusters.gke.cluster import seams_of
 from meshlab.clusters.gke.creation import WELL
 from meshlab.clusters.gke.credential import credentials_of, refreshed
 from meshlab.clusters.gke.names import RUN, is_ours
+from meshlab.clusters.gke.prices import price_problems
 from meshlab.clusters.gke.record import ClusterRecord
 from meshlab.clusters.gke.request import REGIONAL_ZONES, Version, differences, order, resolve
 from meshlab.config.settings import GkeSettings, Machine
@@ -51,7 +49,35 @@ ALL_CPUS = "CPUS_ALL_REGIONS"  # the project-wide quota that clusters meet
 PREFLIGHT_RETRY = 10.0  # seconds; whoever typed a command is waiting
 WHERE = "--cluster gke"
 NO_PROJECT = Problem("--project", "is needed with --cluster gke", "name the project that pays")
-HOURS_A_MONTH = 730
+
+
+@dataclass(frozen=True)
+class Quota:
+    """One quota that the cluster needs a part of.
+
+    Attributes:
+        metric: As Google calls it.
+        of: The region, or the project.
+        needs: How much the cluster takes.
+        limit: How much there is.
+        free: How much of it is left.
+    """
+
+    metric: str
+    of: str
+    needs: float
+    limit: float
+    free: float
+
+    @property
+    def problem(self) -> Problem | None:
+        """What is short, and the flag that mends it; None where it is enough."""
+        if self.needs <= max(self.free, 0):
+            return None
+        short = self.needs - self.free
+        said = shortfall(self.metric, str(self.needs), str(short), str(self.limit), str(self.free))
+        remedy = f"{quota_remedy(self.metric)}; or ask Google for more quota"
+        return Problem(f"quota of {self.of}", said, remedy)
 
 
 @dataclass(frozen=True)
@@ -62,11 +88,37 @@ class Found:
         problems: What keeps a cluster from being made.
         version: The Kubernetes that would be made, or runs in the cluster of ours; None where it is not known.
         offered: Kubernetes versions that the location has, the newest first.
+        asked: The version as it would be asked for; None where it is not known.
+        cluster: The cluster of that name that is there; None for none, or where it is not known.
+        looked: Whether the cluster could be looked for.
+        missing: Permissions that are missing; None where they are not known.
+        quotas: What the cluster needs of the quotas that are known.
+        zone: A zone in which nodes would be; None where it is not known.
     """
 
     problems: list[Problem]
     version: str | None = None
     offered: tuple[str, ...] = ()
+    asked: Version | None = None
+    cluster: Cluster | None = None
+    looked: bool = False
+    missing: tuple[str, ...] | None = None
+    quotas: tuple[Quota, ...] = ()
+    zone: str | None = None
+
+
+@dataclass
+class _Learned:
+    """What the questions learn, while they are asked; the fields are those of `Found`."""
+
+    version: str | None = None
+    offered: tuple[str, ...] = ()
+    asked: Version | None = None
+    cluster: Cluster | None = None
+    looked: bool = False
+    missing: tuple[str, ...] | None = None
+    quotas: list[Quota] = field(default_factory=list)
+    zone: str | None = None
 
 
 def examine(settings: GkeSettings, machine: Machine | None = None) -> Found:
@@ -96,14 +148,13 @@ def examine(settings: GkeSettings, machine: Machine | None = None) -> Found:
         api, rest = seams.api(), seams.rest()
     except CloudError as problem:
         return Found([*found, _as_problem(WHERE, problem)])  # without credentials nothing can be asked
-    version: list[str] = []
-    offered: list[str] = []
+    learned = _Learned()
     questions: list[Callable[[], Iterator[Problem]]] = [
-        lambda: _permissions(rest),
-        lambda: _there(api, settings, machine),
-        lambda: _version(api, settings, version, offered),
+        lambda: _permissions(rest, learned),
+        lambda: _there(api, settings, machine, learned),
+        lambda: _version(api, settings, learned),
         lambda: _zone(rest, settings),
-        lambda: _machines_and_quota(rest, settings, zones),
+        lambda: _machines_and_quota(rest, settings, zones, learned),
         lambda: _network(rest, settings),
     ]
     for question in questions:
@@ -111,19 +162,23 @@ def examine(settings: GkeSettings, machine: Machine | None = None) -> Found:
             found += question()
         except CloudError as problem:
             found.append(_as_problem(WHERE, problem))
-    return Found(_once(found), version[0] if version else None, tuple(offered))
+    facts = {**vars(learned), "quotas": tuple(learned.quotas)}
+    return Found(_once(found), **facts)
 
 
-def _permissions(rest: Rest) -> Iterator[Problem]:
-    missing = set(PERMISSIONS) - rest.granted(PERMISSIONS)
+def _permissions(rest: Rest, learned: _Learned) -> Iterator[Problem]:
+    missing = learned.missing = tuple(sorted(set(PERMISSIONS) - rest.granted(PERMISSIONS)))
     if missing:
-        what = f"these credentials lack {len(missing)} permissions in {rest.project}: {', '.join(sorted(missing))}"
+        what = f"these credentials lack {len(missing)} permissions in {rest.project}: {', '.join(missing)}"
         yield Problem("--project", what, "let an administrator grant the role in docs/gke.md")
 
 
-def _there(api: GkeApi, settings: GkeSettings, machine: Machine | None) -> Iterator[Problem]:
+def _there(
+    api: GkeApi, settings: GkeSettings, machine: Machine | None, learned: _Learned
+) -> Iterator[Problem]:
     """A cluster of that name that can't be adopted."""
     there, where = api.cluster(), f"--set gke.name={settings.name}"
+    learned.cluster, learned.looked = there, True
     if there is None:
         return
     if not is_ours(there.resource_labels):
@@ -150,16 +205,17 @@ def _there(api: GkeApi, settings: GkeSettings, machine: Machine | None) -> Itera
         )
 
 
-def _version(api: GkeApi, settings: GkeSettings, version: list[str], offered: list[str]) -> Iterator[Problem]:
+def _version(api: GkeApi, settings: GkeSettings, learned: _Learned) -> Iterator[Problem]:
     """The Kubernetes that the cluster will have, or has."""
     there = api.cluster()
     config = api.server_config()
-    offered += sorted(config.valid_master_versions, key=order, reverse=True)
+    learned.offered = tuple(sorted(config.valid_master_versions, key=order, reverse=True))
     resolved = resolve(settings.version, config, settings.zone)
+    learned.asked = resolved if isinstance(resolved, Version) else None
     if there is not None and there.status in WELL:
-        version.append(there.current_master_version)
+        learned.version = there.current_master_version
     elif isinstance(resolved, Version):
-        version.append(resolved.kubernetes)
+        learned.version = resolved.kubernetes
     else:
         yield resolved
 
@@ -173,38 +229,43 @@ def _zone(rest: Rest, settings: GkeSettings) -> Iterator[Problem]:
         yield Problem("--zone", f"there is no zone {settings.zone} that is up", f"one of: {', '.join(zones)}")
 
 
-def _machines_and_quota(rest: Rest, settings: GkeSettings, zones: int) -> Iterator[Problem]:
+def _machines_and_quota(
+    rest: Rest, settings: GkeSettings, zones: int, learned: _Learned
+) -> Iterator[Problem]:
     """Quota for CPUs, addresses and disks: what is short, and the flag that mends it."""
     region = rest.one(f"regions/{settings.region}")
     if region is None:
         return  # said by _zone
     known = zones_of(rest, settings.region)
     zone = settings.zone if settings.zone in known else known[0] if known else settings.zone
+    learned.zone = zone
     machine = rest.one(f"zones/{zone}/machineTypes/{settings.machine_type}")
     if machine is None:
         what = f"zone {zone} has no such machine type"
         yield Problem(
             f"--set gke.machine_type={settings.machine_type}", what, "use another one, e2-medium for example"
         )
-    nodes = settings.nodes * zones
-    quotas = {quota["metric"]: quota for quota in region.get("quotas") or []}
-    quotas |= {quota["metric"]: quota for quota in rest.project_quotas() if quota["metric"] == ALL_CPUS}
-    cpus = nodes * int(machine["guestCpus"]) if machine else 0
-    needed = {
-        ALL_CPUS: cpus,
-        "CPUS": cpus,
+    needed = _needed(settings, settings.nodes * zones, int(machine["guestCpus"]) if machine else 0)
+    quotas = {quota["metric"]: (quota, settings.region) for quota in region.get("quotas") or []}
+    of_project = [quota for quota in rest.project_quotas() if quota["metric"] == ALL_CPUS]
+    quotas |= {quota["metric"]: (quota, str(settings.project)) for quota in of_project}
+    for metric, (quota, of) in quotas.items():
+        if metric in needed:
+            free = quota["limit"] - quota["usage"]
+            learned.quotas.append(Quota(metric, of, needed[metric], quota["limit"], free))
+    for each in learned.quotas:
+        if (problem := each.problem) is not None:
+            yield problem
+
+
+def _needed(settings: GkeSettings, nodes: int, cpus: int) -> dict[str, float]:
+    """What the nodes take of each quota. cpus: of one machine."""
+    return {
+        ALL_CPUS: nodes * cpus,
+        "CPUS": nodes * cpus,
         "IN_USE_ADDRESSES": nodes if settings.access == "public" else 0,
         "SSD_TOTAL_GB": nodes * settings.disk_gb,  # GKE's nodes have balanced disks, which count as SSD
     }
-    for quota in quotas.values():
-        wants, free = needed.get(quota["metric"], 0), quota["limit"] - quota["usage"]
-        if wants > free:
-            said = shortfall(quota["metric"], str(wants), str(wants - free), str(quota["limit"]), str(free))
-            yield Problem(
-                f"quota of {settings.project if quota['metric'] == ALL_CPUS else settings.region}",
-                said,
-                f"{quota_remedy(quota['metric'])}; or ask Google for more quota",
-            )
 
 
 def _network(rest: Rest, settings: GkeSettings) -> Iterator[Problem]:
@@ -220,70 +281,3 @@ def _as_problem(where: str, problem: CloudError) -> Problem:
 def _once(found: list[Problem]) -> list[Problem]:
     """Without what several questions met alike (the API is disabled, nobody answers)."""
     return list({(each.where, each.remedy): each for each in reversed(found)}.values())[::-1]
-
-
-class Prices(BaseModel):
-    """The table beside this module; US dollars."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    date: str
-    source: str
-    dearest_region_factor: float
-    base_region: str
-    cluster_fee: float
-    disk_gb_month: float
-    machines: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """The most that a cluster costs. hourly: US dollars; total: for all of its time to live."""
-
-    nodes: int
-    hourly: float
-    hours: float
-
-    @property
-    def total(self) -> float:
-        """US dollars until it expires."""
-        return self.hourly * self.hours
-
-
-@cache
-def prices() -> Prices:
-    """The price table."""
-    content = yaml.safe_load(resources.files(__package__).joinpath("prices.yaml").read_text(encoding="utf-8"))
-    return Prices.model_validate({**content, "date": str(content["date"])})
-
-
-def estimate(settings: GkeSettings, zones: int = 1) -> Estimate | None:
-    """Nodes × hourly price × time to live, disks and the cluster's fee included; None for a machine without a price."""
-    table = prices()
-    machine = settings.hourly_price or table.machines.get(settings.machine_type)
-    if machine is None:
-        return None
-    nodes = settings.nodes * zones
-    disk = settings.disk_gb * table.disk_gb_month / HOURS_A_MONTH
-    factor = 1.0 if settings.region == table.base_region else table.dearest_region_factor
-    return Estimate(nodes, (nodes * (machine + disk) + table.cluster_fee) * factor, settings.hours_to_live)
-
-
-def price_problems(settings: GkeSettings, zones: int = 1) -> list[Problem]:
-    """A cluster that may cost more than the ceiling, or nobody knows what."""
-    found = estimate(settings, zones)
-    if found is None:
-        known = ", ".join(prices().machines)
-        what = f"has no price in our table of {prices().date} (known: {known})"
-        return [
-            Problem(
-                f"--set gke.machine_type={settings.machine_type}", what, "give it: --set gke.hourly_price=USD"
-            )
-        ]
-    if found.total <= settings.cost_ceiling:
-        return []
-    what = (
-        f"{found.nodes} × {settings.machine_type} for {found.hours:g} h may cost {found.total:.2f} USD "
-        f"({found.hourly:.3f} an hour), the ceiling is {settings.cost_ceiling:.2f}"
-    )
-    remedy = "fewer nodes (--set gke.nodes=N), less time (--set gke.hours_to_live=N), or --set gke.cost_ceiling=USD"
-    return [Problem("--set gke.cost_ceiling", what, remedy)]

@@ -10,15 +10,17 @@ from typing import Any
 from google.cloud.container_v1.types import (
     Cluster,
     ControlPlaneEndpointsConfig,
+    CreateClusterRequest,
     IPAllocationPolicy,
     NodeConfig,
     NodePool,
     PrivateClusterConfig,
     ReleaseChannel,
     ServerConfig,
+    SetLabelsRequest,
 )
 
-from meshlab.clusters.gke.names import POOL, RUN, description
+from meshlab.clusters.gke.names import POOL, RUN, Place, description
 from meshlab.config.settings import GkeSettings
 from meshlab.core.errors import Problem
 
@@ -60,6 +62,29 @@ def cluster_of(settings: GkeSettings, version: Version, labels: Mapping[str, str
         resource_labels=dict(labels),
         node_pools=[nodes],
         **_access_of(settings),
+    )
+
+
+def creation_of(place: Place, cluster: Cluster) -> CreateClusterRequest:
+    """The request that asks for a cluster: what is sent, and what `--plan` shows."""
+    return CreateClusterRequest(parent=place.parent, cluster=cluster)
+
+
+def labelling_of(place: Place, cluster: Cluster, labels: Mapping[str, str]) -> SetLabelsRequest:
+    """Make the request that adds labels to those that a cluster has.
+
+    Args:
+        place: Where it is.
+        cluster: The cluster, as it was read; the request is refused where somebody changed its labels since.
+        labels: Those to be added.
+
+    Returns:
+        The request: what is sent, and what `--plan` shows.
+    """
+    return SetLabelsRequest(
+        name=place.path,
+        resource_labels={**cluster.resource_labels, **labels},
+        label_fingerprint=cluster.label_fingerprint,
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import grpc
 from google.cloud.container_v1.types import (
     Cluster,
+    CreateClusterRequest,
     Operation,
     OperationProgress,
     ReleaseChannel,
@@ -99,6 +100,8 @@ class Books:
     faults: list[Fault] = field(default_factory=list)
     bad_ends: list[BadEnd] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)  # calls of both halves in their order, REST as "GET path"
+    created: list[CreateClusterRequest] = field(default_factory=list)  # as they came
     versions: tuple[str, ...] = VERSIONS
     quotas: dict[str, tuple[float, float]] = field(default_factory=lambda: dict(QUOTAS))
     project_quotas: dict[str, tuple[float, float]] = field(

@@ -48,6 +48,7 @@ class Manager:
         )
 
     def create_cluster(self, request: types.CreateClusterRequest) -> types.Operation:
+        self.books.created.append(types.CreateClusterRequest(request))
         self._parent(request.parent)
         path = f"{request.parent}/clusters/{request.cluster.name}"
         if path in self.books.clusters:
@@ -122,6 +123,7 @@ def handler(books: Books, method: str) -> Callable[[Any, grpc.ServicerContext], 
     def handle(message: Any, context: grpc.ServicerContext) -> Any:
         with books.lock:
             books.calls.append(method)
+            books.log.append(method)
             fault = take(books, method)
         if fault is not None and fault.seconds:
             time.sleep(fault.seconds)

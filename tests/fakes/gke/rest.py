@@ -97,6 +97,12 @@ def post(books: Books, path: str, body: bytes) -> Answer:
     return 404, error(404, f"no such path: {path}")
 
 
+def log(books: Books, call: str) -> None:
+    """Write down a call of Google's REST APIs; what belongs to the emulator alone is not one."""
+    if call.startswith(("GET /compute/", "POST /v1/")):
+        books.log.append(call.replace(" /", " "))
+
+
 def error(code: int, message: str) -> dict[str, Any]:
     return {"error": {"code": code, "message": message}}
 
@@ -111,12 +117,14 @@ def serving(books: Books, port: int = 0) -> Iterator[int]:
             if split.path not in ("/books", "/services") and self.headers.get("Authorization") is None:
                 self._answer(401, error(401, "Request is missing required authentication credential."))
                 return
+            log(books, f"GET {split.path}")
             refused = books_fault(books, split.path)
             with books.lock:
                 self._answer(*(refused or get(books, split.path, parse_qs(split.query))))
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            log(books, f"POST {self.path}")
             self._answer(*(books_fault(books, self.path) or post(books, self.path, body)))
 
         def _answer(self, code: int, content: dict[str, Any]) -> None:
