@@ -9,21 +9,27 @@ from meshlab.config.settings import LabConfig
 from meshlab.core.text import pluralize
 from meshlab.kube.client import Kube
 from meshlab.lifecycle.context import context_of
-from meshlab.run.journal import RunRef, record_facts
+from meshlab.run.journal import RunRef, record, record_facts
 from tasks.common import log_info
 from tasks.report import publish_table
 
 
 def show_status(run: RunRef, config: LabConfig) -> None:
-    """The cluster's status, as gcloud prints it: artifact `cluster`, evidence, and a line of the log."""
+    """The cluster's status, as gcloud prints it: artifact `cluster`, evidence, and a line of the log.
+
+    Where the cluster's answer departs from what was asked for, the run says so.
+    """
     from meshlab.clusters.gke.cluster import GkeCluster
     from meshlab.clusters.gke.request import as_text
 
-    rows = GkeCluster(config.gke, context_of(run).machine, run_id=run.run_id).status_table()
+    cluster = GkeCluster(config.gke, context_of(run).machine, run_id=run.run_id)
+    rows = cluster.status_table()
     publish_table("cluster", rows, "Status of the cluster, as gcloud prints it")
     (run.evidence / "cluster-status.txt").write_text(as_text(rows), encoding="utf-8")
     record_facts(run, versions={"gke": rows[0]["MASTER_VERSION"]} if rows else {})
     log_info(as_text(rows))
+    for text in cluster.departures():
+        record(run, {"event": "warning", "text": f"the cluster is not as it was asked for: {text}"})
 
 
 def note_balancers(run: RunRef, config: LabConfig, kube: Kube) -> None:

@@ -36,6 +36,18 @@ class GkeSettings(SettingsBase):
     access: Literal["public", "private", "dns"] = Field(
         "public", description="Which endpoint of the control plane is used: public, private or dns."
     )
+    spot: bool = Field(
+        False,
+        description="Spot nodes: cheaper, and Google may take one away at any time, which fails checks.",
+    )
+    workload_identity: bool = Field(
+        False,
+        description="Workload Identity Federation: the project's pool, and GKE's metadata server on nodes.",
+    )
+    dataplane_v2: bool = Field(False, description="GKE Dataplane V2 (Cilium) in place of kube-proxy.")
+    autopilot: bool = Field(
+        False, description="Refused, with the reason: Autopilot does not admit what Istio needs."
+    )
     hours_to_live: float = Field(
         4, gt=0, le=168, description="Hours after which the reaper may remove the cluster."
     )
@@ -43,7 +55,10 @@ class GkeSettings(SettingsBase):
         10, gt=0, le=100_000, description="US dollars that nodes may cost in that time; more is refused."
     )
     hourly_price: float | None = Field(
-        None, gt=0, le=1000, description="US dollars an hour of a machine that is not in our price table."
+        None,
+        gt=0,
+        le=1000,
+        description="US dollars an hour of a machine, spot or not, where our price table is not to be used.",
     )
     create_timeout: float = Field(
         1800, gt=0, le=7200, description="Seconds until the cluster must run, or be gone."

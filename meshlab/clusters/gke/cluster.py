@@ -18,6 +18,7 @@ from google.cloud.container_v1.types import Cluster
 from meshlab.clusters.base import ClusterRef, Leftovers
 from meshlab.clusters.gke import access, names
 from meshlab.clusters.gke.api import Backoff, GkeApi, Rest, zones_of
+from meshlab.clusters.gke.comparison import departures
 from meshlab.clusters.gke.creation import adoptable, labelled, make
 from meshlab.clusters.gke.leftovers import balancers, commands, leftovers, remove_billed
 from meshlab.clusters.gke.operations import Follower, deleted
@@ -130,6 +131,11 @@ class GkeCluster:
         """The cluster under the columns of `gcloud container clusters list`; no row when it is not there."""
         cluster = self.api.cluster()
         return [status_row(cluster)] if cluster is not None else []
+
+    def departures(self) -> list[str]:
+        """Where the running cluster departs from what was asked for, by its own answer. Raises CloudError."""
+        cluster = self.api.cluster()
+        return departures(cluster, self.settings) if cluster is not None else []
 
     def collect_logs(self, directory: Path) -> Sequence[Path]:
         """The cluster's status and its running operations, without keys."""

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from google.cloud.container_v1.types import Cluster, Operation
 
 from meshlab.clusters.gke.api import GkeApi
+from meshlab.clusters.gke.comparison import AUTOPILOT, differences
 from meshlab.clusters.gke.names import RUN, is_ours
 from meshlab.clusters.gke.operations import Follower, deleted
 from meshlab.clusters.gke.record import ClusterRecord
-from meshlab.clusters.gke.request import Version, cluster_of, differences, resolve, size_of
+from meshlab.clusters.gke.request import Version, cluster_of, resolve, size_of
 from meshlab.config.settings import GkeSettings
 from meshlab.core.errors import (
     CloudError,
@@ -122,11 +123,13 @@ def labelled(api: GkeApi, follower: Follower, adopted: Cluster, labels: Mapping[
 
 def foreign(found: Cluster) -> CloudError:
     """Why a cluster that is not ours is left alone."""
-    return CloudError(
-        f"there is a cluster {found.name} in {found.location} that this project did not make",
-        kind="exists",
-        remedy="choose another name: --set gke.name=NAME; or use it as it is: --cluster existing --context NAME",
-    )
+    what = f"there is a cluster {found.name} in {found.location} that this project did not make"
+    remedy = "choose another name: --set gke.name=NAME"
+    if found.autopilot.enabled:
+        what += f"; it is on Autopilot, and {AUTOPILOT}"
+    else:
+        remedy += "; or use it as it is: --cluster existing --context NAME"
+    return CloudError(what, kind="exists", remedy=remedy)
 
 
 def make(

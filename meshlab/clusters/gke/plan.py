@@ -90,6 +90,11 @@ def cost(settings: GkeSettings) -> dict[str, Any]:
     assumed = [f"prices of {table.date}: {table.source}"]
     if settings.hourly_price is not None:
         assumed.append(f"{settings.hourly_price:g} USD an hour of a machine, as given by gke.hourly_price")
+    elif settings.spot:
+        assumed.append(
+            f"spot nodes at {table.spot_factor:g} of the list price, the least discount that Google's page named; "
+            "newer pages name none"
+        )
     if settings.region != table.base_region:
         assumed.append(
             f"{table.dearest_region_factor:g} times the price of {table.base_region}, as no region is dearer"
@@ -162,7 +167,7 @@ def calls(settings: GkeSettings, found: Found) -> Iterator[tuple[str, list[Call]
         "the lab",
         [
             Call("GET https://ENDPOINT/version", "wait for the API server", until="it answers"),
-            Call("GetCluster", "show the cluster as gcloud does"),
+            Call("GetCluster", "show the cluster as gcloud does, and compare it with what was asked for"),
             Call("Kubernetes API", "Istio, Bookinfo, addons, and the checks; nothing of Google's API", WRITE),
         ],
     )

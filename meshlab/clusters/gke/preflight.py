@@ -12,12 +12,19 @@ from meshlab.clusters.gke import access
 from meshlab.clusters.gke.api import GkeApi, Rest, zones_of
 from meshlab.clusters.gke.api_errors import quota_remedy, shortfall
 from meshlab.clusters.gke.cluster import seams_of
+from meshlab.clusters.gke.comparison import AUTOPILOT, differences
 from meshlab.clusters.gke.creation import WELL
 from meshlab.clusters.gke.credential import credentials_of, refreshed
 from meshlab.clusters.gke.names import RUN, is_ours
 from meshlab.clusters.gke.prices import price_problems
 from meshlab.clusters.gke.record import ClusterRecord
-from meshlab.clusters.gke.request import REGIONAL_ZONES, Version, differences, order, resolve
+from meshlab.clusters.gke.request import (
+    REGIONAL_ZONES,
+    Version,
+    order,
+    resolve,
+    vpc_native,
+)
 from meshlab.config.settings import GkeSettings, Machine
 from meshlab.core.errors import CloudError, Problem
 
@@ -46,6 +53,7 @@ LONGEST_NAME = (
     24  # letters: of a longer one GKE's own names of instances, disks and firewalls have only a part
 )
 ALL_CPUS = "CPUS_ALL_REGIONS"  # the project-wide quota that clusters meet
+SPOT_CPUS = "PREEMPTIBLE_CPUS"
 PREFLIGHT_RETRY = 10.0  # seconds; whoever typed a command is waiting
 WHERE = "--cluster gke"
 NO_PROJECT = Problem("--project", "is needed with --cluster gke", "name the project that pays")
@@ -137,6 +145,8 @@ def examine(settings: GkeSettings, machine: Machine | None = None) -> Found:
     if len(settings.name) > LONGEST_NAME:
         what = f"has {len(settings.name)} letters; what such a cluster leaves behind could not be told from others'"
         found.append(Problem(f"--set gke.name={settings.name}", what, f"use {LONGEST_NAME} letters at most"))
+    if settings.autopilot:
+        found.append(Problem("--set gke.autopilot", AUTOPILOT, "leave it out: nodes of our own are made"))
     zones = REGIONAL_ZONES if settings.regional else 1
     found += price_problems(settings, zones)
     if access.endpoint_problems(settings):
@@ -182,11 +192,13 @@ def _there(
     if there is None:
         return
     if not is_ours(there.resource_labels):
-        yield Problem(
-            where,
-            f"there is a cluster of that name in {there.location} that this project did not make",
-            "choose another name, or use that cluster as it is: --cluster existing --context NAME",
-        )
+        what = f"there is a cluster of that name in {there.location} that this project did not make"
+        remedy = "choose another name"
+        if there.autopilot.enabled:
+            what += f"; it is on Autopilot, and {AUTOPILOT}"
+        else:
+            remedy += ", or use that cluster as it is: --cluster existing --context NAME"
+        yield Problem(where, what, remedy)
         return
     run = there.resource_labels[RUN]
     remove = f"remove it: python -m flows.teardown --run {run}"
@@ -249,6 +261,9 @@ def _machines_and_quota(
     quotas = {quota["metric"]: (quota, settings.region) for quota in region.get("quotas") or []}
     of_project = [quota for quota in rest.project_quotas() if quota["metric"] == ALL_CPUS]
     quotas |= {quota["metric"]: (quota, str(settings.project)) for quota in of_project}
+    if settings.spot and SPOT_CPUS in quotas and quotas[SPOT_CPUS][0]["limit"] > 0:
+        # Spot machines count there once a project has such a quota; before that they count as any other.
+        needed[SPOT_CPUS] = needed.pop("CPUS")
     for metric, (quota, of) in quotas.items():
         if metric in needed:
             free = quota["limit"] - quota["usage"]
@@ -269,7 +284,13 @@ def _needed(settings: GkeSettings, nodes: int, cpus: int) -> dict[str, float]:
 
 
 def _network(rest: Rest, settings: GkeSettings) -> Iterator[Problem]:
-    if rest.one(f"global/networks/{settings.network}") is None:
+    network = rest.one(f"global/networks/{settings.network}")
+    if network is not None and network.get("IPv4Range") and vpc_native(settings):
+        what = (
+            "is a legacy network without subnets; private nodes and Dataplane V2 need a VPC network with them"
+        )
+        yield Problem(f"--set gke.network={settings.network}", what, "name another network")
+    if network is None:
         what = f"project {settings.project} has no VPC network of that name"
         yield Problem(f"--set gke.network={settings.network}", what, "name one that is there")
 

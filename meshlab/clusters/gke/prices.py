@@ -23,6 +23,7 @@ class Prices(BaseModel):
     source: str
     dearest_region_factor: float
     base_region: str
+    spot_factor: float
     cluster_fee: float
     disk_gb_month: float
     machines: dict[str, float]
@@ -52,13 +53,19 @@ def prices() -> Prices:
 def estimate(settings: GkeSettings, zones: int = 1) -> Estimate | None:
     """Nodes × hourly price × time to live, disks and the cluster's fee included; None for a machine without a price."""
     table = prices()
-    machine = settings.hourly_price or table.machines.get(settings.machine_type)
+    machine = settings.hourly_price or _listed(settings)
     if machine is None:
         return None
     nodes = settings.nodes * zones
     disk = settings.disk_gb * table.disk_gb_month / HOURS_A_MONTH
     factor = 1.0 if settings.region == table.base_region else table.dearest_region_factor
     return Estimate(nodes, (nodes * (machine + disk) + table.cluster_fee) * factor, settings.hours_to_live)
+
+
+def _listed(settings: GkeSettings) -> float | None:
+    """A machine's price by the table, US dollars an hour; None where the table lacks it."""
+    listed = prices().machines.get(settings.machine_type)
+    return listed * prices().spot_factor if listed is not None and settings.spot else listed
 
 
 def price_problems(settings: GkeSettings, zones: int = 1) -> list[Problem]:
@@ -74,8 +81,9 @@ def price_problems(settings: GkeSettings, zones: int = 1) -> list[Problem]:
         ]
     if found.total <= settings.cost_ceiling:
         return []
+    kind = f"{'spot ' if settings.spot else ''}{settings.machine_type}"
     what = (
-        f"{found.nodes} × {settings.machine_type} for {found.hours:g} h may cost {found.total:.2f} USD "
+        f"{found.nodes} × {kind} for {found.hours:g} h may cost {found.total:.2f} USD "
         f"({found.hourly:.3f} an hour), the ceiling is {settings.cost_ceiling:.2f}"
     )
     remedy = "fewer nodes (--set gke.nodes=N), less time (--set gke.hours_to_live=N), or --set gke.cost_ceiling=USD"

@@ -11,13 +11,17 @@ from google.cloud.container_v1.types import (
     Cluster,
     ControlPlaneEndpointsConfig,
     CreateClusterRequest,
+    DatapathProvider,
     IPAllocationPolicy,
+    NetworkConfig,
     NodeConfig,
     NodePool,
     PrivateClusterConfig,
     ReleaseChannel,
     ServerConfig,
     SetLabelsRequest,
+    WorkloadIdentityConfig,
+    WorkloadMetadataConfig,
 )
 
 from meshlab.clusters.gke.names import POOL, RUN, Place, description
@@ -32,6 +36,8 @@ CHANNELS = {
     "stable": ReleaseChannel.Channel.STABLE,
     "extended": ReleaseChannel.Channel.EXTENDED,
 }
+V2 = DatapathProvider.ADVANCED_DATAPATH
+METADATA_SERVER = WorkloadMetadataConfig.Mode.GKE_METADATA
 REGIONAL_ZONES = 3  # in which GKE puts a regional cluster's nodes
 SHOWN = 6  # versions that a message names
 COLUMNS = (
@@ -51,7 +57,14 @@ def cluster_of(settings: GkeSettings, version: Version, labels: Mapping[str, str
     nodes = NodePool(
         name=POOL,
         initial_node_count=settings.nodes,
-        config=NodeConfig(machine_type=settings.machine_type, disk_size_gb=settings.disk_gb),
+        config=NodeConfig(
+            machine_type=settings.machine_type,
+            disk_size_gb=settings.disk_gb,
+            spot=settings.spot,
+            workload_metadata_config=WorkloadMetadataConfig(mode=METADATA_SERVER)
+            if settings.workload_identity
+            else None,
+        ),
     )
     return Cluster(
         name=settings.name,
@@ -62,7 +75,32 @@ def cluster_of(settings: GkeSettings, version: Version, labels: Mapping[str, str
         resource_labels=dict(labels),
         node_pools=[nodes],
         **_access_of(settings),
+        **_options_of(settings),
     )
+
+
+def _options_of(settings: GkeSettings) -> dict[str, Any]:
+    """What the request says of Workload Identity, Dataplane V2 and addresses; nothing where the default is wanted."""
+    found: dict[str, Any] = {}
+    if settings.workload_identity:
+        pool = WorkloadIdentityConfig(workload_pool=workload_pool(settings.project or ""))
+        found["workload_identity_config"] = pool
+    if settings.dataplane_v2:
+        found["network_config"] = NetworkConfig(datapath_provider=V2)
+    if vpc_native(settings):
+        found["ip_allocation_policy"] = IPAllocationPolicy(use_ip_aliases=True)
+    return found
+
+
+def vpc_native(settings: GkeSettings) -> bool:
+    """Whether pods need addresses of the VPC: private nodes and Dataplane V2 exist in such clusters only."""
+    return settings.access == "private" or settings.dataplane_v2
+
+
+def workload_pool(project: str) -> str:
+    """The pool of a project's workload identities; a project of a domain has it behind its name."""
+    domain, _, name = project.rpartition(":")
+    return f"{name}.{domain}.svc.id.goog" if domain else f"{project}.svc.id.goog"
 
 
 def creation_of(place: Place, cluster: Cluster) -> CreateClusterRequest:
@@ -95,39 +133,16 @@ def _access_of(settings: GkeSettings) -> dict[str, Any]:
         return {"control_plane_endpoints_config": ControlPlaneEndpointsConfig(dns_endpoint_config=dns)}
     if settings.access == "private":
         private = PrivateClusterConfig(enable_private_nodes=True, enable_private_endpoint=True)
-        # Private nodes exist in VPC-native clusters only.
-        return {
-            "private_cluster_config": private,
-            "ip_allocation_policy": IPAllocationPolicy(use_ip_aliases=True),
-        }
+        return {"private_cluster_config": private}
     return {}
 
 
 def size_of(settings: GkeSettings) -> str:
     """Say how large the cluster is: GKE puts a regional cluster's nodes into each of its zones."""
-    each = f"{settings.nodes} × {settings.machine_type}"
+    each = f"{settings.nodes} × {'spot ' if settings.spot else ''}{settings.machine_type}"
     if not settings.regional:
         return each
     return f"{each} in each of {REGIONAL_ZONES} zones, {settings.nodes * REGIONAL_ZONES} nodes in all"
-
-
-def differences(cluster: Cluster, settings: GkeSettings) -> list[str]:
-    """Say how a cluster that is there differs from what is asked for, as far as that matters to a lab.
-
-    Args:
-        cluster: The cluster.
-        settings: What is asked for.
-
-    Returns:
-        A phrase for each difference.
-    """
-    found = []
-    pool = cluster.node_pools[0] if cluster.node_pools else NodePool()
-    if pool.initial_node_count != settings.nodes:
-        found.append(f"{pool.initial_node_count} nodes instead of {settings.nodes}")
-    if pool.config.machine_type != settings.machine_type:
-        found.append(f"{pool.config.machine_type} instead of {settings.machine_type}")
-    return found
 
 
 def node_count(cluster: Cluster) -> int:

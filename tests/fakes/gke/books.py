@@ -30,7 +30,13 @@ ZONES = (
     "europe-west1-c",
 )
 MACHINES = {"e2-small": 2, "e2-medium": 2, "e2-standard-2": 2, "e2-standard-4": 4, "x9-exotic": 4}
-QUOTAS = {"CPUS": (24, 0), "IN_USE_ADDRESSES": (8, 0), "SSD_TOTAL_GB": (500, 0), "DISKS_TOTAL_GB": (4096, 0)}
+QUOTAS = {
+    "CPUS": (24, 0),
+    "PREEMPTIBLE_CPUS": (0, 0),
+    "IN_USE_ADDRESSES": (8, 0),
+    "SSD_TOTAL_GB": (500, 0),
+    "DISKS_TOTAL_GB": (4096, 0),
+}
 POLLS = 2  # looks at an operation until it is done
 Status = grpc.StatusCode
 
@@ -109,6 +115,7 @@ class Books:
     )
     denied: set[str] = field(default_factory=set)  # permissions that the caller lacks
     missing_zones: tuple[str, ...] = ()
+    networks: dict[str, dict[str, Any]] = field(default_factory=lambda: {"default": {}})
     working: dict[str, threading.Thread] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
 

@@ -47,8 +47,8 @@ def compute(books: Books, rest: str, query: dict[str, list[str]]) -> Answer:
         return 200, {"items": list(books.table("firewalls").values())}
     if rest.startswith("global/networks/"):
         return (
-            (200, {"name": parts[-1]})
-            if parts[-1] == "default"
+            (200, {"name": parts[-1], **books.networks[parts[-1]]})
+            if parts[-1] in books.networks
             else (404, error(404, f"no network {parts[-1]}"))
         )
     if rest == "zones":

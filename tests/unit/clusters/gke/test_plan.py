@@ -57,7 +57,12 @@ def without_later(request: dict[str, Any], later: list[str]) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"access": "private", "version": "regular"}, {"access": "dns", "zone": "us-central1", "nodes": 1}],
+    [
+        {},
+        {"spot": True, "workload_identity": True, "dataplane_v2": True},
+        {"access": "private", "version": "regular"},
+        {"access": "dns", "zone": "us-central1", "nodes": 1},
+    ],
 )
 def test_the_request_is_the_one_that_a_run_sends(
     provider: Make, emulator: Emulator, machine: Machine, changes: dict[str, object]
@@ -120,8 +125,13 @@ def test_what_costs_and_what_is_free_is_told_in_numbers(emulator: Emulator, mach
 
 
 def test_elsewhere_the_cost_names_what_it_assumes(emulator: Emulator, machine: Machine) -> None:
-    told = " ".join(planned(emulator, machine, zone="europe-west1")["cost"]["assumptions"])
-    assert "1.6 times the price of us-central1" in told and "3 zones" in told and "2026-11-23" in told
+    told = " ".join(planned(emulator, machine, zone="europe-west1", spot=True)["cost"]["assumptions"])
+    assert (
+        "1.6 times the price of us-central1" in told
+        and "3 zones" in told
+        and "spot nodes at 0.4" in told
+        and "2026-11-23" in told
+    )
 
 
 def test_without_a_version_there_is_no_request(emulator: Emulator, machine: Machine) -> None:

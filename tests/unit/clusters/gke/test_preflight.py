@@ -90,6 +90,38 @@ def test_a_region_counts_three_zones(emulator: Emulator) -> None:
     assert "SSD_TOTAL_GB short by 400 (needs 900 of 500, 500 free)" in said
 
 
+def test_autopilot_is_refused_with_the_reason(emulator: Emulator) -> None:
+    [problem] = examine(emulator.settings(autopilot=True)).problems
+    assert problem.where == "--set gke.autopilot" and "NET_ADMIN" in problem.what
+    from google.cloud.container_v1.types import Autopilot, Cluster
+
+    foreign = Cluster(name="my-istio-cluster", autopilot=Autopilot(enabled=True))
+    emulator.books.create("projects/p/locations/us-central1-b", foreign)
+    [problem] = examine(emulator.settings()).problems
+    assert "NET_ADMIN" in problem.what and "--cluster existing" not in problem.remedy
+
+
+def test_spot_machines_count_in_the_quota_of_their_own_where_there_is_one(emulator: Emulator) -> None:
+    emulator.books.quotas["CPUS"] = (4, 0)
+    [problem] = examine(emulator.settings(spot=True)).problems
+    assert "CPUS short by 2 (needs 6 of 4, 4 free)" in problem.what
+    emulator.books.quotas["PREEMPTIBLE_CPUS"] = (5, 0)
+    [problem] = examine(emulator.settings(spot=True)).problems
+    assert "PREEMPTIBLE_CPUS short by 1 (needs 6 of 5, 5 free)" in problem.what
+    emulator.books.quotas["PREEMPTIBLE_CPUS"] = (6, 0)
+    assert examine(emulator.settings(spot=True)).problems == []
+    assert [problem.what[:4] for problem in examine(emulator.settings()).problems] == ["CPUS"]
+
+
+@pytest.mark.parametrize("changes", [{"dataplane_v2": True}, {"access": "private"}])
+def test_a_network_without_subnets_is_refused_where_pods_need_its_addresses(
+    emulator: Emulator, changes: dict[str, object]
+) -> None:
+    emulator.books.networks["default"] = {"IPv4Range": "10.240.0.0/16"}
+    assert places(emulator.settings()) == []
+    assert places(emulator.settings(**changes)) == ["--set gke.network=default"]
+
+
 def test_a_foreign_cluster_of_that_name_is_refused(emulator: Emulator) -> None:
     from google.cloud.container_v1.types import Cluster
 

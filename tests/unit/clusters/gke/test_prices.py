@@ -38,3 +38,13 @@ def test_a_machine_without_a_price_needs_one() -> None:
     [problem] = price_problems(settings)
     assert problem.remedy == "give it: --set gke.hourly_price=USD"
     assert price_problems(settings.model_copy(update={"hourly_price": 0.5})) == []
+
+
+def test_spot_nodes_are_priced_as_spot_and_disks_and_fee_as_ever() -> None:
+    found = estimate(GkeSettings(spot=True))
+    assert found is not None
+    assert found.hourly == pytest.approx(3 * (0.4 * 0.03351 + 100 * 0.10 / 730) + 0.10)
+    given = estimate(GkeSettings(spot=True, hourly_price=0.02))
+    assert given is not None and given.hourly == pytest.approx(3 * (0.02 + 100 * 0.10 / 730) + 0.10)
+    [problem] = price_problems(GkeSettings(spot=True, hours_to_live=100))
+    assert "3 × spot e2-medium for 100 h" in problem.what
