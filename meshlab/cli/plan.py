@@ -59,6 +59,7 @@ def plan_of(words: Words, machine: Machine) -> tuple[dict[str, Any] | None, list
     """
     from meshlab.clusters.gke.plan import plan
     from meshlab.clusters.gke.preflight import examine
+    from meshlab.istio.distribution import problems as istio_problems
 
     loaded = load(words.flags, words.sets, words.config)
     config, spoiled = loaded.config, loaded.spoiled
@@ -69,9 +70,11 @@ def plan_of(words: Words, machine: Machine) -> tuple[dict[str, Any] | None, list
         what = f"shows what is sent to Google, and --cluster {config.cluster} sends nothing there"
         problems.append(Problem("--plan", what, "add --cluster gke --project PROJECT, or leave --plan out"))
         spoiled = {*spoiled, "cluster"}
-    problems += preflight(config, machine, spoiled={*spoiled, "gke"})  # Google is asked below, once
     if spoiled & {"cluster", "gke"} or config.gke.project is None:
-        return None, problems
+        return None, problems + preflight(config, machine, spoiled=spoiled)
+    problems += preflight(config, machine, spoiled={*spoiled, "cluster"})  # Google is asked here, once
+    if "istio" not in spoiled:
+        problems += istio_problems(config, machine)
     found = examine(config.gke, machine)
     problems += found.problems
     if found.version:
