@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from google.cloud.container_v1.types import Cluster, Operation
 
 from meshlab.clusters.gke.api import GkeApi
+from meshlab.clusters.gke.api_errors import of_operation
 from meshlab.clusters.gke.comparison import AUTOPILOT, differences
 from meshlab.clusters.gke.names import RUN, is_ours
 from meshlab.clusters.gke.operations import Follower, deleted
@@ -174,14 +175,20 @@ def make(
         _clean_up(api, follower, labels, problem)
         raise
     if cluster is None or cluster.status == Cluster.Status.ERROR:
-        wrong = CloudError(
-            f"can't {CREATE}: it {'vanished' if cluster is None else 'ended in ERROR: ' + cluster.status_message}",
-            kind="failed",
-            remedy="run again; if it happens twice, look at the project's logs",
-        )
+        wrong = _of_bad_end(cluster)
         _clean_up(api, follower, labels, wrong)
         raise wrong
     return cluster
+
+
+def _of_bad_end(cluster: Cluster | None) -> CloudError:
+    """The error behind a creation that ended badly though its operation has no error: the cluster itself says why."""
+    said = "it vanished" if cluster is None else f"it ended in ERROR: {cluster.status_message}"
+    codes = " ".join(each.code.name for each in cluster.conditions) if cluster is not None else ""
+    found = of_operation(CREATE, said, codes)
+    if found.kind == "failed":
+        found.remedy = "run again; if it happens twice, look at the project's logs"
+    return found
 
 
 def _settled(found: Cluster | None) -> bool:

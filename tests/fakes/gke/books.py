@@ -59,7 +59,10 @@ class Fault:
 
 @dataclass
 class BadEnd:
-    """How the next creation ends badly: the operation's error, the cluster's condition."""
+    """How the next creation ends badly: the operation's error, the cluster's condition.
+
+    code 0: the operation has no error, only conditions (kubeflow/pipelines#673).
+    """
 
     code: int = 8
     message: str = "ZONE_RESOURCE_POOL_EXHAUSTED"
@@ -210,9 +213,12 @@ class Books:
             self.compute_of(cluster, path, there=False)
         elif operation.detail.startswith('{"bad"'):
             code, message, condition = json.loads(operation.detail)["bad"]
-            operation.detail, operation.error = "", {"code": code, "message": message}
+            operation.detail, operation.status_message = "", message
+            if code:
+                operation.error = {"code": code, "message": message}
             operation.cluster_conditions = [StatusCondition(code=condition, message=message)]
             cluster.status, cluster.status_message = Cluster.Status.ERROR, message
+            cluster.conditions = operation.cluster_conditions
             self.compute_of(cluster, path, there=True)
         elif "error" in operation:
             cluster.status, cluster.status_message = Cluster.Status.ERROR, operation.error.message

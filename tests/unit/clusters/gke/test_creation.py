@@ -140,6 +140,18 @@ def test_a_creation_that_never_ends_is_deleted_all_the_same_at_the_deadline(
     assert "incompatible operation" in caught.value.message and f"--run {RUN}" in caught.value.remedy
 
 
+def test_a_stock_out_that_only_the_cluster_tells_is_one_and_what_was_half_made_is_deleted(
+    provider: Make, emulator: Emulator
+) -> None:
+    said = "Google Compute Engine does not have enough resources available to fulfill request: us-central1-b."
+    emulator.books.bad_ends.append(BadEnd(0, said))
+    with pytest.raises(CloudError) as caught:
+        provider().up()
+    assert caught.value.kind == "stock-out"
+    assert "us-central1-a, us-central1-c, us-central1-f" in caught.value.remedy
+    assert emulator.books.left() == {}
+
+
 def test_answers_that_are_lost_until_the_deadline_are_an_error_that_says_so(
     provider: Make, emulator: Emulator
 ) -> None:
