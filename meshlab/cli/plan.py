@@ -57,8 +57,8 @@ def plan_of(words: Words, machine: Machine) -> tuple[dict[str, Any] | None, list
     Returns:
         The plan, None where the settings are not good enough for one; and every problem.
     """
+    from meshlab.clusters.gke.all_problems import examine_all
     from meshlab.clusters.gke.plan import plan
-    from meshlab.clusters.gke.preflight import examine
     from meshlab.istio.distribution import problems as istio_problems
 
     loaded = load(words.flags, words.sets, words.config)
@@ -75,7 +75,7 @@ def plan_of(words: Words, machine: Machine) -> tuple[dict[str, Any] | None, list
     problems += preflight(config, machine, spoiled={*spoiled, "cluster"})  # Google is asked here, once
     if "istio" not in spoiled:
         problems += istio_problems(config, machine)
-    found = examine(config.gke, machine)
+    found = examine_all(config.gke, machine)
     problems += found.problems
     if found.version:
         problems += release_problems(config, machine, found.version, found.offered)

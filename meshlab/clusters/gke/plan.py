@@ -126,7 +126,7 @@ def request(settings: GkeSettings, place: names.Place, found: Found) -> dict[str
         found: What the preflight has learned.
 
     Returns:
-        The call's name → its body, None where it is not known; and the labels whose values are not known yet.
+        The call's name → its body, None where it is not known; and labels and fields whose values are not known yet.
     """
     labels = names.labels("RUN_ID", getpass.getuser(), names.expires_in(settings.hours_to_live))
     body: CreateClusterRequest | SetLabelsRequest | None = None
@@ -136,7 +136,8 @@ def request(settings: GkeSettings, place: names.Place, found: Found) -> dict[str
         name, body = "SetLabels", labelling_of(place, found.cluster, labels)
     elif found.asked is not None:
         body = creation_of(place, cluster_of(settings, found.asked, labels))
-    return {name: as_plain(body) if body is not None else None, "set_when_the_run_begins": list(LATER)}
+    later = [*LATER, "description"] if name == "CreateCluster" else list(LATER)
+    return {name: as_plain(body) if body is not None else None, "set_when_the_run_begins": later}
 
 
 def as_plain(body: CreateClusterRequest | SetLabelsRequest) -> dict[str, Any]:
