@@ -229,7 +229,9 @@ RESUME = (
     Flag("--from", "step", "step", "With --resume: run this step and those after it again."),
 )
 PLAN = (
-    Flag("--plan", "plan", "", "With --cluster gke: show what would be sent to Google and its cost, and end."),
+    Flag(
+        "--plan", "plan", "", "With --cluster gke: show what would be sent to Google and its cost, and end."
+    ),
 )
 
 

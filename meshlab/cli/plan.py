@@ -7,24 +7,14 @@ from typing import Any
 
 import yaml
 
-from meshlab.cli.flags import Flag, Words, flags_elsewhere
+from meshlab.cli.flags import Words, flags_elsewhere
 from meshlab.cli.preflight import preflight, release_problems
 from meshlab.config.loader import load
 from meshlab.config.settings import Machine
 from meshlab.core.errors import InputError, Problem
 from meshlab.core.redaction import redact_value
 
-FLAGS = (
-    Flag(
-        "--plan", "plan", "", "With --cluster gke: show what would be sent to Google and its cost, and end."
-    ),
-)
 HEADING = "# What this command line would send to Google, in its order, and what that may cost. Only reads were made.\n"
-
-
-def wanted(words: Words) -> bool:
-    """Take --plan out of a command line."""
-    return bool(words.own.pop("plan", False))
 
 
 def show(words: Words, machine: Machine, *, resumes: bool = False) -> None:

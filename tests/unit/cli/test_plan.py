@@ -5,8 +5,8 @@ import pytest
 import yaml
 
 from meshlab.cli import plan as launch_plan
-from meshlab.cli.flags import parse
-from meshlab.cli.main import Command, prepare
+from meshlab.cli.flags import PLAN, RESUME, parse
+from meshlab.cli.main import Command, read_command_line
 from meshlab.config.settings import Machine
 from meshlab.core.errors import InputError
 from tests.fakes.gke.emulator import Emulator, running
@@ -40,7 +40,7 @@ def line(emulator: Emulator, *more: str) -> list[str]:
 
 def run(arguments: list[str]) -> int:
     with pytest.raises(SystemExit) as ended:
-        prepare(LAB, arguments)
+        read_command_line(LAB, arguments)
     assert isinstance(ended.value.code, int)
     return ended.value.code
 
@@ -103,21 +103,15 @@ def test_a_plan_is_for_gke(
     ],
 )
 def test_what_can_not_be_planned_is_refused(emulator: Emulator, more: list[str], where: str) -> None:
-    words = parse(line(emulator, *more), "lab", "", [*launch_plan.FLAGS, *_resume()])
+    words = parse(line(emulator, *more), "lab", "", [*PLAN, *RESUME])
     resumes = bool(words.own.pop("resume"))
-    assert launch_plan.wanted(words)
+    assert words.own.pop("plan")
     with pytest.raises(InputError) as caught:
         launch_plan.show(words, Machine.here(), resumes=resumes)
     assert [problem.where for problem in caught.value.problems] == [where]
 
 
 def test_a_plan_without_a_project_asks_for_one(emulator: Emulator) -> None:
-    words = parse(["--plan", "--cluster", "gke"], "lab", "", launch_plan.FLAGS)
+    words = parse(["--plan", "--cluster", "gke"], "lab", "", PLAN)
     found, problems = launch_plan.plan_of(words, Machine.here())
     assert found is None and [problem.where for problem in problems] == ["--project"]
-
-
-def _resume() -> tuple:
-    from meshlab.cli.resume import FLAGS
-
-    return FLAGS
