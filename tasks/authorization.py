@@ -12,7 +12,7 @@ from meshlab.istio.acknowledge import wait_acknowledged
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.drained import wait_drained
 from meshlab.kube.changes import Changes
-from meshlab.lifecycle.context import context_of, istioctl_of, kube_of
+from meshlab.lifecycle.context import context_of, istioctl_of, kube_of, mesh_of
 from meshlab.report.authz import matrix_rows
 from meshlab.report.gathered import gather
 from meshlab.run.journal import RunRef, record_check, record_measures
@@ -46,7 +46,7 @@ def check_authz(
 
     def made() -> CheckResult:
         with Changes(kube, context_of(run).ledger, run) as changes:
-            proof = prove(kube, istioctl, config, changes, images=cluster.images)
+            proof = prove(kube, istioctl, config, changes, mesh_of(run, cluster), images=cluster.images)
         keep(run, proof)
         # The stages that follow must not meet a policy of this one.
         pods = [pod for pod in kube.pods(config.namespace) if pod.is_ready]

@@ -13,6 +13,7 @@ import pytest
 
 from meshlab.checks.authz import truth_table
 from meshlab.config.settings import LabConfig, Machine
+from meshlab.istio.facts import read_facts
 from meshlab.istio.istioctl import Istioctl
 from meshlab.kube.changes import Changes
 from meshlab.kube.client import Kube
@@ -102,7 +103,7 @@ def test_a_broken_policy_is_named_and_all_is_put_back(
     """details-viewer names an account that nobody has."""
     before = inventory(kube)
     with changing(kube, machine, tmp_path) as changes:
-        stage = set_stage(kube, LabConfig(), changes)
+        stage = set_stage(kube, LabConfig(), changes, read_facts(kube, LabConfig().namespace))
         control = take_control(kube, stage.scene, stage.mesh)
         meant = lab_policies(stage)
         broken = json.loads(json.dumps(meant))
@@ -128,7 +129,7 @@ def test_policies_by_chance(
 ) -> None:
     """Up to 20 policies: every cell as the evaluator says."""
     with changing(kube, machine, tmp_path) as changes:
-        stage = set_stage(kube, LabConfig(), changes)
+        stage = set_stage(kube, LabConfig(), changes, read_facts(kube, LabConfig().namespace))
         control = take_control(kube, stage.scene, stage.mesh)
         tokens = [each for each in lab_policies(stage) if each["kind"] == "RequestAuthentication"]
         chosen = random_policies(seed, count, NAMESPACE, stage.issuer.name)

@@ -9,7 +9,8 @@ from typing import Any
 from meshlab.core.address import host_port
 from meshlab.core.errors import KubeError
 from meshlab.istio.control_plane import SIDECAR
-from meshlab.istio.mesh_config import mesh_config
+from meshlab.istio.mesh import Mesh as Facts
+from meshlab.istio.names import CLUSTER_DOMAIN
 from meshlab.kube.client import Kube
 from meshlab.kube.pods import PodSummary, serving
 from meshlab.security.authorization import parse
@@ -17,7 +18,6 @@ from meshlab.security.authorization.cases import Case, Client, Service
 from meshlab.security.authorization.model import Identity, Mesh, Request, Token, Workload
 
 APIS = ("security.istio.io/v1", "security.istio.io/v1beta1")  # the newer first: Istio 1.21 has the other only
-DOMAIN = "cluster.local"  # DNS domain of a cluster that says nothing else
 GROUP, ROUTES = "security.istio.io", "networking.istio.io"  # API groups, in the same versions
 
 
@@ -48,13 +48,13 @@ def served_api(kube: Kube) -> str:
     return APIS[0]
 
 
-def read_mesh(kube: Kube, api_version: str, *, cluster_domain: str = DOMAIN) -> Mesh:
+def read_mesh(kube: Kube, api_version: str, facts: Facts) -> Mesh:
     """Read every policy of the cluster, and what of the mesh's configuration decides.
 
     Args:
         kube: Client of the cluster.
         api_version: In which it serves Istio's security objects.
-        cluster_domain: The cluster's DNS domain.
+        facts: Of the mesh that serves the namespace.
 
     Returns:
         All that decides.
@@ -65,7 +65,8 @@ def read_mesh(kube: Kube, api_version: str, *, cluster_domain: str = DOMAIN) -> 
     kinds = ("AuthorizationPolicy", "RequestAuthentication", "PeerAuthentication")
     found = [kube.objects(api_version, kind) for kind in kinds]
     found.append(kube.objects(api_version.replace(GROUP, ROUTES), "DestinationRule"))
-    return parse.mesh(*found, mesh_config=mesh_config(kube), cluster_domain=cluster_domain)
+    config = {**facts.config, "trustDomain": facts.trust_domain, "rootNamespace": facts.root_namespace}
+    return parse.mesh(*found, mesh_config=config, cluster_domain=facts.cluster_domain)
 
 
 def find_targets(kube: Kube, namespace: str, services: Sequence[Service]) -> tuple[Target, ...]:
@@ -97,7 +98,12 @@ def identity_of(pod: PodSummary, mesh: Mesh) -> Identity:
 
 
 def request_of(
-    case: Case, client: Client, target: Target, tokens: Mapping[str, Token], *, cluster_domain: str = DOMAIN
+    case: Case,
+    client: Client,
+    target: Target,
+    tokens: Mapping[str, Token],
+    *,
+    cluster_domain: str = CLUSTER_DOMAIN,
 ) -> Request:
     """Make the request of a cell, as the called pod's proxy sees it.
 

@@ -14,6 +14,7 @@ from meshlab.config.settings import LabConfig
 from meshlab.istio.acknowledge import wait_acknowledged
 from meshlab.istio.drained import wait_drained
 from meshlab.istio.istioctl import Istioctl
+from meshlab.istio.mesh import Mesh as Facts
 from meshlab.kube.changes import Changes
 from meshlab.kube.client import Kube
 from meshlab.kube.pods import PodSummary
@@ -142,12 +143,13 @@ def make_table(
 
 @dataclass(frozen=True)
 class Stage:
-    """A scene that is set. mesh: as it was found. issuer: of the scene's tokens. api: of security objects."""
+    """A scene that is set. mesh: as it was found. issuer: of the scene's tokens. api: of security objects. facts: of the mesh."""
 
     scene: Scene
     mesh: Mesh
     issuer: Issuer
     api: str
+    facts: Facts
 
     @property
     def pods(self) -> list[PodSummary]:
@@ -159,21 +161,22 @@ def set_stage(
     kube: Kube,
     config: LabConfig,
     changes: Changes,
+    facts: Facts,
     *,
     images: Sequence[str] = (),
     services: Sequence[Service] = SERVICES,
 ) -> Stage:
     """Bring the callers up that are missing, and find all who take part.
 
-    images: references of ours; looked up in the cluster when not given. Raises KubeError, RolloutError,
-    WaitTimeout.
+    facts: of the mesh that serves the namespace. images: references of ours; looked up in the cluster when
+    not given. Raises KubeError, RolloutError, WaitTimeout.
     """
     api = served_api(kube)
     documents = with_images(kube, config, client_documents(config.namespace), images)
     changes.apply(*documents)
     names = [each["metadata"]["name"] for each in documents]
     wait_deployments(kube, config.namespace, names, timeout=config.app.rollout_timeout)
-    mesh = read_mesh(kube, api)
+    mesh = read_mesh(kube, api, facts)
     issuer = Issuer()
     clients, sources = find_clients(kube, config, mesh)
     scene = Scene(
@@ -183,7 +186,7 @@ def set_stage(
         {one.service.name: one for one in find_targets(kube, config.namespace, services)},
         run_tokens(issuer, now=time.time()),
     )
-    return Stage(scene, mesh, issuer, api)
+    return Stage(scene, mesh, issuer, api, facts)
 
 
 def enforce(
@@ -195,7 +198,7 @@ def enforce(
         changes.delete(own)
     wait_acknowledged(kube, istioctl, stage.pods)
     wait_drained(kube, stage.pods)  # else a kept connection would be judged by what was before
-    return read_mesh(kube, stage.api)
+    return read_mesh(kube, stage.api, stage.facts)
 
 
 def meant_by(documents: Sequence[Mapping[str, Any]], found: Mesh, *, managed: bool) -> Mesh:
@@ -217,7 +220,13 @@ def meant_by(documents: Sequence[Mapping[str, Any]], found: Mesh, *, managed: bo
 
 
 def prove(
-    kube: Kube, istioctl: Istioctl, config: LabConfig, changes: Changes, *, images: Sequence[str] = ()
+    kube: Kube,
+    istioctl: Istioctl,
+    config: LabConfig,
+    changes: Changes,
+    facts: Facts,
+    *,
+    images: Sequence[str] = (),
 ) -> Proof:
     """Make the whole stage: callers, control, policies, acknowledgement, requests. What it applies, `changes` undoes.
 
@@ -226,6 +235,7 @@ def prove(
         istioctl: The istioctl of the run.
         config: The settings of the run.
         changes: Puts everything back; that is its owner's to do.
+        facts: Of the mesh that serves the namespace.
         images: References of our images; looked up in the cluster when not given.
 
     Returns:
@@ -240,7 +250,7 @@ def prove(
     """
     seconds: dict[str, float] = {}
     clock = _Watch(seconds)
-    stage = set_stage(kube, config, changes, images=images)
+    stage = set_stage(kube, config, changes, facts, images=images)
     clock("callers")
     control = take_control(kube, stage.scene, stage.mesh)
     clock("control")

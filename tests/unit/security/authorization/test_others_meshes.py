@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from meshlab.istio.mesh import Mesh as Facts
 from meshlab.kube.pods import summarise
 from meshlab.security.authorization.cases import SERVICES, Case, Client
 from meshlab.security.authorization.cluster import Target, read_mesh, request_of
@@ -236,16 +237,17 @@ def test_a_target_that_is_a_gateway_never_concerns_a_sidecar() -> None:
 
 
 def test_the_mesh_is_read_as_istiod_reads_it() -> None:
-    """Row 2 and 3: only the ConfigMap of a revision, and a cluster domain of the cluster's own."""
-    config = "{trustDomain: corp.example, rootNamespace: mesh-config, pathNormalization: {normalization: MERGE_SLASHES}}"
-    document = {"apiVersion": "v1", "kind": "ConfigMap", "data": {"mesh": config},
-                "metadata": {"name": "istio-1-28-3", "namespace": "istio-system"}}  # fmt: skip
-    kube = FakeKube(objects=[document])
+    """By the one reading of the mesh: its revision's configuration and the cluster's own domain."""
+    config = {"pathNormalization": {"normalization": "MERGE_SLASHES"}, "trustDomainAliases": ["old.example"]}
+    facts = Facts("foo", config=config, trust_domain="corp.example", cluster_domain="pasta.local",
+                  root_namespace="mesh-config")  # fmt: skip
+    kube = FakeKube()
     for kind in ("AuthorizationPolicy", "RequestAuthentication", "PeerAuthentication"):
         kube.kinds["security.istio.io/v1", kind] = True
     kube.kinds["networking.istio.io/v1", "DestinationRule"] = True
-    found = read_mesh(kube, "security.istio.io/v1", cluster_domain="pasta.local")  # type: ignore[arg-type]
+    found = read_mesh(kube, "security.istio.io/v1", facts)  # type: ignore[arg-type]
     assert (found.trust_domain, found.root_namespace) == ("corp.example", "mesh-config")
+    assert found.domains == ("corp.example", "old.example")
     assert (found.normalization, found.cluster_domain) == ("MERGE_SLASHES", "pasta.local")
     details = Target(SERVICES[1], "foo", (summarise(make_pod("details", namespace="foo")),))
     client = Client("sleep", "", Identity("corp.example", "foo", "sleep"))
