@@ -3,8 +3,8 @@
 istiod waits until changes come to rest before it pushes (100 ms to 10 s), so SYNCED right after an apply only
 says that nothing was sent yet. Here, in this order:
 
-1. istiod's store (/debug/configz of every istiod) has each Istio object of istio-system and of the pods'
-   namespaces in the version that the API server has;
+1. istiod's store (/debug/configz of every istiod) has each Istio object of istio-system, of the root namespace
+   and of the pods' namespaces in the version that the API server has;
 2. a sentinel, an EnvoyFilter that adds a cluster without endpoints, is applied where the pods are, and every
    proxy shows that cluster: the push that carried it was made from a store that had the change, and it has
    begun to send every type (clusters, endpoints, listeners, then routes);
@@ -33,7 +33,7 @@ from meshlab.envoy.admin import ISTIOD_PORT, Pages
 from meshlab.istio.control_plane import objects_if_served, with_sidecar
 from meshlab.istio.injection import REVISION_LABEL
 from meshlab.istio.istioctl import Istioctl
-from meshlab.istio.names import SYSTEM_NAMESPACE
+from meshlab.istio.mesh_config import root_namespaces
 from meshlab.istio.proxies import AT_ONCE, ask_proxies, opened, wait_synced
 from meshlab.kube.changes import MANAGED_BY, MANAGER
 from meshlab.kube.client import Kube
@@ -100,7 +100,7 @@ def wait_acknowledged(
     start = clock.now()
     with opened(kube, pages) as source:
         names = dict.fromkeys(pod.namespace for pod in proxied)
-        _await_store(kube, source, {SYSTEM_NAMESPACE, *names}, timeout, clock)
+        _await_store(kube, source, {*root_namespaces(kube), *names}, timeout, clock)
         sentinel = f"meshlab-sentinel-{secrets.token_hex(4)}"
         try:
             for namespace in names:

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from meshlab.core.errors import KubeError
 from meshlab.istio.names import CONFIG_MAP, SYSTEM_NAMESPACE, of_revision
 from meshlab.kube.client import Kube
 
@@ -31,6 +32,24 @@ def mesh_config(kube: Kube) -> dict[str, Any]:
     ]
     maps.sort(key=lambda each: (each["metadata"]["name"] != CONFIG_MAP, each["metadata"]["name"]))
     return parsed(maps[0]) if maps else {}
+
+
+def root_namespaces(kube: Kube) -> frozenset[str]:
+    """Name the namespaces whose policies hold for the whole mesh, of every revision's configuration.
+
+    The control plane's own namespace is always among them; an account that may not read the configuration is
+    told no other. Raises KubeError when the API server does not answer.
+    """
+    try:
+        maps = kube.objects("v1", "ConfigMap", SYSTEM_NAMESPACE)
+    except KubeError as problem:
+        if problem.status not in (401, 403):
+            raise
+        maps = []
+    named = (
+        parsed(each).get("rootNamespace") for each in maps if each["metadata"]["name"].startswith(CONFIG_MAP)
+    )
+    return frozenset({SYSTEM_NAMESPACE, *(str(each) for each in named if each)})
 
 
 def names_for(revision: str, environment: Mapping[str, str]) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from meshlab.istio.acknowledge import STORED, remove_sentinels, sentinel_filter,
 from meshlab.istio.istioctl import Istioctl
 from meshlab.kube.pods import PodSummary
 from tests.fakes.clock import FakeClock
+from tests.fakes.istio_objects import mesh_map
 from tests.fakes.istioctl import FakeIstioctl, Said
 from tests.fakes.kube import make_pod
 from tests.fakes.mesh import FakeMesh
@@ -82,6 +83,25 @@ def test_an_object_that_istiod_has_in_an_older_version_or_still_has_is_not_seen(
     policy["metadata"]["resourceVersion"] = "6"
     kube.put(policy)
     with pytest.raises(WaitTimeout, match="PeerAuthentication"):
+        wait_acknowledged(kube, istioctl(), sidecars(kube), timeout=3, clock=FakeClock(), pages=pages)
+
+
+def test_a_policy_of_another_root_namespace_is_awaited() -> None:
+    kube = cluster()
+    kube.put(mesh_map({"rootNamespace": "mesh-config"}, "stable"))
+    meta = {"name": "strict", "namespace": "mesh-config", "resourceVersion": "7"}
+    kube.put({"apiVersion": "security.istio.io/v1", "kind": "PeerAuthentication", "metadata": meta})
+    pages = FakePages(kube)
+    wait_acknowledged(kube, istioctl(), sidecars(kube), clock=FakeClock(), pages=pages)
+    pages.frozen.add("istiod-1")
+    kube.put(
+        {
+            "apiVersion": "security.istio.io/v1",
+            "kind": "PeerAuthentication",
+            "metadata": meta | {"resourceVersion": "8"},
+        }
+    )
+    with pytest.raises(WaitTimeout, match="PeerAuthentication mesh-config strict"):
         wait_acknowledged(kube, istioctl(), sidecars(kube), timeout=3, clock=FakeClock(), pages=pages)
 
 
