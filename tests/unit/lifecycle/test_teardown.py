@@ -124,7 +124,7 @@ def test_what_has_expired_is_judged_by_googles_clock(
 
         @classmethod
         def now(cls, tz: Any = None) -> datetime:
-            return TOMORROW
+            return datetime.now(UTC) + timedelta(days=1)
 
     monkeypatch.setattr(reaping, "datetime", Fast)
     plan = reaping.expired(config(emulator), machine)
