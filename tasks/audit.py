@@ -21,13 +21,12 @@ from meshlab.istio.distribution import Distribution
 from meshlab.istio.istioctl import Finding as Analyzed
 from meshlab.istio.istioctl import MeshVersions
 from meshlab.istio.mesh import Mesh
-from meshlab.istio.operator_file import SYSTEM_NAMESPACE
 from meshlab.kube.client import Kube
 from meshlab.lifecycle.context import istioctl_of, kube_of, mesh_of
 from meshlab.run.journal import RunRef
 from meshlab.run.results import CheckResult
 from meshlab.security.audit.acceptance import acceptances, judge
-from meshlab.security.audit.inventory import ANALYSIS, VERSIONS, Inventory, read_inventory
+from meshlab.security.audit.inventory import ANALYSIS, VERSIONS, Inventory, read_inventory, system_namespaces
 from meshlab.security.audit.model import Examined, Finding, Rule
 from meshlab.security.audit.proofs import Prover
 from meshlab.security.audit.rules import RULES
@@ -55,10 +54,9 @@ def check_audit(
     examined: dict[str, Examined] = {}
 
     def look() -> Inventory:
-        inventory = take_inventory(config, cluster, distribution)
+        inventory = take_inventory(config, cluster, distribution, mesh_of(run, cluster))
         examined.update({rule.id: rule.examine(inventory) for rule in RULES})
-        mesh = mesh_of(run, cluster)
-        proven.update(prove(config, kube_of(cluster), mesh, inventory, examined))
+        proven.update(prove(config, kube_of(cluster), inventory, examined))
         return inventory
 
     read = attempt(look)
@@ -75,17 +73,33 @@ def check_audit(
     return checks
 
 
-def take_inventory(config: LabConfig, cluster: ClusterRef, distribution: Distribution) -> Inventory:
-    """Everything that the rules need; what istioctl did not tell is unreadable. Raises KubeError."""
+def take_inventory(
+    config: LabConfig, cluster: ClusterRef, distribution: Distribution, mesh: Mesh
+) -> Inventory:
+    """Read everything that the rules need; what istioctl did not tell is unreadable.
+
+    Args:
+        config: The settings of the run.
+        cluster: The cluster.
+        distribution: Istio's istioctl.
+        mesh: The facts of the mesh.
+
+    Returns:
+        The inventory.
+
+    Raises:
+        KubeError: The API server refuses something for another reason than permissions.
+    """
     istioctl = istioctl_of(cluster, distribution)
-    ours = None if config.ours else (config.namespace, SYSTEM_NAMESPACE)
+    ours = None if config.ours else (config.namespace, *system_namespaces(mesh))
     with ThreadPoolExecutor(2, thread_name_prefix="audit-istioctl") as pool:
         kube = kube_of(cluster)
-        analyzed = pool.submit(analyze_mesh, kube, istioctl, SYSTEM_NAMESPACE)
+        analyzed = pool.submit(analyze_mesh, kube, istioctl, mesh.system_namespace)
         versions = pool.submit(istioctl.version)
         inventory = read_inventory(
             kube,
             config.audit.namespaces or ours,
+            mesh,
             now=datetime.now(UTC),
             certificate_days=config.audit.certificate_days,
         )
@@ -118,14 +132,13 @@ def with_istioctl(
 
 
 def prove(
-    config: LabConfig, kube: Kube, mesh: Mesh, inventory: Inventory, examined: dict[str, Examined]
+    config: LabConfig, kube: Kube, inventory: Inventory, examined: dict[str, Examined]
 ) -> dict[str, tuple[Finding, ...]]:
     """Judge each rule's findings by what is accepted, and show them by requests where one can.
 
     Args:
         config: The settings of the run.
         kube: Client of the cluster.
-        mesh: The facts of the mesh.
         inventory: What the rules looked at.
         examined: Rule → what it found.
 
@@ -134,7 +147,7 @@ def prove(
     """
     every = judge(
         [finding for one in examined.values() for finding in one.findings],
-        acceptances(config, mesh),
+        acceptances(config, inventory.facts),
         inventory.today,
     )
     prover = Prover(

@@ -83,7 +83,7 @@ def check_istio(
             "istio.injection": lambda: live_mesh.istio_injection(kube, namespace),
             "istio.versions": lambda: live_mesh.istio_versions(run, kube, istioctl, config),
             "istio.proxies-synced": lambda: live_mesh.istio_proxies_synced(kube, istioctl, config),
-            "istio.analyze": lambda: live_mesh.istio_analyze(kube, istioctl, namespace),
+            "istio.analyze": lambda: live_mesh.istio_analyze(kube, istioctl, mesh),
         },
     )
 

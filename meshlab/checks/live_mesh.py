@@ -199,13 +199,13 @@ def istio_proxies_synced(kube: Kube, istioctl: Istioctl, config: LabConfig) -> C
     )
 
 
-def istio_analyze(kube: Kube, istioctl: Istioctl, namespace: str) -> CheckResult:
+def istio_analyze(kube: Kube, istioctl: Istioctl, mesh: Mesh) -> CheckResult:
     """Check istio.analyze; it is skipped where the account may not read what istioctl reads.
 
     Args:
         kube: Client of the cluster.
         istioctl: Analyzes the mesh.
-        namespace: Of the application.
+        mesh: The facts of the mesh as they are for the application's namespace.
 
     Returns:
         The check.
@@ -215,8 +215,8 @@ def istio_analyze(kube: Kube, istioctl: Istioctl, namespace: str) -> CheckResult
         KubeError: The API server does not answer.
     """
     try:
-        found = analyze_mesh(kube, istioctl, SYSTEM_NAMESPACE)
-        return analyze(found, namespaces=[SYSTEM_NAMESPACE, namespace])
+        found = analyze_mesh(kube, istioctl, mesh.system_namespace)
+        return analyze(found, namespaces=[mesh.system_namespace, mesh.namespace])
     except SecretsWithheldError as withheld:
         return skipped("istio.analyze", withheld.message, asked_for=True, remedy=withheld.remedy)
 

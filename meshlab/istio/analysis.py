@@ -46,10 +46,10 @@ def analyze_mesh(kube: Kube, istioctl: Istioctl, namespace: str) -> tuple[Findin
     """
     planted = tuple(unsafe_remote_secrets(kube, namespace))
     try:
-        return (*istioctl.analyze(own_cluster_only=True), *planted)
+        return (*istioctl.analyze(own_cluster_only=True, istio_namespace=namespace), *planted)
     except UnknownFlagError as problem:
         if not planted:
-            return istioctl.analyze()
+            return istioctl.analyze(istio_namespace=namespace)
         told = f"istioctl analyze was not run, because it would use these Secrets: {problem.message}"
         return (*planted, Finding(CODE, "Error", f"Namespace {namespace}", told))
 

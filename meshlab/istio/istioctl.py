@@ -189,11 +189,18 @@ class Istioctl:
                 found[status.name] = status
         return tuple(found[name] for name in sorted(found))
 
-    def analyze(self, namespace: str | None = None, *, own_cluster_only: bool = False) -> tuple[Finding, ...]:
+    def analyze(
+        self,
+        namespace: str | None = None,
+        *,
+        istio_namespace: str | None = None,
+        own_cluster_only: bool = False,
+    ) -> tuple[Finding, ...]:
         """Run `istioctl analyze`.
 
         Args:
             namespace: Where; None for all namespaces.
+            istio_namespace: Where the control plane is; None for istioctl's own default.
             own_cluster_only: Keep it from making clients of the kubeconfigs that stand in the cluster.
 
         Returns:
@@ -205,6 +212,7 @@ class Istioctl:
             IstioError: It fails.
         """
         scope = [f"--namespace={namespace}"] if namespace else ["--all-namespaces"]
+        scope += [f"--istioNamespace={istio_namespace}"] if istio_namespace else []
         if own_cluster_only and not self.context:
             raise UnknownFlagError("istioctl can name this cluster alone only where its context is known")
         # A context that is named takes the place of the Secrets. Named is this cluster's own, which then is looked at twice.

@@ -16,7 +16,6 @@ from meshlab.config.settings import AuditSettings, LabConfig, Machine
 from meshlab.core.waiting import wait
 from meshlab.istio.acknowledge import wait_acknowledged
 from meshlab.istio.analysis import CODE, analyze_mesh
-from meshlab.istio.control_plane import control_planes
 from meshlab.istio.distribution import Distribution, locate
 from meshlab.istio.facts import read_facts
 from meshlab.kube.apply import ObjectRef, apply, delete
@@ -61,9 +60,9 @@ def found(cluster: ClusterRef, distribution: Distribution) -> Iterator[dict[str,
     kube = Kube.connect(cluster.kubeconfig, cluster.context)
     try:
         put_up(kube, cluster, distribution)
-        inventory = take_inventory(CONFIG, cluster, distribution)
+        inventory = take_inventory(CONFIG, cluster, distribution, read_facts(kube, CONFIG.namespace))
         examined = {rule.id: rule.examine(inventory) for rule in RULES}
-        proven = prove(CONFIG, kube, read_facts(kube, CONFIG.namespace), inventory, examined)
+        proven = prove(CONFIG, kube, inventory, examined)
         checks = {rule.id: audit(rule, inventory, examined[rule.id], proven[rule.id]) for rule in RULES}
         assert all(checks[rule].verdict is Verdict.FAIL for rule in bad_namespace.EXPECTED)
         yield proven
@@ -108,7 +107,7 @@ def test_a_planted_kubeconfig_does_not_run(
 ) -> None:
     """A remote Secret whose kubeconfig names `touch` as its plugin: it is a finding, and the file is never there."""
     kube, istioctl = Kube.connect(cluster.kubeconfig, cluster.context), istioctl_of(cluster, distribution)
-    home, file = control_planes(kube)[0].namespace, tmp_path / "FILE"
+    home, file = read_facts(kube, CONFIG.namespace).system_namespace, tmp_path / "FILE"
     plugin = {"apiVersion": "client.authentication.k8s.io/v1", "command": "touch", "args": [str(file)]}
     config = {
         "apiVersion": "v1",

@@ -10,8 +10,8 @@ from typing import Any
 
 from meshlab.core.errors import KubeError
 from meshlab.istio.istioctl import Finding as Analyzed
-from meshlab.istio.mesh_config import mesh_config
-from meshlab.istio.operator_file import SYSTEM_NAMESPACE
+from meshlab.istio.mesh import Mesh
+from meshlab.istio.names import CONFIG_MAP, DEFAULT_REVISION, of_revision
 from meshlab.kube.client import Kube
 from meshlab.security.audit.certificates import Certificate, gateway_certificates, root_certificates
 from meshlab.security.audit.objects import Object
@@ -48,6 +48,8 @@ MESH_CLASSES = (
 )  # for the mesh's own traffic
 KUBE_NAMESPACES = ("kube-system", "kube-public", "kube-node-lease")
 FORBIDDEN = (401, 403)
+# Facts without which the mesh's configuration is not known.
+CONFIG_FACTS = ("control_planes", "serving", "mesh configuration")
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Inventory:
 
     objects: Mapping[str, tuple[Object, ...]] = field(default_factory=dict)
     namespaces: tuple[str, ...] = ()
-    mesh: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mesh = field(default_factory=lambda: Mesh(""))
     certificates: tuple[Certificate, ...] = ()
     certificate_days: int = 30
     analyzed: tuple[Analyzed, ...] = ()
@@ -75,34 +77,33 @@ class Inventory:
         return self.now.date()
 
     @property
+    def mesh(self) -> Mapping[str, Any]:
+        """The mesh's configuration."""
+        return self.facts.config
+
+    @property
     def root(self) -> str:
         """The namespace whose policies hold for the whole mesh."""
-        return str(self.mesh.get("rootNamespace") or SYSTEM_NAMESPACE)
+        return self.facts.root_namespace
 
     @property
     def system(self) -> tuple[str, ...]:
         """Namespaces of control planes, and the root namespace."""
-        return (SYSTEM_NAMESPACE, self.root)
-
-    @property
-    def trust_domain(self) -> str:
-        """The mesh's own."""
-        return str(self.mesh.get("trustDomain") or "cluster.local")
-
-    @property
-    def cluster_domain(self) -> str:
-        """With which the names of services end."""
-        return "cluster.local"
+        return system_namespaces(self.facts)
 
     @property
     def mesh_name(self) -> str:
-        """What findings about the mesh's configuration name."""
-        return f"MeshConfig {SYSTEM_NAMESPACE}/istio"
+        """What findings about the mesh's configuration name: the ConfigMap of it that is the control plane's own."""
+        name = of_revision(CONFIG_MAP, self.facts.revision)
+        return f"MeshConfig {[f'{self.facts.system_namespace}/{name}', *self.facts.config_maps][-1]}"
 
     @property
     def tag(self) -> str:
-        """What `istio.io/rev` of a namespace names; empty where there is a default."""
-        return ""
+        """What `istio.io/rev` of a namespace names; empty where `istio-injection` calls a control plane."""
+        planes = self.facts.control_planes
+        if not planes or any(DEFAULT_REVISION in (each.revision, *each.tags) for each in planes):
+            return ""
+        return next(iter(self.facts.serving.tags), self.facts.revision) if self.facts.serving else ""
 
     def of(self, kind: str, namespace: str | None = None) -> tuple[Object, ...]:
         """List objects of a kind.
@@ -127,6 +128,12 @@ class Inventory:
         )
 
 
+def system_namespaces(facts: Mesh) -> tuple[str, ...]:
+    """Namespaces of control planes, and the root namespace."""
+    homes = [each.namespace for each in facts.control_planes] or [facts.system_namespace]
+    return tuple(dict.fromkeys((*homes, facts.root_namespace)))
+
+
 def served(objects: Mapping[str, tuple[Object, ...]]) -> Iterator[Object]:
     """The Gateways of gateway.networking.k8s.io that Istio serves to callers from outside of the mesh."""
     classes = {
@@ -142,6 +149,7 @@ def served(objects: Mapping[str, tuple[Object, ...]]) -> Iterator[Object]:
 def read_inventory(
     kube: Kube,
     namespaces: Sequence[str] | None,
+    facts: Mesh,
     *,
     now: datetime,
     certificate_days: int = 30,
@@ -155,6 +163,7 @@ def read_inventory(
     Args:
         kube: Client of the cluster.
         namespaces: To audit; None for all but Kubernetes' own.
+        facts: Of the mesh.
         now: The time of the audit.
         certificate_days: Days before its end from which on a certificate is a finding.
         analyzed: Findings of `istioctl analyze`.
@@ -189,20 +198,22 @@ def read_inventory(
     audited = tuple(
         sorted(namespaces if namespaces is not None else (n for n in found if n not in KUBE_NAMESPACES))
     )
-    mesh = _allowed(lambda: mesh_config(kube), MESH_CONFIG, unreadable, {})
-    kept = {kind: _kept(kind, objects, audited, mesh) for kind, objects in rest.items()}
+    for fact in CONFIG_FACTS:
+        if fact in facts.unknown:
+            unreadable.setdefault(MESH_CONFIG, facts.unknown[fact])
+    kept = {kind: _kept(kind, objects, audited, facts.root_namespace) for kind, objects in rest.items()}
     certificates = tuple(
         each
         for read in (
             lambda: tuple(gateway_certificates(kube, kept["Gateway"], tuple(served(kept)), rest["Pod"])),
-            lambda: tuple(root_certificates(kube, SYSTEM_NAMESPACE)),
+            lambda: tuple(root_certificates(kube, facts.system_namespace)),
         )
         for each in _allowed(read, CERTIFICATE, unreadable, ())
     )
     return Inventory(
         kept,
         audited,
-        mesh,
+        facts,
         certificates,
         certificate_days,
         tuple(analyzed),
@@ -212,9 +223,7 @@ def read_inventory(
     )
 
 
-def _kept(
-    kind: str, objects: tuple[Object, ...], audited: Sequence[str], mesh: Mapping[str, Any]
-) -> tuple[Object, ...]:
+def _kept(kind: str, objects: tuple[Object, ...], audited: Sequence[str], root: str) -> tuple[Object, ...]:
     """Those that the audit is about: of its namespaces; policies of the root namespace; and all of what concerns others."""
     if kind in EVERYWHERE:
         return objects
@@ -222,7 +231,7 @@ def _kept(
         return tuple(each for each in objects if each["metadata"]["name"] in audited)
     inside = set(audited)
     if kind in ("PeerAuthentication", "AuthorizationPolicy", "Sidecar"):
-        inside.add(str(mesh.get("rootNamespace") or SYSTEM_NAMESPACE))
+        inside.add(root)
     return tuple(each for each in objects if each["metadata"].get("namespace") in inside)
 
 

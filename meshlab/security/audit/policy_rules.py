@@ -136,7 +136,7 @@ def _narrowed(rules: Sequence[Mapping[str, Any] | None], inventory: Inventory) -
             to for to in (rule or {}).get("to") or [] if not _anything((to or {}).get("operation") or {})
         ]:
             kept.append({**(rule or {}), "to": others})  # what it allows by name stays
-    caller = f"{inventory.trust_domain}/ns/NAMESPACE/sa/CALLER"
+    caller = f"{inventory.facts.trust_domain}/ns/NAMESPACE/sa/CALLER"
     return kept or [{"from": [{"source": {"principals": [caller]}}]}]
 
 

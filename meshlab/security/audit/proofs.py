@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from meshlab.app.source import Source, find_source
 from meshlab.core.address import host_port
 from meshlab.core.errors import MeshlabError
-from meshlab.istio.operator_file import SYSTEM_NAMESPACE
 from meshlab.kube.client import Kube
 from meshlab.kube.exec import run_in_pod
 from meshlab.security.audit.account_rules import TOKEN_PATH
@@ -153,8 +152,9 @@ class Prover:
         source = self._meshed
         if namespace and (source is None or namespace != source.namespace):
             source = find_source(self._kube, namespace)
+        facts = self._inventory.facts
         istiod = next(
-            (pod for pod in self._kube.pods(SYSTEM_NAMESPACE, "app=istiod") if pod.is_ready),
+            (pod for pod in self._kube.pods(facts.system_namespace, facts.istiod_selector) if pod.is_ready),
             None,
         )
         if source is None or istiod is None or not istiod.ip:

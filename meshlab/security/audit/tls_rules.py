@@ -73,7 +73,7 @@ def _renewed(certificate: Certificate) -> str:
 def _in_mesh(rule: Object, host: str, inventory: Inventory) -> bool:
     """Whether a host is a Service of this cluster: by its short name, its namespace's, or the cluster's domain."""
     name, _, rest = host.partition(".")
-    if not rest or host.endswith((".local", f".svc.{inventory.cluster_domain}", ".svc")):
+    if not rest or host.endswith((".local", f".svc.{inventory.facts.cluster_domain}", ".svc")):
         return True
     return any(each["metadata"]["name"] == name for each in inventory.of("Service", rest))
 

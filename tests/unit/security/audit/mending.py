@@ -66,7 +66,7 @@ def apply(fix: str, resource: str, inventory: Inventory, *, merge: bool) -> Inve
             assert not document or re.search("kubectl patch|merge into", comment), fix
             _patched(objects["Pod"], document, resource)
     kept = {kind: tuple(found) for kind, found in objects.items()}
-    return replace(inventory, objects=kept, mesh=mesh)
+    return replace(inventory, objects=kept, facts=replace(inventory.facts, config=mesh))
 
 
 def _whole(objects: dict[str, list[dict[str, Any]]], document: dict[str, Any], *, merge: bool) -> None:

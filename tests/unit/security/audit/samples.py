@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from meshlab.istio.control_plane import ControlPlane
+from meshlab.istio.mesh import Mesh
 from meshlab.security.audit.inventory import KINDS, Inventory
 from meshlab.security.audit.model import Examined
 from meshlab.security.audit.rules import RULES
@@ -60,7 +62,15 @@ def inventory(*objects: Mapping[str, Any], mesh: Mapping[str, Any] | None = None
         kind = kinds[each["kind"], each["apiVersion"]]
         found[kind] = (*found.get(kind, ()), each)
     homes = {str(each["metadata"].get("namespace", "")) for each in objects} - {""}
-    return Inventory(found, tuple(sorted(homes)), mesh=mesh or {}, now=NOW, **more)
+    return Inventory(found, tuple(sorted(homes)), facts(mesh or {}), now=NOW, **more)
+
+
+def facts(config: Mapping[str, Any], *planes: ControlPlane, **more: Any) -> Mesh:
+    """The facts of a mesh with this configuration."""
+    told = {"trust_domain": config.get("trustDomain"), "root_namespace": config.get("rootNamespace")}
+    given = {key: value for key, value in told.items() if value}
+    serving = planes[0] if planes else None
+    return Mesh("shop", planes, serving, config=config, **{**given, **more})
 
 
 def examine(rule: str, *objects: Mapping[str, Any], **more: Any) -> Examined:

@@ -10,7 +10,7 @@ import pytest
 
 from meshlab.security.audit.inventory import read_inventory
 from tests.examples import bad_namespace
-from tests.unit.security.audit.samples import NOW, pod, thing
+from tests.unit.security.audit.samples import NOW, facts, pod, thing
 from tests.unit.security.audit.test_rules import ReadableKube, examine
 
 EDGE = pod("edge", "edge", proxy="router", labels={"istio": "edge"})
@@ -38,7 +38,7 @@ def kubernetes(**tls: Any) -> dict[str, Any]:
 
 def found(*objects: dict[str, Any]) -> dict[str, str]:
     """Resource → fix of each certificate that is a finding."""
-    read = read_inventory(ReadableKube([EDGE, *objects]), ["edge"], now=NOW)  # type: ignore[arg-type]
+    read = read_inventory(ReadableKube([EDGE, *objects]), ["edge"], facts({}), now=NOW)  # type: ignore[arg-type]
     assert "c2VjcmV0" not in repr(read)
     return {f.resource: f.fix for f in examine("certificates", read).findings}
 

@@ -19,6 +19,7 @@ from meshlab.security.audit.model import Finding
 from meshlab.security.audit.rules import RULES
 from tests.examples import bad_namespace
 from tests.unit.security.audit.mending import apply, changes, documents
+from tests.unit.security.audit.samples import facts
 from tests.unit.security.audit.test_rules import bad
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
@@ -76,7 +77,7 @@ def sample() -> Inventory:
     return Inventory(
         {kind: tuple(found) for kind, found in objects.items()},
         ("istio-system", "plain", "shop"),
-        mesh={"rootNamespace": "istio-system", "accessLogFile": "/dev/stdout"},
+        facts({"accessLogFile": "/dev/stdout"}),
         certificates=tuple(
             Certificate(r, "it", "CN=x", NOW - timedelta(1), keys) for r, keys in dates.items()
         ),

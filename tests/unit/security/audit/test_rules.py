@@ -11,12 +11,15 @@ import yaml
 
 from meshlab.checks.base import CATALOG
 from meshlab.core.errors import KubeError
+from meshlab.istio.control_plane import ControlPlane
 from meshlab.istio.istioctl import Finding as Analyzed
 from meshlab.security.audit.inventory import KINDS, Inventory, read_inventory
 from meshlab.security.audit.model import Examined, Severity
 from meshlab.security.audit.rules import RULES
 from tests.examples import bad_namespace
 from tests.fakes.kube import FakeKube
+from tests.unit.security.audit.samples import facts, pod, thing
+from tests.unit.security.audit.samples import inventory as inventory_of
 
 NOW = datetime.now(UTC)
 ROOT_STRICT = {
@@ -52,16 +55,11 @@ def examine(name: str, inventory: Inventory) -> Examined:
     return next(rule for rule in RULES if rule.id == name).examine(inventory)
 
 
-def mesh_map(**mesh: Any) -> dict[str, Any]:
-    meta = {"name": "istio", "namespace": "istio-system"}
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"mesh": yaml.safe_dump(mesh)}}
-
-
 def bad(*more: dict[str, Any], **mesh: Any) -> Inventory:
     objects = bad_namespace.as_admitted(bad_namespace.documents())
     mesh = {"outboundTrafficPolicy": {"mode": "REGISTRY_ONLY"}} | mesh
-    kube = ReadableKube([*objects, ROOT_STRICT, mesh_map(**mesh), *more])
-    return read_inventory(kube, NAMESPACES, now=NOW, versions=["1.31.1"])  # type: ignore[arg-type]
+    kube = ReadableKube([*objects, ROOT_STRICT, *more])
+    return read_inventory(kube, NAMESPACES, facts(mesh), now=NOW, versions=["1.31.1"])  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +86,7 @@ def test_every_rule_is_a_check() -> None:
 
 
 def test_an_empty_cluster_has_nothing_to_look_at() -> None:
-    nothing = Inventory(mesh={"outboundTrafficPolicy": {"mode": "REGISTRY_ONLY"}}, now=NOW)
+    nothing = Inventory(facts=facts({"outboundTrafficPolicy": {"mode": "REGISTRY_ONLY"}}), now=NOW)
     for rule in RULES:
         examined = rule.examine(nothing)
         if rule.id == "strict-mtls":
@@ -164,7 +162,7 @@ def test_every_host_of_a_domain_is_told_and_fails_nothing() -> None:
 
 
 def test_certificates_that_may_not_be_read_are_told() -> None:
-    kube = ReadableKube([*bad_namespace.as_admitted(bad_namespace.documents()), mesh_map()])
+    kube = ReadableKube([*bad_namespace.as_admitted(bad_namespace.documents())])
     kept, plain = [], kube.get
 
     def get(api_version: str, kind: str, *args: Any) -> Any:
@@ -174,7 +172,7 @@ def test_certificates_that_may_not_be_read_are_told() -> None:
         return plain(api_version, kind, *args)
 
     kube.get = get  # type: ignore[method-assign]
-    examined = examine("certificates", read_inventory(kube, NAMESPACES, now=NOW))  # type: ignore[arg-type]
+    examined = examine("certificates", read_inventory(kube, NAMESPACES, facts({}), now=NOW))  # type: ignore[arg-type]
     assert examined.notes[0].startswith("WARNING: not all could be read: get Secret")
     assert kept[-1] == "ConfigMap", "the root's certificate is still read"
 
@@ -231,16 +229,45 @@ def test_keys_are_not_kept(inventory: Inventory) -> None:
 
 
 def test_what_may_not_be_read_is_noted() -> None:
-    kube = ReadableKube([*bad_namespace.documents(), mesh_map()])
+    kube = ReadableKube([*bad_namespace.documents()])
     kube.forbidden = ("ClusterRoleBinding",)
-    found = read_inventory(kube, NAMESPACES, now=NOW)  # type: ignore[arg-type]
+    found = read_inventory(kube, NAMESPACES, facts({}), now=NOW)  # type: ignore[arg-type]
     assert found.unreadable == {"ClusterRoleBinding": "list ClusterRoleBinding: forbidden"}
     assert len(found.of("Pod")) == 12
 
 
 def test_other_namespaces_are_not_looked_at() -> None:
-    everything = [*bad_namespace.as_admitted(bad_namespace.documents()), ROOT_STRICT, mesh_map()]
-    found = read_inventory(ReadableKube(everything), ["other"], now=NOW)  # type: ignore[arg-type]
+    everything = [*bad_namespace.as_admitted(bad_namespace.documents()), ROOT_STRICT]
+    found = read_inventory(ReadableKube(everything), ["other"], facts({}), now=NOW)  # type: ignore[arg-type]
     assert found.of("Pod") == () and [p["metadata"]["name"] for p in found.of("PeerAuthentication")] == [
         "default"
     ]
+
+
+def test_names_are_those_of_the_mesh() -> None:
+    """Another revision, trust domain, cluster domain and root namespace: findings and mends name these."""
+    plane = ControlPlane("istiod-stable", "mesh", "stable", True, tags=("prod",))
+    config = {"trustDomain": "corp.example", "rootNamespace": "mesh-config"}
+    more = {"config_maps": ("mesh/shared", "mesh/istio-stable"), "cluster_domain": "corp.local"}
+    told = facts(config, plane, **more)
+    objects = [
+        thing("Namespace", "plain", None, labels={}),
+        pod("x", "plain"),
+        thing("DestinationRule", "it", spec={"host": "a.b.svc.corp.local", "trafficPolicy": {"tls": {}}}),
+        thing("Service", "istiod-stable", "mesh", {"ports": [{"port": 15010}, {"port": 15012}]}),
+    ]
+    seen = replace(inventory_of(*objects), facts=told)
+    fixes = {
+        f.resource: f.fix for rule in RULES for f in rule.examine(seen).findings if rule.id != "injection"
+    }
+    assert "MeshConfig mesh/istio-stable" in fixes and "Service mesh/istiod-stable" in fixes
+    assert "namespace: mesh-config" in fixes["PeerAuthentication mesh-config/default"]
+    assert "mode: ISTIO_MUTUAL" in fixes["DestinationRule shop/it"]
+    (asked,) = examine("injection", seen).findings
+    assert "istio.io/rev: prod" in asked.fix and "istio-injection" not in asked.fix
+
+
+def test_a_mesh_whose_control_plane_is_not_known_is_not_judged_by_its_configuration() -> None:
+    kube, why = ReadableKube(), {"serving": "several control planes run"}
+    found = read_inventory(kube, NAMESPACES, facts({}, unknown=why), now=NOW)  # type: ignore[arg-type]
+    assert found.unreadable["mesh configuration"] == "several control planes run"
