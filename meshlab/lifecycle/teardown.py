@@ -15,7 +15,7 @@ from meshlab.clusters.local.layout import Layout
 from meshlab.clusters.local.state import State
 from meshlab.clusters.provider import forget_cluster
 from meshlab.config.settings import GkeSettings, LabConfig, LocalSettings, Machine
-from meshlab.core.errors import CloudError, Problem
+from meshlab.core.errors import Problem
 from meshlab.core.progress import Progress
 from meshlab.core.text import pluralize
 from meshlab.run.ledger import Entry, Ledger
@@ -32,11 +32,19 @@ SKEW = timedelta(minutes=1)  # between this machine's clock and Google's, from w
 
 @dataclass(frozen=True)
 class Target:
-    """A cluster that is to go. said: one line about it, for people. settings: how its provider reaches it."""
+    """A cluster that is to go.
+
+    Attributes:
+        run_id: The run that made it.
+        said: One line about it, for people.
+        settings: How its provider reaches it.
+        command: Removes it without us; empty for a local one.
+    """
 
     run_id: str
     said: str
     settings: GkeSettings | LocalSettings
+    command: str = ""
 
     def provider(self, machine: Machine) -> ClusterProvider:
         """Its provider."""
@@ -189,7 +197,7 @@ def expired(config: LabConfig, machine: Machine, *, now: datetime | None = None)
             targets.append(_of_owned(each, config.gke))
     seen = f"{_counted(found)} in {config.gke.project}, all zones"
     unlabelled = tuple(
-        f"{each.place.path} of run {each.run_id} has lost its labels, and nobody knows when it expires; "
+        f"{each.place.path} of run {each.run_id} has lost its labels, and nobody knows when it expires ({each.paid}); "
         f"python -m flows.teardown --run {each.run_id} --project {config.gke.project} removes it"
         for each in found.unlabelled
         if not _lives(machine, each.run_id)
@@ -238,18 +246,14 @@ def remove(target: Target, machine: Machine, progress: Progress) -> None:
     from meshlab.clusters.gke.record import disown
 
     assert isinstance(provider, GkeCluster)
-    adopting_run = provider.adopting_run()
-    if adopting_run is None:
+    stays = provider.adopted()
+    if stays is None:
         provider.down(progress=progress)
         forget_cluster(machine, target.settings)
         return
     if (ledger := Ledger.of(machine, target.run_id)) is not None:
         disown(provider.place, ledger)
-    raise CloudError(
-        f"{provider.place.path} stays: run {adopting_run} has adopted it, and answers for it",
-        kind="exists",
-        remedy=f"remove it: python -m flows.teardown --run {adopting_run} --project {provider.place.project}",
-    )
+    raise stays
 
 
 def put_back(config: LabConfig, machine: Machine, run_id: str) -> list[Entry]:
@@ -312,7 +316,9 @@ def nothing_left(plan: Plan, again: Callable[[], Plan], *, acted: bool) -> Check
             CHECK,
             [f"still there: {target.said}" for target in after.targets],
             evidence,
-            remedy="run it again",
+            remedy="run it again; or " + "; ".join(each.command for each in after.targets if each.command)
+            if any(each.command for each in after.targets)
+            else "run it again",
         )
     if after.unlabelled:
         return failed(
@@ -345,7 +351,8 @@ def _of_ledger(machine: Machine, run_id: str) -> list[Target]:
             from meshlab.clusters.gke.record import settings_of
 
             said = f"{entry.where.removeprefix('gke:')}/clusters/{entry.name} of run {run_id}"
-            found.append(Target(run_id, said, settings_of(ledger)))
+            settings = settings_of(ledger)
+            found.append(Target(run_id, said, settings, _command(settings)))
     return found
 
 
@@ -357,7 +364,14 @@ def _local(machine: Machine, name: str) -> LocalSettings:
 
 def _of_owned(owned: Owned, settings: GkeSettings) -> Target:
     there = {"zone": owned.place.location, "name": owned.place.name}
-    return Target(owned.run_id, str(owned), settings.model_copy(update=there))
+    found = settings.model_copy(update=there)
+    return Target(owned.run_id, str(owned), found, _command(found))
+
+
+def _command(settings: GkeSettings) -> str:
+    from meshlab.clusters.gke.names import Place, delete_command
+
+    return delete_command(Place(settings.project or "", settings.zone, settings.name))
 
 
 def _place(settings: GkeSettings) -> tuple[str, str]:

@@ -20,10 +20,11 @@ from meshlab.clusters.gke import access, names
 from meshlab.clusters.gke.api import Backoff, GkeApi, Rest, zones_of
 from meshlab.clusters.gke.comparison import departures
 from meshlab.clusters.gke.creation import adoptable, labelled, make
-from meshlab.clusters.gke.leftovers import balancers, commands, leftovers, remove_billed
+from meshlab.clusters.gke.leftovers import balancers, commands, leftovers, remove_billed, with_prices
 from meshlab.clusters.gke.operations import Follower, deleted
 from meshlab.clusters.gke.record import ClusterRecord
 from meshlab.clusters.gke.request import as_text, node_count, status_row
+from meshlab.clusters.gke.stays import adopted, hourly, nameless
 from meshlab.config.settings import GkeSettings, Machine
 from meshlab.core.errors import CloudError, KubeError, MeshlabError
 from meshlab.core.progress import Progress, Update, silent
@@ -184,13 +185,16 @@ class GkeCluster:
         progress(Update("look for leftovers", detail="load balancers, firewalls, disks"))
         self._none_left()
 
-    def adopting_run(self) -> str | None:
-        """The other run that the cluster belongs to by now, having adopted it: `down` leaves it to that run.
+    def adopted(self) -> CloudError | None:
+        """Why the cluster stays, where another run has adopted it: `down` leaves it to that run, which is named.
 
         None where the cluster is gone, is this run's, or is nobody's of ours. Raises CloudError.
         """
         cluster = self.api.cluster()
-        return self._adopted_by(cluster) if cluster is not None else None
+        run_id = self._adopted_by(cluster) if cluster is not None else None
+        if cluster is None or run_id is None:
+            return None
+        return adopted(self.place, run_id, hourly(cluster, self.settings))
 
     def _adopted_by(self, cluster: Cluster) -> str | None:
         labels = cluster.resource_labels
@@ -203,18 +207,8 @@ class GkeCluster:
         if not self.record.is_of(cluster):
             log.info("cluster %s is not this run's and stays", self.place.path)
             return
-        if adopting_run is not None:
-            raise CloudError(
-                f"{self.place.path} stays: run {adopting_run} has adopted it, and answers for it",
-                kind="exists",
-                remedy=f"remove it: python -m flows.teardown --run {adopting_run} --project {self.place.project}",
-            )
-        raise CloudError(
-            f"{self.place.path} stays: this run asked for a cluster of that name, never learned its id, and the one "
-            f"that is there has no label of ours",
-            kind="leftovers",
-            remedy=f"look whose it is, and remove it: {names.delete_command(self.place)}",
-        )
+        price = hourly(cluster, self.settings)
+        raise adopted(self.place, adopting_run, price) if adopting_run else nameless(self.place, price)
 
     def _make(self, follower: Follower, labels: dict[str, str], progress: Progress) -> Cluster:
         try:
@@ -269,9 +263,8 @@ class GkeCluster:
     def _none_left(self) -> None:
         found = leftovers(self._seams.rest(), self.place, self._uids())
         if any(found.values()):
-            told = "; ".join(f"{kind} {', '.join(those)}" for kind, those in found.items() if those)
             raise CloudError(
-                f"cluster {self.place.name} is gone, and this remains and is paid for: {told}",
+                f"cluster {self.place.name} is gone, and this remains and is paid for: {with_prices(found)}",
                 kind="leftovers",
                 remedy="run the teardown again in some minutes, or remove it: "
                 + "; ".join(commands(found, self.place)),

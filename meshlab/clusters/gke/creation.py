@@ -14,6 +14,7 @@ from meshlab.clusters.gke.names import RUN, is_ours
 from meshlab.clusters.gke.operations import Follower, deleted
 from meshlab.clusters.gke.record import ClusterRecord
 from meshlab.clusters.gke.request import Version, cluster_of, resolve, size_of
+from meshlab.clusters.gke.stays import hourly, named
 from meshlab.config.settings import GkeSettings
 from meshlab.core.errors import (
     CloudError,
@@ -172,11 +173,11 @@ def make(
             follower.finish(operation, CREATE)
         cluster = follower.until(f"cluster {settings.name} to run", _settled)
     except MeshlabError as problem:
-        _clean_up(api, follower, labels, problem)
+        _clean_up(api, follower, settings, labels, problem)
         raise
     if cluster is None or cluster.status == Cluster.Status.ERROR:
         wrong = _of_bad_end(cluster)
-        _clean_up(api, follower, labels, wrong)
+        _clean_up(api, follower, settings, labels, wrong)
         raise wrong
     return cluster
 
@@ -227,16 +228,23 @@ def _asked(api: GkeApi, follower: Follower, wanted: Cluster, labels: Mapping[str
     return asked if isinstance(asked, Operation) else None
 
 
-def _clean_up(api: GkeApi, follower: Follower, labels: Mapping[str, str], problem: MeshlabError) -> None:
+def _clean_up(
+    api: GkeApi, follower: Follower, settings: GkeSettings, labels: Mapping[str, str], problem: MeshlabError
+) -> None:
     """Delete what a failed creation left, where it is this run's. A failure of that is told with the first one."""
+    left = api.place.path
     try:
         found = api.cluster()
+        if found is not None:
+            left = named(api.place, hourly(found, settings))
         if found is not None and found.resource_labels.get(RUN) == labels[RUN]:
             follower.extend(min(CLEAN_UP, follower.timeout))
             deleted(api, follower, "delete what was half made")
             problem.message += "; what was half made is deleted"
     except MeshlabError as second:
         log.warning("what is half made could not be deleted: %s", second.message)
-        problem.message += f"; what is half made could NOT be deleted: {second.message}"
-        problem.remedy += f"; then remove it: python -m flows.teardown --run {labels[RUN]}"
+        problem.message += f"; what is half made, {left}, could NOT be deleted: {second.message}"
+        problem.remedy += (
+            f"; then remove it: python -m flows.teardown --run {labels[RUN]} --project {api.place.project}"
+        )
     problem.args = (problem.message,)

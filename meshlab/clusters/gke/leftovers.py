@@ -22,6 +22,8 @@ CLUSTER_LABEL, LOCATION_LABEL = (
     "goog-k8s-cluster-location",
 )  # on the disks that GKE makes
 RULES, POOLS, FIREWALLS, DISKS = "forwarding rules", "target pools", "firewalls", "disks"
+# As remembered, like those of prices.yaml.
+RULE_PRICE, DISK_PRICE = "about 0.025 USD an hour each", "about 0.10 USD a GB and month"
 GONE_WITHIN = 180.0  # seconds; GKE takes about a minute for a load balancer
 
 
@@ -49,6 +51,16 @@ def leftovers(rest: Rest, place: Place, uids: Iterable[str] = ()) -> dict[str, t
         kind: tuple(sorted(each["name"] for each in found))
         for kind, found in ((RULES, rules), (POOLS, pools), (FIREWALLS, firewalls), (DISKS, disks))
     }
+
+
+def with_prices(found: Mapping[str, tuple[str, ...]]) -> str:
+    """Name what was found, with what it costs; firewalls and target pools are free."""
+    prices = {RULES: RULE_PRICE, DISKS: DISK_PRICE}
+    return "; ".join(
+        f"{kind} {', '.join(names)}{f' ({prices[kind]})' if kind in prices else ''}"
+        for kind, names in found.items()
+        if names
+    )
 
 
 def commands(found: Mapping[str, tuple[str, ...]], place: Place) -> list[str]:

@@ -14,6 +14,7 @@ from google.cloud.container_v1.types import Cluster
 from meshlab.clusters.gke.api import Rest
 from meshlab.clusters.gke.cluster import seams_of
 from meshlab.clusters.gke.names import OWNER, RUN, Place, expiry, is_ours, maker
+from meshlab.clusters.gke.stays import hourly, paid
 from meshlab.config.settings import GkeSettings
 from meshlab.core.errors import CloudError
 
@@ -22,13 +23,28 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Owned:
-    """A cluster that this project made. expires: None where its label can't be read, so that age never condemns it."""
+    """A cluster that this project made.
+
+    Attributes:
+        place: Where it is.
+        run_id: The run that made it, or has adopted it.
+        owner: Who started that run.
+        status: As the API names it.
+        expires: None where its label can't be read, so that age never condemns it.
+        hourly: What it costs an hour, US dollars; None where that is not known.
+    """
 
     place: Place
     run_id: str
     owner: str
     status: str
     expires: datetime | None
+    hourly: float | None = None
+
+    @property
+    def paid(self) -> str:
+        """What it costs an hour, in words."""
+        return paid(self.hourly)
 
     def expired(self, now: datetime) -> bool:
         """Whether it has outlived the time that it was given."""
@@ -36,7 +52,7 @@ class Owned:
 
     def __str__(self) -> str:
         until = f"{self.expires:%Y-%m-%d %H:%M} UTC" if self.expires else "no readable date"
-        return f"{self.place.path} ({self.status}) of run {self.run_id} by {self.owner}, expires: {until}"
+        return f"{self.place.path} ({self.status}) of run {self.run_id} by {self.owner}, expires: {until}, {self.paid}"
 
 
 @dataclass(frozen=True)
@@ -88,4 +104,11 @@ def google_time(rest: Rest) -> datetime | None:
 def _owned(cluster: Cluster, settings: GkeSettings, run_id: str) -> Owned:
     labels = cluster.resource_labels
     place = Place(settings.project or "", cluster.location, cluster.name)
-    return Owned(place, run_id, labels.get(OWNER, "nobody"), cluster.status.name, expiry(labels))
+    return Owned(
+        place,
+        run_id,
+        labels.get(OWNER, "nobody"),
+        cluster.status.name,
+        expiry(labels),
+        hourly(cluster, settings),
+    )

@@ -170,7 +170,8 @@ def test_a_reaper_tells_a_cluster_without_labels_and_leaves_it_and_its_run_s_tea
     assert plan.targets == () and plan.seen == "0 clusters of ours and 1 other in p, all zones"
     check = reaping.nothing_left(plan, again, acted=True)
     assert check.verdict is Verdict.FAIL and len(emulator.books.clusters) == 2
-    assert all(each in check.summary for each in (cluster.name, f"--run {RUN} --project p"))
+    told = (cluster.name, "0.24 USD an hour", f"--run {RUN} --project p")
+    assert all(each in check.summary for each in told)
     [target] = reaping.of_runs(config(emulator), machine, [RUN]).targets
     reaping.remove(target, machine, silent)
     assert [each.name for each in emulator.books.clusters.values()] == ["foreign"]
@@ -187,7 +188,10 @@ def test_a_dry_run_fails_by_what_it_finds_and_a_real_one_passes_once_it_is_gone(
     dry = reaping.nothing_left(plan, again, acted=False)
     assert dry.verdict is Verdict.FAIL and "--yes" in (dry.remedy or "")
     assert "my-istio-cluster" in dry.summary and len(emulator.books.clusters) == 1
-    assert reaping.nothing_left(plan, again, acted=True).verdict is Verdict.FAIL  # still there
+    left = reaping.nothing_left(plan, again, acted=True)
+    assert left.verdict is Verdict.FAIL and "us-central1-b/clusters/my-istio-cluster" in left.summary
+    assert "0.24 USD an hour" in left.summary
+    assert "gcloud container clusters delete my-istio-cluster --zone us-central1-b" in (left.remedy or "")
     reaping.remove(plan.targets[0], machine, silent)
     done = reaping.nothing_left(plan, again, acted=True)
     assert (done.verdict, done.summary) == (

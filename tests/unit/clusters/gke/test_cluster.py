@@ -132,7 +132,10 @@ def test_what_a_deaf_cluster_leaves_is_an_error_that_names_it_and_how_to_remove_
         cluster.down()
     name = "a123e4567e89b12d3a456426614174000"[:32]
     assert caught.value.kind == "leftovers"
-    assert f"forwarding rules {name}; target pools {name}; firewalls k8s-fw-{name}" in caught.value.message
+    assert (
+        f"forwarding rules {name} (about 0.025 USD an hour each); target pools {name}" in caught.value.message
+    )
+    assert f"firewalls k8s-fw-{name}" in caught.value.message
     assert (
         f"gcloud compute forwarding-rules delete {name} --region us-central1 --project p"
         in caught.value.remedy
@@ -207,10 +210,11 @@ def test_a_cluster_that_another_run_has_adopted_stays_and_names_that_run(
     cluster = provider()
     cluster.up()
     emulator.books.clusters[PATH].resource_labels["meshlab-run-id"] = OTHER
-    assert cluster.adopting_run() == OTHER
+    told = cluster.adopted()
     with pytest.raises(CloudError, match=f"run {OTHER} has adopted it") as caught:
         cluster.down()
-    assert f"--run {OTHER}" in caught.value.remedy
+    assert f"--run {OTHER} --project p" in caught.value.remedy and str(told) == str(caught.value)
+    assert f"{PATH} (about 0.24 USD an hour)" in caught.value.message
     assert PATH in emulator.books.clusters and "DeleteCluster" not in emulator.books.calls
 
 
@@ -254,6 +258,7 @@ def test_one_that_was_asked_for_and_has_no_label_and_no_known_id_is_told(
         "gcloud container clusters delete my-istio-cluster --zone us-central1-b --project p"
         in caught.value.remedy
     )
+    assert f"{PATH} (about 0.24 USD an hour)" in caught.value.message
     assert PATH in emulator.books.clusters
 
 
