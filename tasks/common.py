@@ -26,6 +26,7 @@ from meshlab.lifecycle.context import context_of, kube_of
 from meshlab.lifecycle.resume import Verify
 from meshlab.run.journal import RunRef, note_signal, record_check, step
 from meshlab.run.results import CheckResult
+from tasks.causes import note_causes
 from tasks.resume import Keeping, any_value, kept_or_made
 
 P = ParamSpec("P")
@@ -82,9 +83,12 @@ def lab_task(
                 try:
                     with noted(run, args) if records_objects else nullcontext():
                         if verify is None and not teardown:
-                            return function(*args, **kwargs)
-                        work = functools.partial(function, *args, **kwargs)
-                        return cast(R, kept_or_made(run, name, args, work, keeping))
+                            made = function(*args, **kwargs)
+                        else:
+                            work = functools.partial(function, *args, **kwargs)
+                            made = cast(R, kept_or_made(run, name, args, work, keeping))
+                    note_causes(run, args)
+                    return made
                 except BaseException as problem:
                     if isinstance(problem, Exception):
                         redact_exception(problem)  # Prefect's server keeps it

@@ -155,6 +155,9 @@ def checks_table(result: Mapping[str, Any]) -> Table:
     table.add_column("s", justify="right", style="dim", no_wrap=True)
     for check in grouped(result["checks"]):
         seen = Text(check["summary"])
+        best = next((each for each in result.get("causes", ()) if each["check"] == check["id"]), None)
+        if best is not None:
+            seen.append(f"\n{best['object']} {best['why']}", style="bold")
         if check["verdict"] != "pass":
             if check["reason"] and check["reason"] not in check["summary"]:
                 seen.append(f"\n{check['reason']}", style="yellow")

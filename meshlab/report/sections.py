@@ -18,6 +18,7 @@ from meshlab.report import catches
 from meshlab.report.audit import audit_html
 from meshlab.report.authz import TITLE as AUTHORIZATION_TITLE
 from meshlab.report.authz import authz_body
+from meshlab.report.causes import cause_rows
 from meshlab.report.charts import Chart, line_chart
 from meshlab.report.dashboards import dashboards_html, tally
 from meshlab.report.edge import edge_html
@@ -33,6 +34,7 @@ from meshlab.report.waterfall import NARROW, draw_waterfall, span_rows
 
 Result = Mapping[str, Any]
 
+CAUSES, CAUSES_CAPTION = 5, "Objects that explain red checks, the best first"
 VERSIONS, PODS, QUERIES, DASHBOARDS, TRACES, GRAPH = 10, 20, 30, 40, 50, 60  # positions
 EXTRA, EDGE, AUDIT, FAULTS, CHECKS, MEASURES, STEPS, EVIDENCE = 70, 73, 75, 80, 90, 92, 94, 99
 MTLS, AUTHORIZATION = 64, 66
@@ -88,6 +90,12 @@ def sections_of(
     links: address, name and bytes of the run's files; files: how many there are in all.
     """
     found = [
+        Section(
+            "causes",
+            "Why checks are red",
+            table(cause_rows(result.get("causes", ())), CAUSES_CAPTION),
+            CAUSES,
+        ),
         Section("versions", "Versions and images", _versions(result), VERSIONS),
         Section("pods", "Pods", table(drawn.pods, "Pods of the mesh and of the app"), PODS),
         Section("queries", "Queries", _queries(result, drawn, limits), QUERIES),

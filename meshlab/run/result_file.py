@@ -95,6 +95,7 @@ def summarise(run: RunRef, *, optional: Iterable[str], signum: int | None) -> tu
         "measures": _measures(events),
         "catches": [_without(event, "at", "event") for event in events if event["event"] == "catch"],
         **({"links": facts["links"]} if facts.get("links") else {}),
+        **_causes(events, {check.id for check in checks if check.verdict is Verdict.FAIL}),
         **_unpublished(events),
     }, code
 
@@ -140,6 +141,17 @@ def _measures(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
     measures = [_without(event, "at", "event") for event in events if event["event"] == "measure"]
     last = {json.dumps([each["name"], each["labels"]], sort_keys=True): each for each in measures}
     return list(last.values())
+
+
+def _causes(events: list[dict[str, Any]], red: set[str]) -> dict[str, list[dict[str, Any]]]:
+    """The objects that explain the checks that are red at the end, best first; the key is absent without."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for event in events:
+        if event["event"] == "causes":
+            for check in event["checks"]:
+                found[check] = [cause for cause in event["causes"] if cause["check"] == check]
+    causes = [cause for check, named in found.items() if check in red for cause in named]
+    return {"causes": causes} if causes else {}
 
 
 def _unpublished(events: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:

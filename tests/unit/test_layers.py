@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "clusters": "core config run kube",
     "envoy": "core kube",
     "istio": "core manifests config run kube clusters envoy",
+    "causes": "core kube",
     "shared_cluster": "core manifests config run kube clusters istio",
     "app": "core manifests config run kube istio",
     "security": "core manifests config run kube clusters envoy istio app",
@@ -30,7 +31,7 @@ MAY_IMPORT = {
     "faults": "core manifests config run kube clusters istio app security report observability",
     "lifecycle": "core config run kube clusters istio shared_cluster app observability checks",
     "cli": "core config run kube clusters istio shared_cluster app report history checks lifecycle",
-    "tasks": "core config run kube clusters istio shared_cluster app security report observability history"
+    "tasks": "core config run kube clusters istio causes shared_cluster app security report observability history"
     " checks faults lifecycle cli",
     "flows": "core config run clusters istio faults cli tasks",
 }

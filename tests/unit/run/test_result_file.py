@@ -261,3 +261,15 @@ def test_the_facts_of_the_mesh_are_the_last_reading_as_a_whole(run: RunRef) -> N
     finish(run)
     mesh = written(run)["mesh"]
     assert (mesh["trust_domain"], mesh["unknown"]) == ("corp.example", {})
+
+
+def test_causes_of_checks_that_are_red_at_the_end_stand_in_the_result(run: RunRef) -> None:
+    cause = {"object": "VirtualService shop/slow", "change": "", "why": "delays requests: for 0.5s"}
+    for name, verdict in (("app.productpage", "fail"), ("graph.edges", "fail"), ("istio.analyze", "fail")):
+        check(run, name, verdict)
+    record(run, {"event": "causes", "checks": ["app.productpage", "istio.analyze"], "causes": [
+        {"check": "app.productpage", **cause}, {"check": "istio.analyze", **cause},
+    ]})  # fmt: skip
+    check(run, "istio.analyze", "pass")  # made again by a run that went on
+    finish(run)
+    assert written(run)["causes"] == [{"check": "app.productpage", **cause}]

@@ -1,0 +1,146 @@
+"""Which objects explain a red check: those that do to its traffic what it saw, the closest first.
+
+An explanation rests on what an object does, never on its being new; who changed it last, and when, stands beside it
+and decides only between two that explain equally well.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from meshlab.causes.effects import Does, Effect, World, effects
+from meshlab.causes.objects import Found
+
+MOST = 5  # causes of one check
+NAMED, OF_ITS_TRAFFIC, OF_SOME = (
+    100,
+    40,
+    20,
+)  # what a name in the evidence counts, and whose traffic it concerns
+# A check's traffic: the services that its requests go to. Those of the document; a check of other names takes them from
+# its evidence.
+PAGE = frozenset({"productpage", "details", "reviews", "ratings"})
+_LATE = (Does.ABORTS, Does.DELAYS, Does.LIMITS, Does.REROUTES)
+_LOST = (
+    Does.REROUTES,
+    Does.HIDES,
+    Does.REFUSES,
+    Does.CUTS,
+    Does.NO_PODS,
+    Does.ABORTS,
+    Does.LIMITS,
+    Does.PROTOCOL,
+)
+_COUNTED = (Does.METRICS, *_LOST, Does.NO_SIDECAR, Does.NO_MTLS, Does.FILTERS)
+# Check, or family of checks → what would explain that it is red, the likeliest first.
+EXPLAINED_BY: Mapping[str, Sequence[Does]] = {
+    "app.bookinfo": (Does.NO_PODS, Does.CUTS, Does.NO_SIDECAR, Does.FILTERS),
+    "app.productpage": (*_LATE, *_LOST, Does.NO_MTLS, Does.FILTERS),
+    "istio.injection": (Does.NO_SIDECAR,),
+    "istio.control-plane": (Does.NO_PODS,),
+    "istio.versions": (Does.NO_PODS,),
+    "istio.proxies-synced": (Does.FILTERS, Does.NO_PODS),
+    "istio.analyze": (Does.REROUTES, Does.HIDES, Does.EDGE, Does.PROTOCOL, Does.NO_MTLS),
+    "prometheus.targets": (Does.METRICS, Does.NO_SIDECAR, Does.CUTS, Does.NO_PODS),
+    "prometheus": _COUNTED,
+    "grafana": _COUNTED,
+    "graph.agreement": (Does.NO_TRACES, *_COUNTED),
+    "graph": _COUNTED,
+    "kiali": _COUNTED,
+    "jaeger": (Does.NO_TRACES, *_LOST),
+    "mtls": (Does.NO_MTLS, Does.PLAINTEXT, Does.NO_SIDECAR),
+    "mtls.refusal": (Does.PLAINTEXT, Does.NO_SIDECAR),
+    "authz": (Does.ALLOWS, Does.REFUSES, Does.NO_MTLS, Does.PLAINTEXT, *_LATE),
+    "ingress": (Does.EDGE, Does.REFUSES, Does.ABORTS, Does.REROUTES),
+    "egress": (Does.OPENS, Does.REROUTES, Does.HIDES, Does.NO_MTLS),
+    "audit.strict-mtls": (Does.PLAINTEXT,),
+    "audit.default-deny": (Does.ALLOWS,),
+    "audit.allow-all": (Does.ALLOWS,),
+    "audit.destination-rule-tls": (Does.NO_MTLS,),
+    "audit.gateway": (Does.EDGE,),
+    "audit.egress-policy": (Does.OPENS,),
+    "audit.sidecars": (Does.NO_SIDECAR,),
+    "audit.analyze": (Does.REROUTES, Does.NO_MTLS, Does.EDGE, Does.PROTOCOL),
+}
+
+
+@dataclass(frozen=True)
+class Cause:
+    """An object that explains a red check, as `result.json` holds it.
+
+    Attributes:
+        check: The check's id.
+        object: Kind namespace/name.
+        change: Who changed it last and when; "" where nobody knows.
+        why: What in it explains the check.
+    """
+
+    check: str
+    object: str
+    change: str
+    why: str
+
+
+def explain(
+    checks: Iterable[Mapping[str, Any]], objects: Sequence[Found], *, namespace: str, root: str
+) -> tuple[Cause, ...]:
+    """Name the objects that explain red checks, of each check at most MOST, the best first.
+
+    Args:
+        checks: Checks as `result.json` holds them; those that are not red are passed over.
+        objects: The mesh's configuration, as `causes.objects.read` gives it.
+        namespace: The app's.
+        root: The mesh's root namespace.
+
+    Returns:
+        The causes; none for a check that nothing explains.
+    """
+    known = [each for each in effects(World(objects, root)) if _concerns(each, namespace, root)]
+    return tuple(
+        cause for check in checks if check["verdict"] == "fail" for cause in _causes(check, known, namespace)
+    )
+
+
+def _concerns(effect: Effect, namespace: str, root: str) -> bool:
+    """Whether the object can touch the traffic that is checked: its own namespace's, or the whole mesh's."""
+    own = effect.source.kind in ("Deployment", "Pod", "Service", "NetworkPolicy")
+    return effect.source.namespace == namespace or effect.source.namespace == root or not own
+
+
+def _causes(check: Mapping[str, Any], known: Iterable[Effect], namespace: str) -> list[Cause]:
+    wanted = _explained_by(check["id"])
+    said = json.dumps([check["summary"], check.get("reason"), check["evidence"]], default=str)
+    words = frozenset(re.findall(r"[a-z0-9][a-z0-9.-]*", said.lower()))
+    found: dict[str, tuple[tuple[int, str], Effect]] = {}
+    for effect in known:
+        named = effect.source.name in words and effect.source.kind.lower() in said.lower()
+        if effect.does not in wanted and not (named and check["id"].startswith(("audit.", "istio.analyze"))):
+            continue
+        rank = (_score(effect, wanted, words, named, namespace), effect.source.changed.partition(" ")[2])
+        if (source := str(effect.source)) not in found or rank > found[source][0]:
+            found[source] = (rank, effect)
+    best = sorted(found.values(), key=lambda each: each[0], reverse=True)[:MOST]
+    return [Cause(check["id"], str(e.source), e.source.changed, f"{e.does}: {e.why}") for _, e in best]
+
+
+def _explained_by(check_id: str) -> Sequence[Does]:
+    """The most exact entry: the check's own, else that of its family."""
+    fitting = [key for key in EXPLAINED_BY if check_id == key or check_id.startswith((f"{key}.", f"{key}-"))]
+    return EXPLAINED_BY[max(fitting, key=len)] if fitting else ()
+
+
+def _score(effect: Effect, wanted: Sequence[Does], words: frozenset[str], named: bool, namespace: str) -> int:
+    score = len(wanted) - wanted.index(effect.does) if effect.does in wanted else 0
+    if named:
+        score += NAMED
+    if effect.whose & words:
+        score += OF_ITS_TRAFFIC  # the evidence speaks of the very workload
+    elif effect.whose & PAGE:
+        score += OF_SOME
+    if effect.source.namespace == namespace:
+        score += 1
+    return score
