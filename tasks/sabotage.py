@@ -24,6 +24,7 @@ from meshlab.kube import fingerprint
 from meshlab.kube.changes import restore_left
 from meshlab.lifecycle.context import begin_context, context_of, istioctl_of, kube_of, mesh_of
 from meshlab.report.catches import rows
+from meshlab.report.causes import place_of
 from meshlab.run.journal import RunRef, begin, now, record, record_check, skip_step, step
 from meshlab.run.ledger import Entry
 from meshlab.run.result_file import summarise
@@ -179,7 +180,8 @@ def prove(run: RunRef, lab: Lab, fault: Fault) -> bool:
                 left = take_out(probe_run, run, lab, before)
                 end_round(probe_run, lab)
         if planted.is_completed():
-            record(run, {"event": "catch", **catch_of(fault, checks, restored=not left).as_json()})
+            catch = catch_of(fault, checks, restored=not left).as_json()
+            record(run, {"event": "catch", **catch, **_culprit(probe_run, fault, lab.config.namespace)})
             record_check(run, judge(fault, checks, left, seconds=time.monotonic() - began))
         else:
             problem = planted.result(raise_on_failure=False)
@@ -188,6 +190,15 @@ def prove(run: RunRef, lab: Lab, fault: Fault) -> bool:
             remedy = getattr(problem, "remedy", "")
             record_check(run, unproven(fault, "; ".join(why), remedy=remedy))
     return not left
+
+
+def _culprit(probe_run: RunRef, fault: Fault, namespace: str) -> dict[str, int | None]:
+    """At which place the causes of the round name the planted object; nothing where the fault is no object."""
+    planted = catalogue.object_of(fault, namespace)
+    if planted is None:
+        return {}
+    result, _ = summarise(probe_run, optional=(), signum=None)
+    return {"culprit_rank": place_of(result.get("causes", ()), planted)}
 
 
 @lab_task("plant")

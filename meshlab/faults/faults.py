@@ -70,6 +70,20 @@ def _applies(name: str) -> Callable[[Site], None]:
     return plant
 
 
+def object_of(fault: Fault, namespace: str) -> str | None:
+    """Name the configuration object that a fault plants.
+
+    Args:
+        fault: The fault.
+        namespace: The app's.
+
+    Returns:
+        Kind namespace/name; None where it plants none, but changes or cuts something.
+    """
+    found = manifests.read("faults", NAMESPACE=namespace).get(fault.name)
+    return f"{found['kind']} {found['metadata']['namespace']}/{found['metadata']['name']}" if found else None
+
+
 FAULTS: tuple[Fault, ...] = (
     Fault(
         "permissive-left-on",

@@ -30,6 +30,13 @@ def cell(catch: Mapping[str, Any], check: str) -> str:
     return ""
 
 
+def culprit(catch: Mapping[str, Any]) -> str:
+    """Say at which place the causes named the planted object; empty where the fault is no object."""
+    if "culprit_rank" not in catch:
+        return ""
+    return f"named no. {catch['culprit_rank']}" if catch["culprit_rank"] else "not named"
+
+
 def columns(catches: Sequence[Mapping[str, Any]]) -> list[str]:
     """The checks that some fault had to turn red, or did."""
     return sorted({check for catch in catches for key in ("must", "red") for check in catch[key]})
@@ -41,6 +48,7 @@ def rows(catches: Sequence[Mapping[str, Any]]) -> list[Row]:
     return [
         {
             "fault": catch["fault"],
+            "culprit": culprit(catch),
             "restored": "yes" if catch["restored"] else "NO",
             **{check: cell(catch, check) for check in shown},
         }
@@ -62,6 +70,7 @@ def lines(catches: Sequence[Mapping[str, Any]]) -> list[Row]:
             "red with it": those(catch, TOO),
             "missed by": those(catch, MISSED),
             "red, unexpected": those(catch, EXTRA),
+            "culprit": culprit(catch),
             "restored": "yes" if catch["restored"] else "NO",
         }
         for catch in catches
@@ -78,6 +87,7 @@ def page(result: Mapping[str, Any]) -> str:
         result=result,
         caught=sum(all(cell(catch, c) not in (MISSED, EXTRA) for c in columns([catch])) for catch in catches),
         checks=shown,
+        culprit=culprit,
         catches=[(catch, [MARKS[cell(catch, check)] for check in shown]) for catch in catches],
         planted=planted,
         skipped=[check for check in planted.values() if check["verdict"] == "skipped"],

@@ -8,6 +8,20 @@ from collections.abc import Iterable, Mapping
 from meshlab.report.tables import Row
 
 
+def place_of(causes: Iterable[Mapping[str, str]], name: str) -> int | None:
+    """Say at which place the causes of a run name an object.
+
+    Args:
+        causes: As in `result.json`.
+        name: The object, as Kind namespace/name.
+
+    Returns:
+        1 for the best; None where it is not named.
+    """
+    named = [row["object"] for row in cause_rows(causes)]
+    return named.index(name) + 1 if name in named else None
+
+
 def cause_rows(causes: Iterable[Mapping[str, str]]) -> list[Row]:
     """List the objects that explain red checks; the one that explains most of them, and best, comes first.
 

@@ -147,3 +147,9 @@ def test_a_fault_is_planted_under_the_meshs_own_names(ledger: Ledger, run: RunRe
     assert rule["from"] == [{"source": {"principals": ["corp.example/ns/default/sa/nobody"]}}]
     found = kube.get("networking.istio.io/v1", "DestinationRule", "sabotage-no-tls", "default")
     assert found["spec"]["host"] == "reviews.default.svc.pasta.local"
+
+
+def test_the_object_of_a_fault_is_named_as_causes_name_it() -> None:
+    named = {each.name: faults.object_of(each, "shop") for each in faults.FAULTS}
+    assert named["abort-10-percent"] == "VirtualService shop/sabotage-abort"
+    assert named["istiod-stopped"] is None

@@ -13,6 +13,7 @@ CATCHES = [
         "may": ["x.three"],
         "red": ["x.one", "x.three"],
         "restored": True,
+        "culprit_rank": 2,
     },
     {"fault": "b", "must": ["x.two"], "may": ["x.quiet"], "red": ["x.four", "x.two"], "restored": False},
 ]
@@ -23,6 +24,7 @@ def test_the_matrix_has_a_column_for_each_check_that_had_to_or_did_turn_red() ->
     assert rows(CATCHES) == [
         {
             "fault": "a",
+            "culprit": "named no. 2",
             "restored": "yes",
             "x.four": "",
             "x.one": "caught",
@@ -31,6 +33,7 @@ def test_the_matrix_has_a_column_for_each_check_that_had_to_or_did_turn_red() ->
         },
         {
             "fault": "b",
+            "culprit": "",
             "restored": "NO",
             "x.four": "red, unexpected",
             "x.one": "",
@@ -49,9 +52,9 @@ def test_the_terminal_gets_a_line_per_fault() -> None:
 def test_the_page_is_made_from_a_result(tmp_path: Path) -> None:
     text = page({**FULL, "catches": CATCHES})
     assert "**0 of 2 faults caught**" in text
-    assert "| fault | x.four | x.one | x.three | x.two | restored |" in text
-    assert "| a |  | ● | ○ | ✗ missed | yes |" in text
-    assert "| b | ✗ unexpected |  |  | ● | **no** |" in text
+    assert "| fault | x.four | x.one | x.three | x.two | culprit | restored |" in text
+    assert "| a |  | ● | ○ | ✗ missed | named no. 2 | yes |" in text
+    assert "| b | ✗ unexpected |  |  | ● |  | **no** |" in text
 
 
 def test_the_command_writes_the_page_or_says_what_is_wrong(tmp_path: Path, capsys) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from meshlab.report.causes import cause_rows
+from meshlab.report.causes import cause_rows, place_of
 from meshlab.report.html import report_html
 from meshlab.report.markdown import summary_markdown
 from meshlab.report.material import ReportMaterial
@@ -27,6 +27,7 @@ def test_an_object_stands_once_with_all_that_it_explains() -> None:
     assert [row["object"] for row in rows] == [HIDES, SLOW]
     assert rows[0]["red checks"] == "a.one, a.two, a.three" and rows[0]["changed"]
     assert cause_rows([]) == []
+    assert [place_of(causes(), each) for each in (HIDES, SLOW, "Service shop/other")] == [1, 2, None]
 
 
 def test_report_and_summary_name_it_and_a_green_run_names_none() -> None:
