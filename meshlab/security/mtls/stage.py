@@ -221,9 +221,16 @@ def _refusal(
     """Plaintext under STRICT; then one request per service from inside the mesh: the servers are alive."""
     number = config.security.plain_requests
     strict = plaintext_round(kube, pages, source, edges, number, _marker())
+    # Connections that a replaced listener still holds end with its drain: a request at that moment gets a 503.
+    wait_drained(kube, _ends(edges), pages=pages)
     sleeper = find_source(kube, config.namespace, bookinfo.SLEEPER.selector)
     urls = [path.url for path in paths(edges, config.namespace) if path.by == "service"]
     return strict, ask_each(kube, sleeper, urls, 1)
+
+
+def _ends(edges: Sequence[Edge]) -> list[PodSummary]:
+    """The pods at the edges' ends, each once."""
+    return list({pod.name: pod for edge in edges for pod in (edge.source_pod, edge.target_pod)}.values())
 
 
 def _windows(
@@ -242,9 +249,8 @@ def _windows(
         if refused is None
         else {}
     )
-    ends = list({pod.name: pod for e in edges for pod in (e.source_pod, e.target_pod)}.values())
     for _ in range(WINDOWS):
-        wait_drained(kube, ends, pages=pages)  # a replaced listener takes its counters with it
+        wait_drained(kube, _ends(edges), pages=pages)  # a replaced listener takes its counters with it
         try:
             window = _window(kube, config, edges, places, interfaces)
         except KubeError as problem:
