@@ -170,6 +170,9 @@ def _request_authentication(found: Found, world: World) -> Told:
 
 def _virtual_service(found: Found, world: World) -> Told:
     hosts = frozenset(service_of(host) for host in found.spec.get("hosts") or ())
+    if "mesh" not in (found.spec.get("gateways") or ["mesh"]):
+        yield Does.EDGE, hosts, f"routes what comes in through {', '.join(found.spec['gateways'])}"
+        return  # of the traffic between the mesh's own pods it changes nothing
     for route in (
         *(found.spec.get("http") or ()),
         *(found.spec.get("tls") or ()),

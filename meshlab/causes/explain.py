@@ -23,7 +23,9 @@ NAMED, OF_ITS_TRAFFIC, OF_SOME = (
 )  # what a name in the evidence counts, and whose traffic it concerns
 # A check's traffic: the services that its requests go to. Those of the document; a check of other names takes them from
 # its evidence.
-PAGE = frozenset({"productpage", "details", "reviews", "ratings"})
+PAGE = frozenset({"productpage", "details", "reviews", "ratings", "sleep"})
+# These look at other traffic, or at objects themselves.
+OTHERS = ("ingress.", "egress.", "audit.", "istio.", "kiali.")
 _LATE = (Does.ABORTS, Does.DELAYS, Does.LIMITS, Does.REROUTES)
 _LOST = (
     Does.REROUTES,
@@ -117,6 +119,8 @@ def _causes(check: Mapping[str, Any], known: Iterable[Effect], namespace: str) -
     words = frozenset(re.findall(r"[a-z0-9][a-z0-9.-]*", said.lower()))
     found: dict[str, tuple[tuple[int, str], Effect]] = {}
     for effect in known:
+        if effect.whose and not check["id"].startswith(OTHERS) and not effect.whose & (PAGE | words):
+            continue  # of somebody else's traffic
         named = effect.source.name in words and effect.source.kind.lower() in said.lower()
         if effect.does not in wanted and not (named and check["id"].startswith(("audit.", "istio.analyze"))):
             continue

@@ -17,6 +17,8 @@ from meshlab.faults.faults import FAULTS
 NAMESPACE, ROOT = "shop", "istio-system"
 WORKLOADS = ("productpage", "details", "reviews", "ratings", "sleep")
 
+NEWER = {"managedFields": [{"manager": "kubectl", "time": "2026-11-28T09:00:00Z"}]}
+
 
 def document(kind: str, name: str, spec: Mapping[str, Any], **meta: Any) -> Found:
     return found_of(kind, {"metadata": {"namespace": NAMESPACE, "name": name, **meta}, "spec": spec})
@@ -41,6 +43,18 @@ def bookinfo() -> list[Found]:
         document(
             "Telemetry", "mesh-default", {"tracing": [{"randomSamplingPercentage": 100}]}, namespace=ROOT
         ),
+        document(
+            "VirtualService",
+            "bookinfo",
+            {
+                "hosts": ["*"],
+                "gateways": ["edge"],
+                "http": [{"route": [{"destination": {"host": "productpage"}}]}],
+            },
+            **NEWER,
+        ),
+        document("Service", "tcp-echo", {"ports": [{"port": 9000, "name": "tcp"}]}, **NEWER),
+        document("Service", "ingressgateway", {"ports": [{"port": 31400, "name": "tcp"}]}, namespace=ROOT),
         document("EnvoyFilter", "metrics", {"configPatches": [{"applyTo": "HTTP_FILTER"}]}, namespace=ROOT),
     ]
 
@@ -50,7 +64,6 @@ HARMLESS = (
     document("DestinationRule", "plain", {"host": "details", "trafficPolicy": {"tls": {"mode": "ISTIO_MUTUAL"}}}),
     document("Telemetry", "logs", {"accessLogging": [{"providers": [{"name": "envoy"}]}]}),
 )  # fmt: skip
-NEWER = {"managedFields": [{"manager": "kubectl", "time": "2026-11-28T09:00:00Z"}]}
 
 
 def red(check_id: str, summary: str = "0 of 20 as expected", evidence: Any = None) -> dict[str, Any]:
