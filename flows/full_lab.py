@@ -13,7 +13,8 @@ from importlib import import_module
 
 if __name__ == "__main__":
     # Prefect is slow to import: the input is judged, the run written down and the cluster started before that.
-    from meshlab.cli.main import Command, main
+    from meshlab.cli.command import Command
+    from meshlab.cli.main import main
 
     sys.exit(
         main(

@@ -10,7 +10,8 @@ from importlib import import_module
 
 if __name__ == "__main__":
     # Prefect is slow to import: the input is judged and the run written down before that.
-    from meshlab.cli.main import Command, main
+    from meshlab.cli.command import Command
+    from meshlab.cli.main import main
 
     sys.exit(
         main(

@@ -11,8 +11,9 @@ from importlib import import_module
 
 if __name__ == "__main__":
     # Prefect is slow to import: the input is judged, the run written down and the cluster started before that.
+    from meshlab.cli.command import Command
     from meshlab.cli.flags import Flag
-    from meshlab.cli.main import Command, main
+    from meshlab.cli.main import main
     from meshlab.faults.faults import NAMES
 
     ONLY = Flag("--only", "only", "fault", "Plant this fault alone; may be given several times.", NAMES, True)

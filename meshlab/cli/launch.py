@@ -18,8 +18,8 @@ import httpx
 from rich.console import Console
 from rich.text import Text
 
+from meshlab.cli.command import Asked, Command
 from meshlab.cli.flags import complain
-from meshlab.cli.main import Asked, Command
 from meshlab.cli.resume import take_up
 from meshlab.cli.terminal import View, closing
 from meshlab.clusters.local import child as local_child

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from meshlab.cli import main as cli
+from meshlab.cli.command import Command
 from meshlab.cli.flags import Flag, judge, parse
 from meshlab.config.settings import LabConfig, Machine
 from meshlab.core.errors import InputError
@@ -30,9 +31,7 @@ def main(arguments: list[str], *, about: str, load: Callable[[], Callable[..., A
     Returns:
         The exit code.
     """
-    command = cli.Command(
-        PROGRAM, about, "teardown", decide=lambda words, machine: decide(words, machine, about)
-    )
+    command = Command(PROGRAM, about, "teardown", decide=lambda words, machine: decide(words, machine, about))
     return cli.main(arguments, command, load)
 
 

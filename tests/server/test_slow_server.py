@@ -28,7 +28,8 @@ ENDS = DEADLINE + 150  # seconds: Prefect's own start and its own retries at the
 FLOW = """
 import sys
 from pathlib import Path
-from meshlab.cli.main import Command, main
+from meshlab.cli.command import Command
+from meshlab.cli.main import main
 from meshlab.config.settings import LabConfig
 from meshlab.run.journal import RunRef
 

@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Iterator
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 from pathlib import Path
 
@@ -125,6 +126,32 @@ def test_the_table_has_no_circle_and_no_arrow_that_nobody_uses() -> None:
         f"{room} → {each}" for room in rooms for each in MAY_IMPORT[room].split() if (room, each) not in used
     ]
     assert unused == []
+
+
+def circle(arrows: dict[str, set[str]]) -> list[str]:
+    """Modules that import each other in a circle, in its order; empty without one."""
+    try:
+        TopologicalSorter(arrows).prepare()
+    except CycleError as problem:
+        return list(problem.args[1])
+    return []
+
+
+def test_no_module_imports_its_importer() -> None:
+    names = {
+        name_of(path).removesuffix(".py").removesuffix("/__init__").replace("/", ".") for path in MODULES
+    }
+    arrows = {
+        each: {
+            found
+            for _, dotted in imports(ROOT / path)
+            for found in (dotted, dotted.rpartition(".")[0])
+            if found in names and found != each
+        }
+        for each, path in ((p.removesuffix(".py").replace("/", "."), p) for p in map(name_of, MODULES))
+    }
+    assert circle(arrows) == []
+    assert set(circle({"a": {"b"}, "b": {"c"}, "c": {"a"}})) == {"a", "b", "c"}, "the control"
 
 
 def test_meshlab_is_packages_only() -> None:

@@ -12,9 +12,10 @@ import pytest
 import yaml
 
 from meshlab.cli import launch
+from meshlab.cli.command import Command
 from meshlab.cli.flags import Flag
 from meshlab.cli.launch import Launch, next_commands, owing, prepared
-from meshlab.cli.main import Command, main, read_command_line
+from meshlab.cli.main import main, read_command_line
 from meshlab.config.settings import LabConfig, Machine
 from meshlab.core.errors import Interrupted
 from meshlab.core.signals import signals_raise, signals_wait
@@ -347,7 +348,7 @@ def test_a_flow_that_fails_before_it_can_say_so_itself_is_a_failed_step(
 
 def test_help_is_given_before_anything_slow_is_imported() -> None:
     slow = "{'prefect', 'kubernetes', 'sqlalchemy', 'jinja2', 'requests', 'cryptography'}"
-    code = "import atexit, sys; from meshlab.cli.main import Command, main; "
+    code = "import atexit, sys; from meshlab.cli.command import Command; from meshlab.cli.main import main; "
     code += f"atexit.register(lambda: print('slow:', *(set(sys.modules) & {slow}))); "
     code += "main(['--help'], Command('lab', 'The lab.'), lambda: None)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

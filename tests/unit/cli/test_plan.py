@@ -5,8 +5,9 @@ import pytest
 import yaml
 
 from meshlab.cli import plan as launch_plan
+from meshlab.cli.command import Command
 from meshlab.cli.flags import PLAN, RESUME, parse
-from meshlab.cli.main import Command, read_command_line
+from meshlab.cli.main import read_command_line
 from meshlab.config.settings import Machine
 from meshlab.core.errors import InputError
 from tests.fakes.gke.emulator import Emulator, running

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from google.cloud.container_v1.types import Cluster, StatusCondition
 
+from meshlab.cli.command import Command
 from meshlab.cli.launch import prepared
-from meshlab.cli.main import Command, read_command_line
+from meshlab.cli.main import read_command_line
 from meshlab.clusters.gke import access
 from meshlab.clusters.gke.api import Backoff, GkeApi
 from meshlab.clusters.gke.api_errors import refusal
