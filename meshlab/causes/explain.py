@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from meshlab.causes.effects import Does, Effect, World, effects
+from meshlab.causes.effects import Does, Effect, World
+from meshlab.causes.kinds import effects
 from meshlab.causes.objects import Found
 
 MOST = 5  # causes of one check

@@ -30,7 +30,6 @@ class NodeSummary:
     reason: str
     kubelet: str
     runtime: str
-    os_image: str
     ip: str
 
 
@@ -263,6 +262,5 @@ def _node(node: Mapping[str, Any]) -> NodeSummary:
         reason=state.get("message") or state.get("reason") or "no status yet",
         kubelet=info.get("kubeletVersion", ""),
         runtime=info.get("containerRuntimeVersion", ""),
-        os_image=info.get("osImage", ""),
         ip=addresses.get("InternalIP", ""),
     )

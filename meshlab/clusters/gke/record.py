@@ -103,11 +103,6 @@ class ClusterRecord:
         return label if other is not None and self.entry in other.entries() and other.owner_lives() else None
 
 
-def is_gke(entry: Entry) -> bool:
-    """Whether an entry of a ledger is a cluster on GKE."""
-    return entry.kind == "cluster" and entry.where.startswith(WHERE)
-
-
 def settings_of(ledger: Ledger) -> GkeSettings:
     """The settings with which a run made its cluster."""
     return GkeSettings.model_validate(ledger.noted(KEY).get("settings", {}))

@@ -11,7 +11,8 @@ import yaml
 
 from meshlab import manifests
 from meshlab.causes.explain import Cause, explain
-from meshlab.causes.objects import Found, found_of
+from meshlab.causes.kinds import READERS
+from meshlab.causes.objects import KINDS, Found, found_of
 from meshlab.faults.faults import FAULTS
 
 NAMESPACE, ROOT = "shop", "istio-system"
@@ -141,3 +142,7 @@ def test_who_changed_it_last_stands_beside_it_and_does_not_decide_alone() -> Non
     changed = document("VirtualService", "x", aborts, **NEWER)
     (first, *_) = explain([red("app.productpage")], [*bookinfo(), changed], namespace=NAMESPACE, root=ROOT)
     assert "2026-11-28T09:00:00Z" in first.change and "kubectl" in first.change
+
+
+def test_every_kind_that_is_read_has_its_reader() -> None:
+    assert set(READERS) == {kind for _, kind in KINDS}

@@ -1,0 +1,57 @@
+"""What policies do to traffic: whom they let pass, and whom they refuse."""
+
+from __future__ import annotations
+
+from meshlab.causes.effects import Does, Told, World, labels_of
+from meshlab.causes.objects import Found
+
+
+def peer_authentication(found: Found, world: World) -> Told:
+    """Tell what a PeerAuthentication does."""
+    whose = world.selected(found, labels_of(found))
+    modes = {"": (found.spec.get("mtls") or {}).get("mode")}
+    modes |= {
+        f" on port {port}": (each or {}).get("mode")
+        for port, each in (found.spec.get("portLevelMtls") or {}).items()
+    }
+    for where, mode in modes.items():
+        if mode in ("PERMISSIVE", "DISABLE"):
+            yield Does.PLAINTEXT, whose, f"mode {mode}{where} takes plaintext"
+        if mode == "DISABLE":
+            yield Does.NO_MTLS, whose, f"mode DISABLE{where}: the server offers no mutual TLS"
+
+
+def authorization_policy(found: Found, world: World) -> Told:
+    """Tell what an AuthorizationPolicy does."""
+    if str(found.annotations.get("istio.io/dry-run", "")).lower() == "true":
+        return
+    whose, rules = world.selected(found, labels_of(found)), found.spec.get("rules") or []
+    action = found.spec.get("action", "ALLOW")
+    if action == "DENY" and rules:
+        yield Does.REFUSES, whose, "action DENY refuses what its rules name"
+    elif action == "CUSTOM":
+        yield Does.REFUSES, whose, "action CUSTOM asks an authorizer of its own"
+    elif action == "ALLOW" and any(not rule for rule in rules):
+        yield Does.ALLOWS, whose, "a rule without conditions allows everything to everybody"
+    elif action == "ALLOW":
+        named = f"{len(rules)} rules" if rules else "no rule"
+        yield Does.REFUSES, whose, f"action ALLOW with {named} refuses all that they do not name"
+        if rules:
+            yield Does.ALLOWS, whose, "action ALLOW lets pass what its rules name"
+
+
+def request_authentication(found: Found, world: World) -> Told:
+    """Tell what a RequestAuthentication does."""
+    issuers = ", ".join(str(rule.get("issuer")) for rule in found.spec.get("jwtRules") or ())
+    yield (
+        Does.REFUSES,
+        world.selected(found, labels_of(found)),
+        f"tokens that {issuers or 'nobody'} did not issue are refused",
+    )
+
+
+def network_policy(found: Found, world: World) -> Told:
+    """Tell what a NetworkPolicy does."""
+    selector = (found.spec.get("podSelector") or {}).get("matchLabels") or {}
+    types = found.spec.get("policyTypes") or ["Ingress"]
+    yield Does.CUTS, world.selected(found, selector), f"only what it names may pass ({', '.join(types)})"
