@@ -9,20 +9,20 @@ from meshlab.causes.effects import Effect, Told, World
 from meshlab.causes.objects import Found
 
 READERS: Mapping[str, Callable[[Found, World], Told]] = {
-    "PeerAuthentication": policies.peer_authentication,
-    "AuthorizationPolicy": policies.authorization_policy,
-    "RequestAuthentication": policies.request_authentication,
-    "NetworkPolicy": policies.network_policy,
-    "VirtualService": routing.virtual_service,
-    "DestinationRule": routing.destination_rule,
-    "Sidecar": routing.sidecar,
-    "Gateway": routing.gateway,
-    "ServiceEntry": routing.service_entry,
-    "EnvoyFilter": workloads.envoy_filter,
-    "Telemetry": workloads.telemetry,
-    "Service": workloads.service,
-    "Deployment": workloads.deployment,
-    "Pod": workloads.pod,
+    "PeerAuthentication": policies.of_peer_authentication,
+    "AuthorizationPolicy": policies.of_authorization_policy,
+    "RequestAuthentication": policies.of_request_authentication,
+    "NetworkPolicy": policies.of_network_policy,
+    "VirtualService": routing.of_virtual_service,
+    "DestinationRule": routing.of_destination_rule,
+    "Sidecar": routing.of_sidecar,
+    "Gateway": routing.of_gateway,
+    "ServiceEntry": routing.of_service_entry,
+    "EnvoyFilter": workloads.of_envoy_filter,
+    "Telemetry": workloads.of_telemetry,
+    "Service": workloads.of_service,
+    "Deployment": workloads.of_deployment,
+    "Pod": workloads.of_pod,
 }
 
 

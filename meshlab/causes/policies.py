@@ -6,7 +6,7 @@ from meshlab.causes.effects import Does, Told, World, labels_of
 from meshlab.causes.objects import Found
 
 
-def peer_authentication(found: Found, world: World) -> Told:
+def of_peer_authentication(found: Found, world: World) -> Told:
     """Tell what a PeerAuthentication does."""
     whose = world.selected(found, labels_of(found))
     modes = {"": (found.spec.get("mtls") or {}).get("mode")}
@@ -21,7 +21,7 @@ def peer_authentication(found: Found, world: World) -> Told:
             yield Does.NO_MTLS, whose, f"mode DISABLE{where}: the server offers no mutual TLS"
 
 
-def authorization_policy(found: Found, world: World) -> Told:
+def of_authorization_policy(found: Found, world: World) -> Told:
     """Tell what an AuthorizationPolicy does."""
     if str(found.annotations.get("istio.io/dry-run", "")).lower() == "true":
         return
@@ -40,7 +40,7 @@ def authorization_policy(found: Found, world: World) -> Told:
             yield Does.ALLOWS, whose, "action ALLOW lets pass what its rules name"
 
 
-def request_authentication(found: Found, world: World) -> Told:
+def of_request_authentication(found: Found, world: World) -> Told:
     """Tell what a RequestAuthentication does."""
     issuers = ", ".join(str(rule.get("issuer")) for rule in found.spec.get("jwtRules") or ())
     yield (
@@ -50,7 +50,7 @@ def request_authentication(found: Found, world: World) -> Told:
     )
 
 
-def network_policy(found: Found, world: World) -> Told:
+def of_network_policy(found: Found, world: World) -> Told:
     """Tell what a NetworkPolicy does."""
     selector = (found.spec.get("podSelector") or {}).get("matchLabels") or {}
     types = found.spec.get("policyTypes") or ["Ingress"]

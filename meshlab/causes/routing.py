@@ -12,7 +12,7 @@ LONG = 0.05  # seconds of a delay, and from which on it explains a slow answer
 FEW = 4  # connections or requests in parallel that a pool allows: fewer than any page needs at once
 
 
-def virtual_service(found: Found, world: World) -> Told:
+def of_virtual_service(found: Found, world: World) -> Told:
     """Tell what a VirtualService does."""
     hosts = frozenset(service_of(host) for host in found.spec.get("hosts") or ())
     if "mesh" not in (found.spec.get("gateways") or ["mesh"]):
@@ -72,7 +72,7 @@ def _pods_of_subset(world: World, host: str, subset: str, namespace: str) -> lis
     return []
 
 
-def destination_rule(found: Found, world: World) -> Told:
+def of_destination_rule(found: Found, world: World) -> Told:
     """Tell what a DestinationRule does."""
     host = frozenset({service_of(str(found.spec.get("host", "")))} - {"*"})
     policies = [found.spec.get("trafficPolicy") or {}]
@@ -96,7 +96,7 @@ def destination_rule(found: Found, world: World) -> Told:
                 yield Does.LIMITS, host, f"connectionPool: {name} {limits[name]}"
 
 
-def sidecar(found: Found, world: World) -> Told:
+def of_sidecar(found: Found, world: World) -> Told:
     """Tell what a Sidecar does."""
     whose = world.selected(found, labels_of(found))
     if (found.spec.get("outboundTrafficPolicy") or {}).get("mode") == "ALLOW_ANY":
@@ -121,13 +121,13 @@ def _shows(host: str, service: Found, namespace: str) -> bool:
     )
 
 
-def gateway(found: Found, world: World) -> Told:
+def of_gateway(found: Found, world: World) -> Told:
     """Tell what a Gateway does."""
     hosts = [str(host) for server in found.spec.get("servers") or () for host in server.get("hosts") or ()]
     yield Does.EDGE, frozenset(found.spec.get("selector", {}).values()), f"serves {', '.join(hosts)}"
 
 
-def service_entry(found: Found, world: World) -> Told:
+def of_service_entry(found: Found, world: World) -> Told:
     """Tell what a ServiceEntry does."""
     hosts = [str(host) for host in found.spec.get("hosts") or ()]
     shadowed = frozenset(

@@ -8,7 +8,7 @@ from meshlab.causes.effects import Does, Told, World, labels_of, name_of, shortl
 from meshlab.causes.objects import Found
 
 
-def envoy_filter(found: Found, world: World) -> Told:
+def of_envoy_filter(found: Found, world: World) -> Told:
     """Tell what an EnvoyFilter does."""
     patches = found.spec.get("configPatches") or ()
     places = ", ".join(sorted({str(each.get("applyTo")) for each in patches}))
@@ -19,7 +19,7 @@ def envoy_filter(found: Found, world: World) -> Told:
     )
 
 
-def telemetry(found: Found, world: World) -> Told:
+def of_telemetry(found: Found, world: World) -> Told:
     """Tell what a Telemetry does."""
     whose = world.selected(found, labels_of(found))
     for each in found.spec.get("tracing") or ():
@@ -31,7 +31,7 @@ def telemetry(found: Found, world: World) -> Told:
             yield Does.METRICS, whose, f"metrics.overrides: {shortly(each['overrides'])}"
 
 
-def service(found: Found, world: World) -> Told:
+def of_service(found: Found, world: World) -> Told:
     """Tell what a Service does."""
     whose, selector = frozenset({found.name}), found.spec.get("selector") or {}
     if selector and not world.pods(found.namespace, selector):
@@ -48,7 +48,7 @@ def service(found: Found, world: World) -> Told:
             )
 
 
-def deployment(found: Found, world: World) -> Told:
+def of_deployment(found: Found, world: World) -> Told:
     """Tell what a Deployment does."""
     template = found.spec.get("template") or {}
     meta = template.get("metadata") or {}
@@ -59,7 +59,7 @@ def deployment(found: Found, world: World) -> Told:
     yield from _marks(marks, whose)
 
 
-def pod(found: Found, world: World) -> Told:
+def of_pod(found: Found, world: World) -> Told:
     """Tell what a Pod does."""
     yield from _marks({**found.labels, **found.annotations}, frozenset({name_of(found.labels) or found.name}))
 
