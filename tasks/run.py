@@ -51,6 +51,7 @@ from meshlab.shared_cluster.lock import acquire_lease, release_lease
 from tasks.common import lab_task
 from tasks.pictures import drawn_of, publish_pictures
 from tasks.report import flush_artifacts, publish_result
+from tasks.secrets import hold_credentials
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +80,8 @@ def begin_run(
     if launch is None:
         keep_config(run, config)
     ledger = begin_context(run, config, machine).ledger
+    if config.cluster == "existing":
+        hold_credentials(machine)
     try:
         if holds:
             acquire_lease(config, machine, run.run_id)  # the command line has done so already

@@ -54,6 +54,7 @@ def read_command_line(command: Command, arguments: list[str]) -> Asked:
     me = psutil.Process()
     mark_children(me.pid, me.create_time())
     try:
+        _judge_credentials(machine)
         if command.decide is not None:
             config, chosen = command.decide(arguments, machine)
             return Asked(config, machine, chosen)
@@ -77,3 +78,11 @@ def read_command_line(command: Command, arguments: list[str]) -> Asked:
     except InputError as problem:
         complain(command.program, problem.message)
         sys.exit(2)
+
+
+def _judge_credentials(machine: Machine) -> None:
+    """Raise InputError where the environment holds credentials that can't be understood."""
+    if machine.credentials:  # what reads them is slow to import, and few runs have any
+        from meshlab.lifecycle.credentials import judge_credentials
+
+        judge_credentials(machine)

@@ -20,6 +20,7 @@ from pydantic_settings.exceptions import SettingsError
 
 from meshlab.config.settings import ENV_PREFIX, LabConfig, variables
 from meshlab.core.errors import Problem
+from meshlab.core.redaction import HIDDEN
 
 ADDRESS = re.compile(r"\[[0-9a-fA-F:.]+\](?::\d+)?")  # of IPv6: no list, though it begins like one
 VARIABLES = "variables"  # as the origin of a value
@@ -249,6 +250,8 @@ def _problem(fault: Any, origin: Mapping[str, str]) -> Problem:
     holders = [known for known in origin if f"{key}.".startswith(f"{known}.")]
     where = _where(key, origin[max(holders, key=len)])
     given = "" if isinstance(fault["input"], (dict, list)) else f" {str(fault['input'])!r}"
+    if re.search(r"//[^/]*@", given):  # an address with a password
+        given = f" {HIDDEN}"
     if fault["type"] == "extra_forbidden":
         return Problem(where, "is no setting", closest(key, [*LabConfig.model_fields, *keys()]))
     if fault["type"] == "literal_error":

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from meshlab.config.base import SettingsBase as SettingsBase
 from meshlab.config.settings_gke import GkeSettings as GkeSettings
@@ -22,6 +23,10 @@ Images = Literal["embedded", "official"]
 ENV_PREFIX = "MESHLAB_"
 # Where alerts go. An address of this kind is a password: never a setting, which Prefect and result files show.
 ALERT_WEBHOOK = "MESH_LAB_ALERT_WEBHOOK"
+# What may need credentials → the variable that holds them.
+CREDENTIALS = {
+    name: f"MESH_LAB_{name.upper()}_CREDENTIALS" for name in ("prometheus", "tracing", "grafana", "kiali")
+}
 
 
 def variables() -> dict[str, str]:
@@ -152,7 +157,53 @@ class TrafficSettings(SettingsBase):
         return value
 
 
-class PrometheusSettings(SettingsBase):
+# Where something is asked through a port-forward: namespace/name:port of a Service, and the path of its API.
+PLACE = (
+    r"(?P<namespace>[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)/(?P<name>[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)"
+    r":(?P<port>[1-9]\d{0,4})(?P<path>/[^\s?#]*)?"
+)
+# No user and password: an address is shown, credentials come from the environment or a Prefect block.
+ADDRESS = r"https?://[^\s/@?#]+(/[^\s?#]*)?"
+
+
+class PlaceSettings(SettingsBase):
+    """Where a part of the mesh is asked, on a cluster of somebody else."""
+
+    url: str | None = Field(
+        None, description="Asked there, over the network; found in the cluster when not given."
+    )
+    service: str | None = Field(
+        None,
+        description="Asked there, through a port-forward: namespace/name:port, a path may follow.",
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _is_address(cls, value: str | None) -> str | None:
+        if value is not None and re.fullmatch(ADDRESS, value) is None:
+            raise ValueError("needs http:// or https:// and a host, a path may follow, and no password")
+        return value
+
+    @field_validator("service")
+    @classmethod
+    def _is_place(cls, value: str | None, given: ValidationInfo) -> str | None:
+        if value is not None and re.fullmatch(PLACE, value) is None:
+            raise ValueError("needs namespace/name:port of a Service, a path may follow")
+        if value is not None and given.data.get("url"):
+            raise ValueError("is beside a url, which is asked instead: leave one of them out")
+        return value
+
+
+class TracingSettings(PlaceSettings):
+    """Where traces are asked for."""
+
+    api: Literal["jaeger", "zipkin", "none"] | None = Field(
+        None,
+        description="Whose API it has; none: there is no tracing. Port 9411 is Zipkin's, any other Jaeger's, when not given.",
+    )
+
+
+class PrometheusSettings(PlaceSettings):
     """The metrics addon."""
 
     scrape_seconds: int = Field(
@@ -256,6 +307,9 @@ class LabConfig(SettingsBase):
     app: AppSettings = AppSettings()
     traffic: TrafficSettings = TrafficSettings()
     prometheus: PrometheusSettings = PrometheusSettings()
+    tracing: TracingSettings = TracingSettings()
+    grafana: PlaceSettings = PlaceSettings()
+    kiali: PlaceSettings = PlaceSettings()
     security: SecuritySettings = SecuritySettings()
     checks: CheckSettings = CheckSettings()
     history: HistorySettings = HistorySettings()
@@ -301,6 +355,7 @@ class Machine(SettingsBase):
     path: str = ""
     kubeconfig: str = ""
     alert_webhook: SecretStr | None = None
+    credentials: dict[str, SecretStr] = Field(default_factory=dict)
 
     @classmethod
     def here(cls, environ: dict[str, str] | None = None) -> Machine:
@@ -322,4 +377,5 @@ class Machine(SettingsBase):
             path=env.get("PATH", os.defpath),
             kubeconfig=env.get("KUBECONFIG", ""),
             alert_webhook=SecretStr(env[ALERT_WEBHOOK]) if env.get(ALERT_WEBHOOK) else None,
+            credentials={name: SecretStr(env[key]) for name, key in CREDENTIALS.items() if env.get(key)},
         )

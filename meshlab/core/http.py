@@ -13,10 +13,12 @@ from typing import Any
 import requests
 import urllib3
 
+from meshlab.core.access import OPEN, Access
 from meshlab.core.errors import QueryError
 
 CHUNK = 64 * 1024
 LARGEST = 64 * 1024 * 1024  # bytes of an answer; more is no answer to any question of ours
+LET_IN = "allow anonymous access, or give credentials: MESH_LAB_…_CREDENTIALS (docs/existing-clusters.md)"
 TAIL = 200  # characters of a refusal that an error repeats
 
 
@@ -40,14 +42,22 @@ class Getter:
         name: What errors call the server.
         remedy: Of the errors.
         why: Asked when there is no connection; what stands between this machine and the server may know the cause.
+        access: Credentials, and whom to trust.
     """
 
     def __init__(
-        self, url: str, *, timeout: float, name: str, remedy: str, why: Callable[[], str] | None = None
+        self,
+        url: str,
+        *,
+        timeout: float,
+        name: str,
+        remedy: str,
+        why: Callable[[], str] | None = None,
+        access: Access = OPEN,
     ) -> None:
         self.url = url.rstrip("/")
         self.name, self.remedy, self._why = name, remedy, why or (lambda: "")
-        self._timeout = timeout
+        self._timeout, self._access = timeout, access
         self._local = threading.local()
 
     def text(self, path: str, params: Mapping[str, str | int] | None = None) -> str:
@@ -118,7 +128,7 @@ class Getter:
         remedy = "correct the question" if wrong else self.remedy
         return QueryError(
             f"{self.name} at {self.url} answered {what} with {status}: {told}",
-            remedy="allow anonymous access" if status in (401, 403) else remedy,
+            remedy=LET_IN if status in (401, 403) else remedy,
             retryable=not wrong,
         )
 
@@ -213,8 +223,7 @@ class Getter:
 
     def _session(self) -> requests.Session:
         if not hasattr(self._local, "session"):
-            self._local.session = requests.Session()
-            self._local.session.trust_env = False  # a proxy of the environment can't reach a port-forward
+            self._local.session = self._access.session()
         session: requests.Session = self._local.session
         return session
 

@@ -5,22 +5,26 @@ Each stands as one Deployment that is called like the addon; what differs is dat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from dataclasses import replace as replace_value
 from typing import Any, Generic, Protocol, TypeVar
 
 from meshlab.config.settings import LabConfig
+from meshlab.core.access import access_of
 from meshlab.core.errors import KubeError
 from meshlab.core.progress import Progress, silent
 from meshlab.core.waiting import Clock, wait
 from meshlab.istio.distribution import Distribution
-from meshlab.istio.images import containers, from_cluster, replace
+from meshlab.istio.images import from_cluster, replace
 from meshlab.istio.operator_file import SYSTEM_NAMESPACE
 from meshlab.kube.apply import ObjectRef, apply, read_manifests
 from meshlab.kube.client import Kube
 from meshlab.kube.portforward import PortForward
 from meshlab.kube.rollout import wait_deployments
+from meshlab.observability.addons.images import images, reported, same
+from meshlab.observability.addons.places import Place, Signs, discover, from_settings, settled
 
 
 class Client(Protocol):
@@ -46,6 +50,9 @@ class Addon(Generic[C]):
         change: Changes the objects of Istio's manifest in place, and returns those that are applied.
         compiled: This project compiles an image that replaces the official one.
         movable: It stands where `prometheus.namespace` says, not always in istio-system.
+        section: Of the settings that say where it is asked, and of its credentials; its name where empty.
+        signs: By what another one than Istio's addon is known, on a cluster of somebody else.
+        apis: Makes a client for a place with another API than the addon's: the API's name → as `connect`.
     """
 
     name: str
@@ -56,6 +63,9 @@ class Addon(Generic[C]):
     change: Callable[[list[Object], Distribution, LabConfig], list[Object]] | None = None
     compiled: bool = False
     movable: bool = False
+    section: str = ""
+    signs: tuple[Signs, ...] = ()
+    apis: Mapping[str, Callable[..., C]] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -95,7 +105,7 @@ class Addon(Generic[C]):
         )
 
     def runs(self, kube: Kube, config: LabConfig) -> bool:
-        """Tell whether its Deployment exists.
+        """Tell whether it is there.
 
         Args:
             kube: Client of the cluster.
@@ -104,6 +114,58 @@ class Addon(Generic[C]):
         Returns:
             True where it can be asked.
         """
+        return self.place(kube, config, own=False) is not None
+
+    def place(self, kube: Kube, config: LabConfig, *, own: bool = True) -> Place | None:
+        """Find out where it is asked: as the settings say, else Istio's addon, else one that shows its signs.
+
+        Args:
+            kube: Client of the cluster.
+            config: The settings. On a cluster of ours it is always Istio's addon.
+            own: On a cluster of ours, say where it will be, though it may not be there yet.
+
+        Returns:
+            The place; None where there is none.
+
+        Raises:
+            KubeError: The API server does not answer.
+        """
+        where = self.namespace(config)
+        addon = Place("Istio's addon", namespace=where, service=self.service, port=self.port)
+        if config.ours:
+            return addon if own or self._stands(kube, config) else None
+        section = self.section or self.name
+        given = getattr(config, section)
+        api = getattr(given, "api", None)
+        if api == "none":
+            return None
+        chosen = from_settings(section, given.url, given.service, api or "")
+        if chosen is not None:
+            return settled(kube, chosen)
+        if self._stands(kube, config):
+            return addon
+        return discover(kube, self.signs, near=(where, SYSTEM_NAMESPACE))
+
+    def lacking(self, kube: Kube, config: LabConfig) -> str:
+        """Say why a mesh of somebody else does not have it.
+
+        Args:
+            kube: Client of the cluster.
+            config: The settings.
+
+        Returns:
+            The reason; "" where it is there, and where the run itself puts it there: that it is missing is a fault then.
+        """
+        if config.ours or self.place(kube, config) is not None:
+            return ""
+        return f"this mesh has no {self.title}: no Service that we may read is known for one"
+
+    def set_remedy(self) -> str:
+        """Say how it is told where it is asked."""
+        section = self.section or self.name
+        return f"set {section}.url, or {section}.service as namespace/name:port"
+
+    def _stands(self, kube: Kube, config: LabConfig) -> bool:
         return kube.get("apps/v1", "Deployment", self.name, self.namespace(config)) is not None
 
     def is_external(self, config: LabConfig, kube: Kube) -> bool:
@@ -116,7 +178,7 @@ class Addon(Generic[C]):
         Returns:
             True where nothing is to be applied.
         """
-        return not config.ours and self.runs(kube, config)
+        return not config.ours and self.place(kube, config) is not None
 
     def why_not(
         self, config: LabConfig, distribution: Distribution, kube: Kube, held: Sequence[str] = ()
@@ -142,7 +204,7 @@ class Addon(Generic[C]):
             return f"there is no {self.title} in {where}, and the run may not put one there (--allow-changes)"
         if self.compiled or config.image_source == "official":
             return ""
-        known = {*held, *_reported(kube)}
+        known = {*held, *reported(kube)}
         wanted = images(self.manifest(distribution, config, ()))
         missing = [image for image in wanted if not any(same(image, each) for each in known)]
         if not missing:
@@ -196,7 +258,10 @@ class Addon(Generic[C]):
             RolloutError: It does not get Ready; its text names the cause.
         """
         refs: tuple[ObjectRef, ...] = ()
-        if not self.is_external(config, kube):
+        if self.is_external(config, kube):
+            if not self._stands(kube, config):
+                return refs  # somebody else sees to it; whether it answers shows when it is asked
+        else:
             self.need(config, distribution, kube, held)
             refs = self.put(kube, config, self._documents(config, distribution, kube, held, clock))
         timeout = config.app.rollout_timeout
@@ -228,7 +293,7 @@ class Addon(Generic[C]):
 
     @contextmanager
     def open(self, kube: Kube, config: LabConfig) -> Iterator[C]:
-        """Ask the addon through a port-forward that goes on when its pod is replaced.
+        """Ask the addon: through a port-forward that goes on when its pod is replaced, or at the URL of the settings.
 
         Args:
             kube: Client of the cluster.
@@ -238,10 +303,17 @@ class Addon(Generic[C]):
             A client, whose errors name why the port-forward leads nowhere.
 
         Raises:
-            KubeError: There is no such Service.
+            KubeError: There is none, or no such Service.
         """
-        with self.port_forward(kube, config) as forward:
-            yield self.client(forward)
+        place = self.place(kube, config)
+        if place is None:
+            raise KubeError(self.lacking(kube, config), remedy=self.set_remedy(), retryable=False)
+        if place.url:
+            access = replace_value(access_of(self.section or self.name), direct=True)
+            yield self._connect(place)(place.url, access=access)
+            return
+        with PortForward(kube, namespace=place.namespace, port=place.port, service=place.service) as forward:
+            yield self.client(forward, place)
 
     def port_forward(self, kube: Kube, config: LabConfig) -> PortForward:
         """Make a port-forward to its Service, to be opened.
@@ -255,10 +327,29 @@ class Addon(Generic[C]):
         """
         return PortForward(kube, namespace=self.namespace(config), port=self.port, service=self.service)
 
-    def client(self, forward: PortForward) -> C:
-        """Return a client behind an open port-forward, whose errors name why that leads nowhere."""
+    def client(self, forward: PortForward, place: Place | None = None) -> C:
+        """Make a client behind an open port-forward, whose errors name why that leads nowhere.
+
+        Args:
+            forward: The port-forward.
+            place: Where it leads; Istio's addon where not given.
+
+        Returns:
+            The client.
+        """
         why = lambda: forward.last_error.message if forward.last_error else ""  # noqa: E731
-        return self.connect(forward.url, why=why)
+        if place is None:
+            return self.connect(forward.url, why=why)
+        access = access_of(self.section or self.name)
+        url = forward.url + place.path
+        if place.scheme == "https":
+            url = url.replace("http://", "https://", 1)
+            name = access.server_name or f"{place.service}.{place.namespace}.svc"
+            access = replace_value(access, server_name=name)
+        return self._connect(place)(url, why=why, access=access)
+
+    def _connect(self, place: Place) -> Callable[..., C]:
+        return self.apis.get(place.api, self.connect)
 
     def wait_answering(self, client: C, *, timeout: float, clock: Clock | None = None) -> object:
         """Wait until the addon answers.
@@ -296,31 +387,3 @@ class Addon(Generic[C]):
         if self.compiled and config.image_source == "embedded" and not known:
             return from_cluster(kube, lambda found: self.manifest(distribution, config, found), clock=clock)
         return self.manifest(distribution, config, known)
-
-
-def images(documents: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
-    """Return the images that an addon needs, as its manifest names them."""
-    return tuple(each["image"] for document in documents for each in containers(document))
-
-
-def same(one: str, other: str) -> bool:
-    """Tell whether two references mean one image: the registry may be left out, and a digest added.
-
-    Args:
-        one: A reference.
-        other: Another one.
-
-    Returns:
-        True where they mean the same image.
-    """
-    a, b = one.partition("@")[0], other.partition("@")[0]
-    return a == b or a.endswith(f"/{b}") or b.endswith(f"/{a}")
-
-
-def _reported(kube: Kube) -> set[str]:
-    return {
-        name
-        for node in kube.objects("v1", "Node")
-        for image in node.get("status", {}).get("images") or []
-        for name in image.get("names") or []
-    }

@@ -13,6 +13,7 @@ from meshlab.istio.distribution import Distribution
 from meshlab.istio.operator_file import SYSTEM_NAMESPACE
 from meshlab.observability.addons.addon import Addon
 from meshlab.observability.addons.grafana_client import GrafanaClient
+from meshlab.observability.addons.places import Signs
 from meshlab.observability.addons.prometheus import PROMETHEUS
 
 DATASOURCES = "datasources.yaml"  # the key of the ConfigMap that tells Grafana where Prometheus is
@@ -42,4 +43,19 @@ def _answers(client: GrafanaClient) -> str:
     return client.version()
 
 
-GRAFANA = Addon("grafana", "grafana", 3000, GrafanaClient, _answers, change=_told_of_prometheus)
+GRAFANA = Addon(
+    "grafana",
+    "grafana",
+    3000,
+    GrafanaClient,
+    _answers,
+    change=_told_of_prometheus,
+    signs=(
+        Signs(
+            labels=(("app.kubernetes.io/name", "grafana"), ("app", "grafana")),
+            names=("(.*-)?grafana",),
+            ports=("http-web", "service", "http", "grafana", 3000, 80),
+            parts=("grafana",),
+        ),
+    ),
+)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from meshlab.core.access import OPEN, Access
 from meshlab.core.errors import QueryError
 from meshlab.core.http import Answer, Getter
 from meshlab.observability.addons.query import RangeSamples
@@ -38,8 +39,9 @@ class GrafanaClient:
         *,
         timeout: float = TIMEOUT,
         why: Callable[[], str] | None = None,
+        access: Access = OPEN,
     ) -> None:
-        self._http = Getter(url, timeout=timeout, name="Grafana", remedy=REMEDY, why=why)
+        self._http = Getter(url, timeout=timeout, name="Grafana", remedy=REMEDY, why=why, access=access)
         self.url = self._http.url
         self._uid = ""
 

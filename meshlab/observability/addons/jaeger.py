@@ -12,9 +12,36 @@ from meshlab.kube.apply import ObjectRef, apply
 from meshlab.kube.client import Kube
 from meshlab.observability.addons.addon import Addon
 from meshlab.observability.addons.jaeger_client import JaegerClient
+from meshlab.observability.addons.places import Signs
+from meshlab.observability.addons.zipkin_client import ZipkinClient
 
 # The Service `tracing` has Jaeger's page and its query API.
-JAEGER = Addon("jaeger", "tracing", 80, JaegerClient, JaegerClient.services, compiled=True)
+JAEGER = Addon(
+    "jaeger",
+    "tracing",
+    80,
+    JaegerClient,
+    JaegerClient.services,
+    compiled=True,
+    section="tracing",
+    signs=(
+        Signs(
+            labels=(("app.kubernetes.io/name", "jaeger"), ("app", "jaeger")),
+            names=("(.*-)?jaeger(-query)?", "tracing"),
+            ports=("http-query", "query-http", "jaeger-query", 16686),
+            parts=("query", "service-query", "all-in-one"),
+            api="jaeger",
+        ),
+        Signs(
+            labels=(("app.kubernetes.io/name", "zipkin"), ("app", "zipkin")),
+            names=("zipkin",),
+            ports=("http-query", "http-zipkin", "http", 9411),
+            parts=("zipkin", "server"),
+            api="zipkin",
+        ),
+    ),
+    apis={"zipkin": ZipkinClient},
+)
 
 
 def announce(config: LabConfig, distribution: Distribution, kube: Kube) -> tuple[ObjectRef, ...]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from meshlab.core.access import OPEN, Access
 from meshlab.core.errors import QueryError
 from meshlab.core.http import Getter
 from meshlab.report.material import Span, Trace
@@ -37,9 +38,16 @@ class JaegerClient:
     Every method raises QueryError (retryable where trying again may help).
     """
 
-    def __init__(self, url: str, *, timeout: float = TIMEOUT, why: Callable[[], str] | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout: float = TIMEOUT,
+        why: Callable[[], str] | None = None,
+        access: Access = OPEN,
+    ) -> None:
         self.url = url.rstrip("/")
-        self._http = Getter(url, timeout=timeout, name="Jaeger", remedy=REMEDY, why=why)
+        self._http = Getter(url, timeout=timeout, name="Jaeger", remedy=REMEDY, why=why, access=access)
         self._base: str | None = None
 
     @property

@@ -7,11 +7,26 @@ from collections.abc import Iterable
 from meshlab.core.waiting import Clock
 from meshlab.observability.addons.addon import Addon
 from meshlab.observability.addons.kiali_client import KialiClient
+from meshlab.observability.addons.places import Signs
 from meshlab.observability.graph.edges import Edge, wait_for
 from meshlab.report.material import ServiceGraph
 
 # Its own readiness probe begins after 30 s.
-KIALI = Addon("kiali", "kiali", 20001, KialiClient, KialiClient.version)
+KIALI = Addon(
+    "kiali",
+    "kiali",
+    20001,
+    KialiClient,
+    KialiClient.version,
+    signs=(
+        Signs(
+            labels=(("app.kubernetes.io/name", "kiali"), ("app", "kiali")),
+            names=("kiali",),
+            ports=("http", "tcp", "https", 20001),
+            parts=("server",),
+        ),
+    ),
+)
 
 
 def wait_for_edges(

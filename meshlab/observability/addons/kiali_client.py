@@ -11,13 +11,17 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from meshlab.core.access import OPEN, Access
 from meshlab.core.errors import QueryError
 from meshlab.core.http import Getter
 from meshlab.observability.graph.edges import NO_VERSION, UNKNOWN, drawn
 from meshlab.report.material import GraphEdge, GraphNode, ServiceGraph
 
 TIMEOUT = 20.0  # seconds for each answer: Kiali asks Prometheus many times for one graph
-BASE = "/kiali"  # web_root in Istio's addon
+BASES = (
+    "/kiali",
+    "",
+)  # web_root: as Istio's addon and Kiali's own chart have it, and where it has a host of its own
 MAJOR, SEEN = 2, "v2.27"  # the major version that this adapter reads, and the one that it was written against
 VERSION_KEYS = ("Kiali version", "Kiali core version")  # the newer name first
 REMEDY = "check that Kiali is Ready and that its port-forward is up"
@@ -35,20 +39,28 @@ class KialiClient:
     Every method raises QueryError (retryable where trying again may help).
     """
 
-    def __init__(self, url: str, *, timeout: float = TIMEOUT, why: Callable[[], str] | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout: float = TIMEOUT,
+        why: Callable[[], str] | None = None,
+        access: Access = OPEN,
+    ) -> None:
         self.url = url.rstrip("/")
-        self._http = Getter(url, timeout=timeout, name="Kiali", remedy=REMEDY, why=why)
+        self._http = Getter(url, timeout=timeout, name="Kiali", remedy=REMEDY, why=why, access=access)
         self._version = ""
+        self._base = BASES[0]
 
     @property
     def page(self) -> str:
         """The address of Kiali's page."""
-        return f"{self.url}{BASE}/"
+        return f"{self.url}{self._base}/"
 
     def version(self) -> str:
         """Kiali's version. Raises QueryError, not retryable, for one that this adapter does not read."""
         if not self._version:
-            answer = self._http.json(f"{BASE}/api/status")
+            answer = self._status()
             with self._http.reading("status", remedy=OTHER_VERSION, retryable=False):
                 status = answer["status"]
                 found = next((str(status[key]) for key in VERSION_KEYS if key in status), "")
@@ -61,6 +73,19 @@ class KialiClient:
                 )
             self._version = found
         return self._version
+
+    def _status(self) -> Any:
+        """Kiali's status, from the first base that has one."""
+        problems = []
+        for base in BASES:
+            try:
+                answer = self._http.json(f"{base}/api/status")
+            except QueryError as problem:
+                problems.append(problem)
+                continue
+            self._base = base
+            return answer
+        raise next((problem for problem in problems if problem.retryable), problems[0])
 
     def graph(self, namespace: str, *, seconds: float, at: float | None = None) -> ServiceGraph:
         """Get the workload graph of a namespace.
@@ -78,7 +103,7 @@ class KialiClient:
         """
         self.version()
         answer = self._http.json(
-            f"{BASE}/api/namespaces/graph",
+            f"{self._base}/api/namespaces/graph",
             {
                 "namespaces": namespace,
                 "graphType": "workload",

@@ -15,6 +15,7 @@ from meshlab.config.settings import LabConfig
 from meshlab.core.errors import IstioError
 from meshlab.istio.distribution import Distribution
 from meshlab.observability.addons.addon import Addon
+from meshlab.observability.addons.places import Signs
 from meshlab.observability.addons.query import PrometheusClient
 
 # Jobs of the addon's configuration that can meet a sidecar: they scrape what pods and services announce by
@@ -89,4 +90,17 @@ PROMETHEUS = Addon(
     change=_change,
     compiled=True,
     movable=True,
+    signs=(
+        Signs(
+            labels=(
+                ("app", "kube-prometheus-stack-prometheus"),
+                ("operated-prometheus", "true"),
+                ("app.kubernetes.io/name", "prometheus"),
+                ("app", "prometheus"),
+            ),
+            names=("prometheus-operated", "prometheus(-server|-k8s)?"),
+            ports=("http-web", "web", "https-web", "http", "http-prometheus", 9090, 80),
+            parts=("server", "prometheus"),
+        ),
+    ),
 )

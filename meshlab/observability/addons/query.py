@@ -15,7 +15,9 @@ from prometheus_api_client import PrometheusConnect
 from prometheus_api_client.exceptions import PrometheusApiClientException
 from urllib3.util.retry import Retry
 
+from meshlab.core.access import OPEN, Access
 from meshlab.core.errors import QueryError
+from meshlab.core.http import LET_IN
 
 TIMEOUT = 15  # seconds for each request; the library sets none
 REMEDY = "check that Prometheus is Ready and that its port-forward is up"
@@ -76,15 +78,22 @@ class PrometheusClient:
 
     It is safe for several threads: the library's connection is not, so each thread gets its own.
 
-    url: without a path, for example of a port-forward. timeout: seconds for each request. why: asked when
+    url: of a port-forward, or with a path in front of its API. timeout: seconds for each request. why: asked when
     there is no connection; what stands between us and Prometheus may know the cause. Every method raises
     QueryError (retryable where trying again may help).
     """
 
-    def __init__(self, url: str, *, timeout: int = TIMEOUT, why: Callable[[], str] | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout: int = TIMEOUT,
+        why: Callable[[], str] | None = None,
+        access: Access = OPEN,
+    ) -> None:
         self.url = url.rstrip("/")
         self._why = why or (lambda: "")
-        self._timeout = timeout
+        self._timeout, self._access = timeout, access
         self._local = threading.local()
 
     def ready(self) -> None:
@@ -184,12 +193,12 @@ class PrometheusClient:
 
     def _connection(self) -> PrometheusConnect:
         if not hasattr(self._local, "api"):
-            session = requests.Session()
-            session.trust_env = False  # a proxy of the environment can't reach a port-forward
             # Waiting is done where it is seen (meshlab.core.waiting), not by hidden retries.
+            session = self._access.session()
             self._local.api = PrometheusConnect(
                 self.url, session=session, timeout=self._timeout, retry=Retry(total=0)
             )
+            self._access.mount(session, self.url)  # the library has put an adapter of its own there
         return self._local.api
 
 
@@ -203,10 +212,11 @@ def _query_errors(what: str, url: str, why: Callable[[], str]) -> Iterator[None]
         yield
     except PrometheusApiClientException as problem:
         refused = any(f"Status Code {code} " in str(problem) for code in (400, 422))
+        shut = any(f"Status Code {code} " in str(problem) for code in (401, 403))
         raise QueryError(
             f"Prometheus refused {what}: {problem}",
-            remedy="correct the query" if refused else REMEDY,
-            retryable=not refused,
+            remedy="correct the query" if refused else LET_IN if shut else REMEDY,
+            retryable=not (refused or shut),
         ) from problem
     except requests.JSONDecodeError as problem:
         remedy = "check what listens there"

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from meshlab.config.loader import FLAGS, Loaded, keys, load
-from meshlab.config.settings import LabConfig
+from meshlab.config.settings import CREDENTIALS, LabConfig
 
 NUMBERS = ("_ms", "seconds", "timeout", "nodes", "interval", "requests")
 
@@ -74,6 +74,9 @@ def test_every_setting_is_a_file_key_a_variable_and_a_set_key(tmp_path: Path, ke
         "app.pull_secrets": '["corp"]',
         "app.scheduling.node_selector": '{"pool": "lab"}',
         "app.scheduling.tolerations": '[{"key": "lab", "operator": "Exists"}]',
+        "tracing.api": "zipkin",
+        **{f"{name}.url": "https://metrics.test/prefix" for name in CREDENTIALS},
+        **{f"{name}.service": "monitoring/metrics:9090/prefix" for name in CREDENTIALS},
     }.get(key, "6" if key.endswith(NUMBERS) else "abc")
     *sections, leaf = key.split(".")
     quoted = value if value.startswith(("[", "{")) else f"'{value}'"
@@ -207,3 +210,27 @@ def test_lists_and_sections_can_be_set_whole() -> None:
 def test_an_address_of_ipv6_is_no_list() -> None:
     loaded = load({}, ["gke.api_endpoint=[::1]:8080"], environ={})
     assert loaded.problems == [] and loaded.config.gke.api_endpoint == "[::1]:8080"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "prometheus.url=metrics.test",
+        "prometheus.url=https://me:verysecret@metrics.test/",
+        "prometheus.url=https://metrics.test/?token=verysecret",
+        "tracing.service=jaeger",
+        "tracing.service=istio-system/jaeger",
+        "tracing.service=istio-system/jaeger:http",
+        "grafana.service=../../x:1",
+    ],
+)
+def test_a_place_that_is_none_is_named_and_no_password_repeated(given: str) -> None:
+    loaded = load({}, [given], environ={})
+    assert len(loaded.problems) == 1 and given.partition("=")[0] in str(loaded.problems[0])
+    if "me:verysecret" in given:
+        assert "verysecret" not in str(loaded.problems[0])
+
+
+def test_a_url_and_a_service_are_two_places() -> None:
+    sets = ["kiali.url=https://kiali.test", "kiali.service=istio-system/kiali:20001"]
+    assert ["kiali.service" in str(problem) for problem in load({}, sets, environ={}).problems] == [True]

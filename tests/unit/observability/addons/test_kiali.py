@@ -13,7 +13,7 @@ from meshlab.config.settings import LabConfig
 from meshlab.core.errors import KubeError, QueryError, WaitTimeout
 from meshlab.istio.distribution import Distribution
 from meshlab.kube.apply import delete, read_manifests
-from meshlab.observability.addons.addon import images
+from meshlab.observability.addons.images import images
 from meshlab.observability.addons.kiali import KIALI, wait_for_edges
 from meshlab.observability.addons.kiali_client import KialiClient
 from tests.fakes.clock import FakeClock
