@@ -69,17 +69,15 @@ def check_ingress(
     kube = kube_of(cluster)
     if config.scope != "mesh":
         return _recorded(run, (run_check(*check, granted=config.scope) for check in INGRESS.items()))
-    found = attempt(lambda: usable(kube, ingress.GATEWAY))
+    found = attempt(lambda: usable(kube, ingress.GATEWAY, mesh_of(run, cluster).ingress_namespace))
     if not isinstance(found, list):
         return _recorded(run, _without(found, *INGRESS))
     with Changes(kube, context_of(run).ledger, run) as changes, ExitStack() as stack:
 
         def opening() -> IngressProbe:
             keys = make_keys(*ingress.HOSTS, lifetime=lifetime)
-            istioctl, domain = istioctl_of(cluster, distribution), mesh_of(run, cluster).cluster_domain
-            return stack.enter_context(
-                opened(kube, istioctl, changes, config.namespace, domain, keys=keys, alter=alter)
-            )
+            istioctl, mesh = istioctl_of(cluster, distribution), mesh_of(run, cluster)
+            return stack.enter_context(opened(kube, istioctl, changes, mesh, keys=keys, alter=alter))
 
         probe = attempt(opening)
         pool = stack.enter_context(ThreadPoolExecutor(max_workers=len(INGRESS), thread_name_prefix="ingress"))
@@ -101,7 +99,9 @@ def check_egress(
     alter: what a planted fault makes of the objects that close the path out.
     """
     kube, whole = kube_of(cluster), config.scope == "mesh"
-    found = attempt(lambda: usable(kube, egress.GATEWAY)) if whole else []
+    found = (
+        attempt(lambda: usable(kube, egress.GATEWAY, mesh_of(run, cluster).egress_namespace)) if whole else []
+    )
     if isinstance(found, MeshlabError):
         return _recorded(run, _without(found, "egress.blocked", "egress.gateway"))
     asked: list[tuple[egress_checks.Open, egress_checks.Closed]] = []
@@ -110,9 +110,8 @@ def check_egress(
             kube,
             istioctl_of(cluster, distribution),
             changes,
-            config.namespace,
+            mesh_of(run, cluster),
             egress.OUTSIDE if whole else config.namespace,
-            mesh_of(run, cluster).cluster_domain,
             gateways=found if isinstance(found, list) else (),
             alter=alter,
             fit=lambda pods: fitted(config, pods, pulled=False),

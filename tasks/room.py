@@ -15,6 +15,7 @@ from meshlab.kube.apply import ObjectRef, apply
 from meshlab.kube.changes import labels_of
 from meshlab.lifecycle.context import istioctl_of, kube_of
 from meshlab.run.journal import RunRef
+from meshlab.security.gateways.room import at_gateways
 from tasks.common import lab_task, log_info
 from tasks.resume import objects_ready
 
@@ -32,7 +33,11 @@ def make_room(run: RunRef, config: LabConfig, cluster: ClusterRef) -> tuple[Obje
     """
     kube = kube_of(cluster)
     mesh = read_facts(kube, config.namespace)
-    needed = [*fence.own_traffic(kube, mesh, config), *room.before_pods(kube, mesh, config)]
+    needed = [
+        *fence.own_traffic(kube, mesh, config),
+        *room.before_pods(kube, mesh, config),
+        *at_gateways(kube, mesh, config),
+    ]
     return allow_own_calls(run, config, cluster, needed) if needed else ()
 
 

@@ -18,7 +18,7 @@ from meshlab.clusters.base import ClusterRef
 from meshlab.config.settings import LabConfig
 from meshlab.core.progress import Update
 from meshlab.core.registry import instance
-from meshlab.lifecycle.context import kube_of
+from meshlab.lifecycle.context import kube_of, mesh_of
 from meshlab.run.journal import RunRef, record_measures, report_progress
 from meshlab.run.results import Measure
 from tasks.common import lab_task, log_info
@@ -125,10 +125,10 @@ def send_background_traffic(
     run: RunRef, config: LabConfig, cluster: ClusterRef, begun: threading.Event, enough: threading.Event
 ) -> BackgroundResult:
     """Send plaintext, TCP and ingress traffic beside the counted loop, until `stop_background_traffic`."""
-    kube = kube_of(cluster)
+    kube, mesh = kube_of(cluster), mesh_of(run, cluster)
     if config.scope == "mesh":
-        wait_ingress(kube, config.namespace)
-    with BackgroundTraffic(kube, config.namespace, streams(config)) as traffic:
+        wait_ingress(kube, mesh)
+    with BackgroundTraffic(kube, config.namespace, streams(config, mesh)) as traffic:
         begun.set()
         enough.wait()
         sent = traffic.stop_and_drain()

@@ -14,10 +14,11 @@ from meshlab.app.bookinfo import PAGE_PATH, PORT, PRODUCTPAGE, REVIEWS_V3, SLEEP
 from meshlab.app.loop import RequestLoop, TrafficResult
 from meshlab.app.script import ECHOED, TCP
 from meshlab.app.source import find_source
-from meshlab.app.traffic_clients import CALLER, INGRESS_URL, TCP_ECHO
+from meshlab.app.traffic_clients import CALLER, TCP_ECHO, ingress_host
 from meshlab.config.settings import LabConfig
 from meshlab.core.address import host_port
 from meshlab.core.errors import MeshlabError
+from meshlab.istio.mesh import Mesh
 from meshlab.kube.client import Kube
 
 INTERVAL = 1.0  # seconds between the requests of a stream: two in each scrape of ours is enough for a rate
@@ -70,8 +71,16 @@ class BackgroundResult:
         )
 
 
-def streams(config: LabConfig) -> tuple[Stream, ...]:
-    """The streams of a run; the one through the ingress gateway only where its route could be made."""
+def streams(config: LabConfig, mesh: Mesh) -> tuple[Stream, ...]:
+    """List the streams of a run; the one through the ingress gateway only where its route could be made.
+
+    Args:
+        config: The settings of the run.
+        mesh: The facts of the mesh.
+
+    Returns:
+        The streams.
+    """
     namespace = config.namespace
     page = f"http://{host_port(f'{PRODUCTPAGE.app}.{namespace}.svc', PORT)}{PAGE_PATH}"
     reviews = f"http://{host_port(f'{REVIEWS_V3.app}.{namespace}.svc', PORT)}/reviews/0"  # one of its three versions answers
@@ -79,7 +88,8 @@ def streams(config: LabConfig) -> tuple[Stream, ...]:
     # Prometheus has no sidecar: the one HTTP server that is there in every lab and that a sidecar calls in
     # plaintext.
     outside = f"http://prometheus.{config.prometheus.namespace}.svc:9090/-/ready"
-    through = (Stream("http-ingress", CALLER.selector, INGRESS_URL),) if config.scope == "mesh" else ()
+    ingress = Stream("http-ingress", CALLER.selector, f"http://{ingress_host(mesh)}{PAGE_PATH}")
+    through = (ingress,) if config.scope == "mesh" else ()
     return (
         Stream("http-plaintext-page", CALLER.selector, page),
         Stream("http-plaintext-reviews", CALLER.selector, reviews, INTERVAL / 2),

@@ -85,29 +85,54 @@ def closing_policies(kube: Kube, mesh: Mesh) -> tuple[str, ...]:
     Raises:
         KubeError: The API server refuses it.
     """
+    return closing_for(kube, mesh, mesh.namespace, workload_labels(), but=(CALLS, PLAINTEXT))
+
+
+def closing_for(
+    kube: Kube, mesh: Mesh, namespace: str, pods: Sequence[Mapping[str, str]], *, but: Sequence[str]
+) -> tuple[str, ...]:
+    """Name the policies that refuse what nobody allows, to some pods.
+
+    Args:
+        kube: Client of the cluster.
+        mesh: Its facts.
+        namespace: Of the pods.
+        pods: Their labels.
+        but: Names of policies of ours in that namespace, which refuse nothing.
+
+    Returns:
+        `namespace/name` of each.
+
+    Raises:
+        KubeError: The API server refuses it.
+    """
+    found = _of_root_and(namespace, kube, mesh, served(kube, SECURITY, POLICY), POLICY)
+    named = ((each["metadata"]["namespace"], each["metadata"]["name"], each) for each in found)
     return tuple(
-        f"{each['metadata']['namespace']}/{each['metadata']['name']}"
-        for each in _of_both(kube, mesh, served(kube, SECURITY, POLICY), POLICY)
-        if _closes(each, mesh.namespace)
+        f"{space}/{name}"
+        for space, name, each in named
+        if not (space == namespace and name in but) and _closes(each, pods)
     )
 
 
 def _of_both(kube: Kube, mesh: Mesh, version: str | None, kind: str) -> list[Object]:
-    """Objects of the root namespace and of ours; none of a kind that is not served."""
-    spaces = dict.fromkeys((mesh.root_namespace, mesh.namespace)) if version else ()
+    return _of_root_and(mesh.namespace, kube, mesh, version, kind)
+
+
+def _of_root_and(namespace: str, kube: Kube, mesh: Mesh, version: str | None, kind: str) -> list[Object]:
+    """Objects of the root namespace and of another one; none of a kind that is not served."""
+    spaces = dict.fromkeys((mesh.root_namespace, namespace)) if version else ()
     return [each for space in spaces for each in objects_if_served(kube, version or "", kind, space)]
 
 
-def _closes(policy: Mapping[str, Any], namespace: str) -> bool:
+def _closes(policy: Mapping[str, Any], pods: Sequence[Mapping[str, str]]) -> bool:
     meta, spec = policy["metadata"], policy.get("spec") or {}
-    if meta["namespace"] == namespace and meta["name"] in (CALLS, PLAINTEXT):
-        return False
     if str((meta.get("annotations") or {}).get(DRY_RUN)).lower() == "true":
         return False
     if (spec.get("action") or "ALLOW") != "ALLOW" or spec.get("targetRef") or spec.get("targetRefs"):
         return False
     wanted = (spec.get("selector") or {}).get("matchLabels") or {}
-    return any(wanted.items() <= labels.items() for labels in workload_labels())
+    return any(wanted.items() <= labels.items() for labels in pods)
 
 
 def workload_labels() -> list[dict[str, str]]:
@@ -229,7 +254,7 @@ def _own_calls(kube: Kube, mesh: Mesh, config: LabConfig) -> Object:
     """By account and port; where the run may route through the ingress gateway, its account too."""
     callers = [mesh.principal(mesh.namespace, each.service_account) for each in ACCOUNTS]
     if config.scope == "mesh":
-        gateways = kube.pods(mesh.system_namespace, f"app={INGRESS}")
+        gateways = kube.pods(mesh.ingress_namespace, f"app={INGRESS}")
         callers += sorted({mesh.principal(pod.namespace, pod.service_account) for pod in gateways})
     policy: Object = manifests.read("room-calls", NAME=CALLS, NAMESPACE=mesh.namespace)
     policy["apiVersion"] = served(kube, SECURITY, POLICY)

@@ -15,7 +15,7 @@ from meshlab.app.source import find_source
 from meshlab.config.settings import LabConfig
 from meshlab.core.waiting import Clock, wait
 from meshlab.istio.distribution import Distribution
-from meshlab.istio.operator_file import SYSTEM_NAMESPACE
+from meshlab.istio.mesh import Mesh
 from meshlab.kube.apply import read_manifests
 from meshlab.kube.client import Kube
 
@@ -24,7 +24,11 @@ GATEWAY_SAMPLE = "bookinfo/networking/bookinfo-gateway.yaml"
 TCP_ECHO = Workload("tcp-echo", "tcp-echo", "v1", "default", port=9000)
 CALLER = Workload("plaintext-caller", "plaintext-caller", "", "default", port=0)
 INGRESS = "istio-ingressgateway"
-INGRESS_URL = f"http://{INGRESS}.{SYSTEM_NAMESPACE}.svc{PAGE_PATH}"
+
+
+def ingress_host(mesh: Mesh) -> str:
+    """Name of the ingress gateway's Service, as a pod without a sidecar calls it."""
+    return f"{INGRESS}.{mesh.ingress_namespace}.svc"
 
 
 def documents(distribution: Distribution, config: LabConfig) -> list[dict[str, Any]]:
@@ -49,16 +53,14 @@ def documents(distribution: Distribution, config: LabConfig) -> list[dict[str, A
     return found
 
 
-def wait_ingress(
-    kube: Kube, namespace: str, *, timeout: float = 60, clock: Clock | None = None
-) -> RoundResult:
+def wait_ingress(kube: Kube, mesh: Mesh, *, timeout: float = 60, clock: Clock | None = None) -> RoundResult:
     """Wait until the ingress gateway has taken the route: a request of the caller gets a 200.
 
     Bookinfo must be Ready.
 
     Args:
         kube: Client of the cluster.
-        namespace: Of the application.
+        mesh: The facts of the mesh, for the application's namespace.
         timeout: Seconds, at most.
         clock: Of the wait; the real one where not given.
 
@@ -69,10 +71,11 @@ def wait_ingress(
         WaitTimeout: It does not; its text has the last answer.
         ExecError: A request can't be sent.
     """
+    namespace, url = mesh.namespace, f"http://{ingress_host(mesh)}{PAGE_PATH}"
     source = find_source(kube, namespace, CALLER.selector)
 
     def ask() -> RoundResult:
-        return n_requests(kube, source, INGRESS_URL, 1, request_timeout=5)
+        return n_requests(kube, source, url, 1, request_timeout=5)
 
     return wait(
         f"{INGRESS} to route {PAGE_PATH} to {namespace}",

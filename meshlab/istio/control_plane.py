@@ -133,6 +133,17 @@ def objects_if_served(
         raise
 
 
+def is_istiod(pod: PodSummary) -> bool:
+    """Tell whether a pod is an istiod, of any revision: all of Istio's charts give it this label."""
+    key, _, value = ISTIOD_SELECTOR.partition("=")
+    return pod.labels.get(key) == value
+
+
+def istiod_pods(kube: Kube) -> list[PodSummary]:
+    """List the Ready pods of every control plane, wherever it runs. Raises KubeError."""
+    return [pod for pod in kube.pods(None, ISTIOD_SELECTOR) if pod.is_ready and not pod.deleting]
+
+
 def deployments(kube: Kube) -> tuple[str, ...]:
     """Return names of Istio's own Deployments in istio-system: istiod of every revision, and the gateways."""
     found = {

@@ -18,7 +18,7 @@ from meshlab.istio.data_plane import (
     sidecars_to_come,
 )
 from meshlab.istio.injection import API_VERSION, DATAPLANE_LABEL, KIND, asked_for, called_for, webhooks_in
-from meshlab.istio.mesh import AMBIENT, NO_MODE, SIDECAR_MODE, Mesh, Provider
+from meshlab.istio.mesh import AMBIENT, EGRESS, INGRESS, NO_MODE, SIDECAR_MODE, Gateway, Mesh, Provider
 from meshlab.istio.names import (
     CLUSTER_DOMAIN,
     DEFAULT_REVISION,
@@ -55,6 +55,7 @@ def read_facts(kube: Kube, namespace: str) -> Mesh:
     webhooks = webhooks_in(look.objects(API_VERSION, KIND, fact="tags"))
     deployments = look.objects("apps/v1", "Deployment", selector=ISTIOD_SELECTOR, fact="control_planes")
     planes = control_planes_of(deployments, webhooks)
+    gateways = look.objects("apps/v1", "Deployment", selector="istio", fact="gateways")
     space = look.get("v1", "Namespace", namespace, fact="mode")
     labels: dict[str, str] = ((space or {}).get("metadata") or {}).get("labels") or {}
     serving = _serving(planes, called_for(webhooks, labels, namespace), labels)
@@ -95,6 +96,7 @@ def read_facts(kube: Kube, namespace: str) -> Mesh:
         mode=_mode(labels),
         installed=_installer(istiod),
         unknown=look.unknown,
+        gateways=_gateways(gateways),
     )
     return _with_policies(look, mesh)
 
@@ -222,6 +224,15 @@ def environment_of(deployment: Object | None) -> dict[str, str]:
         for container in spec.get("containers") or []
         for each in container.get("env") or []
     }
+
+
+def _gateways(deployments: Sequence[Object]) -> tuple[Gateway, ...]:
+    found = (each["metadata"] for each in deployments)
+    return tuple(
+        Gateway(each["name"], each["namespace"], each["labels"]["istio"])
+        for each in found
+        if each["labels"]["istio"] in (INGRESS, EGRESS)
+    )
 
 
 def _deployment(deployments: Sequence[Object], serving: ControlPlane | None) -> Object | None:

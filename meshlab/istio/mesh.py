@@ -23,6 +23,7 @@ from meshlab.istio.names import (
 )
 
 AMBIENT, SIDECAR_MODE, NO_MODE = "ambient", "sidecar", "none"  # of a namespace
+INGRESS, EGRESS = "ingressgateway", "egressgateway"  # kinds of gateway: the label `istio` of their pods
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,15 @@ class Provider:
 
 
 @dataclass(frozen=True)
+class Gateway:
+    """The Deployment of a gateway. kind: `ingressgateway` or `egressgateway`."""
+
+    name: str
+    namespace: str
+    kind: str
+
+
+@dataclass(frozen=True)
 class Mesh:
     """The mesh as it is for one namespace.
 
@@ -44,6 +54,7 @@ class Mesh:
         control_planes: Every istiod Deployment of the cluster.
         serving: The one that serves the namespace, or would if the namespace asked for sidecars; None where
             there is none or it can't be told.
+        gateways: Istio's own, wherever they run.
         config_maps: `namespace/name` of those that make up the mesh's configuration, in the order of applying.
         config: The mesh's configuration, merged.
         trust_domain: The mesh's own one; `trust_domain_aliases`: others that mean the same.
@@ -82,6 +93,7 @@ class Mesh:
     mode: str = NO_MODE
     installed: str = UNKNOWN
     unknown: Mapping[str, str] = field(default_factory=dict)
+    gateways: tuple[Gateway, ...] = ()
 
     @property
     def system_namespace(self) -> str:
@@ -107,6 +119,32 @@ class Mesh:
     def trust_domains(self) -> tuple[str, ...]:
         """The mesh's own trust domain, then the aliases."""
         return (self.trust_domain, *self.trust_domain_aliases)
+
+    @property
+    def ingress_namespace(self) -> str:
+        """Where the ingress gateway runs; without one, where the control plane does."""
+        return self._gateway_namespace(INGRESS)
+
+    @property
+    def egress_namespace(self) -> str:
+        """Where the egress gateway runs; without one, where the control plane does."""
+        return self._gateway_namespace(EGRESS)
+
+    @property
+    def istio_namespaces(self) -> tuple[str, ...]:
+        """Where control planes and gateways run, that of the one that serves us first."""
+        planes = (each.namespace for each in self.control_planes)
+        gateways = (each.namespace for each in self.gateways)
+        return tuple(dict.fromkeys((self.system_namespace, *planes, *gateways)))
+
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """Where Istio runs, then ours."""
+        return tuple(dict.fromkeys((*self.istio_namespaces, self.namespace)))
+
+    def _gateway_namespace(self, kind: str) -> str:
+        found = [each.namespace for each in self.gateways if each.kind == kind]
+        return found[0] if found and self.system_namespace not in found else self.system_namespace
 
     @property
     def istiod_names(self) -> frozenset[tuple[str, str]]:

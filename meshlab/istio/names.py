@@ -8,6 +8,7 @@ from __future__ import annotations
 SYSTEM_NAMESPACE = "istio-system"  # where Istio is installed
 CLUSTER_DOMAIN = "cluster.local"  # of Kubernetes, and of istiod without --domain
 TRUST_DOMAIN = "cluster.local"  # of a mesh configuration that names none
+TRUST_POINTER = "cluster.local"  # in a policy: the trust domain of the mesh itself, whatever it is
 ISTIOD = "istiod"  # Deployment, Service and account of the revision `default`; others add -REVISION
 ISTIOD_SELECTOR = "app=istiod"  # on the Deployments and pods of every revision
 CONFIG_MAP = "istio"  # the mesh's configuration for the revision `default`; others add -REVISION

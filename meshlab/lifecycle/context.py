@@ -56,11 +56,14 @@ class LabContext:
     def mesh(self, cluster: ClusterRef) -> Mesh:
         """Return the facts of a cluster's mesh for the app's namespace; the first caller reads them.
 
-        Raises KubeError where the cluster does not answer.
+        What is read before Istio is there is not kept. Raises KubeError where the cluster does not answer.
         """
         with self._lock:
             if cluster not in self._meshes:
-                self._meshes[cluster] = read_facts(kube_of(cluster), self.config.namespace)
+                found = read_facts(kube_of(cluster), self.config.namespace)
+                if not found.control_planes:
+                    return found
+                self._meshes[cluster] = found
             return self._meshes[cluster]
 
     def read_mesh_again(self, cluster: ClusterRef) -> Mesh:

@@ -75,9 +75,7 @@ def inventory(kube: Kube) -> dict[str, Any]:
 
 def lab_policies(stage: Stage) -> list[dict[str, Any]]:
     issuer = stage.issuer
-    return policy_documents(
-        NAMESPACE, stage.mesh, issuer=issuer.name, jwks=issuer.jwks(), api_version=stage.api
-    )
+    return policy_documents(stage.facts, issuer=issuer.name, jwks=issuer.jwks(), api_version=stage.api)
 
 
 def test_the_run_asks_every_cell_and_shows_no_token(kept_lab: Ran) -> None:

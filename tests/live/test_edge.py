@@ -12,6 +12,7 @@ from meshlab.checks import egress as egress_checks
 from meshlab.checks import ingress as ingress_checks
 from meshlab.config.settings import LabConfig, Machine
 from meshlab.istio.distribution import locate
+from meshlab.istio.facts import read_facts
 from meshlab.istio.istioctl import Istioctl
 from meshlab.kube.changes import Changes
 from meshlab.kube.client import Kube
@@ -27,7 +28,7 @@ from tests.live.conftest import NAME, Ran
 
 pytestmark = pytest.mark.live
 NAMESPACE = "default"
-DOMAIN = "cluster.local"  # of the lab's own cluster
+SYSTEM = "istio-system"  # where the lab's gateways are
 KINDS = (
     ("v1", "Secret"), ("v1", "ConfigMap"), ("v1", "Service"), ("v1", "Namespace"), ("apps/v1", "Deployment"),
     *(("networking.istio.io/v1", kind) for kind in ("Gateway", "VirtualService", "DestinationRule", "ServiceEntry")),
@@ -96,7 +97,7 @@ def test_the_kept_lab_s_gateways_passed_all_checks(kept_lab: Ran) -> None:
 
 def test_an_expired_certificate_turns_https_red(kube: Kube, istioctl: Istioctl, changes: Changes) -> None:
     keys = make_keys(*HOSTS, lifetime=EXPIRED)
-    with opened(kube, istioctl, changes, NAMESPACE, DOMAIN, keys=keys) as entry:
+    with opened(kube, istioctl, changes, read_facts(kube, NAMESPACE), keys=keys) as entry:
         found = ingress_checks.https(entry)
     assert found.verdict is Verdict.FAIL
     assert "certificate has expired" in found.summary
@@ -109,7 +110,7 @@ def test_another_issuer_turns_the_tokens_red(kube: Kube, istioctl: Istioctl, cha
                 rule["issuer"] = "somebody.test"
         return documents
 
-    with opened(kube, istioctl, changes, NAMESPACE, DOMAIN, alter=other) as entry:
+    with opened(kube, istioctl, changes, read_facts(kube, NAMESPACE), alter=other) as entry:
         found = ingress_checks.tokens(entry)
         assert ingress_checks.mtls(entry).verdict is Verdict.PASS, "a fault of tokens is one of tokens only"
     assert found.verdict is Verdict.FAIL
@@ -128,7 +129,7 @@ def test_a_gateway_that_serves_every_name_and_asks_nobody_turns_red(
                     server["hosts"] = ["*"]
         return documents
 
-    with opened(kube, istioctl, changes, NAMESPACE, DOMAIN, alter=open_wide) as entry:
+    with opened(kube, istioctl, changes, read_facts(kube, NAMESPACE), alter=open_wide) as entry:
         https, mtls = ingress_checks.https(entry), ingress_checks.mtls(entry)
     assert https.verdict is Verdict.FAIL and "another server name" in https.summary
     assert mtls.verdict is Verdict.FAIL and "no client certificate" in mtls.summary
@@ -137,8 +138,8 @@ def test_a_gateway_that_serves_every_name_and_asks_nobody_turns_red(
 def leave(kube: Kube, istioctl: Istioctl, changes: Changes, alter: Any) -> tuple[CheckResult, CheckResult]:
     """Both egress checks with a fault."""
     way = EgressProbe(
-        kube, istioctl, changes, NAMESPACE, egress.OUTSIDE, DOMAIN,
-        gateways=gateway_pods(kube, egress.GATEWAY), alter=alter,
+        kube, istioctl, changes, read_facts(kube, NAMESPACE), egress.OUTSIDE,
+        gateways=gateway_pods(kube, egress.GATEWAY, SYSTEM), alter=alter,
     )  # fmt: skip
     way.begin()
     free = egress_checks.ask_open(way)

@@ -10,12 +10,11 @@ from meshlab.core.address import host_port
 from meshlab.core.errors import KubeError
 from meshlab.istio.control_plane import SIDECAR
 from meshlab.istio.mesh import Mesh as Facts
-from meshlab.istio.names import CLUSTER_DOMAIN
 from meshlab.kube.client import Kube
 from meshlab.kube.pods import PodSummary, serving
 from meshlab.security.authorization import parse
 from meshlab.security.authorization.cases import Case, Client, Service
-from meshlab.security.authorization.model import Identity, Mesh, Request, Token, Workload
+from meshlab.security.authorization.model import NOBODY_CHOSE, Identity, Mesh, Request, Token, Workload
 
 APIS = ("security.istio.io/v1", "security.istio.io/v1beta1")  # the newer first: Istio 1.21 has the other only
 GROUP, ROUTES = "security.istio.io", "networking.istio.io"  # API groups, in the same versions
@@ -103,7 +102,7 @@ def request_of(
     target: Target,
     tokens: Mapping[str, Token],
     *,
-    cluster_domain: str = CLUSTER_DOMAIN,
+    cluster_domain: str = NOBODY_CHOSE.cluster_domain,
 ) -> Request:
     """Make the request of a cell, as the called pod's proxy sees it.
 

@@ -8,9 +8,9 @@ from typing import Any
 from meshlab import manifests
 from meshlab.app.bookinfo import SLEEPER
 from meshlab.app.source import Source, find_source
-from meshlab.app.traffic_clients import CALLER, INGRESS
+from meshlab.app.traffic_clients import CALLER, INGRESS, ingress_host
 from meshlab.config.settings import LabConfig
-from meshlab.istio.operator_file import SYSTEM_NAMESPACE
+from meshlab.istio.mesh import Mesh as Facts
 from meshlab.kube.client import Kube
 from meshlab.kube.pods import serving
 from meshlab.security.authorization.cases import Client
@@ -25,14 +25,23 @@ STAND_INS: Mapping[str, str] = {
 PREFIX = "authz-as-"  # of the stand-ins' Deployments
 
 
-def policy_documents(
-    namespace: str, mesh: Mesh, *, issuer: str, jwks: str, api_version: str
-) -> list[dict[str, Any]]:
-    """The policies for Bookinfo in a namespace. issuer, jwks: of the tokens of ratings."""
+def policy_documents(facts: Facts, *, issuer: str, jwks: str, api_version: str) -> list[dict[str, Any]]:
+    """Make the policies for Bookinfo in our namespace.
+
+    Args:
+        facts: Of the mesh.
+        issuer: Of the tokens of ratings.
+        jwks: The key set of that issuer.
+        api_version: In which the cluster serves Istio's security objects.
+
+    Returns:
+        The objects.
+    """
+    namespace = facts.namespace
     words = {
         "NAMESPACE": namespace,
-        "TRUST_DOMAIN": mesh.trust_domain,
-        "SYSTEM": SYSTEM_NAMESPACE,
+        "TRUST_DOMAIN": facts.trust_domain,
+        "SYSTEM": facts.ingress_namespace,
         "ISSUER": issuer,
     }
     found: list[dict[str, Any]] = manifests.read("authz-policies", **words)
@@ -54,10 +63,22 @@ def client_documents(namespace: str) -> list[dict[str, Any]]:
     return found
 
 
-def find_clients(kube: Kube, config: LabConfig, mesh: Mesh) -> tuple[tuple[Client, ...], dict[str, Source]]:
-    """Who asks, and from which pod. The gateway is among them where the lab has a route through it.
+def find_clients(
+    kube: Kube, config: LabConfig, mesh: Mesh, facts: Facts
+) -> tuple[tuple[Client, ...], dict[str, Source]]:
+    """Find who asks, and from which pod. The gateway is among them where the lab has a route through it.
 
-    Raises KubeError when one of the pods is not Ready.
+    Args:
+        kube: Client of the cluster.
+        config: The settings of the run.
+        mesh: All that decides.
+        facts: Of the mesh.
+
+    Returns:
+        The callers, and name → the pod that sends.
+
+    Raises:
+        KubeError: One of the pods is not Ready.
     """
     namespace = config.namespace
     selectors = {
@@ -68,9 +89,9 @@ def find_clients(kube: Kube, config: LabConfig, mesh: Mesh) -> tuple[tuple[Clien
     sources = {name: find_source(kube, namespace, selector) for name, selector in selectors.items()}
     pods = {pod.name: pod for pod in kube.pods(namespace)}
     clients = [client_of(name, selectors[name], pods[source.pod], mesh) for name, source in sources.items()]
-    ready = serving(kube.pods(SYSTEM_NAMESPACE, f"app={INGRESS}")) if config.scope == "mesh" else []
+    ready = serving(kube.pods(facts.ingress_namespace, f"app={INGRESS}")) if config.scope == "mesh" else []
     if ready:
-        through = f"{INGRESS}.{SYSTEM_NAMESPACE}.svc"
+        through = ingress_host(facts)
         ip = ready[0].ip if len(ready) == 1 else None
         clients.append(Client("gateway", CALLER.selector, identity_of(ready[0], mesh), ip, through))
         sources["gateway"] = sources["outside"]

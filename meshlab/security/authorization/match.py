@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from meshlab.istio.names import TRUST_POINTER
 from meshlab.security.authorization import trust
 from meshlab.security.authorization.model import Answer, Condition, Operation, Request, Rule, Source, Values
 from meshlab.security.authorization.values import (
@@ -47,7 +48,7 @@ class Facts:
     claims: Mapping[str, Any] | None
     spaced: tuple[str, ...] = ()
     policy_namespace: str = ""
-    domains: tuple[str, ...] = (trust.POINTER,)
+    domains: tuple[str, ...] = (TRUST_POINTER,)
 
 
 def rule_matches(rule: Rule, facts: Facts) -> Answer:

@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from meshlab.istio.mesh import Mesh as Facts
+
+NOBODY_CHOSE = Facts("")  # the names that Istio takes where nobody chose others
 Answer = bool | None  # of a question to a rule; None: not known
 
 
@@ -181,11 +184,11 @@ class Mesh:
     policies: tuple[Policy, ...] = ()
     authentications: tuple[Authentication, ...] = ()
     peers: tuple[PeerMode, ...] = ()
-    root_namespace: str = "istio-system"
-    trust_domain: str = "cluster.local"
+    root_namespace: str = NOBODY_CHOSE.root_namespace
+    trust_domain: str = NOBODY_CHOSE.trust_domain
     normalization: str = "DEFAULT"
     aliases: tuple[str, ...] = ()
-    cluster_domain: str = "cluster.local"
+    cluster_domain: str = NOBODY_CHOSE.cluster_domain
     auto_mtls: bool = True
     destinations: tuple[DestinationRule, ...] = ()
     fetched: Mapping[str, bool] = field(default_factory=dict)

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from meshlab.security.authorization.model import (
+    NOBODY_CHOSE,
     Action,
     Authentication,
     Condition,
@@ -48,7 +49,7 @@ def mesh(
     destinations: Iterable[Mapping[str, Any]] = (),
     *,
     mesh_config: str | Mapping[str, Any] = "",
-    cluster_domain: str = "cluster.local",
+    cluster_domain: str = NOBODY_CHOSE.cluster_domain,
 ) -> Mesh:
     """Read everything that decides.
 
@@ -68,8 +69,8 @@ def mesh(
         tuple(policy(one) for one in policies),
         tuple(authentication(one) for one in authentications),
         tuple(peer_mode(one) for one in peers),
-        root_namespace=config.get("rootNamespace") or "istio-system",
-        trust_domain=config.get("trustDomain") or "cluster.local",
+        root_namespace=config.get("rootNamespace") or NOBODY_CHOSE.root_namespace,
+        trust_domain=config.get("trustDomain") or NOBODY_CHOSE.trust_domain,
         normalization=(config.get("pathNormalization") or {}).get("normalization") or "DEFAULT",
         aliases=_texts(config.get("trustDomainAliases")),
         cluster_domain=cluster_domain,

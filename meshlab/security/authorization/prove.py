@@ -178,7 +178,7 @@ def set_stage(
     wait_deployments(kube, config.namespace, names, timeout=config.app.rollout_timeout)
     mesh = read_mesh(kube, api, facts)
     issuer = Issuer()
-    clients, sources = find_clients(kube, config, mesh)
+    clients, sources = find_clients(kube, config, mesh, facts)
     scene = Scene(
         config.namespace,
         {one.name: one for one in clients},
@@ -255,8 +255,7 @@ def prove(
     control = take_control(kube, stage.scene, stage.mesh)
     clock("control")
     documents = policy_documents(
-        config.namespace,
-        stage.mesh,
+        facts,
         issuer=stage.issuer.name,
         jwks=stage.issuer.jwks(),
         api_version=stage.api,

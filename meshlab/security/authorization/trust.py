@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-POINTER = "cluster.local"  # Istio's default trust domain: in a principal it means the mesh's own
+from meshlab.istio.names import TRUST_POINTER
+
 PARTS = 5  # of a principal: domain/ns/NAMESPACE/sa/ACCOUNT
 
 
@@ -25,7 +26,7 @@ def principals(value: str, domains: Sequence[str]) -> tuple[str, ...]:
     domain, *rest = value.split("/")
     if len(rest) != PARTS - 1 or domain == "*":
         return (value,)
-    if domain != POINTER and not any(_meets(domain, own) for own in domains):
+    if domain != TRUST_POINTER and not any(_meets(domain, own) for own in domains):
         return (value,)
     # A domain that is a suffix pattern (`*-td`) already means each of the mesh's that it matches.
     return tuple(

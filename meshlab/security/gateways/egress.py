@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 from meshlab import manifests
-from meshlab.istio.operator_file import SYSTEM_NAMESPACE
+from meshlab.istio.mesh import Mesh
 from meshlab.security.gateways import answering
 from meshlab.security.gateways.ingress import Document
 
@@ -19,20 +19,6 @@ OUTSIDE = "meshlab-outside"  # the pod outside the mesh, and where the write sco
 DECLARED, UNDECLARED = "declared", "undeclared"  # Services of that pod
 PAGE, TEXT = "/", "outside the mesh"
 Mode = Literal["ALLOW_ANY", "REGISTRY_ONLY"]
-
-
-def host(service: str, outside: str, domain: str) -> str:
-    """Give a Service's full name.
-
-    Args:
-        service: Its name.
-        outside: The namespace of the pod outside the mesh.
-        domain: The cluster's.
-
-    Returns:
-        The DNS name.
-    """
-    return f"{service}.{outside}.svc.{domain}"
 
 
 def outside_pod(outside: str, image: str) -> list[Document]:
@@ -46,13 +32,21 @@ def outbound_policy(namespace: str, mode: Mode) -> Document:
     return found
 
 
-def through_gateway(namespace: str, outside: str, domain: str) -> list[Document]:
-    """The declared host, and its path: caller → (mutual TLS) egress gateway → host."""
+def through_gateway(mesh: Mesh, outside: str) -> list[Document]:
+    """Declare a host, and its path: caller → (mutual TLS) egress gateway → host.
+
+    Args:
+        mesh: Its facts, for the caller's namespace.
+        outside: The namespace of the pod outside the mesh.
+
+    Returns:
+        The objects.
+    """
     words = {
-        "NAMESPACE": namespace,
-        "SYSTEM": SYSTEM_NAMESPACE,
-        "HOST": host(DECLARED, outside, domain),
-        "CLUSTER_DOMAIN": domain,
+        "NAMESPACE": mesh.namespace,
+        "SYSTEM": mesh.egress_namespace,
+        "HOST": mesh.service_host(DECLARED, outside),
+        "CLUSTER_DOMAIN": mesh.cluster_domain,
     }
     found: list[Document] = manifests.read("egress-gateway", **words)
     return found

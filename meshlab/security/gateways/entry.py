@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from meshlab.core.errors import KubeError
 from meshlab.istio.acknowledge import wait_acknowledged
 from meshlab.istio.istioctl import Istioctl
-from meshlab.istio.operator_file import SYSTEM_NAMESPACE
+from meshlab.istio.mesh import Mesh
 from meshlab.kube.changes import Changes
 from meshlab.kube.client import Kube
 from meshlab.kube.pods import PodSummary, serving
@@ -82,22 +82,23 @@ def _over(forward: PortForward, reply: Reply) -> Reply:
     return reply
 
 
-def gateway_pods(kube: Kube, service: str) -> list[PodSummary]:
-    """List the Ready pods behind a gateway's Service in istio-system.
+def gateway_pods(kube: Kube, service: str, namespace: str) -> list[PodSummary]:
+    """List the Ready pods behind a gateway's Service.
 
     Args:
         kube: Client of the cluster.
         service: The Service's name.
+        namespace: Where the gateway runs.
 
     Returns:
         The pods; empty where the profile has no such gateway.
     """
-    found = kube.get("v1", "Service", service, SYSTEM_NAMESPACE)
+    found = kube.get("v1", "Service", service, namespace)
     chosen = ((found or {}).get("spec") or {}).get("selector") or {}
     if not chosen:
         return []
     selector = ",".join(f"{key}={value}" for key, value in chosen.items())
-    return serving(kube.pods(SYSTEM_NAMESPACE, selector))
+    return serving(kube.pods(namespace, selector))
 
 
 @dataclass(frozen=True)
@@ -108,20 +109,21 @@ class Missing:
     chosen: bool
 
 
-def usable(kube: Kube, service: str) -> list[PodSummary] | Missing:
-    """Find the Ready pods of a gateway in istio-system, or what is missing of it.
+def usable(kube: Kube, service: str, namespace: str) -> list[PodSummary] | Missing:
+    """Find the Ready pods of a gateway, or what is missing of it.
 
     Args:
         kube: Client of the cluster.
         service: Name of its Service.
+        namespace: Where the gateway runs.
 
     Returns:
         The pods, at least one; else what is missing.
     """
-    pods = gateway_pods(kube, service)
+    pods = gateway_pods(kube, service, namespace)
     if pods:
         return pods
-    if kube.get("v1", "Service", service, SYSTEM_NAMESPACE) is None:
+    if kube.get("v1", "Service", service, namespace) is None:
         return Missing(f"this installation of Istio has no {service}", chosen=True)
     return Missing(f"no pod of {service} is Ready", chosen=False)
 
@@ -131,8 +133,7 @@ def opened(
     kube: Kube,
     istioctl: Istioctl,
     changes: Changes,
-    namespace: str,
-    domain: str,
+    mesh: Mesh,
     *,
     keys: GatewayKeys | None = None,
     alter: Alter = unchanged,
@@ -143,8 +144,7 @@ def opened(
         kube: Client of the cluster.
         istioctl: The istioctl of the run.
         changes: Puts everything back; that is its owner's to do.
-        namespace: The app's.
-        domain: The cluster's, with which the names of services end.
+        mesh: Its facts, for the app's namespace.
         keys: Of the gateway; made when not given.
         alter: What a planted fault makes of the objects.
 
@@ -157,22 +157,21 @@ def opened(
         WaitTimeout: The gateway does not take the configuration in time.
         IstioError: No proxy can be waited for.
     """
-    pods = gateway_pods(kube, ingress.GATEWAY)
+    namespace, place = mesh.namespace, mesh.ingress_namespace
+    pods = gateway_pods(kube, ingress.GATEWAY, place)
     if not pods:
-        raise KubeError(f"no pod of {ingress.GATEWAY} is Ready", remedy="look at the pods of istio-system")
-    image = answering.proxy_image(kube, SYSTEM_NAMESPACE)
+        raise KubeError(f"no pod of {ingress.GATEWAY} is Ready", remedy=f"look at the pods of {place}")
+    image = answering.proxy_image(kube, place)
     keys, issuer = keys or make_keys(*HOSTS), Issuer()
     changes.apply(*ingress.key_server(namespace, image, issuer))
-    objects = ingress.documents(namespace, keys, issuer, domain)
+    objects = ingress.documents(mesh, keys, issuer)
     wait_deployments(kube, namespace, [ingress.JWKS], timeout=ROLLOUT_TIMEOUT)
     changes.apply(*alter(objects))
     wait_acknowledged(kube, istioctl, pods)
     wait_key(kube, pods, issuer.key_id)
     with ExitStack() as stack:
         http, https = (
-            stack.enter_context(
-                PortForward(kube, namespace=SYSTEM_NAMESPACE, port=port, service=ingress.GATEWAY)
-            )
+            stack.enter_context(PortForward(kube, namespace=place, port=port, service=ingress.GATEWAY))
             for port in (HTTP, HTTPS)
         )
         yield IngressProbe(http, https, keys, issuer)

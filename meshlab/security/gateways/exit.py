@@ -15,7 +15,7 @@ from meshlab.core.address import host_port
 from meshlab.envoy.stats import SidecarReader
 from meshlab.istio.acknowledge import wait_acknowledged
 from meshlab.istio.istioctl import Istioctl
-from meshlab.istio.operator_file import SYSTEM_NAMESPACE
+from meshlab.istio.mesh import Mesh
 from meshlab.kube.changes import Changes
 from meshlab.kube.client import Kube
 from meshlab.kube.pods import PodSummary, serving
@@ -49,7 +49,7 @@ class Passed:
 class EgressProbe:
     """The caller, the pod outside, and the gateway between them.
 
-    namespace: the app's. outside: the namespace of the pod outside the mesh, made unless it is the app's.
+    mesh: its facts, for the app's namespace. outside: the namespace of the pod outside the mesh, made unless it is the app's.
     gateways: the egress gateway's pods; without them nothing is declared. alter: what a planted fault makes
     of the objects that close the egress. fit: what the settings make of the pod outside. changes puts everything
     back; that is its owner's to do.
@@ -60,24 +60,23 @@ class EgressProbe:
         kube: Kube,
         istioctl: Istioctl,
         changes: Changes,
-        namespace: str,
+        mesh: Mesh,
         outside: str,
-        domain: str,
         *,
         gateways: Sequence[PodSummary] = (),
         alter: Alter = unchanged,
         fit: Alter = unchanged,
     ) -> None:
         self.kube, self._istioctl, self._changes = kube, istioctl, changes
-        self.namespace, self.outside = namespace, outside
+        self.mesh, self.namespace, self.outside = mesh, mesh.namespace, outside
         self._alter, self._fit = alter, fit
         self.gateways = gateways
-        self._address, self._domain = "", domain
+        self._address = ""
 
     def begin(self) -> None:
         """Put the pod outside up, and allow the caller everything. Raises as `Changes` and the waits do."""
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.outside}}
-        image = answering.proxy_image(self.kube, self.namespace, SYSTEM_NAMESPACE)
+        image = answering.proxy_image(self.kube, self.namespace, *self.mesh.istio_namespaces)
         self._changes.apply(
             *([namespace] if self.outside != self.namespace else []),
             *self._fit(egress.outside_pod(self.outside, image)),
@@ -92,7 +91,7 @@ class EgressProbe:
     def close(self) -> None:
         """Allow the caller only what the mesh knows; where there is an egress gateway, declare one host."""
         policy = [egress.outbound_policy(self.namespace, "REGISTRY_ONLY")]
-        declared = egress.through_gateway(self.namespace, self.outside, self._domain) if self.gateways else []
+        declared = egress.through_gateway(self.mesh, self.outside) if self.gateways else []
         self._changes.apply(*self._alter([*policy, *declared]))
         self._acknowledged()
 
@@ -102,9 +101,9 @@ class EgressProbe:
 
     def passed(self) -> Passed:
         """Requests to the declared host that the egress gateway has counted."""
-        wanted = egress.host(DECLARED, self.outside, self._domain)
+        wanted = self.mesh.service_host(DECLARED, self.outside)
         with ExitStack() as stack:
-            reader = stack.enter_context(SidecarReader(self.kube, SYSTEM_NAMESPACE))
+            reader = stack.enter_context(SidecarReader(self.kube, self.mesh.egress_namespace))
             pods = [pod.name for pod in self.gateways]
             metric = sum(
                 sample.value
@@ -132,7 +131,7 @@ class EgressProbe:
         Returns:
             The trial.
         """
-        url = f"http://{egress.host(UNDECLARED, self.outside, self._domain)}{PAGE}"
+        url = f"http://{self.mesh.service_host(UNDECLARED, self.outside)}{PAGE}"
         return self._trial("undeclared host", url, passes=passes, control=control)
 
     def direct(self, *, passes: bool, control: str = "") -> Trial:
@@ -151,12 +150,12 @@ class EgressProbe:
     def declared(self) -> Trial:
         """The declared host, which must go through the egress gateway."""
         return self._trial(
-            "declared host", f"http://{egress.host(DECLARED, self.outside, self._domain)}{PAGE}", passes=True
+            "declared host", f"http://{self.mesh.service_host(DECLARED, self.outside)}{PAGE}", passes=True
         )
 
     def around(self) -> Trial:
         """The declared host from a pod without a sidecar, which no policy of the mesh holds."""
-        url = f"http://{egress.host(DECLARED, self.outside, self._domain)}{PAGE}"
+        url = f"http://{self.mesh.service_host(DECLARED, self.outside)}{PAGE}"
         return self._trial("from a pod without a sidecar", url, passes=True, selector=CALLER.selector)
 
     def _trial(

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from meshlab import manifests
-from meshlab.istio.operator_file import SYSTEM_NAMESPACE
+from meshlab.istio.mesh import Mesh
 from meshlab.security.gateways import answering
 from meshlab.security.gateways.pki import GatewayKeys
 from meshlab.security.gateways.tokens import Issuer
@@ -33,31 +33,31 @@ def unchanged(documents: list[Document]) -> list[Document]:
     return documents
 
 
-def documents(namespace: str, keys: GatewayKeys, issuer: Issuer, domain: str) -> list[Document]:
+def documents(mesh: Mesh, keys: GatewayKeys, issuer: Issuer) -> list[Document]:
     """Make everything that stands at the gateway.
 
     Secrets get a name of their own in every run: what a killed run left is never overwritten, so no key is
     ever read back.
 
     Args:
-        namespace: The app's, where Gateway and VirtualService stand.
+        mesh: Its facts: Gateway and VirtualService stand in the app's namespace, the others in the gateway's.
         keys: What the gateway shows and accepts.
         issuer: Of the tokens that it accepts.
-        domain: The cluster's.
 
     Returns:
         Secrets, Gateway, VirtualService and the two policies for tokens.
     """
     tag = secrets.token_hex(3)
     words = {
-        "NAMESPACE": namespace,
-        "SYSTEM": SYSTEM_NAMESPACE,
+        "NAMESPACE": mesh.namespace,
+        "SYSTEM": mesh.ingress_namespace,
         "TAG": tag,
         "ISSUER": issuer.name,
         "AUDIENCE": issuer.audience,
-        "JWKS_URI": f"http://{JWKS}.{namespace}.svc.{domain}{jwks_path(issuer)}",
+        "JWKS_URI": f"http://{mesh.service_host(JWKS)}{jwks_path(issuer)}",
     }
-    return [*(_secret(host, tag, keys) for host in HOSTS), *manifests.read("ingress", **words)]
+    place = mesh.ingress_namespace
+    return [*(_secret(host, tag, keys, place) for host in HOSTS), *manifests.read("ingress", **words)]
 
 
 def jwks_path(issuer: Issuer) -> str:
@@ -73,14 +73,14 @@ def key_server(namespace: str, image: str, issuer: Issuer) -> list[Document]:
     return answering.documents(JWKS, namespace, image, {jwks_path(issuer): issuer.jwks}, [JWKS])
 
 
-def _secret(host: str, tag: str, keys: GatewayKeys) -> Document:
+def _secret(host: str, tag: str, keys: GatewayKeys, namespace: str) -> Document:
     pair = keys.servers[host]
     clients = {"ca.crt": keys.clients_authority} if host == MUTUAL else {}
     data = {"tls.crt": pair.certificate, "tls.key": pair.key, **clients}
     return {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {"name": f"{NAME}-{host.partition('.')[0]}-{tag}", "namespace": SYSTEM_NAMESPACE},
+        "metadata": {"name": f"{NAME}-{host.partition('.')[0]}-{tag}", "namespace": namespace},
         "type": "kubernetes.io/tls",
         "data": {key: base64.b64encode(value).decode() for key, value in data.items()},
     }

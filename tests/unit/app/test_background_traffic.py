@@ -10,6 +10,7 @@ from meshlab.app.background_traffic import BackgroundTraffic, Stream, streams
 from meshlab.app.script import loop_argv
 from meshlab.config.settings import LabConfig
 from meshlab.core.errors import ExecError, KubeError
+from meshlab.istio.mesh import INGRESS, Gateway, Mesh
 from tests.fakes.kube import FakeExecStream, FakeKube, exit_status, make_pod
 
 TWO = (
@@ -71,15 +72,18 @@ def test_a_pod_that_is_missing():
         BackgroundTraffic(FakeKube(), "default", TWO)  # type: ignore[arg-type]
 
 
+MESH = Mesh("default", gateways=(Gateway("istio-ingressgateway", "edge", INGRESS),))
+
+
 def test_the_streams_of_a_lab():
-    found = {stream.name: stream for stream in streams(LabConfig())}
+    found = {stream.name: stream for stream in streams(LabConfig(), MESH)}
     assert {name: (stream.selector, stream.url) for name, stream in found.items()} == {
         "http-plaintext-page": ("app=plaintext-caller", "http://productpage.default.svc:9080/productpage"),
         "http-plaintext-reviews": ("app=plaintext-caller", "http://reviews.default.svc:9080/reviews/0"),
         "http-plaintext-out": ("app=sleep", "http://prometheus.istio-system.svc:9090/-/ready"),
         "tcp-mtls": ("app=sleep", "telnet://tcp-echo.default.svc:9000"),
         "tcp-plaintext": ("app=plaintext-caller", "telnet://tcp-echo.default.svc:9000"),
-        "http-ingress": ("app=plaintext-caller", "http://istio-ingressgateway.istio-system.svc/productpage"),
+        "http-ingress": ("app=plaintext-caller", "http://istio-ingressgateway.edge.svc/productpage"),
     }
     assert {name: stream.wanted for name, stream in found.items() if "tcp" in name} == {
         "tcp-mtls": "echo",
@@ -89,7 +93,7 @@ def test_the_streams_of_a_lab():
 
 def test_elsewhere_the_ingress_gateway_is_left_alone():
     theirs = LabConfig.model_validate({"cluster": "existing", "prometheus": {"namespace": "metrics"}})
-    found = {stream.name: stream.url for stream in streams(theirs)}
+    found = {stream.name: stream.url for stream in streams(theirs, MESH)}
     assert "http-ingress" not in found
     assert found["http-plaintext-page"] == "http://productpage.meshlab.svc:9080/productpage"
     assert found["http-plaintext-out"] == "http://prometheus.metrics.svc:9090/-/ready"
@@ -97,5 +101,5 @@ def test_elsewhere_the_ingress_gateway_is_left_alone():
 
 def test_sleep_calls_productpage_in_none_of_them():
     """Those requests are the counted loop's; another one would void the reconciliation."""
-    for stream in streams(LabConfig()):
+    for stream in streams(LabConfig(), MESH):
         assert not (stream.selector == "app=sleep" and "productpage" in stream.url)

@@ -14,10 +14,12 @@ from meshlab.clusters.local.images import HUB
 from meshlab.config.settings import LabConfig
 from meshlab.core.errors import IstioError, WaitTimeout
 from meshlab.istio.distribution import Distribution
+from meshlab.istio.mesh import Mesh
 from tests.fakes.clock import FakeClock
 from tests.fakes.kube import FakeExecStream, FakeKube, make_pod
 from tests.fakes.mesh import FakeMesh, make_object
 
+MESH = Mesh("default")
 OURS = (f"{HUB}/curl:1", f"{HUB}/tcp-echo-server:1")
 DONE = {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}
 ECHO_IMAGE = "registry.example/istio/tcp-echo-server:1.3"
@@ -122,11 +124,11 @@ def answering(*statuses: str) -> FakeKube:
 
 def test_the_route_is_awaited():
     clock = FakeClock()
-    found = traffic_clients.wait_ingress(answering("000", "404", "200"), "default", clock=clock)
+    found = traffic_clients.wait_ingress(answering("000", "404", "200"), MESH, clock=clock)
     assert found.by_status == {"200": 1} and len(clock.slept) == 2
 
 
 def test_a_route_that_never_comes_is_told():
     with pytest.raises(WaitTimeout, match="last seen: status 404") as caught:
-        traffic_clients.wait_ingress(answering(*["404"] * 9), "default", timeout=2, clock=FakeClock())
+        traffic_clients.wait_ingress(answering(*["404"] * 9), MESH, timeout=2, clock=FakeClock())
     assert "VirtualService" in caught.value.remedy

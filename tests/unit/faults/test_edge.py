@@ -6,6 +6,7 @@ import pytest
 
 from meshlab.faults import edge
 from meshlab.faults.faults import FAULTS
+from meshlab.istio.mesh import Mesh
 from meshlab.security.gateways import egress, ingress
 from meshlab.security.gateways.ingress import Alter, Document
 from meshlab.security.gateways.pki import make_keys
@@ -13,13 +14,13 @@ from meshlab.security.gateways.tokens import Issuer
 
 
 def way_in() -> list[Document]:
-    return ingress.documents("default", make_keys(*ingress.HOSTS), Issuer(), "cluster.local")
+    return ingress.documents(Mesh("default"), make_keys(*ingress.HOSTS), Issuer())
 
 
 def way_out() -> list[Document]:
     return [
         egress.outbound_policy("default", "REGISTRY_ONLY"),
-        *egress.through_gateway("default", "outside", "cluster.local"),
+        *egress.through_gateway(Mesh("default"), "outside"),
     ]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from meshlab.core.errors import KubeError
 from meshlab.istio.facts import read_facts
-from meshlab.istio.mesh import Mesh
+from meshlab.istio.mesh import EGRESS, INGRESS, Gateway, Mesh
 from tests.fakes.istio_objects import injector, istiod, mesh_map, policy, webhooks
 from tests.fakes.kube import make_pod
 from tests.fakes.mesh import FakeMesh, make_object
@@ -375,3 +375,29 @@ def test_any_other_refusal_is_raised():
     kube.objects = broken  # type: ignore[method-assign]
     with pytest.raises(KubeError):
         read_facts(kube, "shop")
+
+
+def test_gateways_are_found_where_they_run():
+    def gateway(name: str, namespace: str, istio: str) -> dict[str, Any]:
+        meta = {"name": name, "namespace": namespace, "labels": {"app": name, "istio": istio}}
+        return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": {}}
+
+    found = read(
+        istiod(),
+        mesh_map(CHART),
+        injector(),
+        webhooks(),
+        space(),
+        gateway("istio-ingressgateway", "edge", "ingressgateway"),
+        gateway("istio-egressgateway", "istio-system", "egressgateway"),
+        gateway("istio-egressgateway", "a-team", "egressgateway"),
+        gateway("somebody-else", "shop", "eastwestgateway"),
+    )
+    assert set(found.gateways) == {
+        Gateway("istio-ingressgateway", "edge", INGRESS),
+        Gateway("istio-egressgateway", "istio-system", EGRESS),
+        Gateway("istio-egressgateway", "a-team", EGRESS),
+    }
+    assert (found.ingress_namespace, found.egress_namespace) == ("edge", "istio-system")
+    assert set(found.namespaces) == {"istio-system", "edge", "a-team", "shop"}
+    assert Mesh("shop").ingress_namespace == "istio-system"

@@ -7,6 +7,7 @@ from meshlab.clusters.base import ClusterRef
 from meshlab.config.settings import LabConfig
 from meshlab.core.errors import KubeError
 from meshlab.istio.distribution import Distribution
+from meshlab.istio.mesh import Mesh
 from meshlab.run.journal import create
 from meshlab.run.results import CheckResult, Verdict
 from tasks import edge
@@ -26,6 +27,7 @@ def checked(
     kube: FakeKube, folder: Path, monkeypatch: pytest.MonkeyPatch, **config: Any
 ) -> list[CheckResult]:
     monkeypatch.setattr(edge, "kube_of", lambda cluster: kube)
+    monkeypatch.setattr(edge, "mesh_of", lambda *_: Mesh("default"))
     return edge.check_ingress.fn(create(folder, "full-lab"), LabConfig(**config), CLUSTER, ISTIO)
 
 
@@ -76,6 +78,7 @@ def test_an_api_that_does_not_tell_of_the_gateways_is_told_by_every_check(
     task: Any, names: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(edge, "kube_of", lambda cluster: Silent())
+    monkeypatch.setattr(edge, "mesh_of", lambda *_: Mesh("default"))
     found = task.fn(create(tmp_path, "full-lab"), LabConfig(), CLUSTER, ISTIO)
     assert {check.id for check in found} == names
     assert {(check.verdict, check.reason, check.remedy) for check in found} == {

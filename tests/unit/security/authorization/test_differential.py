@@ -43,7 +43,7 @@ def test_no_case_differs() -> None:
 FAULTS: dict[str, tuple[Any, str, Any]] = {
     "no alias is expanded in principals": (trust, "principals", lambda value, domains: (value,)),
     "no alias is expanded in trust domains": (trust, "trust_domains", lambda value, domains: (value,)),
-    "cluster.local points at nothing": (trust, "POINTER", "nothing"),
+    "cluster.local points at nothing": (trust, "TRUST_POINTER", "nothing"),
     "the clock has no leeway": (jwt, "LEEWAY", 0),
     "expired tokens are taken": (jwt, "_too_late", lambda claims, now: False),
     "early tokens are taken": (jwt, "_too_early", lambda claims, now: False),

@@ -6,6 +6,7 @@ from collections import Counter
 
 from meshlab.app.deployment import with_images
 from meshlab.config.settings import LabConfig
+from meshlab.istio.mesh import Mesh as Facts
 from meshlab.kube.pods import summarise
 from meshlab.security.authorization import parse
 from meshlab.security.authorization.cases import SERVICES, Client, cases
@@ -22,7 +23,7 @@ NOW = 1_800_000_000.0
 
 def whole_mesh(issuer: Issuer) -> Mesh:
     found = policy_documents(
-        "shop", Mesh(), issuer=issuer.name, jwks=issuer.jwks(), api_version="security.istio.io/v1"
+        Facts("shop"), issuer=issuer.name, jwks=issuer.jwks(), api_version="security.istio.io/v1"
     )
     assert {each["metadata"]["namespace"] for each in found} == {"shop"}
     kinds = ("AuthorizationPolicy", "RequestAuthentication")

@@ -1,6 +1,8 @@
+from meshlab.istio.mesh import EGRESS, Gateway, Mesh
 from meshlab.security.gateways import egress
 
-DOCUMENTS = {each["kind"]: each for each in egress.through_gateway("shop", "beyond", "pasta.local")}
+MESH = Mesh("shop", cluster_domain="pasta.local", gateways=(Gateway("istio-egressgateway", "edge", EGRESS),))
+DOCUMENTS = {each["kind"]: each for each in egress.through_gateway(MESH, "beyond")}
 HOST = "declared.beyond.svc.pasta.local"
 
 
@@ -15,7 +17,7 @@ def test_the_policy_holds_the_caller_s_pods_and_nobody_else() -> None:
 
 def test_what_is_declared_is_seen_by_the_caller_and_the_gateway_only() -> None:
     for kind in ("ServiceEntry", "VirtualService"):
-        assert DOCUMENTS[kind]["spec"]["exportTo"] == [".", "istio-system"]
+        assert DOCUMENTS[kind]["spec"]["exportTo"] == [".", "edge"]
     assert DOCUMENTS["DestinationRule"]["spec"]["exportTo"] == ["."]
     assert DOCUMENTS["ServiceEntry"]["spec"]["hosts"] == [HOST]
 
@@ -23,7 +25,7 @@ def test_what_is_declared_is_seen_by_the_caller_and_the_gateway_only() -> None:
 def test_the_way_is_caller_gateway_host() -> None:
     first, second = DOCUMENTS["VirtualService"]["spec"]["http"]
     assert first["match"] == [{"gateways": ["mesh"], "port": 80}]
-    assert first["route"][0]["destination"]["host"] == f"{egress.GATEWAY}.istio-system.svc.pasta.local"
+    assert first["route"][0]["destination"]["host"] == f"{egress.GATEWAY}.edge.svc.pasta.local"
     assert second["match"] == [{"gateways": [egress.NAME], "port": 443}]
     assert second["route"][0]["destination"]["host"] == HOST
 

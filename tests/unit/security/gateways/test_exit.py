@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from meshlab.istio.mesh import Mesh
 from meshlab.security.gateways.exit import EgressProbe, Passed
 from meshlab.security.gateways.trials import Answer
 from tests.fakes.kube import FakeExecStream, FakeKube, make_pod
@@ -19,7 +20,7 @@ def way(*lines: str) -> EgressProbe:
     )
     kube.streams = [FakeExecStream([(1, f"R 1 {line}\n".encode())]) for line in lines]
     unused: Any = None
-    return EgressProbe(kube, unused, unused, "shop", "beyond", "cluster.local")  # type: ignore[arg-type]
+    return EgressProbe(kube, unused, unused, Mesh("shop"), "beyond")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -1,24 +1,23 @@
 import base64
 
-from meshlab.istio.operator_file import SYSTEM_NAMESPACE
+from meshlab.istio.mesh import INGRESS, Gateway, Mesh
 from meshlab.security.gateways import ingress
 from meshlab.security.gateways.ingress import HOSTS, MUTUAL, SECURE, TOKEN
 from meshlab.security.gateways.pki import make_keys
 from meshlab.security.gateways.tokens import Issuer
 
+MESH = Mesh(
+    "shop", cluster_domain="pasta.local", gateways=(Gateway("istio-ingressgateway", "edge", INGRESS),)
+)
 KEYS, ISSUER = make_keys(*HOSTS), Issuer()
 
 
 def documents(kind: str, made: list[dict] | None = None) -> list[dict]:
-    return [
-        each
-        for each in made or ingress.documents("shop", KEYS, ISSUER, "pasta.local")
-        if each["kind"] == kind
-    ]
+    return [each for each in made or ingress.documents(MESH, KEYS, ISSUER) if each["kind"] == kind]
 
 
 def test_each_host_is_served_alone_with_its_own_secret_and_tls_1_2_at_least() -> None:
-    made = ingress.documents("shop", KEYS, ISSUER, "pasta.local")
+    made = ingress.documents(MESH, KEYS, ISSUER)
     (gateway,) = documents("Gateway", made)
     plain, *tls = gateway["spec"]["servers"]
     assert plain["tls"] == {"httpsRedirect": True} and plain["hosts"] == list(HOSTS)
@@ -33,7 +32,8 @@ def test_each_host_is_served_alone_with_its_own_secret_and_tls_1_2_at_least() ->
 
 def test_secrets_stand_beside_the_gateway_and_only_one_names_whom_to_accept() -> None:
     secrets = documents("Secret")
-    assert {each["metadata"]["namespace"] for each in secrets} == {SYSTEM_NAMESPACE}
+    beside = [*secrets, *documents("RequestAuthentication"), *documents("AuthorizationPolicy")]
+    assert {each["metadata"]["namespace"] for each in beside} == {"edge"}
     authorities = [each["data"]["ca.crt"] for each in secrets if "ca.crt" in each["data"]]
     assert [base64.b64decode(each) for each in authorities] == [KEYS.clients_authority]
 
