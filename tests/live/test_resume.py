@@ -20,7 +20,7 @@ import pytest
 
 from meshlab.core.waiting import wait
 from meshlab.kube.client import Kube
-from tests.live.conftest import ROOT, command
+from tests.live.conftest import ROOT, command, differs, own_prefect
 
 pytestmark = [pytest.mark.live, pytest.mark.long]
 NAME, NETWORK = "mlresume", "10.204"
@@ -100,6 +100,7 @@ class Lab:
             process = subprocess.Popen(
                 command("--runs-dir", str(self.runs), *again, *history, *words),
                 cwd=ROOT, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, text=True, start_new_session=True,
+                env=own_prefect(self.runs),
             )  # fmt: skip
         started.append(process)
         return process
@@ -246,6 +247,15 @@ def reach(lab: Lab, step: str, *words: str) -> subprocess.Popen[str]:
         assert time.monotonic() - began < LONGEST
         time.sleep(POLL)
     return process
+
+
+def test_killed_once_and_taken_up_it_shows_what_the_record_has(tmp_path: Path) -> None:
+    """Three nodes, as the record's lab; a life that is taken up tells of that, in keys and files of its own."""
+    lab = Lab(tmp_path / "lab", ["--set", "local.nodes=3"])
+    end(reach(lab, "check-istio"))
+    assert lab.finish() == 0, lab.said()[-6000:]
+    assert any(each["event"] == "resumed" for each in lab.journal()), "the control: it was taken up"
+    assert differs("full-lab", lab.directory) == []
 
 
 def test_sigterm_removes_the_lab_and_leaves_nothing_to_take_up(tmp_path: Path) -> None:
