@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -266,6 +266,17 @@ def end_run(run: RunRef, config: LabConfig, *, signum: int | None = None) -> Sta
     if not context_of(run).ledger.close():
         record(run, {"event": "ledger", "kept": True})
     note_end(run)
+    return _state(run, code, result)
+
+
+def write_again(run: RunRef, config: LabConfig) -> State[Any]:
+    """Write result.json and junit.xml again, with the steps that came after the run's end; returns the flow's state."""
+    code, result = finish(run, optional=config.checks.optional)
+    keep_run(run, config, context_of(run).machine, result)
+    return _state(run, code, result)
+
+
+def _state(run: RunRef, code: int, result: Mapping[str, Any]) -> State[Any]:
     verdicts = [check["verdict"] for check in result["checks"]]
     said = f"{verdicts.count('pass')} of {len(verdicts)} checks passed; exit code {code}; {run.directory}"
     return Completed(message=said) if code == 0 else Failed(message=said)

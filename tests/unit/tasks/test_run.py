@@ -1,12 +1,16 @@
+import json
 from pathlib import Path
 
 import pytest
 
+from meshlab.config.settings import HistorySettings, LabConfig, Machine
 from meshlab.core.errors import Interrupted
+from meshlab.history.store import History
+from meshlab.lifecycle.context import begin_context
 from meshlab.run.journal import RunRef, create, note_signal, noted_signal, record
 from meshlab.run.result_file import finish, summarise
 from tasks.common import lab_task
-from tasks.run import note_failure, stop_of
+from tasks.run import note_failure, stop_of, write_again
 
 
 @pytest.fixture
@@ -63,3 +67,18 @@ def test_a_signal_of_before_a_resume_is_not_the_later_runs(run: RunRef) -> None:
     note_signal(run, 15)
     record(run, {"event": "resumed", "from": None, "finished": []})
     assert noted_signal(run) is None and summarise(run, optional=(), signum=None)[1] != 143
+
+
+def test_a_step_after_the_runs_end_is_in_the_result_all_the_same(run: RunRef, tmp_path: Path) -> None:
+    """A deployment's run has nothing that writes the result again after its flow; the history keeps the run once."""
+    path = tmp_path / "history.sqlite"
+    config = LabConfig(cluster="existing", history=HistorySettings(path=path))
+    begin_context(run, config, Machine.here())
+    finish(run)
+    record(run, {"event": "step", "name": "tell-people", "state": "done", "seconds": 0.1, "attempts": 1})
+    state = write_again(run, config)
+    written = json.loads((run.directory / "result.json").read_text())
+    assert [(step["name"], step["state"]) for step in written["steps"]] == [("tell-people", "done")]
+    assert state.is_failed() and written["verdict"] == "error", "nothing was proven"
+    with History(path, create=False) as history:
+        assert len(history.runs(flow="nightly-validation")) == 1
