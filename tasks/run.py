@@ -270,7 +270,15 @@ def end_run(run: RunRef, config: LabConfig, *, signum: int | None = None) -> Sta
 
 
 def write_again(run: RunRef, config: LabConfig) -> State[Any]:
-    """Write result.json and junit.xml again, with the steps that came after the run's end; returns the flow's state."""
+    """Write result.json and junit.xml again, with the steps that came after the run's end.
+
+    Args:
+        run: The run.
+        config: What was asked for.
+
+    Returns:
+        The flow's state, as `end_run` gives it.
+    """
     code, result = finish(run, optional=config.checks.optional)
     keep_run(run, config, context_of(run).machine, result)
     return _state(run, code, result)
