@@ -52,6 +52,13 @@ class LocalSettings(SettingsBase):
         (),
         description="Files of images (docker save, or OCI layout) that every node gets; addons use them.",
     )
+    inotify_instances: int | None = Field(
+        None,
+        ge=128,
+        le=1_000_000,
+        description="This machine's fs.inotify.max_user_instances while the cluster is there, where it is lower: "
+        "128 are enough for about forty sidecars. Put back with the cluster; left alone when not given.",
+    )
 
 
 class ExistingSettings(SettingsBase):

@@ -26,6 +26,11 @@ IMAGE_REASONS = (
     "ImageInspectError",
 )
 START_REASONS = ("CreateContainerError", "RunContainerError", "StartError", "ContainerCannotRun")
+# What programs write when the kernel gives them no inotify instance: Envoy, Go programs.
+INOTIFY = re.compile(
+    r"inotify_fd_ >= 0|inotify.*too many open files|too many open files.*inotify", re.IGNORECASE
+)
+TROUBLE = re.compile(r"\b(error|critical|fatal|panic|assert failure|exception)\b", re.IGNORECASE)
 # Why the API server lets an owner create no pods: what its message says, category, summary, resolution, patience.
 REFUSALS = (
     (
@@ -66,7 +71,7 @@ class Diagnosis:
     """Why something does not start.
 
     category: one word (ImagePull, Unschedulable, CrashLoop, ProbeFailed, MissingConfig, Volume, Sandbox,
-    StartFailed, Evicted, Quota, Webhook, PodSecurity, ServiceAccount, CreateRefused). summary: one
+    StartFailed, Evicted, NodeLimit, Quota, Webhook, PodSecurity, ServiceAccount, CreateRefused). summary: one
     sentence. detail: what the cluster said. resolution: what to do. patience: seconds after which waiting
     on is pointless; None: it may heal.
     """
@@ -94,7 +99,7 @@ def diagnose_pod(pod: Object, events: Iterable[Object], log: LogReader) -> Diagn
         or _unscheduled(pod, own)
         or next((d for c in _statuses(pod) if (d := _container(pod, c, log))), None)
         or _not_created(own)
-        or _probe(pod, own)
+        or _probe(pod, own, log)
     )
 
 
@@ -222,13 +227,28 @@ def _crash(name: str, status: Object, crashed: Object, log: LogReader) -> Diagno
             "raise its memory limit",
             patience,
         )
-    end = " | ".join(log(name, running_again or restarts > 0).strip().splitlines()[-8:])
-    return Diagnosis(
+    lines = log(name, running_again or restarts > 0).strip().splitlines()
+    end = " | ".join(lines[-8:])
+    return _machine_limit(name, lines) or Diagnosis(
         "CrashLoop",
         f"container {name} ended with exit code {crashed.get('exitCode', '?')}, {restarts} restarts",
         f"end of its log: {end}" if end else "its log is empty",
         "the log says why; correct its configuration or what it depends on",
         patience,
+    )
+
+
+def _machine_limit(name: str, lines: Iterable[str]) -> Diagnosis | None:
+    """Find a limit of the node in a container's log: nothing in the pod or its configuration mends that."""
+    told = [line.strip() for line in lines if INOTIFY.search(line)]
+    if not told:
+        return None
+    return Diagnosis(
+        "NodeLimit",
+        f"the node has no inotify instance left for container {name}",
+        f"its log: {told[-1]}",
+        "raise the node's fs.inotify.max_user_instances; on the local cluster: --set local.inotify_instances=1024",
+        SOON,
     )
 
 
@@ -256,7 +276,7 @@ def _not_created(events: Sequence[Object]) -> Diagnosis | None:
     return None
 
 
-def _probe(pod: Object, events: Sequence[Object]) -> Diagnosis | None:
+def _probe(pod: Object, events: Sequence[Object], log: LogReader) -> Diagnosis | None:
     failed = [e for e in events if e.get("reason") in ("Unhealthy", "ProbeError")]
     unready = {
         c["name"]
@@ -268,10 +288,13 @@ def _probe(pod: Object, events: Sequence[Object]) -> Diagnosis | None:
         name = found[1] if found else ""
         if name in unready:
             kind = event.get("message", "").partition(" probe")[0].lower()
-            return Diagnosis(
+            lines = log(name, False).strip().splitlines()
+            wrong = [line.strip() for line in lines if TROUBLE.search(line)]
+            told = [event.get("message", ""), *([f"its log: {' | '.join(wrong[-3:])}"] if wrong else [])]
+            return _machine_limit(name, lines) or Diagnosis(
                 "ProbeFailed",
                 f"container {name} runs but fails its {kind} probe",
-                event.get("message", ""),
+                "; ".join(told),
                 "its log and the probe's path and port say why; it may only need more time",
             )
     return None

@@ -20,6 +20,7 @@ from meshlab.clusters.local import (
     controlplane,
     dns,
     golden,
+    inotify,
     inventory,
     materials,
     network,
@@ -114,6 +115,7 @@ class LocalCluster:
                 materials.addon_images(self.machine, self.addons, runner=self.runner, progress=progress),
                 stop=stop,
             )
+            inotify.give(self.state, self.settings.inotify_instances)
             return self._ref(adopted=True)
         ready = materials.gather(self.machine, self.addons, runner=self.runner, progress=progress, stop=stop)
         with self.state.locked():
@@ -128,11 +130,12 @@ class LocalCluster:
         steps: list[tuple[str, Callable[[], object]]] = [
             ("keys and certificates", lambda: certificates.write_all(layout)),
             ("network", lambda: network.build(layout, self.runner)),
-            ("cgroups", lambda: self.hierarchies.make(layout.cgroup, [SYSTEM, *_node_cgroups(layout)])),
+            ("cgroups", lambda: self.hierarchies.make(layout.cgroup, [SYSTEM, *layout.node_cgroups])),
             ("nodes", lambda: self._prepare_nodes(ready)),
             ("control plane", lambda: self._write_plan(ready)),
         ]
         self.state.write(self._new_record())
+        inotify.give(self.state, self.settings.inotify_instances)
 
         def tell(done: int, detail: str) -> None:
             progress(Update("start the cluster", done, len(steps) + 2, detail))
@@ -358,7 +361,8 @@ class LocalCluster:
         self.state.release(self.run_id)
 
     def _clean(self, progress: Progress) -> None:
-        remove(self.layout, self.state.record(), self.hierarchies, self.runner, progress=progress)
+        record, others = self.state.record(), self.state.neighbours()
+        remove(self.layout, record, self.hierarchies, self.runner, neighbours=others, progress=progress)
 
     def _key(self) -> str:
         return materials.key(self.layout)
@@ -387,10 +391,6 @@ class LocalCluster:
             started_seconds=seconds,
             images=record.images if (record := self.state.record()) else (),
         )
-
-
-def _node_cgroups(layout: Layout) -> list[str]:
-    return [one.cgroup.rsplit("/", 1)[-1] for one in layout.nodes]
 
 
 def _check(stop: threading.Event | None) -> None:

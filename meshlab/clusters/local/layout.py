@@ -180,6 +180,11 @@ class Layout:
         return f"meshlab-{self.name}"
 
     @property
+    def node_cgroups(self) -> list[str]:
+        """Names of the nodes' cgroups, in the cluster's."""
+        return [one.cgroup.rsplit("/", 1)[-1] for one in self.nodes]
+
+    @property
     def kubeconfig(self) -> Path:
         """The administrator's kubeconfig."""
         return self.root / "kubeconfig"

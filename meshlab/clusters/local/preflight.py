@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from meshlab.clusters.local import archives, build, containerd, network, pins
+from meshlab.clusters.local import archives, build, containerd, inotify, network, pins
 from meshlab.clusters.local.cgroups import Hierarchies
 from meshlab.clusters.local.layout import Layout
 from meshlab.clusters.local.state import State
@@ -35,7 +35,6 @@ PROGRAMS = {
 CNI_PROGRAMS = ("ptp", "host-local", "portmap", "loopback")
 DISK_COLD, DISK_WARM = 8, 2  # GB: with the compile's caches, and without
 MEMORY = 4  # GB that a lab with three nodes takes, some air included
-INOTIFY_PER_NODE, INOTIFY_AIR = 20, 5  # instances; measured: 59 for three nodes with a mesh
 GB = 1e9
 ROUTE_TYPES = ("local", "broadcast", "unreachable", "multicast")  # stand before the destination
 INSTALL = "`make lab` installs it"
@@ -71,7 +70,7 @@ def problems(settings: LocalSettings, machine: Machine, *, runner: Runner | None
     ]
     if record is None:
         # What the record names is the cluster's: it is adopted or replaced. The rest applies to a new cluster only.
-        found += [*_taken(layout), *_inotify(layout)]
+        found += [*_taken(layout), *inotify.problems(layout, settings.inotify_instances)]
     if record is None or record.network != settings.network:
         found += _routes(layout, runner or SystemRunner(), machine)
     return found
@@ -177,23 +176,6 @@ def _routes(layout: Layout, runner: Runner, machine: Machine) -> Iterator[Proble
             what = f"{wanted} is used already: {line.strip()}"
             yield Problem("local.network", what, "use another one, as --set local.network=10.200")
             return
-
-
-def _inotify(layout: Layout) -> Iterator[Problem]:
-    limit = int(Path("/proc/sys/fs/inotify/max_user_instances").read_text())
-    used = sum(1 for entry in Path("/proc").glob("[0-9]*/fd/*") if _is_inotify(entry))
-    needed = used + INOTIFY_PER_NODE * layout.node_count + INOTIFY_AIR
-    if limit < needed:
-        setting = "fs.inotify.max_user_instances"
-        what = f"is {limit}: {used} are in use, and {layout.node_count} nodes need {needed - used}"
-        yield Problem(setting, what, f"sysctl {setting}={max(512, needed * 2)}")
-
-
-def _is_inotify(descriptor: Path) -> bool:
-    try:
-        return descriptor.readlink().name == "anon_inode:inotify"
-    except OSError:
-        return False
 
 
 def _existing(folder: Path) -> Path:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import logging
 import shutil
 import signal
+from collections.abc import Iterable
 from pathlib import Path
 
-from meshlab.clusters.local import cell, inventory, network
+from meshlab.clusters.local import cell, inotify, inventory, network
 from meshlab.clusters.local.cgroups import Hierarchies
 from meshlab.clusters.local.layout import NETNS_DIR, Layout
 from meshlab.clusters.local.state import Record
@@ -34,6 +35,7 @@ def remove(
     hierarchies: Hierarchies,
     runner: Runner,
     *,
+    neighbours: Iterable[Record] = (),
     progress: Progress,
     clock: Clock | None = None,
 ) -> None:
@@ -46,6 +48,7 @@ def remove(
         record: What was written down when it was made, None without.
         hierarchies: This machine's cgroups.
         runner: Starts umount and ip.
+        neighbours: What was written down of the other clusters on this machine.
         progress: Gets what is being done.
         clock: Of the waits; the machine's where not given.
 
@@ -65,6 +68,7 @@ def remove(
         runner.run(("umount", point), timeout=20)
     tell(2, "network")
     if record is not None:
+        inotify.put_back(record, neighbours)
         network.remove(record.link, record.namespaces, runner)
         if record.made_netns_dir:
             _remove_if_empty(NETNS_DIR)

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import psutil
 
@@ -32,7 +33,8 @@ class Record:
     key: what it was made from (nodes, network, binaries, images); another key means another cluster.
     namespaces, link: names on this machine that go with the cluster. made_netns_dir: /run/netns was not there
     before. started_seconds: from the first process to Ready nodes; None until then. images: references of the
-    images that the nodes were given; they may hold others, of earlier builds.
+    images that the nodes were given; they may hold others, of earlier builds. inotify_before, inotify_during: the
+    machine's limit of inotify instances before and after it was raised for the cluster; None where it was not.
     """
 
     key: str
@@ -44,6 +46,8 @@ class Record:
     made_netns_dir: bool = False
     started_seconds: float | None = None
     images: tuple[str, ...] = ()
+    inotify_before: int | None = None
+    inotify_during: int | None = None
 
 
 class State:
@@ -58,16 +62,18 @@ class State:
     def record(self) -> Record | None:
         """Return what was written down, None when nothing was made (or all of it removed)."""
         try:
-            raw = json.loads(self._record.read_text())
+            return _read(self._record)
         except FileNotFoundError:
             return None
-        lists = {name: tuple(raw.get(name, ())) for name in ("namespaces", "images")}
-        return Record(**{**raw, **lists})
+
+    def neighbours(self) -> tuple[Record, ...]:
+        """Return the records of the other clusters on this machine."""
+        others = (path for path in self.layout.root.parent.glob("*/record.json") if path != self._record)
+        return tuple(_read(path) for path in others)
 
     def neighbour_made_netns_dir(self) -> bool:
         """Tell whether /run/netns was made for another cluster that is still there: the last one removes it."""
-        paths = self.layout.root.parent.glob("*/record.json")
-        return any(json.loads(path.read_text())["made_netns_dir"] for path in paths)
+        return any(each.made_netns_dir for each in self.neighbours())
 
     def write(self, record: Record) -> None:
         """Write the record down; it is on disk when this returns."""
@@ -159,3 +165,8 @@ class State:
         held = self.claimed_by()
         if held is None or held[0] == run_id:
             self._claim.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> Record:
+    raw = json.loads(path.read_text())
+    return Record(**{**raw, **{name: tuple(raw.get(name, ())) for name in ("namespaces", "images")}})

@@ -136,6 +136,28 @@ def test_failed_probe() -> None:
     assert "readiness probe" in found.summary
 
 
+@pytest.mark.parametrize("crashed", [False, True])
+def test_a_limit_of_the_node_stands_in_the_containers_log(crashed: bool) -> None:
+    """What a proxy writes where the node has no inotify instance left: it may be restarted, or run and fail its probe."""
+    state = {"terminated": {"exitCode": 134}} if crashed else {"running": {}}
+    container = {"name": "app", "state": state, "restartCount": 1, "ready": False}
+    pod = make_pod("a", conditions=UNREADY, containerStatuses=[container])
+    event = _event("a", "Unhealthy", "Startup probe failed: HTTP 503", field="spec.containers{app}")
+    line = "critical envoy assert: assert failure: inotify_fd_ >= 0. Details: Consider increasing the limit"
+    found = diagnose_pod(pod, [event], lambda *_: f"info starting\n{line}\ninfo retry")
+    assert found is not None and (found.category, found.patience) == ("NodeLimit", 30.0)
+    assert line in found.detail
+
+
+def test_what_went_wrong_in_the_log_is_told_with_a_failed_probe() -> None:
+    container = {"name": "app", "state": {"running": {}}, "ready": False}
+    pod = make_pod("a", conditions=UNREADY, containerStatuses=[container])
+    event = _event("a", "Unhealthy", "Readiness probe failed: HTTP 503", field="spec.containers{app}")
+    found = diagnose_pod(pod, [event], lambda *_: "info ready soon\nERROR no database\ninfo retry")
+    assert found is not None and found.category == "ProbeFailed"
+    assert "no database" in found.detail and "ready soon" not in found.detail
+
+
 def test_eviction() -> None:
     found = _diagnose(
         {"conditions": UNREADY, "phase": "Failed", "reason": "Evicted", "message": "low on memory"}

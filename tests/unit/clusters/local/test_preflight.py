@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from meshlab.clusters.local import network, preflight
+from meshlab.clusters.local import inotify, network, preflight
 from meshlab.clusters.local.state import Record, State
 from meshlab.config.settings import LocalSettings, Machine
 from meshlab.core.errors import Problem
@@ -24,7 +24,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setattr(preflight, "_programs", lambda _: [])
     monkeypatch.setattr(preflight, "_resources", lambda *_: [])
     monkeypatch.setattr(preflight, "_paths", lambda _: [])
-    monkeypatch.setattr(preflight, "_inotify", lambda _: [])
+    monkeypatch.setattr(inotify, "problems", lambda *_: [])
     programs = tmp_path / "programs"
     programs.mkdir()
     (programs / "ip").touch(mode=0o755)
@@ -110,14 +110,6 @@ def test_a_state_folder_too_deep_for_sockets_is_refused(tmp_path: Path) -> None:
     (found,) = preflight._paths(layout_in(tmp_path / ("x" * 100)))
     assert found.where == "XDG_STATE_HOME"
     assert not list(preflight._paths(layout_in(Path("/root/.local/state/meshlab"))))
-
-
-def test_too_few_inotify_instances_are_told_before_kubelet_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(preflight, "INOTIFY_PER_NODE", 10**9)
-    (found,) = preflight._inotify(layout_in(tmp_path))
-    assert found.where == "fs.inotify.max_user_instances" and found.remedy.startswith("sysctl ")
 
 
 def test_unprivileged_users_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
