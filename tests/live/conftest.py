@@ -51,6 +51,7 @@ ORDER = (
     "test_own_shapes",
     "test_interrupted",
     "test_signals",
+    "test_operator_file",
     "test_resume",
     "test_gke",
     "test_debian",
