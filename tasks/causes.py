@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from meshlab.causes.explain import explain
-from meshlab.causes.objects import read
+from meshlab.causes.objects import Found, read
+from meshlab.causes.snapshot import Baseline, keep, load
 from meshlab.clusters.base import ClusterRef
 from meshlab.config.settings import LabConfig
 from meshlab.core.errors import MeshlabError
-from meshlab.lifecycle.context import kube_of, mesh_of
+from meshlab.history.store import History
+from meshlab.lifecycle.context import context_of, kube_of, mesh_of
 from meshlab.run.journal import RunRef, read_journal, record
 
+log = logging.getLogger(__name__)
+# Steps at whose end the configuration is kept whether or not a check is red: the last of the set-up, where plaintext is
+# allowed, and the last under STRICT, before what the run applied is taken away.
+KEPT_AFTER = ("check-app", "check-audit")
 
-def note_causes(run: RunRef, args: tuple[Any, ...]) -> None:
-    """Name the objects that explain checks that turned red and were not explained yet.
 
-    Where the cluster does not answer, nothing is named: the checks have told that already.
+def note_causes(run: RunRef, step: str, args: tuple[Any, ...]) -> None:
+    """Keep the mesh's configuration, and name the objects that explain checks that turned red and were not explained yet.
+
+    Where the cluster does not answer, nothing is kept or named: the checks have told that already.
 
     Args:
         run: The run.
+        step: The step that has ended.
         args: What the step was given; without settings and a cluster among it there is nothing to ask.
     """
     config = next((each for each in args if isinstance(each, LabConfig)), None)
@@ -34,12 +45,52 @@ def note_causes(run: RunRef, args: tuple[Any, ...]) -> None:
         for event in events
         if event["event"] == "check" and event["verdict"] == "fail" and event["id"] not in known
     ]
-    if not red:
+    if not red and step not in KEPT_AFTER:
         return
     try:
-        objects, root = read(kube_of(cluster)), mesh_of(run, cluster).root_namespace
+        objects = read(kube_of(cluster))
+        if step in KEPT_AFTER:
+            _keep(run, step, objects)
+        if not red:
+            return
+        root, green = mesh_of(run, cluster).root_namespace, last_green(run, config, cluster)
     except MeshlabError:
         return
-    found = explain(red, objects, namespace=config.namespace, root=root)
+    found = explain(red, objects, namespace=config.namespace, root=root, green=green)
     checks = [event["id"] for event in red]
     record(run, {"event": "causes", "checks": checks, "causes": [asdict(each) for each in found]})
+
+
+def _keep(run: RunRef, step: str, objects: Iterable[Found]) -> None:
+    try:
+        keep(run.evidence, step, objects)
+    except OSError as problem:  # a full disk, which the result will tell
+        log.warning("the mesh's configuration can't be kept: %s", problem.strerror)
+
+
+def last_green(run: RunRef, config: LabConfig, cluster: ClusterRef) -> Baseline | None:
+    """Find the configuration of the newest green run on this cluster, of this flow if there is one.
+
+    Args:
+        run: The run that is compared with it.
+        config: The settings of the run.
+        cluster: The cluster.
+
+    Returns:
+        It; None where there is none, or it kept none.
+    """
+    try:
+        with History.of(config, context_of(run).machine, create=False) as history:
+            runs = history.runs(cluster=f"{cluster.provider}/{cluster.name}")
+    except MeshlabError as problem:
+        log.info("causes are compared with no earlier run: %s", problem)
+        return None
+    green = [
+        each
+        for each in runs
+        if each.verdict == "pass" and each.run_id != run.run_id and each.started <= run.started
+    ]
+    for each in sorted(green, key=lambda one: (one.flow == run.flow, one.started), reverse=True):
+        if moments := load(Path(each.directory)):
+            return Baseline(each.run_id, moments)
+    return None

@@ -87,7 +87,7 @@ def lab_task(
                         else:
                             work = functools.partial(function, *args, **kwargs)
                             made = cast(R, kept_or_made(run, name, args, work, keeping))
-                    note_causes(run, args)
+                    note_causes(run, name, args)
                     return made
                 except BaseException as problem:
                     if isinstance(problem, Exception):

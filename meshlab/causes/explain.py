@@ -1,7 +1,7 @@
 """Which objects explain a red check: those that do to its traffic what it saw, the closest first.
 
-An explanation rests on what an object does, never on its being new; who changed it last, and when, stands beside it
-and decides only between two that explain equally well.
+An explanation rests on what an object does, never on its being new; who changed it last and when, and whether it is as
+the last green run saw it, stand beside it and decide only between two that explain equally well.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 from meshlab.causes.effects import Does, Effect, World
 from meshlab.causes.kinds import effects
 from meshlab.causes.objects import Found
+from meshlab.causes.snapshot import Baseline
 
 MOST = 5  # causes of one check
 NAMED, OF_ITS_TRAFFIC, OF_SOME = (
@@ -78,7 +79,7 @@ class Cause:
     Attributes:
         check: The check's id.
         object: Kind namespace/name.
-        change: Who changed it last and when; "" where nobody knows.
+        change: Who changed it last and when, and that it is not as the last green run saw it; "" where nobody knows.
         why: What in it explains the check.
     """
 
@@ -89,7 +90,12 @@ class Cause:
 
 
 def explain(
-    checks: Iterable[Mapping[str, Any]], objects: Sequence[Found], *, namespace: str, root: str
+    checks: Iterable[Mapping[str, Any]],
+    objects: Sequence[Found],
+    *,
+    namespace: str,
+    root: str,
+    green: Baseline | None = None,
 ) -> tuple[Cause, ...]:
     """Name the objects that explain red checks, of each check at most MOST, the best first.
 
@@ -98,14 +104,25 @@ def explain(
         objects: The mesh's configuration, as `causes.objects.read` gives it.
         namespace: The app's.
         root: The mesh's root namespace.
+        green: The configuration of the last green run, where one is known.
 
     Returns:
         The causes; none for a check that nothing explains.
     """
     known = [each for each in effects(World(objects, root)) if _concerns(each, namespace, root)]
+    news = {str(each): news for each in objects if green and (news := green.news_of(each))}
+    since = f" since the green run {green.run_id}" if green else ""
     return tuple(
-        cause for check in checks if check["verdict"] == "fail" for cause in _causes(check, known, namespace)
+        Cause(check["id"], str(each.source), _change(each.source, news, since), f"{each.does}: {each.why}")
+        for check in checks
+        if check["verdict"] == "fail"
+        for each in _causes(check, known, namespace, news)
     )
+
+
+def _change(source: Found, news: Mapping[str, str], since: str) -> str:
+    told = news.get(str(source))
+    return ", ".join(filter(None, (source.changed, f"{told}{since}" if told else "")))
 
 
 def _concerns(effect: Effect, namespace: str, root: str) -> bool:
@@ -114,22 +131,26 @@ def _concerns(effect: Effect, namespace: str, root: str) -> bool:
     return effect.source.namespace == namespace or effect.source.namespace == root or not own
 
 
-def _causes(check: Mapping[str, Any], known: Iterable[Effect], namespace: str) -> list[Cause]:
+def _causes(
+    check: Mapping[str, Any], known: Iterable[Effect], namespace: str, news: Mapping[str, str]
+) -> list[Effect]:
     wanted = _explained_by(check["id"])
     said = json.dumps([check["summary"], check.get("reason"), check["evidence"]], default=str)
     words = frozenset(re.findall(r"[a-z0-9][a-z0-9.-]*", said.lower()))
-    found: dict[str, tuple[tuple[int, str], Effect]] = {}
+    found: dict[str, tuple[tuple[int, bool, str], Effect]] = {}
     for effect in known:
         if effect.whose and not check["id"].startswith(OTHERS) and not effect.whose & (PAGE | words):
             continue  # of somebody else's traffic
         named = effect.source.name in words and effect.source.kind.lower() in said.lower()
         if effect.does not in wanted and not (named and check["id"].startswith(("audit.", "istio.analyze"))):
             continue
-        rank = (_score(effect, wanted, words, named, namespace), effect.source.changed.partition(" ")[2])
-        if (source := str(effect.source)) not in found or rank > found[source][0]:
+        source = str(effect.source)
+        score = _score(effect, wanted, words, named, namespace)
+        rank = (score, source in news, effect.source.changed.partition(" ")[2])
+        if source not in found or rank > found[source][0]:
             found[source] = (rank, effect)
     best = sorted(found.values(), key=lambda each: each[0], reverse=True)[:MOST]
-    return [Cause(check["id"], str(e.source), e.source.changed, f"{e.does}: {e.why}") for _, e in best]
+    return [effect for _, effect in best]
 
 
 def _explained_by(check_id: str) -> Sequence[Does]:

@@ -16,7 +16,7 @@ from meshlab.config.loader import load
 from meshlab.config.settings import ALERT_WEBHOOK, Machine
 from meshlab.core.errors import AlertError, HistoryError, InputError
 from meshlab.history.alerts import Webhook, tell
-from meshlab.history.difference import difference, flakiest
+from meshlab.history.difference import configuration_changes, difference, flakiest
 from meshlab.history.nights import incidents_of
 from meshlab.history.records import RunRecord, moment
 from meshlab.history.series import Incident, series_name, series_of, version_changes
@@ -194,7 +194,7 @@ def _diff(history: History, words: argparse.Namespace, console: Console) -> None
                 remedy="name two runs, or run the flow again",
             )
         before = earlier[-1]
-    console.print(difference_view(difference(before, after)))
+    console.print(difference_view(difference(before, after), configuration_changes(before, after)))
 
 
 def _incidents(history: History, words: argparse.Namespace, console: Console) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from meshlab.causes.snapshot import Change, changes, load
 from meshlab.history.records import EDGES, EdgeRow, FindingRow, RunRecord
 
 
@@ -69,6 +71,20 @@ def difference(before: RunRecord, after: RunRecord) -> Difference:
         measures=tuple(moved),
         edges_known=EDGES in made,
     )
+
+
+def configuration_changes(before: RunRecord, after: RunRecord) -> tuple[Change, ...] | None:
+    """Say which objects of the mesh's configuration differ, from what the two runs kept in their directories.
+
+    Args:
+        before: The earlier run.
+        after: The later run.
+
+    Returns:
+        The differences; None where the two have nothing to compare: a directory is gone, or a run broke off before.
+    """
+    kept = [load(Path(run.directory)) if run.directory else {} for run in (before, after)]
+    return changes(*kept)
 
 
 def last_green(runs: Sequence[RunRecord], run: RunRecord) -> RunRecord | None:

@@ -1,6 +1,6 @@
 """The report's look back: small charts of the last nights beside tonight's values, and what changed since a green run.
 
-Pure: runs in, markup and lines out.
+Runs in, markup and lines out; of their directories only the configuration that they kept is read.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from meshlab.history.difference import Difference, difference, last_green
+from meshlab.causes.snapshot import Change
+from meshlab.history.difference import Difference, configuration_changes, difference, last_green
 from meshlab.history.records import MeasureRow, RunRecord, moment
 from meshlab.history.regression import JUDGED, Night, Rule, judge
 from meshlab.history.series import Regression, changed_until, listed, series_of, version_changes, worsened
@@ -79,7 +80,8 @@ def changed_since_green(runs: Sequence[RunRecord]) -> Changed | None:
     green = last_green(runs, runs[-1])
     if green is None:
         return Changed("", worse=worse)
-    return Changed(green.run_id, tuple(_lines(difference(green, runs[-1]))), worse)
+    lines = _lines(difference(green, runs[-1]), configuration_changes(green, runs[-1]) or ())
+    return Changed(green.run_id, tuple(lines), worse)
 
 
 def _worse(lasting: Sequence[Regression], runs: Sequence[RunRecord]) -> list[tuple[str, str]]:
@@ -129,7 +131,7 @@ def _row(
     )
 
 
-def _lines(found: Difference) -> list[tuple[str, str]]:
+def _lines(found: Difference, configuration: Sequence[Change]) -> list[tuple[str, str]]:
     """A line per kind of change; what the newer run did not come to see is no change."""
     seen = sorted(
         (check for check in found.checks if check[2] != "infra-error"), key=lambda check: check[2] != "fail"
@@ -146,6 +148,7 @@ def _lines(found: Difference) -> list[tuple[str, str]]:
         "versions": versions,
         "checks": checks,
         "could not be made": not_made,
+        "configuration": [f"{each.what}: {each.object}" for each in configuration],
         "graph edges": edges,
         "findings": findings,
     }

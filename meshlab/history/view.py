@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from meshlab.causes.snapshot import Change
 from meshlab.history.difference import Difference, Flakiness
 from meshlab.history.records import MeasureRow, RunRecord
 from meshlab.history.regression import JUDGED, Judgement, Night, Rule, judge
@@ -18,6 +19,7 @@ from meshlab.report.units import format_value
 BLOCKS = "▁▂▃▄▅▆▇█"
 STYLES = {"pass": "green", "fail": "bold red", "error": "magenta"}
 WHOLE = ("run", "before", "after", "since", "until", "check", "verdict", "edge of the graph")  # never folded
+SIGNS = {"new": "+", "gone": "-", "changed": "~"}
 WIDTH = 150  # columns where the output is no terminal
 _BAR = 30  # characters of a bar
 
@@ -123,8 +125,16 @@ def flaky_table(found: Sequence[Flakiness]) -> RenderableType:
     return table
 
 
-def difference_view(found: Difference) -> Group:
-    """What changed between two runs, part by part; what did not change is said too."""
+def difference_view(found: Difference, configuration: Sequence[Change] | None) -> Group:
+    """Show what changed between two runs, part by part; what did not change is said too.
+
+    Args:
+        found: What their records tell.
+        configuration: What changed in the mesh's configuration; None where the two runs did not both keep it.
+
+    Returns:
+        What the terminal prints.
+    """
     parts: list[RenderableType] = [Text(f"{found.before}  →  {found.after}", style="bold")]
     checks = _table("check", "before", "after")
     for name, before, after in found.checks:
@@ -144,10 +154,15 @@ def difference_view(found: Difference) -> Group:
     for key, unit, then, now in found.measures:
         change = f"{(now - then) / abs(then):+.0%}" if then else "–"
         measures.add_row(key, format_value(then, unit), format_value(now, unit), change)
-    named = {"checks": checks, "graph edges": edges, "versions": versions, "findings": findings,
-             "measures that moved by a tenth or more": measures}  # fmt: skip
+    objects = _table("", "configuration", "what differs")
+    for altered in configuration or ():
+        objects.add_row(SIGNS[altered.what], altered.object, altered.how)
+    named = {"checks": checks, "configuration": objects, "graph edges": edges, "versions": versions,
+             "findings": findings, "measures that moved by a tenth or more": measures}  # fmt: skip
+    unknown = {} if found.edges_known else {"graph edges": "not counted by both runs"}
+    unknown |= {} if configuration is not None else {"configuration": "not kept by both runs"}
     for name, table in named.items():
-        same = "the same" if found.edges_known or name != "graph edges" else "not counted by both runs"
+        same = unknown.get(name, "the same")
         parts.append(table if table.row_count else Text(f"{name}: {same}", style="dim"))
         parts.append(Text(""))
     return Group(*parts)

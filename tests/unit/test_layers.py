@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "security": "core manifests config run kube clusters envoy istio app",
     "report": "core run kube security",
     "observability": "core manifests config run kube istio app report",
-    "history": "core config run report",
+    "history": "core causes config run report",
     "checks": "core config run kube envoy istio shared_cluster app security report observability",
     "faults": "core manifests config run kube clusters istio app security report observability",
     "lifecycle": "core config run kube clusters istio shared_cluster app observability checks",

@@ -2,6 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from meshlab.causes.objects import Found
+from meshlab.causes.snapshot import keep
 from meshlab.cli.history import main
 from meshlab.history.records import from_result
 from meshlab.history.store import History
@@ -87,6 +89,20 @@ def test_flaky_checks_differences_and_incidents(path: Path, capsys: pytest.Captu
     out = said(capsys, 0, "incidents", "--path", path, "--every", 24)
     for text in ("run-red", "slower", P50, "night-missed"):
         assert text in out
+
+
+def test_objects_that_two_nights_saw_differently_are_named(
+    tmp_path: Path, path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "configuration: not kept by both runs" in said(capsys, 0, "diff", "--path", path)
+    with History(path) as history:
+        for number, seconds in ((20, 1), (21, 7)):
+            spec = {"http": [{"fault": {"delay": {"fixedDelay": f"{seconds}s"}}}]}
+            directory = tmp_path / str(number)
+            keep(directory / "evidence", "check-app", [Found("VirtualService", "shop", "slow", spec)])
+            history.record(from_result(night(number), str(directory)))
+    out = said(capsys, 0, "diff", "--path", path)
+    assert "~  VirtualService shop/slow" in out and "1s → 7s" in out
 
 
 def test_runs_of_different_clusters_are_never_compared(

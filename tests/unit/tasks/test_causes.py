@@ -8,10 +8,16 @@ from typing import Any
 
 import pytest
 
+from meshlab.causes.snapshot import load
 from meshlab.clusters.base import ClusterRef
-from meshlab.config.settings import LabConfig
+from meshlab.config.settings import LabConfig, Machine
 from meshlab.core.errors import KubeError
-from meshlab.run.journal import RunRef, create, read_journal, record_check
+from meshlab.history.difference import configuration_changes
+from meshlab.history.keep import keep_run
+from meshlab.history.store import History
+from meshlab.lifecycle.context import begin_context
+from meshlab.run.journal import RunRef, create, read_journal, record_check, record_facts
+from meshlab.run.result_file import finish
 from meshlab.run.results import CheckResult, Verdict
 from tasks import causes
 from tests.fakes.kube import FakeKube
@@ -24,10 +30,18 @@ ABORTS = {
 }
 
 
+OTHER = {**ABORTS, "metadata": {"name": "other", "namespace": "default"}}
+
+
+def mesh(*objects: dict[str, Any]) -> FakeKube:
+    kube = FakeKube([*objects])
+    kube.kinds["networking.istio.io/v1", "VirtualService"] = True
+    return kube
+
+
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunRef:
-    kube = FakeKube([ABORTS])
-    kube.kinds["networking.istio.io/v1", "VirtualService"] = True
+    kube = mesh(ABORTS)
     monkeypatch.setattr(causes, "kube_of", lambda cluster: kube)
     monkeypatch.setattr(
         causes, "mesh_of", lambda run, cluster: SimpleNamespace(root_namespace="istio-system")
@@ -50,7 +64,7 @@ def events(run: RunRef) -> list[dict[str, Any]]:
 def test_a_red_check_is_explained_once(run: RunRef, tmp_path: Path) -> None:
     check(run, Verdict.FAIL)
     for _ in range(2):
-        causes.note_causes(run, args(run, tmp_path))
+        causes.note_causes(run, "check-x", args(run, tmp_path))
     (event,) = events(run)
     assert event["checks"] == ["app.productpage"]
     assert [cause["object"] for cause in event["causes"]] == ["VirtualService default/aborts"]
@@ -61,10 +75,45 @@ def test_green_checks_and_steps_without_a_cluster_ask_nothing(
 ) -> None:
     monkeypatch.setattr(causes, "kube_of", lambda cluster: pytest.fail("nothing is to be asked"))
     check(run, Verdict.PASS)
-    causes.note_causes(run, args(run, tmp_path))
+    causes.note_causes(run, "check-x", args(run, tmp_path))
     check(run, Verdict.FAIL)
-    causes.note_causes(run, (run, LabConfig()))
+    causes.note_causes(run, "check-x", (run, LabConfig()))
     assert events(run) == []
+
+
+def test_green_runs_keep_the_configuration_and_a_red_one_is_compared_with_the_last(
+    run: RunRef, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = args(run, tmp_path)
+    config = LabConfig()
+    machine = Machine.here({"HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path / "state")})
+    record_facts(run, cluster={"provider": "local", "name": "x"})
+    begin_context(run, config, machine)
+    causes.note_causes(run, "check-mtls", given)
+    assert load(run.directory) == {}
+    causes.note_causes(run, "check-app", given)
+    assert [*load(run.directory)["check-app"]] == ["VirtualService default/aborts"]
+    check(run, Verdict.PASS)
+    assert finish(run)[0] == 0 and keep_run(run, config, machine, finish(run)[1])
+
+    later = create(tmp_path, "full-lab")
+    begin_context(later, config, machine)
+    monkeypatch.setattr(causes, "kube_of", lambda cluster: mesh(ABORTS, OTHER))
+    check(later, Verdict.FAIL)
+    causes.note_causes(later, "check-app", args(later, tmp_path))
+    (event,) = events(later)
+    assert {cause["object"]: cause["change"] for cause in event["causes"]} == {
+        "VirtualService default/other": f"new since the green run {run.run_id}",
+        "VirtualService default/aborts": "",
+    }
+    assert event["causes"][0]["object"] == "VirtualService default/other", "equal but for being new"
+    assert keep_run(later, config, machine, finish(later)[1])
+    with History.of(config, machine) as history:
+        first, second = history.runs()
+    found = configuration_changes(first, second)
+    assert found is not None and [(each.what, each.object) for each in found] == [
+        ("new", "VirtualService default/other")
+    ]
 
 
 def test_a_cluster_that_is_away_costs_the_step_nothing(
@@ -75,5 +124,5 @@ def test_a_cluster_that_is_away_costs_the_step_nothing(
 
     monkeypatch.setattr(causes, "kube_of", away)
     check(run, Verdict.FAIL)
-    causes.note_causes(run, args(run, tmp_path))
+    causes.note_causes(run, "check-x", args(run, tmp_path))
     assert events(run) == []
