@@ -96,22 +96,34 @@ def take_inventory(
         kube = kube_of(cluster)
         analyzed = pool.submit(analyze_mesh, kube, istioctl, mesh.system_namespace)
         versions = pool.submit(istioctl.version)
+        audited = config.audit.namespaces or ours
         inventory = read_inventory(
             kube,
-            config.audit.namespaces or ours,
+            audited,
             mesh,
             now=datetime.now(UTC),
             certificate_days=config.audit.certificate_days,
         )
-        return with_istioctl(inventory, analyzed.result, versions.result)
+        return with_istioctl(inventory, analyzed.result, versions.result, audited)
 
 
 def with_istioctl(
     inventory: Inventory,
     analyzed: Callable[[], Sequence[Analyzed]],
     versions: Callable[[], MeshVersions],
+    namespaces: Sequence[str] | None = None,
 ) -> Inventory:
-    """The inventory with what istioctl tells. Rules that need an answer that did not come can't be judged; the others can."""
+    """Add what istioctl tells. Rules that need an answer that did not come can't be judged; the others can.
+
+    Args:
+        inventory: What the API server told.
+        analyzed: Asks `istioctl analyze`.
+        versions: Asks `istioctl version`.
+        namespaces: Those that are audited: proxies of others run what their owners choose; None for all.
+
+    Returns:
+        The whole inventory.
+    """
     lacking, found, running = dict(inventory.unreadable), tuple[Analyzed, ...](), list[str]()
     withheld: dict[str, str] = {}
     try:
@@ -122,7 +134,12 @@ def with_istioctl(
         lacking[ANALYSIS] = problem.message
     try:
         told = versions()
-        running = [version for _, version in (*told.control_plane, *told.data_plane)]
+        proxies = [
+            version
+            for name, version in told.data_plane
+            if namespaces is None or name.rpartition(".")[2] in namespaces
+        ]
+        running = [*(version for _, version in told.control_plane), *proxies]
     except MeshlabError as problem:
         lacking[VERSIONS] = problem.message
     if not running:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from meshlab.checks import cluster as cluster_checks
-from meshlab.checks import istio as istio_checks
 from meshlab.checks import live_mesh
 from meshlab.checks.live_mesh import lab_pods
 from meshlab.clusters.base import ClusterRef
@@ -79,7 +78,7 @@ def check_istio(
         run,
         {
             "istio.cli": lambda: live_mesh.istio_cli(istioctl, distribution, wanted, sha256),
-            "istio.control-plane": lambda: istio_checks.control_plane(kube.pods(SYSTEM_NAMESPACE)),
+            "istio.control-plane": lambda: live_mesh.istio_control_plane(kube, config, mesh),
             "istio.injection": lambda: live_mesh.istio_injection(kube, namespace),
             "istio.versions": lambda: live_mesh.istio_versions(run, kube, istioctl, config),
             "istio.proxies-synced": lambda: live_mesh.istio_proxies_synced(kube, istioctl, config),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from meshlab.checks.base import judged
 from meshlab.checks.cluster import is_unstamped, minor
@@ -23,6 +24,7 @@ CONTROL_PLANE: Mapping[str, tuple[str, str]] = {
     "istio-ingressgateway": ("istio", "ingressgateway"),
     "istio-egressgateway": ("istio", "egressgateway"),
 }
+ISTIOD = "istiod"  # the component that every mesh has
 # What a proxy of a kind always has; of other types istiod may have nothing to send.
 NEEDED_TYPES: Mapping[str, tuple[str, ...]] = {ENVOY: ("CDS", "LDS"), ZTUNNEL: (ADDRESS,)}
 MAX_PROXY_LAG = 2  # minors that a proxy may be behind the control plane (Istio's supported skew)
@@ -113,6 +115,26 @@ def control_plane(
     )
 
 
+def components_there(deployments: Iterable[Mapping[str, Any]]) -> dict[str, tuple[str, str]]:
+    """Name the components that a mesh of somebody else is expected to have: istiod, and the gateways that it was given.
+
+    Args:
+        deployments: Of the control plane's namespace.
+
+    Returns:
+        Name → (label, value) of its pods.
+    """
+    labels = [
+        (((each.get("spec") or {}).get("template") or {}).get("metadata") or {}).get("labels") or {}
+        for each in deployments
+    ]
+    return {
+        name: (label, value)
+        for name, (label, value) in CONTROL_PLANE.items()
+        if name == ISTIOD or any(each.get(label) == value for each in labels)
+    }
+
+
 def injection(
     namespace_labels: Mapping[str, Mapping[str, str]], namespace: str, pods: Sequence[PodSummary]
 ) -> CheckResult:
@@ -172,28 +194,37 @@ def injection(
     )
 
 
-def versions(found: MeshVersions, *, expected_proxies: Iterable[str] | None = None) -> CheckResult:
+def versions(
+    found: MeshVersions,
+    *,
+    expected_proxies: Iterable[str] | None = None,
+    own: Iterable[str] | None = None,
+) -> CheckResult:
     """Judge Istio's versions: client, control plane and data plane tell theirs; skew is named.
 
     Fails for a version that says nothing, a plane that does not answer, a proxy that is missing, and a
     proxy ahead of its control plane or more than two minors behind. Evidence: table `versions` (component,
-    version, count), `data_plane` (version → proxies), table `proxies`.
+    version, count), `data_plane` (version → proxies), table `proxies`; `others` where something is wrong with
+    a proxy of somebody else, which fails nothing.
 
     Args:
         found: What `istioctl version` told.
         expected_proxies: `pod.namespace` of every pod that has a sidecar or is a gateway; None: not known.
+        own: Those that this run answers for, on a mesh of somebody else; None: all.
 
     Returns:
         The check.
     """
     planes = Counter(version for _, version in found.control_plane)
     proxies = Counter(version for _, version in found.data_plane)
+    mine = None if own is None else set(own)
+    judged_proxies = {version for name, version in found.data_plane if mine is None or name in mine}
     problems = [
         f"the version of the {component} is {text!r}: it says nothing"
         for component, texts in (
             ("client", [found.client]),
             ("control plane", planes),
-            ("data plane", proxies),
+            ("data plane", sorted(judged_proxies)),
         )
         for text in texts
         if is_unstamped(text)
@@ -202,10 +233,17 @@ def versions(found: MeshVersions, *, expected_proxies: Iterable[str] | None = No
         problems.append("no control plane answered")
     if not proxies:
         problems.append("the control plane knows no proxy")
-    missing = sorted(set(expected_proxies or ()) - {name for name, _ in found.data_plane})
+    absent = sorted(set(expected_proxies or ()) - {name for name, _ in found.data_plane})
+    missing = [name for name in absent if mine is None or name in mine]
     if missing:
         problems.append(f"{len(missing)} proxies did not report: {', '.join(missing)}")
-    problems += [text for plane in planes for proxy in proxies if (text := _unsupported(plane, proxy))]
+    told_only = [f"{name} did not report" for name in absent if name not in missing]
+    for proxy in sorted(proxies):
+        unsupported = [text for plane in planes if (text := _unsupported(plane, proxy))]
+        if proxy in judged_proxies:
+            problems += unsupported
+        else:
+            told_only += unsupported
     skew = sorted({found.client, *planes, *proxies})
     shown = (
         ", ".join(f"{version} ({pluralize(n, 'proxies')})" for version, n in sorted(proxies.items()))
@@ -219,12 +257,14 @@ def versions(found: MeshVersions, *, expected_proxies: Iterable[str] | None = No
     return judged(
         "istio.versions",
         problems,
-        f"client {found.client}, control plane {told}, data plane {shown}; {named}",
+        f"client {found.client}, control plane {told}, data plane {shown}; {named}"
+        + (f"; of others, told only: {'; '.join(told_only)}" if told_only else ""),
         {
             "versions": rows,
             "data_plane": dict(proxies),
             "proxies": [{"proxy": name, "version": version} for name, version in found.data_plane],
-        },
+        }
+        | ({"others": told_only} if told_only else {}),
         remedy="bring the planes to one version: upgrade the control plane first, then restart the workloads",
     )
 

@@ -53,6 +53,43 @@ def lab_pods(kube: Kube, config: LabConfig) -> list[PodSummary]:
     return [pod for namespace in names for pod in kube.pods(namespace)]
 
 
+def own_proxies(pods: Sequence[PodSummary], config: LabConfig) -> tuple[str, ...] | None:
+    """Name the proxies that a run answers for on a mesh of somebody else: those of the app's namespace.
+
+    Args:
+        pods: Of the cluster.
+        config: The settings.
+
+    Returns:
+        `pod.namespace` of each; None on a mesh of ours, where all of them count.
+    """
+    if config.ours:
+        return None
+    return istio_checks.expected_proxies(pod for pod in pods if pod.namespace == config.namespace)
+
+
+def istio_control_plane(kube: Kube, config: LabConfig, mesh: Mesh) -> CheckResult:
+    """Check istio.control-plane: on a mesh of somebody else, of the gateways those that it has.
+
+    Args:
+        kube: Client of the cluster.
+        config: The settings.
+        mesh: The facts of the mesh.
+
+    Returns:
+        The check.
+
+    Raises:
+        KubeError: The API server does not answer.
+    """
+    home = mesh.system_namespace
+    pods = kube.pods(home)
+    if config.ours:
+        return istio_checks.control_plane(pods)
+    there = istio_checks.components_there(kube.objects("apps/v1", "Deployment", home))
+    return istio_checks.control_plane(pods, components=there)
+
+
 def cluster_version(run: RunRef, kube: Kube, config: LabConfig, istioctl: str) -> CheckResult:
     """Check cluster.version; the versions become facts of the run.
 
@@ -81,7 +118,7 @@ def cluster_version(run: RunRef, kube: Kube, config: LabConfig, istioctl: str) -
 
 
 def await_synced(kube: Kube, istioctl: Istioctl, config: LabConfig, progress: Progress) -> str:
-    """Wait until istiod has sent every proxy its configuration. It is no failure when it has not.
+    """Wait until istiod has sent its configuration to every proxy that this run answers for. It is no failure when it has not.
 
     Args:
         kube: Client of the cluster.
@@ -92,7 +129,8 @@ def await_synced(kube: Kube, istioctl: Istioctl, config: LabConfig, progress: Pr
     Returns:
         Why it is not so; "" where it is.
     """
-    proxies = istio_checks.expected_proxies(lab_pods(kube, config))
+    pods = lab_pods(kube, config)
+    proxies = own_proxies(pods, config) or istio_checks.expected_proxies(pods)
     try:
         wait_synced(istioctl, proxies, timeout=config.istio.install_timeout, progress=progress)
     except (WaitTimeout, IstioError) as late:
@@ -169,8 +207,9 @@ def istio_versions(run: RunRef, kube: Kube, istioctl: Istioctl, config: LabConfi
     proxies = dict(Counter(version for _, version in found.data_plane))
     mesh = {"client": found.client, "control_plane": plane, "data_plane": proxies}
     record_facts(run, versions={"istio": mesh})
-    expected = istio_checks.expected_proxies(lab_pods(kube, config))
-    return istio_checks.versions(found, expected_proxies=expected)
+    pods = lab_pods(kube, config)
+    expected, own = istio_checks.expected_proxies(pods), own_proxies(pods, config)
+    return istio_checks.versions(found, expected_proxies=expected, own=own)
 
 
 def istio_proxies_synced(kube: Kube, istioctl: Istioctl, config: LabConfig) -> CheckResult:
@@ -191,12 +230,8 @@ def istio_proxies_synced(kube: Kube, istioctl: Istioctl, config: LabConfig) -> C
     within = None if config.scope == "mesh" else config.namespace
     statuses = proxy_statuses(kube, istioctl, within=within)
     pods = lab_pods(kube, config)
-    own = [pod for pod in pods if pod.namespace == config.namespace]
-    return istio_checks.proxies_synced(
-        statuses,
-        istio_checks.expected_proxies(pods),
-        own=None if config.ours else istio_checks.expected_proxies(own),
-    )
+    expected, own = istio_checks.expected_proxies(pods), own_proxies(pods, config)
+    return istio_checks.proxies_synced(statuses, expected, own=own)
 
 
 def istio_analyze(kube: Kube, istioctl: Istioctl, mesh: Mesh) -> CheckResult:

@@ -53,7 +53,7 @@ def proxy_statuses(
         kube: Client of the cluster.
         istioctl: Runs istioctl on the mesh.
         within: The namespace whose proxies are asked for it, as a command in other people's pods is not
-            ours to run; None asks all.
+            ours to run, and who alone is waited for; None asks all.
         clock: Of the wait; the machine's where not given.
 
     Returns:
@@ -64,11 +64,16 @@ def proxy_statuses(
         ExecError: A proxy's counters can't be read.
         WaitTimeout: istiod did not answer.
     """
+
+    def lagging(found: tuple[ProxyStatus, ...]) -> int:
+        asked = [each for each in found if within is None or each.name.rpartition(".")[2] == within]
+        return sum(bool(_unsettled(each)) for each in asked)
+
     statuses = wait_or_last(
         "every proxy to acknowledge what istiod is sending",
         istioctl.proxy_status,
-        ready=lambda found: not any(_unsettled(each) for each in found),
-        describe=lambda found: f"{sum(bool(_unsettled(each)) for each in found)} of {len(found)} lag",
+        ready=lambda found: not lagging(found),
+        describe=lambda found: f"{lagging(found)} of {len(found)} lag",
         timeout=ACKNOWLEDGED,
         clock=clock,
     )

@@ -32,6 +32,7 @@ from meshlab.run.results import CheckResult
 from meshlab.shared_cluster.capacity import rooms
 from tasks import mesh_checks
 from tests.live.conftest import ROOT, command, own_prefect
+from tests.live.shapes.neighbours import Changing, freeze
 from tests.live.shapes.shape import FOLDER, NAMESPACE, Shape, not_as_listed
 
 LONGEST = 15 * 60  # seconds for a night, on a busy machine
@@ -77,8 +78,10 @@ def run(shape: Shape, kubeconfig: Path, folder: Path) -> Outcome:
     kube = Kube.connect(kubeconfig, None)
     with made(shape, kube, kubeconfig):
         there = kube.get("v1", "Namespace", NAMESPACE)
-        done, seconds = night(shape, kubeconfig, folder)
+        with Changing(kubeconfig, shape.objects("changing", **words(kube))) as changing:
+            done, seconds = night(shape, kubeconfig, folder)
         wrong, passed, skipped = judged(shape, done, folder)
+        wrong += changing.wrong()
         if there is None and kube.get("v1", "Namespace", NAMESPACE) is not None:
             wrong.append(f"left or made namespace {NAMESPACE}")
         caught = fault_of_small(shape, kube, kubeconfig) if shape.exit_code == 2 else ""
@@ -104,6 +107,9 @@ def made(shape: Shape, kube: Kube, kubeconfig: Path) -> Iterator[None]:
         for ref in refs:
             if ref.kind == "Deployment":
                 wait_deployments(kube, str(ref.namespace), [ref.name], timeout=60)
+        if shape.freeze:
+            freeze(kube, **shape.freeze)
+        refs = (*refs, *apply(kube, shape.objects("after", **words(kube))))
         yield
     finally:
         delete(kube, refs, timeout=120)
@@ -219,7 +225,8 @@ def planted(shape: Shape, kubeconfig: Path, folder: Path) -> str:
         return next(str(check.verdict) for check in checks if check.id == shape.red)
 
     with Changes(kube, lab.ledger, lab.run) as changes:
-        changes.apply(*(each for each in shape.objects() if NAMESPACE not in where(each)))
+        there = shape.objects(**words(kube))
+        changes.apply(*(each for each in there if NAMESPACE not in where(each)))
         changes.apply(*own_room.before_pods(kube, read_facts(kube, config.namespace), config))
         control = verdict()
         changes.apply(*shape.objects("fault"))

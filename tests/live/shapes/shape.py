@@ -27,6 +27,7 @@ class Shape:
         also: IstioOperator files of further control planes.
         tags: Tag → revision; then no revision is the default.
         restart: Label selector of pods that are restarted once the fault is planted.
+        freeze: Namespace and label selector of others' pods whose proxies stand still during the night.
         settings: Of the night, beside those that all nights of these tests have.
         red: The check that the shape's planted fault must turn red.
         group: The group of checks that makes it, as tasks.mesh_checks calls it.
@@ -42,6 +43,7 @@ class Shape:
     also: tuple[str, ...] = ()
     tags: Mapping[str, str] | None = None
     restart: str = ""
+    freeze: Mapping[str, str] | None = None
     settings: Mapping[str, Any] | None = None
     red: str = ""
     group: str = ""
@@ -53,8 +55,13 @@ class Shape:
         return ("--operator-file", str(FOLDER / self.name / self.operator)) if self.operator else ()
 
     def objects(self, file: str = "objects", **words: str) -> list[dict[str, Any]]:
-        """Read the objects of one of the shape's files, with words filled in."""
-        text = (FOLDER / self.name / f"{file}.yaml").read_text(encoding="utf-8")
+        """Read the objects of one of the shape's files, with words filled in; none where there is no such file.
+
+        `objects` is what the mesh has, `after` what comes once its Deployments are Ready, `changing` what comes and goes
+        during the night, `fault` the planted fault.
+        """
+        path = FOLDER / self.name / f"{file}.yaml"
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
         for word, value in {"NAMESPACE": NAMESPACE, **words}.items():
             text = text.replace(word, value)
         return [each for each in yaml.safe_load_all(text) if each]

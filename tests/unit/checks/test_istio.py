@@ -73,6 +73,23 @@ def test_a_component_that_is_not_ready_is_named(pods: list, says: str) -> None:
     assert says in result.summary
 
 
+def test_a_mesh_of_others_needs_istiod_and_the_gateways_that_it_was_given() -> None:
+    def deployment(**labels: str) -> dict:
+        return {"spec": {"template": {"metadata": {"labels": labels}}}}
+
+    without = istio.components_there([deployment(app="istiod"), deployment(app="theirs")])
+    assert list(without) == ["istiod"]
+    assert istio.control_plane(SYSTEM[:1], components=without).verdict is Verdict.PASS
+    given = istio.components_there([deployment(istio="ingressgateway")])
+    assert list(given) == ["istiod", "istio-ingressgateway"]
+    assert "istio-ingressgateway has no pod" in (
+        istio.control_plane(SYSTEM[:1], components=given).reason or ""
+    )
+    assert "istiod has no pod" in (
+        istio.control_plane([], components=istio.components_there([])).reason or ""
+    )
+
+
 def test_no_component_expected_is_no_pass() -> None:
     assert istio.control_plane(SYSTEM, components={}).verdict is Verdict.FAIL
 
@@ -178,6 +195,18 @@ def test_planes_that_do_not_fit_fail(plane: str | None, proxies: list, says: str
 def test_a_proxy_that_does_not_report_is_named() -> None:
     found = MeshVersions("1.31.0", "abc", (("default", "1.31.0"),), (("a.x", "1.31.0"),))
     assert "b.x" in (istio.versions(found, expected_proxies=["a.x", "b.x"]).reason or "")
+
+
+def test_on_a_mesh_of_others_their_old_proxies_are_told_and_fail_nothing() -> None:
+    proxies = (("a.shop", "1.31.0"), ("old.them", "1.20.0"), ("dumb.them", "unknown"))
+    found = MeshVersions("1.31.0", "abc", (("default", "1.31.0"),), proxies)
+    result = istio.versions(found, expected_proxies=["a.shop", "gone.them"], own=["a.shop"])
+    assert result.verdict is Verdict.PASS, result.reason
+    assert result.evidence["others"][0] == "gone.them did not report"
+    assert "1.20.0" in result.evidence["others"][1] and "1.20.0" in result.summary
+    for own in (["a.shop", "old.them"], ["a.shop", "dumb.them"], ["a.shop", "gone.them"]):
+        ours = istio.versions(found, expected_proxies=["a.shop", "gone.them"], own=own)
+        assert ours.verdict is Verdict.FAIL, "the control: our own one fails it"
 
 
 # ── istio.proxies-synced

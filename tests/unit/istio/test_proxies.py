@@ -9,7 +9,14 @@ import pytest
 
 from meshlab.core.errors import ExecError, WaitTimeout
 from meshlab.istio.istioctl import Istioctl
-from meshlab.istio.proxies import ProxyUpdates, parse_updates, proxy_statuses, read_updates, wait_synced
+from meshlab.istio.proxies import (
+    ACKNOWLEDGED,
+    ProxyUpdates,
+    parse_updates,
+    proxy_statuses,
+    read_updates,
+    wait_synced,
+)
 from tests.fakes.clock import FakeClock
 from tests.fakes.istioctl import FakeIstioctl, Said
 from tests.fakes.kube import FakeExecStream, make_pod
@@ -81,6 +88,14 @@ def test_only_the_proxies_of_one_namespace_are_asked_where_the_others_are_not_ou
     [status] = proxy_statuses(kube, istioctl("SYNCED"), within="shop")
     assert status.types == {"LDS": "SYNCED"} and not status.errors
     assert kube.opened == []
+
+
+def test_stale_proxies_of_others_take_no_time_from_a_run_that_asks_for_its_own():
+    clock = FakeClock()
+    [status] = proxy_statuses(mesh(), istioctl("STALE"), within="shop", clock=clock)
+    assert status.types == {"LDS": "STALE"} and clock.now() == 0
+    proxy_statuses(mesh(STATS), istioctl("STALE"), within="default", clock=clock)
+    assert clock.now() >= ACKNOWLEDGED, "the control: one of its own is waited for"
 
 
 def test_what_is_just_being_sent_is_waited_for_and_what_stays_so_is_told():

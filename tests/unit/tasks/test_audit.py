@@ -25,6 +25,16 @@ def test_each_version_that_runs_once() -> None:
     assert found.versions == ("1.31.1", "1.30.0") and not found.unreadable
 
 
+def test_proxies_of_namespaces_that_are_not_audited_run_what_their_owners_choose() -> None:
+    told = MeshVersions(
+        "1.31.1", "r", (("default", "1.31.1"),), (("a.b.shop", "1.30.0"), ("old.them", "1.20.0"))
+    )
+    assert with_istioctl(Inventory(), tuple, lambda: told, ("shop",)).versions == ("1.31.1", "1.30.0")
+    assert "1.20.0" in with_istioctl(Inventory(), tuple, lambda: told).versions, (
+        "the control: all are audited"
+    )
+
+
 def test_what_is_not_told_can_not_be_judged() -> None:
     found = with_istioctl(Inventory(), refused, refused)
     assert found.unreadable == {ANALYSIS: "istioctl was refused", VERSIONS: "istioctl was refused"}
