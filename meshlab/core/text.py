@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+LEAST_ELAPSED, LEAST_SHARE = 10.0, 0.03  # seconds and share of the work from which on the rest can be told
+
 
 def pluralize(number: float, things: str) -> str:
     """Put a number before its things: `pluralize(1, "nodes Ready")` gives "1 node Ready".
@@ -22,3 +24,19 @@ def pluralize(number: float, things: str) -> str:
     if at is not None:
         words[at] = words[at][:-3] + "y" if words[at].endswith("ies") else words[at][:-1]
     return " ".join(["1", *words])
+
+
+def time_left(elapsed: float, share: float) -> str:
+    """Say how long work may still take that goes on as it did so far.
+
+    Args:
+        elapsed: Seconds so far.
+        share: Of the work that is done, 0 to 1.
+
+    Returns:
+        "about 6 min left", "about 40 s left"; empty while too little is done to tell.
+    """
+    if elapsed < LEAST_ELAPSED or not LEAST_SHARE <= share < 1:
+        return ""
+    left = elapsed * (1 - share) / share
+    return f"about {left / 60:.0f} min left" if left >= 90 else f"about {max(10, round(left, -1)):.0f} s left"

@@ -57,8 +57,10 @@ class FakeGo(FakePrograms):
         raise AssertionError(f"FakeGo does not know {words}")
 
     def _listing(self) -> str:
-        cached = ["false "] * 5 + ["true not installed but available in build cache"]
-        return "\n".join(cached + ["true stale dependency: errors"] * self.stale) + "\n"
+        rows = [("false", f"example.org/kept/{n}", "") for n in range(5)]
+        rows.append(("true", "example.org/main", "not installed but available in build cache"))
+        rows += [("true", f"example.org/package/{n}", "stale dependency: errors") for n in range(self.stale)]
+        return "".join(f"{stale}\t{name}\t/nowhere\ta.go,b.go\t{why}\n" for stale, name, why in rows)
 
     def _build(self, words: tuple[str, ...], on_line: Callable[[str], None] | None) -> str:
         """Write a file per package into the -o folder, named as Go does; name the packages as -v does."""

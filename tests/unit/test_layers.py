@@ -217,6 +217,7 @@ ENTRY_POINTS = {
     "meshlab/clusters/local/toolchain.py",  # `make setup`
     "meshlab/lifecycle/context.py",  # a REPL
     "tasks/run.py",  # a flow that a worker started
+    "meshlab/clusters/local/compile_profile.py",
 }
 
 

@@ -196,7 +196,8 @@ def _compile(compiler: Compiler, final: Path) -> dict[str, Path]:
     scratch.mkdir()
     compiler.log_file.parent.mkdir(parents=True, exist_ok=True)
     try:
-        compiler.compile(out, scratch, compiler.missing())
+        missing = compiler.missing()
+        compiler.compile(out, scratch, missing, time.monotonic() - started)
         modules = {name: str(compiler.source(name)) for name in SOURCES.get(compiler.stage.name, ())}
         final.mkdir(exist_ok=True)
         targets = compiler.stage.targets

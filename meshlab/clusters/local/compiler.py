@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from meshlab.clusters.local import compiler_output, pins, toolchain
+from meshlab.clusters.local import compile_profile, compiler_output, pins, toolchain
 from meshlab.clusters.local.pins import Stage
 from meshlab.core.errors import BuildError, ProcessError
 from meshlab.core.process import Completed, Runner
 from meshlab.core.progress import Progress, Update
+from meshlab.core.text import time_left
+from meshlab.core.waiting import Clock, SystemClock
 
 LOOKUP_SECONDS = 1800.0  # includes the first download of every module
 COMPILE_SECONDS = 3600.0
 LINK_ONLY = "not installed but available in build cache"  # cmd/go's StaleReason of a compiled main package
+# A package costs what starting the compiler does, and then by its source; a link as much as two megabytes of source.
+PACKAGE_WEIGHT, LINK_WEIGHT = 20_000, 2_000_000  # bytes of source
+LISTED = '{{.Stale}}\t{{.ImportPath}}\t{{.Dir}}\t{{join .GoFiles ","}}\t{{.StaleReason}}'
 RESUMES = "run again; what was downloaded and compiled so far is kept"
 
 
@@ -25,8 +32,8 @@ class Compiler:
     """The compiler at work on a stage.
 
     search_path: where Go is looked for, as PATH. log_file: gets every command and all it said. progress: told
-    of each download and each package. stop: ends the command that is running. Every method raises BuildError
-    with the first errors and a remedy.
+    of each download and each package. stop: ends the command that is running. clock: measures. Every method raises
+    BuildError with the first errors and a remedy.
     """
 
     stage: Stage
@@ -35,6 +42,7 @@ class Compiler:
     log_file: Path
     progress: Progress
     stop: threading.Event | None = None
+    clock: Clock = field(default_factory=SystemClock)
 
     @property
     def what(self) -> str:
@@ -51,8 +59,8 @@ class Compiler:
         """
         self.progress(Update(self.what, done, total, detail))
 
-    def missing(self) -> int:
-        """Download what is missing of the modules, and count the packages that are not in Go's cache yet."""
+    def missing(self) -> dict[str, int]:
+        """Download what is missing of the modules, and find the packages that are not in Go's cache yet: name → weight."""
         downloads = 0
 
         def heard(line: str) -> None:
@@ -63,35 +71,64 @@ class Compiler:
 
         self.tell("looking up what has to be compiled")
         packages = [target.package for target in self.stage.targets]
-        listing = ["list", *_flags(self.stage), "-deps", "-f", "{{.Stale}} {{.StaleReason}}"]
-        lines = self._go([*listing, *packages], LOOKUP_SECONDS, heard).stdout.splitlines()
-        return sum(line.startswith("true") and LINK_ONLY not in line for line in lines)
+        listing = ["list", *_flags(self.stage), "-deps", "-f", LISTED]
+        found: dict[str, int] = {}
+        for line in self._go([*listing, *packages], LOOKUP_SECONDS, heard).stdout.splitlines():
+            stale, name, folder, files, reason = line.split("\t", 4)
+            if stale == "true" and LINK_ONLY not in reason:
+                found[name] = PACKAGE_WEIGHT + sum(_size(Path(folder, file)) for file in files.split(","))
+        return found
 
-    def compile(self, into: Path, scratch: Path, missing: int) -> None:
-        """Build the stage's targets into a folder, under the names that Go gives them.
+    def compile(self, into: Path, scratch: Path, missing: Mapping[str, int], lookup: float = 0.0) -> None:
+        """Build the stage's targets into a folder, under the names that Go gives them; keep beside the log where time went.
 
         Args:
             into: The folder.
             scratch: An empty folder for the compiler's own files.
-            missing: Packages to compile, of which -v names each as its compile begins; linking the binaries counts as the
-                rest.
+            missing: Packages to compile, of which -v names each as its compile begins, with their weights; linking the
+                binaries counts as the rest.
+            lookup: Seconds that finding them took.
         """
-        steps = missing + len(self.stage.targets)
-        begun = 0
+        binaries = len(self.stage.targets)
+        steps, weight = len(missing) + binaries, sum(missing.values()) + LINK_WEIGHT * binaries
+        names: set[str] = set()
+        done, began = 0, self.clock.now()
 
         def heard(line: str) -> None:
-            nonlocal begun
-            if " " in line or line.startswith("#"):
+            nonlocal done
+            if " " in line or line.startswith("#") or line in names:
                 return  # an error's text, not a package's name
-            begun = min(begun + 1, missing)
-            self.tell(
-                line if begun < missing else f"linking {len(self.stage.targets)} binaries", begun, steps
-            )
+            left = time_left(self.clock.now() - began, done / weight)
+            names.add(line)
+            done += missing.get(line, 0)  # it begins now: what was begun before is done, more or less
+            begun = min(len(names), len(missing))
+            what = line if begun < len(missing) else f"linking {binaries} binaries"
+            self.tell(f"{left}; {what}" if left else what, begun, steps)
 
-        self.tell(f"{missing} packages to compile", 0, steps)
+        self.tell(f"{len(missing)} packages to compile", 0, steps)
         packages = [target.package for target in self.stage.targets]
-        words = ["build", *_flags(self.stage), "-v", "-ldflags", pins.ldflags(self.stage), "-o", f"{into}/"]
-        self._go([*words, *packages], COMPILE_SECONDS, heard, {"GOTMPDIR": str(scratch)})
+        actions = scratch / "actions.json"
+        # Go's own name for the flag is unstable; the versions that go.mod accepts have it, and a test starts one.
+        words = ["build", *_flags(self.stage), "-v", f"-debug-actiongraph={actions}"]
+        words += ["-ldflags", pins.ldflags(self.stage), "-o", f"{into}/"]
+        garbage = toolchain.collection(toolchain.free_memory(), os.cpu_count() or 1)
+        self._go([*words, *packages], COMPILE_SECONDS, heard, {"GOTMPDIR": str(scratch), **garbage})
+        self._keep_profile(actions, lookup, self.clock.now() - began, garbage)
+
+    def _keep_profile(self, actions: Path, lookup: float, seconds: float, garbage: Mapping[str, str]) -> None:
+        with suppress(
+            OSError, ValueError, KeyError
+        ):  # a Go that writes them in another way: the binaries are good
+            ran = compile_profile.works(json.loads(actions.read_text()))
+            one = compile_profile.Profile(
+                self.stage.name,
+                round(lookup, 1),
+                round(seconds, 1),
+                os.cpu_count() or 1,
+                garbage.get("GOGC", ""),
+                ran,
+            )
+            compile_profile.keep(one, self.log_file.with_suffix(".profile.json"))
 
     def source(self, module: str) -> Path:
         """Return the folder with a module's source at its pinned version; downloaded where it is missing."""
@@ -139,3 +176,10 @@ class Compiler:
 
 def _flags(stage: Stage) -> list[str]:
     return [*pins.BUILD_FLAGS, *(["-tags", ",".join(stage.tags)] if stage.tags else [])]
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

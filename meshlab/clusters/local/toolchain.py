@@ -9,9 +9,12 @@ import re
 import shutil
 import sys
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from meshlab.clusters.local import pins
 from meshlab.config.settings import Machine
@@ -22,6 +25,10 @@ from meshlab.core.process import Runner, SystemRunner
 # habits (-mod=vendor, a workspace around the clone) must not leak in. Where modules come from stays the
 # user's choice.
 ENVIRONMENT: Mapping[str, str] = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "", "GOWORK": "off"}
+# The compiler collects its garbage the more seldom, the larger GOGC is: at 400 it takes 14 % less processor time, and its
+# largest process 1.6 GB. One process runs per processor. The first row that the machine has the memory for counts.
+COLLECTION = ((3e9, "400"), (2e9, "200"))  # bytes free per processor → GOGC
+CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,33 @@ class Toolchain:
 
     def __str__(self) -> str:
         return "go" + ".".join(map(str, self.version))
+
+
+def collection(free: float, processors: int) -> Mapping[str, str]:
+    """Return GOGC for a compile, as far as this much memory lets garbage lie; empty where Go's own choice is best.
+
+    Args:
+        free: Bytes of memory that nothing uses.
+        processors: As many compilers run side by side.
+
+    Returns:
+        Variables of the environment.
+    """
+    share = free / max(processors, 1)
+    return next(({"GOGC": value} for least, value in COLLECTION if share >= least), {})
+
+
+def free_memory(limits: Sequence[Path] = CGROUP_LIMITS) -> float:
+    """Return the bytes of memory that are free here, within the limit of this process's container, too.
+
+    Args:
+        limits: Files that may hold the container's limit in bytes.
+    """
+    found = [float(psutil.virtual_memory().available)]
+    for path in limits:
+        with suppress(OSError, ValueError):  # another version of cgroups, or "max"
+            found.append(float(path.read_text()))
+    return min(found)
 
 
 def candidates(search_path: str) -> list[Path]:

@@ -1,6 +1,6 @@
 import pytest
 
-from meshlab.core.text import pluralize
+from meshlab.core.text import pluralize, time_left
 
 
 @pytest.mark.parametrize(
@@ -18,3 +18,18 @@ from meshlab.core.text import pluralize
 )
 def test_one_thing_is_said_in_the_singular(number: float, things: str, said: str) -> None:
     assert pluralize(number, things) == said
+
+
+@pytest.mark.parametrize(
+    ("elapsed", "share", "said"),
+    [
+        (5, 0.5, ""),
+        (100, 0.01, ""),
+        (100, 1.0, ""),
+        (60, 0.5, "about 60 s left"),
+        (60, 0.25, "about 3 min left"),
+        (100, 0.99, "about 10 s left"),
+    ],
+)
+def test_the_time_left_is_told_once_enough_is_done(elapsed: float, share: float, said: str) -> None:
+    assert time_left(elapsed, share) == said

@@ -5,14 +5,16 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import os
 import subprocess
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from meshlab.clusters.local import build, compiler, pins
+from meshlab.clusters.local import build, compile_profile, compiler, pins, toolchain
 from meshlab.clusters.local.pins import STAGES, Stage, Target
 from meshlab.config.settings import Machine
 from meshlab.core.errors import BuildError
@@ -52,6 +54,44 @@ def test_a_cold_build_makes_every_binary_and_records_its_checksum(machine: Machi
     assert updates[-1].percent == 100
     assert "example.org/package/2" in (tmp_path / "logs" / "compile-cluster.log").read_text()
     assert not list(build.output_dir("cluster", machine).parent.glob("*.part"))
+
+
+def test_the_time_that_is_left_is_told_by_the_weight_of_what_is_compiled(
+    machine: Machine, tmp_path: Path
+) -> None:
+    names = {
+        "a": 2_000_000,
+        "b": 2_000_000,
+        "c": 0,
+        "d": 0,
+    }  # with one link: two thirds once a and b have begun
+    clock, updates = FakeClock(), list[Update]()
+
+    class Slow(FakeGo):
+        def _build(self, words: tuple[str, ...], on_line: Callable[[str], None] | None) -> str:
+            assert on_line is not None
+            for name in names:
+                on_line(name)
+                clock.sleep(60)
+            return ""
+
+    work = compiler.Compiler(
+        STAGES["jaeger"], Slow(), machine.path, tmp_path / "log", updates.append, clock=clock
+    )
+    work.compile(tmp_path, tmp_path, names)
+    told = [update.detail for update in updates if "left" in update.detail]
+    assert told[0] == "about 2 min left; b"  # 60 s for a third
+    assert told[1] == "about 60 s left; c"
+
+
+def test_the_compiler_may_let_garbage_lie_where_there_is_memory(machine: Machine) -> None:
+    fake = FakeGo()
+    _build(machine, fake)
+    given = dict(zip([words[1] for words in fake.commands], fake.environments, strict=True))
+    assert given["build"].get("GOGC", "") == toolchain.collection(
+        toolchain.free_memory(), os.cpu_count() or 1
+    ).get("GOGC", "")
+    assert "GOGC" not in given["list"]
 
 
 def test_the_stages_are_built_apart(machine: Machine) -> None:
@@ -197,9 +237,13 @@ def test_a_real_module_is_compiled_by_the_real_go(tmp_path: Path, monkeypatch: p
     assert said == "hello\n"
     assert json.loads((found["greeter"].parent / build.MANIFEST).read_text())["stage"] == "tiny"
     assert updates[-1].percent == 100
+    profile = compile_profile.read(tmp_path / "compile-tiny.profile.json")
+    assert ("link", "meshlab.invalid/tiny/hello") in [(work.kind, work.package) for work in profile.works]
+    assert profile.cpu("link") > 0
+    assert profile.seconds > 0
 
     work = compiler.Compiler(tiny, runner, machine.path, tmp_path / "log", updates.append)
-    assert work.missing() == 0, "everything is in Go's cache now"
+    assert work.missing() == {}, "everything is in Go's cache now"
 
     (module / "hello" / "main.go").write_text("package main\n\nfunc main() { undefined() }\n")
     with pytest.raises(BuildError, match=r"main\.go:3:15: undefined: undefined"):

@@ -71,3 +71,21 @@ def test_the_makefile_is_told_when_there_is_none(
     monkeypatch.setenv("PATH", str(tmp_path))
     assert toolchain.main() == 2
     assert "requirements-go.lock" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "processors", "wanted"),
+    [(24, 2, "400"), (6, 2, "400"), (5, 2, "200"), (3, 2, None), (24, 16, None), (1, 0, None)],
+)
+def test_garbage_lies_as_far_as_the_free_memory_of_each_processor_lets_it(
+    gigabytes: float, processors: int, wanted: str | None
+) -> None:
+    assert toolchain.collection(gigabytes * 1e9, processors).get("GOGC") == wanted
+
+
+def test_the_limit_of_a_container_counts_as_memory(tmp_path: Path) -> None:
+    (tmp_path / "v2").write_text("max\n")
+    (tmp_path / "v1").write_text("1000000\n")
+    free = toolchain.free_memory([tmp_path / "v2", tmp_path / "none"])
+    assert free > 1_000_000
+    assert toolchain.free_memory([tmp_path / "v2", tmp_path / "v1"]) == 1_000_000
