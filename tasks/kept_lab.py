@@ -7,8 +7,9 @@ from dataclasses import asdict
 
 from meshlab.clusters.base import ClusterRef
 from meshlab.config.settings import LabConfig
+from meshlab.istio.distribution import Distribution
 from meshlab.lifecycle.context import kube_of
-from meshlab.lifecycle.kept_lab import KeptLab, Link, hand_over, links_to_pods, serves_pages
+from meshlab.lifecycle.kept_lab import KeptLab, Link, Shown, hand_over, links_to_pods, serves_pages
 from meshlab.report.tables import link_rows
 from meshlab.run.journal import RunRef, keep_evidence, record_facts
 from tasks.common import lab_task
@@ -16,8 +17,20 @@ from tasks.report import publish_table
 
 
 @lab_task("open-links")
-def open_links(run: RunRef, config: LabConfig, cluster: ClusterRef) -> tuple[Link, ...]:
-    """Open port-forwards and the gentle loop where the command line will hold them; else say how to open them."""
+def open_links(
+    run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution | None = None
+) -> tuple[Link, ...]:
+    """Open port-forwards, start page and gentle loop where the command line will hold them; else say how to open them.
+
+    Args:
+        run: The run.
+        config: The settings of the run.
+        cluster: The cluster.
+        distribution: Its samples hold the dashboards; None where the run did not come that far.
+
+    Returns:
+        The links.
+    """
     if not serves_pages():
         where = (
             f"--set local.name={config.local.name}"
@@ -30,11 +43,13 @@ def open_links(run: RunRef, config: LabConfig, cluster: ClusterRef) -> tuple[Lin
         _note(run, links)
         publish_table("links", link_rows(map(asdict, links)), "How to open the kept lab's pages")
         return links
-    kept = KeptLab(kube_of(cluster), config).open()
+    samples = distribution.samples if distribution else None
+    kept = KeptLab(kube_of(cluster), config, Shown(cluster.name, run.directory, samples)).open()
     hand_over(kept)
-    _note(run, kept.links)
-    publish_table("links", link_rows(map(asdict, kept.links)), "The kept lab's pages, open until Ctrl-C")
-    return kept.links
+    links = (kept.start, *kept.links)
+    _note(run, links)
+    publish_table("links", link_rows(map(asdict, links)), "The kept lab's pages, open until Ctrl-C")
+    return links
 
 
 def _note(run: RunRef, links: Sequence[Link]) -> None:

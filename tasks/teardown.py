@@ -94,7 +94,7 @@ def take_down(
         asked = "--keep was given" if config.keep else "--keep-on-failure was given, and the run failed"
         keep(run, config, why_kept or asked)
         if created.cluster is not None and stopped is None and not why_kept:
-            attempt(open_links, run, config, created.cluster)
+            attempt(open_links, run, config, created.cluster, created.istio)
     else:
         remove(run, config, created, stopped)
     if stopped is None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 from rich.console import Console
 from rich.text import Text
 
@@ -10,13 +13,15 @@ from meshlab.cli.launch import hold
 from meshlab.clusters import existing
 from meshlab.clusters.local.layout import Layout
 from meshlab.clusters.local.state import State
+from meshlab.clusters.provider import name_of
 from meshlab.config.loader import load
 from meshlab.config.settings import LabConfig, Machine
 from meshlab.core.errors import InputError, Interrupted, MeshlabError, Problem
 from meshlab.core.signals import signals_raise, signals_wait
+from meshlab.istio.distribution import downloads, locate
 from meshlab.kube.api_errors import api_errors
 from meshlab.kube.client import Kube
-from meshlab.lifecycle.kept_lab import KeptLab
+from meshlab.lifecycle.kept_lab import KeptLab, Shown, page_problems
 
 
 def main(arguments: list[str], *, program: str, about: str) -> int:
@@ -41,7 +46,7 @@ def main(arguments: list[str], *, program: str, about: str) -> int:
     kept: KeptLab | None = None
     try:
         kube = connect(loaded.config, machine)
-        kept = KeptLab(kube, loaded.config).open()
+        kept = KeptLab(kube, loaded.config, shown(loaded.config, machine)).open()
         hold(kept, console)
     except Interrupted:
         console.print(Text("interrupted before the pages were open"))
@@ -94,8 +99,55 @@ def problems(config: LabConfig, machine: Machine, *, spoiled: set[str]) -> list[
     Returns:
         One problem for each reason; none where there is a lab.
     """
-    if "cluster" in spoiled or config.cluster in spoiled:
-        return []
+    found = [] if "pages" in spoiled else page_problems(config)
+    return found + ([] if "cluster" in spoiled or config.cluster in spoiled else _no_lab(config, machine))
+
+
+def shown(config: LabConfig, machine: Machine) -> Shown:
+    """Find what the start page shows beside the cluster's own: the newest report of this lab, and Istio's dashboards.
+
+    Nothing is downloaded for it; what is not found is said on the page.
+
+    Args:
+        config: The settings of the run.
+        machine: This machine: its folders and what it has.
+
+    Returns:
+        What was found.
+    """
+    name = name_of(config, machine)
+    directory = newest_run(config.runs_dir, name)
+    why = (
+        "the dashboards are in a release's samples, which this machine does not have: name it with --istioctl"
+    )
+    try:
+        samples = None if downloads(config, machine) else locate(config, machine=machine).samples
+    except MeshlabError as problem:
+        samples, why = None, problem.message
+    return Shown(name, directory, samples, why)
+
+
+def newest_run(runs_dir: Path, cluster: str) -> Path | None:
+    """Find the newest run on a cluster that has a report.
+
+    Args:
+        runs_dir: The folder of all runs; their names sort by time.
+        cluster: The cluster's name.
+
+    Returns:
+        The run's folder; None where there is none.
+    """
+    for report in sorted(runs_dir.glob("*/report.html"), reverse=True):
+        try:
+            result = json.loads((report.parent / "result.json").read_text(encoding="utf-8"))
+            if result["cluster"]["name"] == cluster:
+                return report.parent
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # no run of ours, or one that was cut off
+    return None
+
+
+def _no_lab(config: LabConfig, machine: Machine) -> list[Problem]:
     if config.cluster == "existing":
         return existing.problems(config.existing, machine)
     if config.cluster == "gke":

@@ -215,7 +215,7 @@ def leave(code: int) -> None:
 def hold(kept: KeptLab, console: Console) -> None:
     """Say where the pages are and keep them up until Ctrl-C or SIGTERM, then end them. The lab stays up."""
     try:
-        for line in lines(kept.links, kept.loop_note):
+        for line in lines((kept.start, *kept.links), kept.loop_note):
             console.print(Text(f"  {line}"), soft_wrap=True)
         console.print(Text("open until Ctrl-C; the lab stays up after it"))
         kept.hold()

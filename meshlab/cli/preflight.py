@@ -29,6 +29,10 @@ def preflight(
         problems += runs_dir_problems(config.runs_dir)
     if config.serve and not (config.keep or config.keep_on_failure):
         problems.append(Problem("--serve", "has nothing to hold up: the lab is removed", "add --keep"))
+    if config.pages.port and "pages" not in spoiled and (config.keep or config.keep_on_failure):
+        from meshlab.lifecycle.kept_lab import page_problems
+
+        problems += page_problems(config)
     if need_cluster and "istio" not in spoiled and "cluster" not in spoiled:
         from meshlab.istio.distribution import problems as istio_problems
 

@@ -244,6 +244,14 @@ class CheckSettings(SettingsBase):
     )
 
 
+class PagesSettings(SettingsBase):
+    """The start page of a kept lab."""
+
+    port: int = Field(
+        0, ge=0, le=65535, description="Port of the start page on loopback; 0 takes a free one."
+    )
+
+
 class HistorySettings(SettingsBase):
     """What is kept of earlier runs."""
 
@@ -319,6 +327,7 @@ class LabConfig(SettingsBase):
     kiali: PlaceSettings = PlaceSettings()
     security: SecuritySettings = SecuritySettings()
     checks: CheckSettings = CheckSettings()
+    pages: PagesSettings = PagesSettings()
     history: HistorySettings = HistorySettings()
     audit: AuditSettings = AuditSettings()
 

@@ -1,6 +1,7 @@
 """A lab that stays up, to be looked at: its pages through port-forwards, and gentle traffic so that they show something.
 
-Held by the command line until Ctrl-C (`hold`); docs/decisions tells when it is.
+A start page leads to them and draws live views of the mesh. The command line holds it all until Ctrl-C (`hold`);
+docs/decisions tells when it does.
 """
 
 from __future__ import annotations
@@ -9,14 +10,15 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from meshlab.app.loop import RequestLoop
 from meshlab.app.source import find_source
 from meshlab.config.settings import LabConfig
 from meshlab.core.address import host_port
-from meshlab.core.errors import MeshlabError, QueryError
+from meshlab.core.errors import MeshlabError, Problem, QueryError
 from meshlab.core.http import Getter
 from meshlab.core.registry import instance
 from meshlab.kube.client import Kube
@@ -26,11 +28,16 @@ from meshlab.observability.addons.grafana import GRAFANA
 from meshlab.observability.addons.jaeger import JAEGER
 from meshlab.observability.addons.kiali import KIALI
 from meshlab.observability.addons.prometheus import PROMETHEUS
+from meshlab.observability.pages import server
+from meshlab.observability.pages.live import Sources, views
+from meshlab.observability.pages.server import PageServer
+from meshlab.observability.pages.start_page import StartPage
 
 log = logging.getLogger(__name__)
 PAGE_TIMEOUT = 15.0  # seconds that a page gets to answer
 WATCH_EVERY = 5.0  # seconds between looks at the gentle loop
 SHOP = "productpage:9080/productpage"
+START = "start page"
 ABSENT = "does not run here; see the run's report.html"
 INSTEAD = "API only; its part of the run's report.html shows what it knows"
 
@@ -64,6 +71,11 @@ class Link:
     kind: Literal["page", "api"] = "page"
 
 
+def page_problems(config: LabConfig) -> list[Problem]:
+    """Find out why the start page could not be served. Touches nothing."""
+    return server.problems(config.pages.port)
+
+
 def places(config: LabConfig) -> tuple[Place, ...]:
     """The pages that the document opens, in its order."""
     return (
@@ -79,16 +91,35 @@ def _place(addon: Addon[Any], config: LabConfig, path: str = "/", stand_in: str 
     return Place(addon.title, addon.namespace(config), addon.service, addon.port, path, stand_in)
 
 
-class KeptLab:
-    """Port-forwards to every page that is there, and the gentle loop. `close` ends both; the lab stays as it is.
+@dataclass(frozen=True)
+class Shown:
+    """What the start page shows beside the cluster's own.
 
-    links: one for each place, known once it is open. loop_note: why there is no traffic, "" where there is.
+    name: of the lab. directory: of the run whose report it links to. samples: Istio's, with the dashboards;
+    why_no_samples: why they are not known.
     """
 
-    def __init__(self, kube: Kube, config: LabConfig) -> None:
-        self._kube, self._config = kube, config
+    name: str = "meshlab"
+    directory: Path | None = None
+    samples: Path | None = None
+    why_no_samples: str = ""
+
+
+class KeptLab:
+    """Port-forwards to every page that is there, the start page, and the gentle loop.
+
+    `close` ends them; the lab stays as it is.
+
+    start: where the start page is. links: one for each place; both are known once it is open. loop_note: why there is
+    no traffic, "" where there is.
+    """
+
+    def __init__(self, kube: Kube, config: LabConfig, shown: Shown | None = None) -> None:
+        self._kube, self._config, self._shown = kube, config, shown or Shown()
         self._stack = ExitStack()
         self._loop: RequestLoop | None = None
+        self._forwards: dict[str, str] = {}
+        self.start = Link(START)
         self.links: tuple[Link, ...] = ()
         self.loop_note = ""
 
@@ -97,6 +128,7 @@ class KeptLab:
         try:
             self._send()
             self.links = tuple(self._link(place) for place in places(self._config))
+            self.start = self._serve()
         except BaseException:
             self.close()
             raise
@@ -135,6 +167,28 @@ class KeptLab:
             self.loop_note = problem.message
             log.warning("no gentle traffic: %s", problem.message)
 
+    def _serve(self) -> Link:
+        """Serve the start page. Where it can't be, that is said: the other pages are open all the same."""
+        sources = Sources(
+            self._forwards.get(PROMETHEUS.title),
+            self._forwards.get(JAEGER.title),
+            self._shown.samples,
+            self._shown.why_no_samples,
+        )
+        page = StartPage(
+            self._shown.name,
+            [asdict(link) for link in self.links],
+            views(self._config, sources),
+            self._shown.directory,
+        )
+        try:
+            pages = PageServer(page.answer, self._config.pages.port).open()
+        except MeshlabError as problem:
+            log.warning("%s", problem.message)
+            return Link(START, note=problem.message)
+        self._stack.callback(pages.close)
+        return Link(START, pages.url)
+
     def _link(self, place: Place) -> Link:
         try:
             if self._kube.get("v1", "Service", place.service, place.namespace) is None:
@@ -144,6 +198,7 @@ class KeptLab:
             )
         except MeshlabError as problem:
             return Link(place.name, note=f"can't be reached: {problem.message}")
+        self._forwards[place.name] = forward.url
         return probe(place, forward.url, why=lambda: forward.last_error.message if forward.last_error else "")
 
 

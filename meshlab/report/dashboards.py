@@ -49,18 +49,23 @@ def dashboards_html(dashboards: Iterable[Dashboard], *, opened: int = 3) -> Mark
 
 def dashboard_html(dashboard: Dashboard, *, unfolded: bool = True) -> Markup:
     """One dashboard with its panels drawn."""
-    drawn = [
-        (place, panel_html(panel))
-        for panel, place in zip(dashboard.panels, places(dashboard.panels), strict=True)
-    ]
     return render(
         "dashboard.html",
         dashboard=dashboard,
         classes=tally(dashboard.counts()),
         shown=sum(panel.kind != "row" for panel in dashboard.panels),
-        panels=drawn,
+        grid=grid_html(dashboard),
         unfolded=unfolded,
     )
+
+
+def grid_html(dashboard: Dashboard) -> Markup:
+    """A dashboard's panels, drawn where they stand."""
+    drawn = [
+        (place, panel_html(panel))
+        for panel, place in zip(dashboard.panels, places(dashboard.panels), strict=True)
+    ]
+    return render("dashboard-grid.html", panels=drawn)
 
 
 def panel_html(panel: Panel) -> Markup:

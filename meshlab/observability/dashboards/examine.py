@@ -120,6 +120,57 @@ def drawn_again(
     return replace(examination, results=tuple(results), values={**examination.values, **asking.values})
 
 
+def look(
+    source: Source,
+    dashboard: Dashboard,
+    expectations: Expectations,
+    *,
+    scrape_seconds: float,
+    clock: Clock | None = None,
+) -> Examination:
+    """Ask every query of one dashboard once, as a reader does who opens it. Nothing is awaited, nothing judged.
+
+    Args:
+        source: Whom to ask.
+        dashboard: The dashboard.
+        expectations: Its variables' values, and which queries may be empty, and why.
+        scrape_seconds: What Grafana would take as the datasource's scrape interval.
+        clock: Of the time it may take; the real one where not given.
+
+    Returns:
+        What each query answered under the dashboard's first choice.
+
+    Raises:
+        QueryError: The source can't be asked.
+    """
+    clock = clock or SystemClock()
+    start = clock.now()
+    asking = Asking(source, scrape_seconds, clock, start + DRAWN_WITHIN, DRAWN_STEP)
+    first = expectations.choices_of(dashboard)[0]
+    jobs = [
+        Job(dashboard, panel, target, first, expectations.find(dashboard, panel, target, first))
+        for panel, target in dashboard.targets()
+    ]
+    asking.round(jobs)
+    results = tuple(_seen(job) for job in jobs)
+    return Examination(
+        source.name, (dashboard,), results, asking.values, (), scrape_seconds, clock.now() - start
+    )
+
+
+def _seen(job: Job) -> Result:
+    found = Result(job.dashboard, job.panel, job.target, job.choice, "data", job.promql, job.lines)
+    if job.problem is not None:
+        return replace(found, classification="error", reason=job.problem.message, lines=())
+    if not job.asked:
+        return replace(found, classification="error", reason="it was not asked in time")
+    if any(line.has_value for line in job.lines):
+        return found
+    if job.entry is not None:
+        return replace(found, classification="expected-empty", reason=job.entry.precondition.why)
+    return replace(found, classification="unexpected-empty", reason="no series now")
+
+
 def _jobs(dashboards: Sequence[Dashboard], expectations: Expectations) -> Iterator[Job]:
     """Yield each query under its dashboard's first choice.
 

@@ -146,6 +146,26 @@ def read_graph(client: PrometheusClient, baseline: Baseline) -> MetricGraph:
     return MetricGraph(baseline.namespace, baseline.at, seconds, build_edges(risen, quantiles))
 
 
+def read_last(client: PrometheusClient, namespace: str, seconds: float) -> MetricGraph:
+    """Read the graph of what was counted in the last seconds; nothing is awaited.
+
+    Args:
+        client: Asks Prometheus.
+        namespace: Of the application.
+        seconds: How far back.
+
+    Returns:
+        The graph; without edges where nothing was counted.
+
+    Raises:
+        QueryError: Prometheus can't be asked, or refuses a query.
+    """
+    at = client.query("time()")[0].value - seconds
+    _, scraped = _times(client, namespace, at)
+    counters = {key_of(each.labels): each.value for each in _counters(client, namespace, at)}
+    return read_graph(client, Baseline(namespace, at, scraped, counters))
+
+
 def await_scrapes(
     client: PrometheusClient,
     namespace: str,
@@ -281,20 +301,20 @@ def is_error(labels: Mapping[str, str]) -> bool:
     return code[:1] in ("0", "4", "5") or code == "-"
 
 
-def _counters(client: PrometheusClient, namespace: str) -> list[Sample]:
+def _counters(client: PrometheusClient, namespace: str, at: float | None = None) -> list[Sample]:
     """Every raw counter of requests or connections that begin or end in the namespace."""
     found: dict[SeriesKey, Sample] = {}
     for metric in (REQUESTS, CONNECTIONS):
         for side in ("source_workload_namespace", "destination_workload_namespace"):
-            for each in client.query(f'{metric}{{{side}="{namespace}"}}'):
+            for each in client.query(f'{metric}{{{side}="{namespace}"}}', at=at):
                 found[key_of(each.labels)] = each
     return list(found.values())
 
 
-def _times(client: PrometheusClient, namespace: str) -> tuple[float, float]:
-    """Prometheus's time, and the mean time of the last scrapes of the namespace's pods."""
-    now = client.query("time()")[0].value
-    scraped = client.query(f'avg(timestamp(up{{namespace="{namespace}"}}))')
+def _times(client: PrometheusClient, namespace: str, at: float | None = None) -> tuple[float, float]:
+    """Prometheus's time (or `at`), and the mean time of the last scrapes of the namespace's pods by then."""
+    now = client.query("time()", at=at)[0].value
+    scraped = client.query(f'avg(timestamp(up{{namespace="{namespace}"}}))', at=at)
     return now, scraped[0].value if scraped else now
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 import threading
+import urllib.request
 
 import pytest
 
-from meshlab.config.settings import LabConfig
+from meshlab.config.settings import LabConfig, PagesSettings
 from meshlab.lifecycle import kept_lab
 from meshlab.lifecycle.kept_lab import KeptLab, Link, Place, lines, probe
 from meshlab.report.tables import link_rows
@@ -53,10 +55,24 @@ def test_what_is_not_there_is_listed_and_ends_nothing() -> None:
     stop = threading.Event()
     stop.set()
     held.hold(stop=stop)
+    page = urllib.request.urlopen(held.start.url, timeout=5).read().decode()
+    assert "does not run here" in page and "Service graph" in page
     held.close()
+    with pytest.raises(OSError):
+        urllib.request.urlopen(held.start.url, timeout=5)
     held.close()  # twice is fine
     said = lines(held.links, held.loop_note)
     assert len(said) == 6 and "none: no Ready pod" in said[-1]
+
+
+def test_a_port_that_was_taken_meanwhile_costs_the_start_page_only() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        config = LabConfig(pages=PagesSettings(port=other.getsockname()[1]))
+        held = KeptLab(FakeKube(), config).open()  # type: ignore[arg-type]
+    assert held.start.url == "" and "another program listens" in held.start.note and len(held.links) == 5
+    held.close()
 
 
 def test_the_pods_own_addresses_are_links_that_need_no_port_forward() -> None:
