@@ -112,9 +112,16 @@ def matrix(
 
 
 def figure(picture: Picture, caption: str = "", file: str = "", narrow: Picture | None = None) -> Markup:
-    """A drawing, in a frame that scrolls where the drawing is wider. file: where it is kept on its own.
+    """Put a drawing into a frame that scrolls where the drawing is wider.
 
-    narrow: what a telephone shows instead.
+    Args:
+        picture: The drawing.
+        caption: What stands below it.
+        file: Where it is kept on its own; "" for nowhere.
+        narrow: What a telephone shows instead.
+
+    Returns:
+        The markup.
     """
     return _part("figure", picture, caption, file, narrow)
 

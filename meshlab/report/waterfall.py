@@ -92,9 +92,14 @@ def span_rows(trace: Trace) -> list[Row]:
 
 
 def draw_waterfall(trace: Trace, frame: Frame = WIDE) -> Picture | None:
-    """The trace as SVG; None when it has no span. Services have colours, errors a mark and a word.
+    """Draw a trace as SVG. Services have colours, errors a mark and a word.
 
-    frame: WIDE has the names beside the bars, NARROW above them, for a telephone.
+    Args:
+        trace: The trace.
+        frame: WIDE has the names beside the bars, NARROW above them, for a telephone.
+
+    Returns:
+        The picture; None when the trace has no span.
     """
     ordered = steps(trace)
     if not ordered:

@@ -35,7 +35,18 @@ def drawings(examination: Examination) -> tuple[material.Dashboard, ...]:
 
 
 def drawing(examination: Examination, title: str) -> material.Dashboard:
-    """Draw one dashboard under its first choice. Raises KeyError for an unknown title."""
+    """Draw one dashboard under its first choice.
+
+    Args:
+        examination: What became of its queries.
+        title: The dashboard's.
+
+    Returns:
+        The dashboard as the report draws it.
+
+    Raises:
+        KeyError: It was not examined.
+    """
     found = {dashboard.title: dashboard for dashboard in examination.dashboards}[title]
     results = examination.of(title)
     name = results[0].choice.name if results else ""
