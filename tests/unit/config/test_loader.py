@@ -65,6 +65,7 @@ def test_every_setting_is_a_file_key_a_variable_and_a_set_key(tmp_path: Path, ke
         "keep_on_failure": "true",
         "allow_changes": "true",
         "local.nodes": "2",
+        "pages.port": "8080",
         "local.inotify_instances": "512",
         "audit.accepted": '[{"rule": "limits", "resource": "Pod a/b", "reason": "measured here", "expires": "2027-01-31"}]',
         "audit.accept_lab": "false",
