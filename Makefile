@@ -63,7 +63,7 @@ format: $(VENV)/.installed ## mend the format
 lock: $(VENV)/.installed ## pin the Python packages again
 	$(PY) -m pip install --quiet uv
 	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --no-header --extra dev pyproject.toml -o requirements.lock
+	  --no-header --extra dev --extra gcs --extra s3 pyproject.toml -o requirements.lock
 
 setup: go ## install what is missing: Python packages, Debian packages, Go
 	@sh deployments/setup-debian.sh meshlab/clusters/local/debian-packages.txt

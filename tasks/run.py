@@ -22,7 +22,7 @@ from meshlab.cli.launch import prepared
 from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local.child import UpChild
 from meshlab.config.settings import LabConfig, Machine
-from meshlab.core.errors import KubeError, WaitTimeout
+from meshlab.core.errors import KubeError, MeshlabError, WaitTimeout
 from meshlab.core.redaction import guard_logging, redact, redact_exception
 from meshlab.core.signals import signal_of, signals_wait
 from meshlab.core.text import pluralize
@@ -33,6 +33,7 @@ from meshlab.kube.evidence import dump_evidence
 from meshlab.lifecycle.context import begin_context, context_of, kube_of
 from meshlab.lifecycle.resume import keep_config
 from meshlab.report.html import write_report
+from meshlab.report.publish import publish, published_at
 from meshlab.run.journal import (
     RunRef,
     create,
@@ -42,6 +43,7 @@ from meshlab.run.journal import (
     noted_signal,
     record,
     record_check,
+    record_facts,
 )
 from meshlab.run.ledger import Ledger
 from meshlab.run.orphans import end_servers, orphans
@@ -239,6 +241,33 @@ def run_to_end(
     return state
 
 
+def publish_files(
+    run: RunRef, config: LabConfig, names: Iterable[str] = ("report.html", "junit.xml", "result.json")
+) -> bool:
+    """Put files of the run where `report.publish` says. What fails is a warning: it says nothing about the mesh.
+
+    Args:
+        run: The run.
+        config: The settings of the run.
+        names: Of the files.
+
+    Returns:
+        Whether they are there, which the journal then says.
+    """
+    address = config.report.publish
+    if address is None:
+        return False
+    try:
+        publish(run.directory, names, address, run.run_id)
+    except MeshlabError as problem:
+        text = f"the report is not published at {address}: {problem.message}"
+        log.warning(text)
+        record(run, {"event": "warning", "text": text})
+        return False
+    record_facts(run, published=published_at(address, run.run_id))
+    return True
+
+
 def end_run(run: RunRef, config: LabConfig, *, signum: int | None = None) -> State[Any]:
     """Write result.json and junit.xml, publish what Prefect shows, close the ledger; returns the flow's state."""
     release_lease(run.run_id)
@@ -258,6 +287,10 @@ def end_run(run: RunRef, config: LabConfig, *, signum: int | None = None) -> Sta
     except OSError as problem:
         fail_step(run, WRITE_STEP, f"the report can't be written: {problem.strerror or problem}")
         code, result = finish(run, optional=config.checks.optional, signum=signum)
+    if publish_files(run, config):
+        code, result = finish(run, optional=config.checks.optional, signum=signum)
+        keep_run(run, config, context_of(run).machine, result)
+        publish_files(run, config, ("result.json",))
     if signum is None:
         publish_result(result)
         publish_pictures(drawn)
@@ -281,6 +314,7 @@ def write_again(run: RunRef, config: LabConfig) -> State[Any]:
     """
     code, result = finish(run, optional=config.checks.optional)
     keep_run(run, config, context_of(run).machine, result)
+    publish_files(run, config, ("junit.xml", "result.json"))
     return _state(run, code, result)
 
 

@@ -24,6 +24,7 @@ from meshlab.history.store import History, history_path
 from meshlab.history.view import WIDTH, difference_view, flaky_table, incidents_view, runs_table, trend_view
 from meshlab.report.charts import line_chart
 from meshlab.report.material import Series
+from meshlab.report.publish import opened_at
 from meshlab.report.svg import standalone
 
 Number = TypeVar("Number", int, float)
@@ -194,6 +195,9 @@ def _diff(history: History, words: argparse.Namespace, console: Console) -> None
                 remedy="name two runs, or run the flow again",
             )
         before = earlier[-1]
+    for run in (before, after):
+        if run.published:
+            console.print(Text(f"report of {run.run_id}: {opened_at(run.published)}"), soft_wrap=True)
     console.print(difference_view(difference(before, after), configuration_changes(before, after)))
 
 
@@ -222,7 +226,7 @@ def _tell(history: History, words: argparse.Namespace, console: Console) -> None
             Webhook(webhook),
             series=series_name(newest),
             latest=newest.run_id,
-            context=f"newest run {newest.run_id}: {newest.directory}",
+            context=f"newest run {newest.run_id}: {opened_at(newest.published) or newest.directory}",
         )
         sent += len(told)
     console.print(f"{sent} messages sent")

@@ -27,6 +27,8 @@ def preflight(
     problems: list[Problem] = []
     if "runs_dir" not in spoiled:
         problems += runs_dir_problems(config.runs_dir)
+    if config.report.publish is not None and "report" not in spoiled:
+        problems += report_problems(config.report.publish)
     if config.serve and not (config.keep or config.keep_on_failure):
         problems.append(Problem("--serve", "has nothing to hold up: the lab is removed", "add --keep"))
     if config.pages.port and "pages" not in spoiled and (config.keep or config.keep_on_failure):
@@ -51,7 +53,27 @@ def preflight(
 
 def runs_dir_problems(folder: Path) -> list[Problem]:
     """Whether the runs directory can be written, tried where it or its nearest existing parent is."""
-    where = f"--runs-dir {folder}"
+    return folder_problems(f"--runs-dir {folder}", folder)
+
+
+def report_problems(address: str) -> list[Problem]:
+    """Whether reports can be published where the settings say; tried there, as nothing else tells."""
+    from meshlab.report.publish import SETTING, folder_of, publish_problems
+
+    folder = folder_of(address)
+    return publish_problems(address) if folder is None else folder_problems(f"{SETTING} {address}", folder)
+
+
+def folder_problems(where: str, folder: Path) -> list[Problem]:
+    """Whether a folder can be written, or made.
+
+    Args:
+        where: What names it.
+        folder: The folder.
+
+    Returns:
+        What is wrong with it.
+    """
     place = folder.absolute()
     try:
         while not _exists(place) and place != place.parent:

@@ -199,5 +199,7 @@ def closing(console: Console, result: Mapping[str, Any], code: int, directory: s
     for failed in (step for step in result["steps"] if step["state"] == "failed"):
         console.print(Text(f"step {failed['name']} failed: {failed['reason']}", style="red"), soft_wrap=True)
     console.print(Text(f"evidence: {directory}"), soft_wrap=True)
+    if result.get("published"):
+        console.print(Text(f"published: {result['published']}"), soft_wrap=True)
     for hint in hints:
         console.print(Text(f"next: {hint}", style="cyan"), soft_wrap=True)

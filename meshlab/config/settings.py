@@ -16,6 +16,7 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from meshlab.config.base import SettingsBase as SettingsBase
 from meshlab.config.settings_gke import GkeSettings as GkeSettings
+from meshlab.config.settings_report import ReportSettings as ReportSettings
 
 Provider = Literal["local", "existing", "gke"]
 Distribution = Literal["embedded", "release"]
@@ -329,6 +330,7 @@ class LabConfig(SettingsBase):
     checks: CheckSettings = CheckSettings()
     pages: PagesSettings = PagesSettings()
     history: HistorySettings = HistorySettings()
+    report: ReportSettings = ReportSettings()
     audit: AuditSettings = AuditSettings()
 
     @property

@@ -12,6 +12,7 @@ from meshlab.history.alerts import Send, tell
 from meshlab.history.records import RunRecord, moment
 from meshlab.history.series import Incident, missed, reds, regressions, series_name
 from meshlab.history.store import History
+from meshlab.report.publish import opened_at
 from meshlab.run.journal import RunRef, record
 
 log = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ def tell_tonight(run: RunRef, config: LabConfig, machine: Machine, send: Send | 
                 text = f"{len(going_on)} incidents, and nobody is told: no webhook for alerts is set"
                 record(run, {"event": "warning", "text": text})
             return 0
-        context = f"{run.run_id}: {run.directory}"
+        context = f"{run.run_id}: {opened_at(runs[-1].published) or run.directory}"
         try:
             sent = tell(
                 history,

@@ -71,7 +71,10 @@ class FindingRow:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """All of a run that is kept. started, finished: RFC 3339 in UTC. versions: dotted name → version."""
+    """All of a run that is kept. started, finished: RFC 3339 in UTC. versions: dotted name → version.
+
+    published: the report's address where it was published; "" where it is in the run's directory only.
+    """
 
     run_id: str
     flow: str
@@ -83,6 +86,7 @@ class RunRecord:
     nodes: int = 0
     distribution: str = ""
     directory: str = ""
+    published: str = ""
     steps: tuple[StepRow, ...] = ()
     checks: tuple[CheckRow, ...] = ()
     measures: tuple[MeasureRow, ...] = ()
@@ -143,6 +147,7 @@ def from_result(result: Result, directory: str = "") -> RunRecord:
         nodes=int(cluster.get("nodes") or 0),
         distribution=result.get("distribution") or "",
         directory=directory,
+        published=result.get("published") or "",
         steps=tuple(
             StepRow(s["name"], s["state"], float(s["seconds"]), int(s["attempts"]), s.get("reason") or "")
             for s in result["steps"]

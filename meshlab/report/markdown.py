@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from meshlab.report.causes import cause_rows
+from meshlab.report.publish import opened_at
 from meshlab.report.rendering import render_text
 from meshlab.report.tables import grouped
 
@@ -23,6 +24,7 @@ def summary_markdown(result: Mapping[str, Any]) -> str:
         cluster=result["cluster"],
         tally=", ".join(f"{count} {verdict}" for verdict, count in counts.items()),
         not_passed=grouped(check for check in result["checks"] if check["verdict"] != "pass"),
+        published=opened_at(result["published"]) if result.get("published") else "",
         causes=cause_rows(result.get("causes", ())),
         own_images=sorted({entry["image"] for entry in result["images"].values() if entry["ours"]}),
     )

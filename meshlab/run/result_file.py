@@ -95,6 +95,7 @@ def summarise(run: RunRef, *, optional: Iterable[str], signum: int | None) -> tu
         "measures": _measures(events),
         "catches": [_without(event, "at", "event") for event in events if event["event"] == "catch"],
         **({"links": facts["links"]} if facts.get("links") else {}),
+        **({"published": facts["published"]} if facts.get("published") else {}),
         **_causes(events, {check.id for check in checks if check.verdict is Verdict.FAIL}),
         **_unpublished(events),
     }, code

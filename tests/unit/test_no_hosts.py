@@ -26,6 +26,7 @@ PUBLIC = (
     "json-schema.org",
     "kubernetes.io",
     "prometheus.io",
+    "storage.cloud.google.com",
     "vega.github.io",
     "www.apache.org",
     "www.w3.org",

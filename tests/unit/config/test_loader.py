@@ -72,6 +72,7 @@ def test_every_setting_is_a_file_key_a_variable_and_a_set_key(tmp_path: Path, ke
         "audit.namespaces": '["shop"]',
         "audit.certificate_days": "7",
         "history.every_hours": "6",
+        "report.publish": "s3://reports/mesh",
         "app.labels": '{"team": "mesh"}',
         "app.pull_secrets": '["corp"]',
         "app.scheduling.node_selector": '{"pool": "lab"}',

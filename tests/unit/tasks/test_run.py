@@ -1,16 +1,20 @@
 import json
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from meshlab.config.settings import HistorySettings, LabConfig, Machine
 from meshlab.core.errors import Interrupted
+from meshlab.history.records import from_result
 from meshlab.history.store import History
 from meshlab.lifecycle.context import begin_context
-from meshlab.run.journal import RunRef, create, note_signal, noted_signal, record
-from meshlab.run.result_file import finish, summarise
+from meshlab.report.html import write_report
+from meshlab.report.markdown import summary_markdown
+from meshlab.run.journal import RunRef, create, note_signal, noted_signal, read_journal, record
+from meshlab.run.result_file import finish, schema, summarise
 from tasks.common import lab_task
-from tasks.run import note_failure, stop_of, write_again
+from tasks.run import note_failure, publish_files, stop_of, write_again
 
 
 @pytest.fixture
@@ -82,3 +86,29 @@ def test_a_step_after_the_runs_end_is_in_the_result_all_the_same(run: RunRef, tm
     assert state.is_failed() and written["verdict"] == "error", "nothing was proven"
     with History(path, create=False) as history:
         assert len(history.runs(flow="nightly-validation")) == 1
+
+
+def publishing(place: Path) -> LabConfig:
+    return LabConfig.model_validate({"report": {"publish": place.as_uri()}})
+
+
+def test_a_published_report_is_linked_by_result_history_and_summary(run: RunRef, tmp_path: Path) -> None:
+    _, result = finish(run)
+    write_report(result, run.directory)
+    assert not publish_files(run, LabConfig()) and "published" not in finish(run)[1]
+    assert publish_files(run, publishing(tmp_path / "there"))
+    there = tmp_path / "there" / run.run_id
+    assert {each.name for each in there.iterdir()} == {"report.html", "junit.xml", "result.json"}
+    _, result = finish(run)
+    jsonschema.validate(result, schema())
+    link = (there / "report.html").as_uri()
+    assert result["published"] == link == from_result(result).published
+    assert f"[{link}]({link})" in summary_markdown(result)
+
+
+def test_a_report_that_can_not_be_published_is_a_warning(run: RunRef, tmp_path: Path) -> None:
+    write_report(finish(run)[1], run.directory)
+    (tmp_path / "file").write_text("")
+    assert not publish_files(run, publishing(tmp_path / "file"))
+    (told,) = [event["text"] for event in read_journal(run) if event["event"] == "warning"]
+    assert "not published" in told and "published" not in finish(run)[1]
