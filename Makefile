@@ -10,7 +10,7 @@ ARGS ?=
 UNIT := PYTHONDONTWRITEBYTECODE= $(PY) -m pytest
 SIDE_BY_SIDE := -n 3 --dist worksteal -o tmp_path_retention_policy=failed
 
-.PHONY: help lab sabotage sabotage-page up down status first-run-profile test test-unit test-long check format lock setup go clean
+.PHONY: help lab sabotage sabotage-page up down status bench first-run-profile test test-unit test-long check format lock setup go clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ down: setup ## remove the local cluster and all that a killed run left of it
 
 status: setup ## what exists of the local cluster
 	$(PY) -m meshlab.clusters.local status $(ARGS)
+
+bench: setup ## measure things side by side into benchmarks/latest.json and docs/performance.md   (ARGS="PART …")
+	$(PY) -m benchmarks $(ARGS)
 
 first-run-profile: $(VENV)/.installed ## where the CPU-minutes of this machine's last compile went: packages, links, waits
 	@$(PY) -m meshlab.clusters.local.compile_profile

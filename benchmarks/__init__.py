@@ -1,0 +1,1 @@
+"""What is measured side by side: `python -m benchmarks [PART …]`, or `make bench ARGS="PART …"`."""

@@ -1,0 +1,100 @@
+"""Writes the measured part of docs/performance.md, and its chart, from `latest.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+from benchmarks.parts import PARTS
+from meshlab.core.files import write_atomically
+from meshlab.report.svg import add, picture, standalone
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
+CHART = PAGE.parent / "pictures" / "performance.svg"
+BEGIN, END = "<!-- measured: begin (make bench writes it) -->", "<!-- measured: end -->"
+ROW, LABELS, WIDTH = 26, 190, 640  # CSS pixels: height of a bar's row, width of the names, of the whole
+SAID = {
+    "lab_by_hand": "lab ÷ document's commands",
+    "red_green": "red run ÷ green run",
+    "step_alone_cluster": "cluster as a step ÷ alone",
+    "prefect_share": "share of a run without a step",
+    "growth_10_copies": "10 copies of Bookinfo ÷ 1",
+    "nightly_300_services": "night with 300 services ÷ without",
+    "lab": "lab",
+    "nightly": "night",
+    "first_run": "first run",
+    "help": "--help",
+}
+
+
+def text(latest: Mapping[str, Any]) -> str:
+    """Write the tables: machine and date, each number with its single values, and what was not measured.
+
+    Args:
+        latest: As `record.read` gives it.
+    """
+    lines = ["| part | what | median | single values | machine, date |", "|---|---|---|---|---|"]
+    for part, one in sorted(latest["runs"].items()):
+        here = one["machine"]
+        where = f"{here['processors']} cores, {here['memory_gb']} GB, load {here['load_before']} before; {one['measured'][:10]}"
+        for name, values in one["values"].items():
+            kind = "ratios" if name in latest["ratios"] else "seconds"
+            unit = "" if kind == "ratios" else " s"
+            single = ", ".join(f"{value:.3g}" for value in values)
+            lines.append(f"| {part} | {SAID[name]} | {latest[kind][name]:.3g}{unit} | {single} | {where} |")
+    missing = [part for part in PARTS.values() if part.name not in latest["runs"]]
+    lines += [
+        "",
+        "Goals: "
+        + "; ".join(f"{part.title}: {part.goal}" for part in PARTS.values() if part.goal != "told")
+        + ".",
+    ]
+    if missing:
+        lines += [
+            "",
+            "Not measured yet, so nothing is known of it: " + "; ".join(part.title for part in missing) + ".",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def chart(latest: Mapping[str, Any]) -> str | None:
+    """Draw the seconds as bars; None where there are none.
+
+    Args:
+        latest: As `record.read` gives it.
+    """
+    seconds = {
+        SAID[name]: value for name, value in sorted(latest["seconds"].items(), key=lambda item: item[1])
+    }
+    if not seconds:
+        return None
+    longest = max(seconds.values())
+    height = ROW * len(seconds) + 8
+    root = ET.Element("svg")
+    for row, (name, value) in enumerate(seconds.items()):
+        top = 8 + row * ROW
+        add(root, "text", name, x=LABELS - 8, y=top + 13, fill="var(--ink)", font_size=12, text_anchor="end")
+        wide = max(1.0, (WIDTH - LABELS - 80) * value / longest)
+        add(root, "rect", None, x=LABELS, y=top, width=wide, height=ROW - 8, fill="var(--s1)")
+        add(root, "text", f"{value:.3g} s", x=LABELS + wide + 6, y=top + 13, fill="var(--ink)", font_size=12)
+    alt = "Seconds: " + ", ".join(f"{name} {value:.3g}" for name, value in seconds.items())
+    return standalone(picture(root, alt, WIDTH, height))
+
+
+def write(latest: Mapping[str, Any], page: Path = PAGE, drawn: Path = CHART) -> None:
+    """Put the tables into the page, between its two marks, and the chart beside it.
+
+    Args:
+        latest: As `record.read` gives it.
+        page: The page.
+        drawn: The chart's file.
+    """
+    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    svg = chart(latest)
+    link = f"\n![seconds of each thing that was measured](pictures/{drawn.name})\n" if svg else ""
+    write_atomically(page, f"{before}{BEGIN}\n{text(latest)}{link}{END}{after}")
+    if svg:
+        write_atomically(drawn, svg)
