@@ -13,7 +13,7 @@ from tests.live.shapes.shape import names, read
 pytestmark = [pytest.mark.live, pytest.mark.long]
 
 
-@pytest.mark.parametrize("name", [name for name in names() if read(name).operator])
+@pytest.mark.parametrize("name", [name for name in names() if read(name).own_lab])
 def test_a_night_on_this_mesh_is_as_listed_and_its_fault_is_caught(
     clean_host: dict[str, list[str]], name: str
 ) -> None:

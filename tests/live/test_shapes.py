@@ -13,7 +13,7 @@ from tests.live.test_nightly import kubeconfig_of
 
 pytestmark = pytest.mark.live
 OFTEN = ("hardened",)  # in `make test`; the others are long
-SHARED = [read(name) for name in names() if not read(name).operator]
+SHARED = [read(name) for name in names() if not read(name).own_lab]
 
 
 @pytest.mark.parametrize(

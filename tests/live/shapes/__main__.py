@@ -11,6 +11,7 @@ from pathlib import Path
 
 from meshlab.config.settings import Machine
 from tests.live.conftest import NAME, down, run_lab
+from tests.live.shapes.charts import bring_up
 from tests.live.shapes.run import run, table
 from tests.live.shapes.shape import names, read
 
@@ -28,23 +29,28 @@ def main() -> int:
     outcomes = []
     with tempfile.TemporaryDirectory(prefix="shapes-", ignore_cleanup_errors=True) as text:
         folder = Path(text)
-        for words in dict.fromkeys(shape.lab for shape in shapes):
-            with lab(folder, words, given.kubeconfig) as kubeconfig:
+        for needs in dict.fromkeys((shape.lab, shape.charts) for shape in shapes):
+            with lab(folder, *needs, given.kubeconfig) as kubeconfig:
                 outcomes += [
-                    run(each, kubeconfig, folder / each.name) for each in shapes if each.lab == words
+                    run(each, kubeconfig, folder / each.name)
+                    for each in shapes
+                    if (each.lab, each.charts) == needs
                 ]
     print(table(outcomes))
     return 0 if all(each.ok for each in outcomes) else 1
 
 
 @contextmanager
-def lab(folder: Path, words: Sequence[str], kubeconfig: Path | None) -> Iterator[Path]:
+def lab(
+    folder: Path, words: Sequence[str], charts: tuple[str, ...], kubeconfig: Path | None
+) -> Iterator[Path]:
     """Bring a lab up for a while; one that is up already stays up."""
     if kubeconfig is not None:
         yield kubeconfig
         return
     try:
-        ran = run_lab(folder / f"lab{len(list(folder.iterdir()))}", "--keep", *words)
+        runs = folder / f"lab{len(list(folder.iterdir()))}"
+        ran = bring_up(charts, runs) if charts else run_lab(runs, "--keep", *words)
         if ran.code:
             print(f"the lab {' '.join(words)} ended with {ran.code}:\n{ran.output[-6000:]}", file=sys.stderr)
         yield Machine.here().state / "clusters" / NAME / "kubeconfig"

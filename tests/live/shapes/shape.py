@@ -24,6 +24,8 @@ class Shape:
         says: Texts that the night must print, where it ends before anything is touched.
         mesh: Fields of the mesh's configuration.
         operator: IstioOperator file of the lab that the shape needs for itself; "" where the shared lab serves.
+        charts: Charts that Helm installs on a lab of the shape's own, in their order; none where istioctl installs Istio.
+        facts: Facts of the mesh, as result.json has them, that the night must have read.
         also: IstioOperator files of further control planes.
         tags: Tag → revision; then no revision is the default.
         restart: Label selector of pods that are restarted once the fault is planted.
@@ -40,6 +42,8 @@ class Shape:
     says: tuple[str, ...] = ()
     mesh: Mapping[str, Any] | None = None
     operator: str = ""
+    charts: tuple[str, ...] = ()
+    facts: Mapping[str, Any] | None = None
     also: tuple[str, ...] = ()
     tags: Mapping[str, str] | None = None
     restart: str = ""
@@ -48,6 +52,11 @@ class Shape:
     red: str = ""
     group: str = ""
     expected: Mapping[str, str] | None = None
+
+    @property
+    def own_lab(self) -> bool:
+        """Whether the shared lab does not serve."""
+        return bool(self.operator or self.charts)
 
     @property
     def lab(self) -> tuple[str, ...]:
@@ -78,7 +87,8 @@ def read(name: str) -> Shape:
     found = yaml.safe_load((folder / "shape.yaml").read_text(encoding="utf-8"))
     expected = folder / "expected.yaml"
     listed = yaml.safe_load(expected.read_text(encoding="utf-8")) if expected.exists() else {}
-    return Shape(name=name, **{**found, "says": tuple(found.get("says", ()))}, expected=listed)
+    listing = {key: tuple(found.get(key, ())) for key in ("says", "charts")}
+    return Shape(name=name, **{**found, **listing}, expected=listed)
 
 
 def not_as_listed(shape: Shape, result: Mapping[str, Any]) -> list[str]:
@@ -89,7 +99,7 @@ def not_as_listed(shape: Shape, result: Mapping[str, Any]) -> list[str]:
         result: The night's result.json.
 
     Returns:
-        Checks with another verdict, or skipped for another reason, or not listed, or not made.
+        Checks with another verdict, or skipped for another reason, or not listed, or not made; and facts that are others.
     """
     listed = dict(shape.expected or {})
     wrong = []
@@ -101,4 +111,10 @@ def not_as_listed(shape: Shape, result: Mapping[str, Any]) -> list[str]:
         if seen != wanted:
             why = f" ({check['reason']})" if check["verdict"] not in ("pass", "skipped") else ""
             wrong.append(f"{check['id']}: {seen}{why}, listed is {wanted}")
+    read = result.get("mesh") or {}
+    wrong += [
+        f"fact {name}: {read.get(name)}, listed is {wanted}"
+        for name, wanted in (shape.facts or {}).items()
+        if read.get(name) != wanted
+    ]
     return wrong + [f"{check}: not made, listed is {wanted}" for check, wanted in listed.items()]
