@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from datetime import timedelta
 
 from meshlab.app.deployment import fitted
+from meshlab.app.pod_security import enforces_restricted
 from meshlab.checks import egress as egress_checks
 from meshlab.checks import ingress as ingress_checks
 from meshlab.checks.base import infra_error, run_check, skipped
@@ -105,16 +106,18 @@ def check_egress(
     if isinstance(found, MeshlabError):
         return _recorded(run, _without(found, "egress.blocked", "egress.gateway"))
     asked: list[tuple[egress_checks.Open, egress_checks.Closed]] = []
+    where = egress.OUTSIDE if whole else config.namespace
+    restricted = enforces_restricted(kube, where)
     with Changes(kube, context_of(run).ledger, run) as changes:
         probe = EgressProbe(
             kube,
             istioctl_of(cluster, distribution),
             changes,
             mesh_of(run, cluster),
-            egress.OUTSIDE if whole else config.namespace,
+            where,
             gateways=found if isinstance(found, list) else (),
             alter=alter,
-            fit=lambda pods: fitted(config, pods, pulled=False),
+            fit=lambda pods: fitted(config, pods, pulled=False, restricted=restricted),
         )
 
         def blocked() -> CheckResult:

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from meshlab.app.pod_security import enforces_restricted, restrict
 from meshlab.config.settings import LabConfig
 from meshlab.core.progress import Progress, silent
 from meshlab.core.waiting import Clock
@@ -41,7 +42,7 @@ def with_images(
         WaitTimeout: The nodes do not report an image that is needed.
         KubeError: The API server can't be asked.
     """
-    fits = fitted(config, documents)
+    fits = fitted(config, documents, restricted=enforces_restricted(kube, config.namespace))
     if config.image_source != "embedded":
         return fits
     if known:
@@ -50,7 +51,11 @@ def with_images(
 
 
 def fitted(
-    config: LabConfig, documents: Sequence[Mapping[str, Any]], *, pulled: bool = True
+    config: LabConfig,
+    documents: Sequence[Mapping[str, Any]],
+    *,
+    pulled: bool = True,
+    restricted: bool = False,
 ) -> list[dict[str, Any]]:
     """Give objects what the cluster demands of everybody's: labels, where pods may run, and where images come from.
 
@@ -58,6 +63,7 @@ def fitted(
         config: The settings of the run.
         documents: The objects.
         pulled: Their images are official ones, and not already those of the cluster.
+        restricted: Their namespace takes pods of the Pod Security Standard `restricted` only.
 
     Returns:
         Copies of the objects; without such settings nothing differs.
@@ -72,6 +78,8 @@ def fitted(
         if not template:
             continue
         spec = template["spec"]
+        if restricted:
+            restrict(spec)
         if app.scheduling.node_selector:
             spec["nodeSelector"] = {**(spec.get("nodeSelector") or {}), **app.scheduling.node_selector}
         if app.scheduling.tolerations:

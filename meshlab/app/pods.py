@@ -23,12 +23,15 @@ SAMPLE = "meshlab-preflight"
 CURL = "curlimages/curl:8.16.0"
 
 
-def sample_pod(config: LabConfig, labels: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:
+def sample_pod(
+    config: LabConfig, labels: Sequence[tuple[str, str]] = (), *, restricted: bool = False
+) -> dict[str, Any]:
     """Make a pod as the run's own are, to ask the cluster about; it is never started.
 
     Args:
         config: The settings of the run.
         labels: Those that ask for a sidecar where the namespace does not ask yet.
+        restricted: The namespace takes pods of the Pod Security Standard `restricted` only.
 
     Returns:
         The Pod.
@@ -47,5 +50,5 @@ def sample_pod(config: LabConfig, labels: Sequence[tuple[str, str]] = ()) -> dic
             "containers": [{"name": "curl", "image": CURL, "command": ["/bin/sleep", "infinity"]}],
         },
     }
-    [fits] = fitted(config, [pod])
+    [fits] = fitted(config, [pod], restricted=restricted)
     return fits

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from meshlab.app.pod_security import enforces_restricted
 from meshlab.app.pods import MESHED, PLAIN, sample_pod
 from meshlab.config.settings import LabConfig
 from meshlab.core.errors import KubeError, Problem
@@ -153,7 +154,8 @@ def _refusal(kube: Kube, config: LabConfig, mesh: Mesh) -> list[Problem]:
     if mesh.mode != "sidecar":
         labels = [("sidecar.istio.io/inject", "true"), ("istio.io/rev", mesh.revision)]
     try:
-        kube.create(sample_pod(config, labels), namespace=namespace, dry_run=True)
+        pod = sample_pod(config, labels, restricted=enforces_restricted(kube, namespace))
+        kube.create(pod, namespace=namespace, dry_run=True)
     except KubeError as problem:
         if problem.status not in REFUSED:
             return []

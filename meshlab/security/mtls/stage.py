@@ -15,6 +15,7 @@ from cryptography import x509
 from meshlab.app import bookinfo
 from meshlab.app.deployment import fitted
 from meshlab.app.once import RoundResult, ask_each, n_requests
+from meshlab.app.pod_security import enforces_restricted
 from meshlab.app.room import own_policies, plaintext_to
 from meshlab.app.source import Source, find_source, first_application_container
 from meshlab.app.traffic_clients import CALLER
@@ -133,7 +134,8 @@ def begin(
     )
     with ThreadPoolExecutor(max_workers=1) as pool:
         control = pool.submit(_permissive, kube, source, edges, config)
-        pair.apply(*fitted(config, pods, pulled=False))
+        restricted = enforces_restricted(kube, namespace)
+        pair.apply(*fitted(config, pods, pulled=False, restricted=restricted))
         permissive = control.result()
     wait_deployments(kube, namespace, [PROBE, PROBE_CLIENT], timeout=config.app.rollout_timeout)
     if _demanded_already(permissive):
