@@ -48,6 +48,14 @@ class LocalSettings(SettingsBase):
     network: Annotated[str, Field(pattern=r"^10\.\d{1,3}$")] = Field(
         "10.177", description="First two octets of the /16 that nodes, pods and services share."
     )
+    cluster_domain: Annotated[
+        str,
+        Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$"),
+    ] = Field(
+        "cluster.local",
+        max_length=100,
+        description="Domain of the cluster's DNS, with which full names of services end.",
+    )
     start_timeout: float = Field(120, gt=0, le=1800, description="Seconds until every node must be Ready.")
     image_archives: tuple[Path, ...] = Field(
         (),

@@ -24,9 +24,9 @@ from meshlab.istio.control_plane import control_planes, deployments
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.images import from_cluster, hub_and_tag
 from meshlab.istio.istioctl import Istioctl
-from meshlab.istio.names import SYSTEM_NAMESPACE
+from meshlab.istio.names import CLUSTER_DOMAIN, SYSTEM_NAMESPACE
 from meshlab.istio.operator_file import API_VERSION, KIND
-from meshlab.kube.apply import apply
+from meshlab.kube.apply import ObjectRef, apply
 from meshlab.kube.client import Kube
 from meshlab.kube.diagnosis import explain
 from meshlab.kube.rollout import CauseWatch, wait_deployments
@@ -50,6 +50,11 @@ class InstallResult:
     overridden: tuple[str, ...] = ()
     operator: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
+
+    @property
+    def refs(self) -> tuple[ObjectRef, ...]:
+        """The Deployments."""
+        return tuple(ObjectRef("apps/v1", "Deployment", SYSTEM_NAMESPACE, each) for each in self.deployments)
 
 
 def install(
@@ -102,7 +107,7 @@ def install(
         log.warning("%s", line)
     _apply(config, document, kube, istioctl, progress, stop)
     if distribution.embedded:
-        apply(kube, [manifests.read("telemetry-envoyfilter")])
+        apply(kube, _metrics(config, document))
     names = _wait_ready(config, kube, progress, clock)
     profile = document["spec"]["profile"]
     return InstallResult(False, profile, names, overridden, document, time.monotonic() - start)
@@ -189,12 +194,13 @@ def operator_document(
     document: dict[str, Any] = operator_file.read(path) if path else {"apiVersion": API_VERSION, "kind": KIND}
     spec = document["spec"] = document.get("spec") or {}
     profile = spec["profile"] = profiles.chosen(config, document)
+    domain = _cluster_domain(config, document)
     if not distribution.embedded:
         hub = registries.hub_for(distribution.version, document) if config.cluster != "local" else None
         if hub is not None:  # that release's own default is being switched off
             spec["hub"] = hub
         return document, ()
-    needed = manifests.read("embedded-operator")
+    needed = manifests.read("embedded-operator", CLUSTER_DOMAIN=domain)
     mesh = spec.setdefault("meshConfig", {})
     inner = operator_file.at(document, "spec.values.meshConfig") or {}
     if "extensionProviders" not in mesh and "extensionProviders" not in inner:
@@ -207,6 +213,30 @@ def operator_document(
     hub, tag = hub_and_tag(images)
     merged = overlay.merge(document, needed, hub=hub, tag=tag)
     return merged.document, merged.overridden
+
+
+def _cluster_domain(config: LabConfig, document: dict[str, Any]) -> str:
+    """The domain that istiod is told: the local cluster's own, else the operator file's, else Kubernetes'."""
+    path = "spec.values.global.proxy.clusterDomain"
+    own = config.local.cluster_domain
+    if config.cluster != "local" or own == CLUSTER_DOMAIN:
+        return str(operator_file.at(document, path) or CLUSTER_DOMAIN)
+    holder = document
+    for key in path.split(".")[:-1]:
+        inner = holder.get(key) or {}
+        holder[key] = inner
+        holder = inner
+    holder["clusterDomain"] = own
+    return own
+
+
+def _metrics(config: LabConfig, document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What makes the standard metrics: in the mesh's root namespace, so that it holds for every proxy."""
+    root = str(operator_file.at(document, "spec.meshConfig.rootNamespace") or SYSTEM_NAMESPACE)
+    found = [manifests.read("telemetry-envoyfilter", ROOT_NAMESPACE=root)]
+    if root != SYSTEM_NAMESPACE and config.ours:  # nobody else makes it
+        found.insert(0, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": root}})
+    return found
 
 
 def _tell(line: str, progress: Progress) -> None:

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from meshlab.clusters.local.layout import CLUSTER_DOMAIN, Layout
+from meshlab.clusters.local.layout import Layout
 from meshlab.core.files import write_atomically
 
 VALID = datetime.timedelta(days=365)
@@ -152,7 +152,7 @@ def write_all(layout: Layout) -> None:
     authority = Authority(f"{layout.name} cluster")
     write_atomically(layout.ca, authority.certificate)
     write_atomically(layout.pki / "ca.key", _pem(authority._key), mode=0o600)
-    service = f"kubernetes.default.svc.{CLUSTER_DOMAIN}"
+    service = f"kubernetes.default.svc.{layout.domain}"
     parts = service.split(".")
     authority.issue(
         "kube-apiserver",

@@ -12,7 +12,7 @@ from pathlib import Path
 from meshlab.clusters.local import kubeconfig
 from meshlab.clusters.local.certificates import FRONT_PROXY
 from meshlab.clusters.local.components import Component, Gate, inside
-from meshlab.clusters.local.layout import API_PORT, CLUSTER_DOMAIN, Layout
+from meshlab.clusters.local.layout import API_PORT, Layout
 from meshlab.core.address import host_port
 from meshlab.core.files import write_atomically
 
@@ -93,7 +93,7 @@ def _api_server(layout: Layout) -> dict[str, object]:
         "kubelet-client-certificate": pki / "apiserver-kubelet.crt",
         "kubelet-client-key": pki / "apiserver-kubelet.key",
         "kubelet-preferred-address-types": "InternalIP",
-        "service-account-issuer": f"https://kubernetes.default.svc.{CLUSTER_DOMAIN}",
+        "service-account-issuer": f"https://kubernetes.default.svc.{layout.domain}",
         "service-account-key-file": pki / "service-accounts.key",
         "service-account-signing-key-file": pki / "service-accounts.key",
         "service-cluster-ip-range": layout.service_subnet,

@@ -24,7 +24,10 @@ def documents(layout: Layout, image: str) -> list[dict[str, Any]]:
     """
     found: list[dict[str, Any]] = list(yaml.safe_load_all(MANIFEST.read_text()))
     for document in found:
-        if document["kind"] == "Deployment":
+        if document["kind"] == "ConfigMap":
+            corefile = document["data"]["Corefile"]
+            document["data"]["Corefile"] = corefile.replace("CLUSTER_DOMAIN", layout.domain)
+        elif document["kind"] == "Deployment":
             document["spec"]["template"]["spec"]["containers"][0]["image"] = image
         elif document["kind"] == "Service":
             document["spec"]["clusterIP"] = layout.dns_service

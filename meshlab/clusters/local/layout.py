@@ -21,7 +21,6 @@ from meshlab.core.address import host_port
 NETNS_DIR = Path("/run/netns")  # where iproute2 looks for names of network namespaces
 API_PORT = 6443
 RESOLV_CONF = "resolv.conf"
-CLUSTER_DOMAIN = "cluster.local"
 
 
 @dataclass(frozen=True)
@@ -59,12 +58,13 @@ class NodeLayout:
 
 @dataclass(frozen=True)
 class Layout:
-    """One cluster. root: its folder under the XDG state folder; network: the first two octets of its /16."""
+    """One cluster. root: its folder under the XDG state folder; network: the first two octets of its /16; domain: of its DNS."""
 
     name: str
     root: Path
     network: str
     node_count: int
+    domain: str = "cluster.local"
 
     @classmethod
     def of(cls, settings: LocalSettings, machine: Machine) -> Layout:
@@ -78,7 +78,11 @@ class Layout:
             The layout.
         """
         return cls(
-            settings.name, machine.state / "clusters" / settings.name, settings.network, settings.nodes
+            settings.name,
+            machine.state / "clusters" / settings.name,
+            settings.network,
+            settings.nodes,
+            settings.cluster_domain,
         )
 
     @cached_property

@@ -157,7 +157,13 @@ def layer_cache(machine: Machine) -> images.LayerCache:
 def key(layout: Layout) -> str:
     """Return 16 hexadecimal digits that change with what decides how the cluster is: shape, pins, base, this package."""
     digest = hashlib.sha256()
-    words = (layout.node_count, layout.network, pins.pins_key(pins.STAGES["cluster"]), rootfs.key())
+    words = (
+        layout.node_count,
+        layout.network,
+        layout.domain,
+        pins.pins_key(pins.STAGES["cluster"]),
+        rootfs.key(),
+    )
     digest.update("\n".join(map(str, words)).encode())
     # The pins' Go sources are in their key already.
     sources = [path for path in HERE.rglob("*.py") if "gomod" not in path.parts]

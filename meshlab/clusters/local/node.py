@@ -13,7 +13,7 @@ from pathlib import Path
 from meshlab.clusters.local import containerd, controlplane, kubeconfig, network
 from meshlab.clusters.local.components import Component, Gate, inside
 from meshlab.clusters.local.containerd import ContainerdConfig
-from meshlab.clusters.local.layout import CLUSTER_DOMAIN, Layout, NodeLayout
+from meshlab.clusters.local.layout import Layout, NodeLayout
 from meshlab.core.files import write_atomically
 
 
@@ -100,7 +100,7 @@ def _kubelet(layout: Layout, node: NodeLayout) -> dict[str, object]:
         "cgroupRoot": node.cgroup,
         "failCgroupV1": False,  # version 1 and hybrid machines are fine
         "clusterDNS": [layout.dns_service],
-        "clusterDomain": CLUSTER_DOMAIN,
+        "clusterDomain": layout.domain,
         "resolvConf": str(layout.resolv_conf),
         "podLogsDir": str(node.root / "pod-logs"),
         "volumePluginDir": str(node.root / "volume-plugins"),

@@ -26,6 +26,7 @@ class Shape:
         operator: IstioOperator file of the lab that the shape needs for itself; "" where the shared lab serves.
         charts: Charts that Helm installs on a lab of the shape's own, in their order; none where istioctl installs Istio.
         facts: Facts of the mesh, as result.json has them, that the night must have read.
+        local: Settings of the local cluster of that lab.
         also: IstioOperator files of further control planes.
         tags: Tag → revision; then no revision is the default.
         restart: Label selector of pods that are restarted once the fault is planted.
@@ -44,6 +45,7 @@ class Shape:
     operator: str = ""
     charts: tuple[str, ...] = ()
     facts: Mapping[str, Any] | None = None
+    local: Mapping[str, Any] | None = None
     also: tuple[str, ...] = ()
     tags: Mapping[str, str] | None = None
     restart: str = ""
@@ -61,7 +63,12 @@ class Shape:
     @property
     def lab(self) -> tuple[str, ...]:
         """What the command line of the shape's own lab has more; empty where the shared lab serves."""
-        return ("--operator-file", str(FOLDER / self.name / self.operator)) if self.operator else ()
+        if not self.operator:
+            return ()
+        asked = [
+            word for key, value in (self.local or {}).items() for word in ("--set", f"local.{key}={value}")
+        ]
+        return ("--operator-file", str(FOLDER / self.name / self.operator), *asked)
 
     def objects(self, file: str = "objects", **words: str) -> list[dict[str, Any]]:
         """Read the objects of one of the shape's files, with words filled in; none where there is no such file.

@@ -67,6 +67,7 @@ def test_every_setting_is_a_file_key_a_variable_and_a_set_key(tmp_path: Path, ke
         "local.nodes": "2",
         "pages.port": "8080",
         "local.inotify_instances": "512",
+        "local.cluster_domain": "corp.local",
         "audit.accepted": '[{"rule": "limits", "resource": "Pod a/b", "reason": "measured here", "expires": "2027-01-31"}]',
         "audit.accept_lab": "false",
         "audit.namespaces": '["shop"]',

@@ -122,6 +122,33 @@ def test_the_metrics_are_configured_before_it_returns(module: Path):
     assert [update.detail for update in heard if update.what == "install Istio"] == ["✔ Istiod installed"]
 
 
+def test_names_that_the_cluster_and_the_users_file_give_are_those_of_the_mesh(module: Path, tmp_path: Path):
+    path = tmp_path / "operator.yaml"
+    spec = {"meshConfig": {"rootNamespace": "mesh-config"}, "values": {"global": None}}
+    path.write_text(
+        yaml.safe_dump({"apiVersion": "install.istio.io/v1alpha1", "kind": "IstioOperator", "spec": spec})
+    )
+    asked = LabConfig.model_validate(
+        {"istio": {"operator_file": path}, "local": {"cluster_domain": "corp.local"}}
+    )
+    kube = FakeMesh([ready()])
+    tool = Istioctl(Path("istioctl"), runner=FakeIstioctl({"install": Said()}))
+    document = install(asked, embedded(module), kube, tool).operator
+    assert at(document, "spec.values.global.proxy.clusterDomain") == "corp.local"
+    providers = {each["name"]: each for each in at(document, "spec.meshConfig.extensionProviders")}
+    collector = providers["jaeger"]["opentelemetry"]["service"]
+    assert collector == "jaeger-collector.istio-system.svc.corp.local"
+    # The metrics of the whole mesh are configured in its root namespace, which nobody else makes.
+    assert kube.get("v1", "Namespace", "mesh-config") is not None
+    assert kube.get("networking.istio.io/v1alpha3", "EnvoyFilter", "standard-metrics", "mesh-config")
+    assert not kube.get("networking.istio.io/v1alpha3", "EnvoyFilter", "standard-metrics", "istio-system")
+
+
+def test_where_nobody_named_a_domain_istiod_is_told_none(module: Path):
+    document, _ = operator_document(config(), embedded(module), IMAGES)
+    assert at(document, "spec.values.global.proxy.clusterDomain") is None
+
+
 def test_a_release_needs_no_envoy_filter(module: Path):
     kube = FakeMesh([ready()])
     tool = Istioctl(Path("istioctl"), runner=FakeIstioctl({"install": Said()}))

@@ -13,7 +13,7 @@ from meshlab import manifests
 from meshlab.istio import overlay
 from meshlab.istio.operator_file import at
 
-NEEDED = manifests.read("embedded-operator")
+NEEDED = manifests.read("embedded-operator", CLUSTER_DOMAIN="cluster.local")
 
 
 def merge(spec: dict[str, Any] | None) -> overlay.Merged:

@@ -18,9 +18,13 @@ def machine_in(folder: Path) -> Machine:
     )
 
 
-def layout_in(folder: Path, *, nodes: int = 3, name: str = "unit", net: str = "10.250") -> Layout:
+def layout_in(
+    folder: Path, *, nodes: int = 3, name: str = "unit", net: str = "10.250", domain: str = "cluster.local"
+) -> Layout:
     """A cluster's layout below `folder`."""
-    return Layout.of(LocalSettings(name=name, nodes=nodes, network=net), machine_in(folder))
+    return Layout.of(
+        LocalSettings(name=name, nodes=nodes, network=net, cluster_domain=domain), machine_in(folder)
+    )
 
 
 def netns_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

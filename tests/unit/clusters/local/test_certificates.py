@@ -22,13 +22,14 @@ def _names(certificate: x509.Certificate, oid: x509.ObjectIdentifier) -> list[st
 
 
 def test_a_server_certificate_is_accepted_for_its_names_only(tmp_path: Path) -> None:
-    layout = layout_in(tmp_path)
+    layout = layout_in(tmp_path, domain="corp.local")
     certificates.write_all(layout)
     builder = PolicyBuilder().store(Store([_load(layout.ca)]))
     server = _load(layout.pki / "apiserver.crt")
     for address in (layout.hub_address, layout.kubernetes_service, "127.0.0.1"):
         builder.build_server_verifier(x509.IPAddress(ipaddress.ip_address(address))).verify(server, [])
-    builder.build_server_verifier(x509.DNSName("kubernetes.default.svc")).verify(server, [])
+    for name in ("kubernetes.default.svc", "kubernetes.default.svc.corp.local"):
+        builder.build_server_verifier(x509.DNSName(name)).verify(server, [])
     node = layout.nodes[1]
     builder.build_server_verifier(x509.IPAddress(ipaddress.ip_address(node.address))).verify(
         _load(layout.pki / f"{node.name}.crt"), []

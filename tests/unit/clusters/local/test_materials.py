@@ -21,8 +21,9 @@ def test_the_key_changes_with_the_shape_of_the_cluster(tmp_path: Path) -> None:
         materials.key(layout_in(tmp_path)),
         materials.key(layout_in(tmp_path, nodes=2)),
         materials.key(layout_in(tmp_path, net="10.251")),
+        materials.key(layout_in(tmp_path, domain="corp.local")),
     ]
-    assert len(set(keys)) == 3
+    assert len(set(keys)) == 4
     assert keys[0] == materials.key(layout_in(tmp_path))
 
 

@@ -19,7 +19,7 @@ from tests.unit.clusters.local.test_controlplane import BINARIES, flags
 def second() -> Iterator[tuple[Layout, NodeLayout]]:
     """A cluster of two whose second node is prepared, in a folder short enough for sockets."""
     with tempfile.TemporaryDirectory() as folder:
-        layout = layout_in(Path(folder), nodes=2)
+        layout = layout_in(Path(folder), nodes=2, domain="corp.local")
         certificates.write_all(layout)
         node.prepare(layout, layout.nodes[1], sandbox_image="localhost/pause:1")
         yield layout, layout.nodes[1]
@@ -39,6 +39,7 @@ def test_kubelet_has_folders_cgroup_and_keys_of_its_own(second: tuple[Layout, No
     assert kubelet["authorization"]["mode"] == "Webhook"
     assert Path(kubelet["tlsCertFile"]).exists() and Path(kubelet["tlsPrivateKeyFile"]).exists()
     assert kubelet["clusterDNS"] == [layout.dns_service]
+    assert kubelet["clusterDomain"] == "corp.local"
 
 
 def test_kube_proxy_leaves_the_machines_connection_table_alone(second: tuple[Layout, NodeLayout]) -> None:
