@@ -18,7 +18,7 @@ from meshlab.core.process import Runner, SystemRunner
 from meshlab.istio import tracing
 from meshlab.istio.distribution import Distribution
 from meshlab.kube.apply import ObjectRef
-from meshlab.lifecycle.context import context_of, kube_of
+from meshlab.lifecycle.context import context_of, kube_of, mesh_of
 from meshlab.observability.addons.addon import Addon
 from meshlab.observability.addons.grafana import GRAFANA
 from meshlab.observability.addons.jaeger import JAEGER, announce
@@ -87,7 +87,9 @@ def announce_tracing(
     kube = kube_of(cluster)
     context_of(run).ledger.intend(Entry("addon", "jaeger", cluster.endpoint))
     refs = announce(config, distribution, kube)
-    restore = tracing.enable(kube, config, None if config.ours else context_of(run).ledger)
+    restore = tracing.enable(
+        kube, config, mesh_of(run, cluster), None if config.ours else context_of(run).ledger
+    )
     log_info(f"every request is traced by provider {restore.provider}")
     return refs, restore
 

@@ -18,7 +18,7 @@ from meshlab.istio.uninstall import UninstallResult, uninstall
 from meshlab.kube.applied import note
 from meshlab.kube.apply import ObjectRef
 from meshlab.kube.changes import RUN_LABEL
-from meshlab.lifecycle.context import context_of, istioctl_of, kube_of
+from meshlab.lifecycle.context import context_of, istioctl_of, kube_of, mesh_of
 from meshlab.run.journal import (
     RunRef,
     keep_evidence,
@@ -92,7 +92,7 @@ def install_istio(
         )
     if config.cluster == "gke":
         note_balancers(run, config, kube)
-    if going := registries.warning(of_istio(kube)):
+    if going := registries.warning(of_istio(kube, mesh_of(run, cluster))):
         record(run, {"event": "warning", "text": going})
     keep_evidence(run, "istio-install.json", installed)
     log_info(

@@ -9,7 +9,6 @@ from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local import build
 from meshlab.config.settings import LabConfig
 from meshlab.istio.distribution import Distribution
-from meshlab.istio.operator_file import SYSTEM_NAMESPACE
 from meshlab.lifecycle.context import context_of, istioctl_of, kube_of, mesh_of
 from meshlab.report.gathered import gather
 from meshlab.report.tables import pod_rows
@@ -67,11 +66,11 @@ def check_istio(
         cluster
     )  # pods with sidecars are there now, which tell how they come
     record_facts(run, mesh=mesh.as_json())
-    if late := live_mesh.await_synced(kube, istioctl, config, report_progress):
+    if late := live_mesh.await_synced(kube, istioctl, config, mesh, report_progress):
         log_info(late)  # no reason to make no check: they tell what is wrong
-    pods = pod_rows(lab_pods(kube, config))
+    pods = pod_rows(lab_pods(kube, mesh))
     gather(run, pods=pods)
-    publish_table("pods", pods, f"Pods of {SYSTEM_NAMESPACE} and {namespace}")
+    publish_table("pods", pods, f"Pods of {' and '.join(mesh.namespaces)}")
     compiled = build.checksums("cluster", context_of(run).machine) if distribution.embedded else {}
     sha256, wanted = compiled.get("istioctl"), config.istio.version
     return make_checks(
@@ -80,8 +79,8 @@ def check_istio(
             "istio.cli": lambda: live_mesh.istio_cli(istioctl, distribution, wanted, sha256),
             "istio.control-plane": lambda: live_mesh.istio_control_plane(kube, config, mesh),
             "istio.injection": lambda: live_mesh.istio_injection(kube, namespace),
-            "istio.versions": lambda: live_mesh.istio_versions(run, kube, istioctl, config),
-            "istio.proxies-synced": lambda: live_mesh.istio_proxies_synced(kube, istioctl, config),
+            "istio.versions": lambda: live_mesh.istio_versions(run, kube, istioctl, config, mesh),
+            "istio.proxies-synced": lambda: live_mesh.istio_proxies_synced(kube, istioctl, config, mesh),
             "istio.analyze": lambda: live_mesh.istio_analyze(kube, istioctl, mesh),
         },
     )

@@ -55,7 +55,7 @@ def check_prometheus(
     """
     kube = kube_of(cluster)
     sending = Sending(sent=lambda: sent_so_far(run), baseline=before.totals())
-    checks = live_queries.document_queries(run, kube, config, sending)
+    checks = live_queries.document_queries(run, kube, config, mesh_of(run, cluster), sending)
     return ask_prometheus(run, kube, config, checks)
 
 

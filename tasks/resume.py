@@ -15,7 +15,6 @@ from meshlab.config.settings import LabConfig
 from meshlab.core.errors import MeshlabError
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.install import InstallResult
-from meshlab.istio.operator_file import SYSTEM_NAMESPACE
 from meshlab.kube.apply import ObjectRef
 from meshlab.kube.client import Kube
 from meshlab.lifecycle import resume
@@ -189,8 +188,7 @@ def istioctl_there(kube: Kube, config: LabConfig, value: Distribution) -> str:
 
 def istio_ready(kube: Kube, config: LabConfig, value: InstallResult) -> str:
     """Every Deployment of the installation is there and available."""
-    refs = [ObjectRef("apps/v1", "Deployment", SYSTEM_NAMESPACE, name) for name in value.deployments]
-    return objects_ready(kube, config, tuple(refs))
+    return objects_ready(kube, config, value.refs)
 
 
 def namespace_labelled(kube: Kube, config: LabConfig, value: Any) -> str:

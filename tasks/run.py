@@ -22,15 +22,17 @@ from meshlab.cli.launch import prepared
 from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local.child import UpChild
 from meshlab.config.settings import LabConfig, Machine
+from meshlab.core.attempt import attempt
 from meshlab.core.errors import KubeError, MeshlabError, WaitTimeout
 from meshlab.core.redaction import guard_logging, redact, redact_exception
 from meshlab.core.signals import signal_of, signals_wait
 from meshlab.core.text import pluralize
 from meshlab.history.keep import keep_run, runs_until
 from meshlab.history.trend import changed_since_green, trend_section
+from meshlab.istio.mesh import Mesh
 from meshlab.kube.apply import ObjectRef
 from meshlab.kube.evidence import dump_evidence
-from meshlab.lifecycle.context import begin_context, context_of, kube_of
+from meshlab.lifecycle.context import begin_context, context_of, kube_of, mesh_of
 from meshlab.lifecycle.resume import keep_config
 from meshlab.report.html import write_report
 from meshlab.report.publish import publish, published_at
@@ -147,9 +149,9 @@ def collect_evidence(run: RunRef, config: LabConfig, cluster: ClusterRef | None)
     """What helps to understand a failure, before anything is taken down: pods, events, logs, proxy configuration."""
     found = list(context_of(run).provider.collect_logs(run.evidence / "cluster"))
     if cluster is not None:
-        found += dump_evidence(
-            kube_of(cluster), ["istio-system", config.namespace], run.evidence / "kubernetes"
-        )
+        mesh = attempt(lambda: mesh_of(run, cluster))
+        named = Mesh(config.namespace) if isinstance(mesh, MeshlabError) else mesh
+        found += dump_evidence(kube_of(cluster), named.namespaces, run.evidence / "kubernetes")
     return found
 
 

@@ -217,12 +217,12 @@ def remove_fault(probe_run: RunRef, run: RunRef, lab: Lab) -> None:
     Returns when the lab has come to rest.
     """
     kube, istioctl = kube_of(lab.cluster), istioctl_of(lab.cluster, lab.istio)
-    namespace = lab.config.namespace
-    done = remove(kube, istioctl, context_of(run).ledger, namespace, _firewall(run, lab))
+    mesh = mesh_of(run, lab.cluster)
+    done = remove(kube, istioctl, context_of(run).ledger, mesh, _firewall(run, lab))
     stages = restore_left(kube, context_of(probe_run).ledger)
     if stages:
         done = (*done, *map(str, stages))
-        wait_settled(kube, istioctl, namespace)
+        wait_settled(kube, istioctl, mesh)
     log_info(f"taken out: {', '.join(done) or 'nothing'}")
 
 

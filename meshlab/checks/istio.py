@@ -5,26 +5,29 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from meshlab.checks.base import judged
 from meshlab.checks.cluster import is_unstamped, minor
 from meshlab.core.text import pluralize
 from meshlab.istio.control_plane import INJECTION_LABEL, REVISION_LABEL, SIDECAR
 from meshlab.istio.istioctl import ADDRESS, ENVOY, ZTUNNEL, MeshVersions, ProxyStatus
+from meshlab.istio.mesh import EGRESS, INGRESS, Mesh
 from meshlab.kube.pods import PodSummary
 from meshlab.report.tables import pod_rows
 from meshlab.run.results import CheckResult, Table
 
 NO_INJECTION = "sidecar.istio.io/inject"  # a pod label with the value "false" opts out
 PROXY = SIDECAR  # the name of the container that is the sidecar or the gateway
-# Components of the demo profile: name → label that its pods carry. Other profiles have fewer.
-CONTROL_PLANE: Mapping[str, tuple[str, str]] = {
-    "istiod": ("app", "istiod"),
-    "istio-ingressgateway": ("istio", "ingressgateway"),
-    "istio-egressgateway": ("istio", "egressgateway"),
+# What the profiles that bring gateways must have: name → the label `istio` of its pods.
+GATEWAYS: Mapping[str, str] = {
+    "istio-ingressgateway": INGRESS,
+    "istio-egressgateway": EGRESS,
 }
-ISTIOD = "istiod"  # the component that every mesh has
+WITH_GATEWAYS: Mapping[str, tuple[str, ...]] = {
+    "demo": tuple(GATEWAYS),
+    "default": ("istio-ingressgateway",),
+    "preview": ("istio-ingressgateway",),
+}
 # What a proxy of a kind always has; of other types istiod may have nothing to send.
 NEEDED_TYPES: Mapping[str, tuple[str, ...]] = {ENVOY: ("CDS", "LDS"), ZTUNNEL: (ADDRESS,)}
 MAX_PROXY_LAG = 2  # minors that a proxy may be behind the control plane (Istio's supported skew)
@@ -80,24 +83,46 @@ def cli(
     )
 
 
-def control_plane(
-    pods: Sequence[PodSummary], *, components: Mapping[str, tuple[str, str]] = CONTROL_PLANE
-) -> CheckResult:
+def components_of(mesh: Mesh, *, profile: str = "") -> dict[str, dict[str, str]]:
+    """Name the components that the control plane must have: the one that serves us, and the gateways.
+
+    Args:
+        mesh: The facts of the mesh.
+        profile: With which this run has installed it; empty where others did, or where more than a profile decided.
+
+    Returns:
+        Name → labels of its pods.
+    """
+    planes = [mesh.serving] if mesh.serving else list(mesh.control_planes)
+    found = {each.name: labels_in(each.selector) for each in planes} or {
+        mesh.istiod: labels_in(mesh.istiod_selector)
+    }
+    found |= {name: {"istio": GATEWAYS[name]} for name in WITH_GATEWAYS.get(profile, ())}
+    used = (mesh.ingress_namespace, mesh.egress_namespace)
+    return found | {each.name: {"istio": each.kind} for each in mesh.gateways if each.namespace in used}
+
+
+def labels_in(selector: str) -> dict[str, str]:
+    """Read a selector of equal labels."""
+    return dict(each.split("=", 1) for each in selector.split(",") if "=" in each)
+
+
+def control_plane(pods: Sequence[PodSummary], *, components: Mapping[str, Mapping[str, str]]) -> CheckResult:
     """Judge the control plane: each component has a pod, and every pod of it is Running and Ready.
 
     Evidence: table `pods` (every pod given), `components` (name → Ready pods).
 
     Args:
-        pods: Of istio-system.
-        components: Name → (label, value) of its pods.
+        pods: Of the namespaces where Istio runs.
+        components: Name → labels of its pods.
 
     Returns:
         The check.
     """
     problems: list[str] = []
     ready: dict[str, int] = {}
-    for name, (label, value) in components.items():
-        mine = [p for p in pods if p.labels.get(label) == value and not p.deleting]
+    for name, labels in components.items():
+        mine = [p for p in pods if labels.items() <= p.labels.items() and not p.deleting]
         bad = [p for p in mine if p.status != "Running" or not p.is_ready]
         ready[name] = len(mine) - len(bad)
         if not mine:
@@ -111,28 +136,8 @@ def control_plane(
         problems,
         f"{pluralize(sum(ready.values()), 'pods')} of {pluralize(len(components), 'components')} Running and Ready ({shown})",
         {"pods": pod_rows(pods), "components": ready},
-        remedy="`kubectl -n istio-system describe pod NAME` and its log name the cause",
+        remedy="`kubectl -n NAMESPACE describe pod NAME` and its log name the cause",
     )
-
-
-def components_there(deployments: Iterable[Mapping[str, Any]]) -> dict[str, tuple[str, str]]:
-    """Name the components that a mesh of somebody else is expected to have: istiod, and the gateways that it was given.
-
-    Args:
-        deployments: Of the control plane's namespace.
-
-    Returns:
-        Name → (label, value) of its pods.
-    """
-    labels = [
-        (((each.get("spec") or {}).get("template") or {}).get("metadata") or {}).get("labels") or {}
-        for each in deployments
-    ]
-    return {
-        name: (label, value)
-        for name, (label, value) in CONTROL_PLANE.items()
-        if name == ISTIOD or any(each.get(label) == value for each in labels)
-    }
 
 
 def injection(

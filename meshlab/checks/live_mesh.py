@@ -27,7 +27,6 @@ from meshlab.istio.analysis import analyze_mesh
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.istioctl import Istioctl
 from meshlab.istio.mesh import Mesh
-from meshlab.istio.operator_file import SYSTEM_NAMESPACE
 from meshlab.istio.proxies import proxy_statuses, wait_synced
 from meshlab.kube.client import Kube
 from meshlab.kube.kubectl import client_version
@@ -39,18 +38,17 @@ NO_VERSION = "65536.65536.65536"  # istiod's MaxIstioVersion, given to a client 
 IMAGE_PREFIX = "localhost/"  # of every image that this project makes
 
 
-def lab_pods(kube: Kube, config: LabConfig) -> list[PodSummary]:
-    """List every pod of istio-system and of the app's namespace.
+def lab_pods(kube: Kube, mesh: Mesh) -> list[PodSummary]:
+    """List every pod of the namespaces where Istio runs, and of the app's.
 
     Args:
         kube: Client of the cluster.
-        config: The settings.
+        mesh: The facts of the mesh.
 
     Returns:
-        The pods, those of istio-system first.
+        The pods, Istio's first.
     """
-    names = dict.fromkeys((SYSTEM_NAMESPACE, config.namespace))
-    return [pod for namespace in names for pod in kube.pods(namespace)]
+    return [pod for namespace in mesh.namespaces for pod in kube.pods(namespace)]
 
 
 def own_proxies(pods: Sequence[PodSummary], config: LabConfig) -> tuple[str, ...] | None:
@@ -66,28 +64,6 @@ def own_proxies(pods: Sequence[PodSummary], config: LabConfig) -> tuple[str, ...
     if config.ours:
         return None
     return istio_checks.expected_proxies(pod for pod in pods if pod.namespace == config.namespace)
-
-
-def istio_control_plane(kube: Kube, config: LabConfig, mesh: Mesh) -> CheckResult:
-    """Check istio.control-plane: on a mesh of somebody else, of the gateways those that it has.
-
-    Args:
-        kube: Client of the cluster.
-        config: The settings.
-        mesh: The facts of the mesh.
-
-    Returns:
-        The check.
-
-    Raises:
-        KubeError: The API server does not answer.
-    """
-    home = mesh.system_namespace
-    pods = kube.pods(home)
-    if config.ours:
-        return istio_checks.control_plane(pods)
-    there = istio_checks.components_there(kube.objects("apps/v1", "Deployment", home))
-    return istio_checks.control_plane(pods, components=there)
 
 
 def cluster_version(run: RunRef, kube: Kube, config: LabConfig, istioctl: str) -> CheckResult:
@@ -117,19 +93,20 @@ def cluster_version(run: RunRef, kube: Kube, config: LabConfig, istioctl: str) -
     )
 
 
-def await_synced(kube: Kube, istioctl: Istioctl, config: LabConfig, progress: Progress) -> str:
+def await_synced(kube: Kube, istioctl: Istioctl, config: LabConfig, mesh: Mesh, progress: Progress) -> str:
     """Wait until istiod has sent its configuration to every proxy that this run answers for. It is no failure when it has not.
 
     Args:
         kube: Client of the cluster.
         istioctl: Asks istiod.
         config: The settings.
+        mesh: The facts of the mesh.
         progress: Told of the wait.
 
     Returns:
         Why it is not so; "" where it is.
     """
-    pods = lab_pods(kube, config)
+    pods = lab_pods(kube, mesh)
     proxies = own_proxies(pods, config) or istio_checks.expected_proxies(pods)
     try:
         wait_synced(istioctl, proxies, timeout=config.istio.install_timeout, progress=progress)
@@ -166,6 +143,25 @@ def istio_cli(
     )
 
 
+def istio_control_plane(kube: Kube, config: LabConfig, mesh: Mesh) -> CheckResult:
+    """Check istio.control-plane: the control plane that serves us, and the gateways.
+
+    Args:
+        kube: Client of the cluster.
+        config: The settings: on a cluster of ours the profile says which gateways there must be.
+        mesh: The facts of the mesh.
+
+    Returns:
+        The check.
+
+    Raises:
+        KubeError: The API server does not answer.
+    """
+    profile = config.istio.profile if config.ours and config.istio.operator_file is None else ""
+    pods = [pod for namespace in mesh.istio_namespaces for pod in kube.pods(namespace)]
+    return istio_checks.control_plane(pods, components=istio_checks.components_of(mesh, profile=profile))
+
+
 def istio_injection(kube: Kube, namespace: str) -> CheckResult:
     """Check istio.injection.
 
@@ -184,7 +180,7 @@ def istio_injection(kube: Kube, namespace: str) -> CheckResult:
     return istio_checks.injection(labels, namespace, kube.pods(namespace))
 
 
-def istio_versions(run: RunRef, kube: Kube, istioctl: Istioctl, config: LabConfig) -> CheckResult:
+def istio_versions(run: RunRef, kube: Kube, istioctl: Istioctl, config: LabConfig, mesh: Mesh) -> CheckResult:
     """Check istio.versions; the versions become facts of the run.
 
     Args:
@@ -192,6 +188,7 @@ def istio_versions(run: RunRef, kube: Kube, istioctl: Istioctl, config: LabConfi
         kube: Client of the cluster.
         istioctl: Asks istiod.
         config: The settings.
+        mesh: The facts of the mesh.
 
     Returns:
         The check.
@@ -205,20 +202,21 @@ def istio_versions(run: RunRef, kube: Kube, istioctl: Istioctl, config: LabConfi
     found = replace(found, data_plane=tuple(each for each in found.data_plane if each[1] != NO_VERSION))
     plane = next((version for _, version in found.control_plane), None)
     proxies = dict(Counter(version for _, version in found.data_plane))
-    mesh = {"client": found.client, "control_plane": plane, "data_plane": proxies}
-    record_facts(run, versions={"istio": mesh})
-    pods = lab_pods(kube, config)
+    told = {"client": found.client, "control_plane": plane, "data_plane": proxies}
+    record_facts(run, versions={"istio": told})
+    pods = lab_pods(kube, mesh)
     expected, own = istio_checks.expected_proxies(pods), own_proxies(pods, config)
     return istio_checks.versions(found, expected_proxies=expected, own=own)
 
 
-def istio_proxies_synced(kube: Kube, istioctl: Istioctl, config: LabConfig) -> CheckResult:
+def istio_proxies_synced(kube: Kube, istioctl: Istioctl, config: LabConfig, mesh: Mesh) -> CheckResult:
     """Check istio.proxies-synced: in the namespaces that the run may look at.
 
     Args:
         kube: Client of the cluster.
         istioctl: Asks istiod.
         config: The settings.
+        mesh: The facts of the mesh.
 
     Returns:
         The check.
@@ -229,7 +227,7 @@ def istio_proxies_synced(kube: Kube, istioctl: Istioctl, config: LabConfig) -> C
     """
     within = None if config.scope == "mesh" else config.namespace
     statuses = proxy_statuses(kube, istioctl, within=within)
-    pods = lab_pods(kube, config)
+    pods = lab_pods(kube, mesh)
     expected, own = istio_checks.expected_proxies(pods), own_proxies(pods, config)
     return istio_checks.proxies_synced(statuses, expected, own=own)
 

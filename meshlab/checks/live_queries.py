@@ -77,13 +77,16 @@ def scraped_within(run: RunRef, config: LabConfig) -> Iterator[float]:
         yield seconds
 
 
-def document_queries(run: RunRef, kube: Kube, config: LabConfig, sending: Sending) -> dict[str, Asker]:
+def document_queries(
+    run: RunRef, kube: Kube, config: LabConfig, mesh: Mesh, sending: Sending
+) -> dict[str, Asker]:
     """List prometheus.targets and the document's first three queries, for `ask_prometheus`.
 
     Args:
         run: The run.
         kube: Client of the cluster.
         config: The settings.
+        mesh: The facts of the mesh.
         sending: What the load has sent by now.
 
     Returns:
@@ -94,7 +97,7 @@ def document_queries(run: RunRef, kube: Kube, config: LabConfig, sending: Sendin
 
     def expected_targets(client: PrometheusClient, timeout: float) -> CheckResult:
         nodes = [node["metadata"]["name"] for node in kube.objects("v1", "Node")]
-        return targets(client, lab_pods(kube, config), nodes, timeout=timeout, clock=clock)
+        return targets(client, lab_pods(kube, mesh), nodes, timeout=timeout, clock=clock)
 
     return {
         "prometheus.targets": expected_targets,

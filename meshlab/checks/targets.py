@@ -9,6 +9,7 @@ from meshlab.checks.istio import has_sidecar
 from meshlab.core.errors import WaitTimeout
 from meshlab.core.text import pluralize
 from meshlab.core.waiting import Clock, wait
+from meshlab.istio.control_plane import is_istiod
 from meshlab.kube.pods import PodSummary
 from meshlab.observability.addons.query import PrometheusClient, Target
 from meshlab.run.results import CheckResult
@@ -85,7 +86,7 @@ def targets(
 
 def _expected_targets(pods: Sequence[PodSummary], nodes: Sequence[str]) -> dict[str, list[str]]:
     """Job (or "pod") → names that must be among its targets; an empty name stands for any."""
-    scraped = [p.name for p in pods if not p.deleting and (has_sidecar(p) or p.labels.get("app") == "istiod")]
+    scraped = [p.name for p in pods if not p.deleting and (has_sidecar(p) or is_istiod(p))]
     return {
         "pod": sorted(scraped),
         **{job: sorted(nodes) for job in NODE_JOBS},

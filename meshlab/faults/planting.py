@@ -59,11 +59,11 @@ def plant(
     for selector in fault.heal:
         ledger.intend(Entry(HEAL, f"{config.namespace}/{selector}", kube.host))
     fault.plant(Site(kube, istioctl, config, Changes(kube, ledger, run), mesh, firewall))
-    wait_settled(kube, istioctl, config.namespace, rejecting=fault.heal)
+    wait_settled(kube, istioctl, mesh, rejecting=fault.heal)
 
 
 def remove(
-    kube: Kube, istioctl: Istioctl, ledger: Ledger, namespace: str, firewall: Firewall | None
+    kube: Kube, istioctl: Istioctl, ledger: Ledger, mesh: Mesh, firewall: Firewall | None
 ) -> tuple[str, ...]:
     """Take out all that the ledger names, and return when the lab has come to rest.
 
@@ -73,7 +73,7 @@ def remove(
         kube: Client of the cluster.
         istioctl: Runs istioctl on the mesh.
         ledger: Names what was planted.
-        namespace: Of the application.
+        mesh: The facts of the mesh.
         firewall: Of the cluster's nodes; None where they are not on this machine.
 
     Returns:
@@ -83,7 +83,7 @@ def remove(
         MeshlabError: Something stays planted, or the lab does not come to rest.
     """
     done = put_back(kube, ledger, firewall)
-    wait_settled(kube, istioctl, namespace)
+    wait_settled(kube, istioctl, mesh)
     return done
 
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from meshlab.core.waiting import Clock, wait
 from meshlab.istio.acknowledge import wait_acknowledged
-from meshlab.istio.control_plane import SIDECAR
+from meshlab.istio.control_plane import SIDECAR, istiod_pods
 from meshlab.istio.drained import wait_drained
 from meshlab.istio.istioctl import Istioctl
-from meshlab.istio.operator_file import SYSTEM_NAMESPACE
+from meshlab.istio.mesh import Mesh
 from meshlab.kube.client import Kube
 from meshlab.kube.pods import PodSummary
 from meshlab.kube.rollout import wait_deployments
@@ -20,12 +20,12 @@ TIMEOUT = 90.0  # seconds for each of the steps
 def wait_settled(
     kube: Kube,
     istioctl: Istioctl,
-    namespace: str,
+    mesh: Mesh,
     *,
     rejecting: Sequence[str] = (),
     clock: Clock | None = None,
 ) -> None:
-    """Return when what was changed is in force in istio-system and `namespace`.
+    """Return when what was changed is in force where Istio runs and in our namespace.
 
     Also waits until no proxy serves a listener that it has replaced: its connections follow the earlier
     policies, and its counters go with it. Without an istiod nothing can be acknowledged, and nothing has
@@ -34,7 +34,7 @@ def wait_settled(
     Args:
         kube: Client of the cluster.
         istioctl: Runs istioctl on the mesh.
-        namespace: Of the application.
+        mesh: The facts of the mesh.
         rejecting: Selectors of pods whose proxies can't take the configuration; they are not waited for.
         clock: Of the wait; the real one where not given.
 
@@ -43,20 +43,29 @@ def wait_settled(
         RolloutError: istiod does not get Ready.
         IstioError: istioctl fails.
     """
-    for each in dict.fromkeys((SYSTEM_NAMESPACE, namespace)):
+    for each in mesh.namespaces:
         _wait_rollouts(kube, each, clock)
-    pods = proxies_of(kube, namespace, rejecting)
-    if any(pod.is_ready for pod in kube.pods(SYSTEM_NAMESPACE, "app=istiod")):
+    pods = proxies_of(kube, mesh, rejecting)
+    if istiod_pods(kube):
         wait_acknowledged(kube, istioctl, pods, timeout=TIMEOUT, clock=clock)
     wait_drained(kube, pods, timeout=TIMEOUT, clock=clock)
 
 
-def proxies_of(kube: Kube, namespace: str, rejecting: Sequence[str] = ()) -> list[PodSummary]:
-    """The pods with a proxy, gateways included, without those that match one of the selectors."""
-    left_out = {pod.uid for selector in rejecting for pod in kube.pods(namespace, selector)}
+def proxies_of(kube: Kube, mesh: Mesh, rejecting: Sequence[str] = ()) -> list[PodSummary]:
+    """List the pods with a proxy, gateways included.
+
+    Args:
+        kube: Client of the cluster.
+        mesh: The facts of the mesh.
+        rejecting: Selectors of pods of our namespace that are left out.
+
+    Returns:
+        The pods.
+    """
+    left_out = {pod.uid for selector in rejecting for pod in kube.pods(mesh.namespace, selector)}
     return [
         pod
-        for each in dict.fromkeys((SYSTEM_NAMESPACE, namespace))
+        for each in mesh.namespaces
         for pod in kube.pods(each)
         if SIDECAR in pod.containers and not pod.deleting and pod.uid not in left_out
     ]

@@ -3,7 +3,7 @@
 istiod waits until changes come to rest before it pushes (100 ms to 10 s), so SYNCED right after an apply only
 says that nothing was sent yet. Here, in this order:
 
-1. istiod's store (/debug/configz of every istiod) has each Istio object of istio-system, of the root namespace
+1. istiod's store (/debug/configz of every istiod) has each Istio object of its own namespace, of the root namespace
    and of the pods' namespaces in the version that the API server has;
 2. a sentinel, an EnvoyFilter that adds a cluster without endpoints, is applied where the pods are, and every
    proxy shows that cluster: the push that carried it was made from a store that had the change, and it has
@@ -30,7 +30,7 @@ from typing import Any
 from meshlab.core.errors import IstioError
 from meshlab.core.waiting import Clock, SystemClock, wait
 from meshlab.envoy.admin import ISTIOD_PORT, Pages
-from meshlab.istio.control_plane import objects_if_served, with_sidecar
+from meshlab.istio.control_plane import istiod_pods, objects_if_served, with_sidecar
 from meshlab.istio.injection import REVISION_LABEL
 from meshlab.istio.istioctl import Istioctl
 from meshlab.istio.mesh_config import root_namespaces
@@ -100,7 +100,7 @@ def wait_acknowledged(
     start = clock.now()
     with opened(kube, pages) as source:
         names = dict.fromkeys(pod.namespace for pod in proxied)
-        _await_store(kube, source, {*root_namespaces(kube), *names}, timeout, clock)
+        _await_store(kube, source, set(names), timeout, clock)
         sentinel = f"meshlab-sentinel-{secrets.token_hex(4)}"
         try:
             for namespace in names:
@@ -156,10 +156,11 @@ def remove_sentinels(kube: Kube, namespace: str | None = None) -> tuple[str, ...
 
 
 def _await_store(kube: Kube, pages: Pages, namespaces: Set[str], timeout: float, clock: Clock) -> None:
-    """Until every istiod's store has what the API server has in these namespaces."""
-    istiods = [pod for pod in kube.pods(None, "app=istiod") if pod.is_ready and not pod.deleting]
+    """Until every istiod's store has what the API server has in these namespaces and in those for the whole mesh."""
+    istiods = istiod_pods(kube)
     if not istiods:
         raise IstioError("no istiod is Ready", remedy="look at the pods of istio-system")
+    namespaces |= root_namespaces(kube, {pod.namespace for pod in istiods})
 
     def behind() -> list[str]:
         wanted = _versions_of(kube, namespaces)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from meshlab.clusters.local import images as embedded
 from meshlab.core.errors import IstioError
 from meshlab.core.waiting import Clock, wait
-from meshlab.istio.operator_file import SYSTEM_NAMESPACE
+from meshlab.istio.mesh import Mesh
 from meshlab.kube.client import Kube
 
 Answer = TypeVar("Answer")
@@ -111,8 +111,18 @@ def containers(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     yield from spec.get("containers") or []
 
 
-def of_istio(kube: Kube) -> tuple[str, ...]:
-    """Return the images of Istio's control planes and gateways, each once."""
-    deployed = kube.objects("apps/v1", "Deployment", SYSTEM_NAMESPACE)
+def of_istio(kube: Kube, mesh: Mesh) -> tuple[str, ...]:
+    """Find the images of Istio's control planes and gateways.
+
+    Args:
+        kube: Client of the cluster.
+        mesh: The facts of the mesh: where Istio runs.
+
+    Returns:
+        Each once.
+    """
+    deployed = [
+        each for home in mesh.istio_namespaces for each in kube.objects("apps/v1", "Deployment", home)
+    ]
     found = {container.get("image", "") for each in deployed for container in containers(each)}
     return tuple(sorted(found - {""}))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 import yaml
 
 from meshlab.core.errors import KubeError
-from meshlab.istio.names import CONFIG_MAP, SYSTEM_NAMESPACE, of_revision
+from meshlab.istio.names import CONFIG_MAP, of_revision
 from meshlab.kube.client import Kube
 
 KEY = "mesh"  # of the ConfigMap
@@ -20,28 +20,24 @@ BUILT_IN_PROVIDERS: tuple[Mapping[str, Any], ...] = (
 )
 
 
-def mesh_config(kube: Kube) -> dict[str, Any]:
-    """Read the mesh's configuration from the ConfigMap `istio`, or `istio-<revision>` where there is no default.
-
-    Raises KubeError when the API server refuses it. A mesh without a configuration has an empty one.
-    """
-    maps = [
-        each
-        for each in kube.objects("v1", "ConfigMap", SYSTEM_NAMESPACE)
-        if each["metadata"]["name"].startswith(CONFIG_MAP) and KEY in (each.get("data") or {})
-    ]
-    maps.sort(key=lambda each: (each["metadata"]["name"] != CONFIG_MAP, each["metadata"]["name"]))
-    return parsed(maps[0]) if maps else {}
-
-
-def root_namespaces(kube: Kube) -> frozenset[str]:
+def root_namespaces(kube: Kube, homes: Set[str]) -> frozenset[str]:
     """Name the namespaces whose policies hold for the whole mesh, of every revision's configuration.
 
-    The control plane's own namespace is always among them; an account that may not read the configuration is
-    told no other. Raises KubeError when the API server does not answer.
+    The control planes' own namespaces are always among them; an account that may not read the configuration is
+    told no other.
+
+    Args:
+        kube: Client of the cluster.
+        homes: Where control planes run.
+
+    Returns:
+        The namespaces.
+
+    Raises:
+        KubeError: The API server does not answer.
     """
     try:
-        maps = kube.objects("v1", "ConfigMap", SYSTEM_NAMESPACE)
+        maps = [each for home in sorted(homes) for each in kube.objects("v1", "ConfigMap", home)]
     except KubeError as problem:
         if problem.status not in (401, 403):
             raise
@@ -49,7 +45,7 @@ def root_namespaces(kube: Kube) -> frozenset[str]:
     named = (
         parsed(each).get("rootNamespace") for each in maps if each["metadata"]["name"].startswith(CONFIG_MAP)
     )
-    return frozenset({SYSTEM_NAMESPACE, *(str(each) for each in named if each)})
+    return frozenset({*homes, *(str(each) for each in named if each)})
 
 
 def names_for(revision: str, environment: Mapping[str, str]) -> tuple[str, ...]:

@@ -14,8 +14,7 @@ from typing import Any
 
 from meshlab.config.settings import LabConfig
 from meshlab.core.errors import IstioError
-from meshlab.istio.mesh_config import mesh_config
-from meshlab.istio.names import SYSTEM_NAMESPACE
+from meshlab.istio.mesh import Mesh
 from meshlab.kube.client import Kube
 from meshlab.run.ledger import Entry, Ledger
 
@@ -24,7 +23,7 @@ NOTED = "tracing"  # kind of the ledger's entries that are written here
 NAME = "meshlab-tracing"  # of the object and of the field manager
 PERCENT = 100.0  # of requests that are traced: the lab's are few
 # Hosts of the Services in Istio's Jaeger addon that take spans.
-COLLECTORS = tuple(f"{name}.{SYSTEM_NAMESPACE}.svc" for name in ("jaeger-collector", "zipkin"))
+COLLECTORS = ("jaeger-collector", "zipkin")
 TRACERS = ("opentelemetry", "zipkin")  # kinds of provider that reach Jaeger, the better one first
 
 
@@ -52,7 +51,7 @@ class Restore:
     objects: tuple[Before, ...]
 
 
-def enable(kube: Kube, config: LabConfig, ledger: Ledger | None = None) -> Restore:
+def enable(kube: Kube, config: LabConfig, mesh: Mesh, ledger: Ledger | None = None) -> Restore:
     """Trace every request: of the whole mesh where the run may write so far, else of the app's namespace.
 
     Announce Jaeger's Services first, and make pods afterwards: a listener that changes later loses its
@@ -61,6 +60,7 @@ def enable(kube: Kube, config: LabConfig, ledger: Ledger | None = None) -> Resto
     Args:
         kube: Client of the cluster.
         config: The settings of the run.
+        mesh: The facts of the mesh.
         ledger: Gets what each object had, before it is changed.
 
     Returns:
@@ -70,10 +70,10 @@ def enable(kube: Kube, config: LabConfig, ledger: Ledger | None = None) -> Resto
         IstioError: The mesh has no provider that leads to Jaeger, or lacks its service.
         KubeError: The API server refuses it.
     """
-    provider = find_provider(kube)
+    provider = find_provider(kube, mesh)
     wanted = [{"providers": [{"name": provider}], "randomSamplingPercentage": PERCENT}]
     changed = []
-    for namespace in _namespaces(kube, config):
+    for namespace in _namespaces(kube, config, mesh):
         there = _namespace_wide(kube, namespace)
         name = there["metadata"]["name"] if there else NAME
         tracing = (there or {}).get("spec", {}).get("tracing")
@@ -135,32 +135,41 @@ def restore_left(kube: Kube, ledger: Ledger) -> None:
         ledger.gone(entry)
 
 
-def find_provider(kube: Kube) -> str:
-    """The name of the mesh's extension provider whose spans reach Jaeger's collector.
+def find_provider(kube: Kube, mesh: Mesh) -> str:
+    """Find the mesh's extension provider whose spans reach Jaeger's collector.
 
-    Raises IstioError where there is none, or where the collector's service is not in the mesh.
+    Args:
+        kube: Client of the cluster.
+        mesh: The facts of the mesh.
+
+    Returns:
+        Its name.
+
+    Raises:
+        IstioError: There is none, or the collector's service is not in the mesh.
     """
-    mesh = mesh_config(kube)
-    if not mesh:
-        raise IstioError(f"{SYSTEM_NAMESPACE} has no mesh configuration", remedy="install Istio first")
-    providers = mesh.get("extensionProviders") or []
+    if not mesh.config:
+        why = mesh.unknown.get("mesh configuration", "install Istio first")
+        raise IstioError(f"{mesh.system_namespace} has no mesh configuration", remedy=why)
+    collectors = tuple(f"{name}.{mesh.system_namespace}.svc" for name in COLLECTORS)
     for kind in TRACERS:
-        for provider in providers:
-            host = str((provider.get(kind) or {}).get("service", ""))
-            if not host.startswith(COLLECTORS):
+        for provider in mesh.providers:
+            host = provider.service.rpartition("/")[2]
+            if provider.kind != kind or not host.startswith(collectors):
                 continue
             name, namespace = host.split(".")[:2]
             if kube.get("v1", "Service", name, namespace) is None:
                 raise IstioError(
-                    f"provider {provider['name']} sends spans to {host}, which is no service of this cluster",
+                    f"provider {provider.name} sends spans to {host}, which is no service of this cluster",
                     remedy="apply Jaeger's Services first: istiod leaves tracing out without them",
                 )
-            return str(provider["name"])
-    names = ", ".join(str(each.get("name")) for each in providers) or "none"
+            return provider.name
+    named = [str(each.get("name")) for each in mesh.config.get("extensionProviders") or ()]
+    names = ", ".join(named) or "none"
     raise IstioError(
         f"no extension provider of the mesh leads to Jaeger (it has: {names})",
         remedy="add one to meshConfig.extensionProviders: name jaeger, opentelemetry.service "
-        f"{COLLECTORS[0]}.cluster.local, port 4317",
+        f"{collectors[0]}.{mesh.cluster_domain}, port 4317",
     )
 
 
@@ -168,13 +177,14 @@ def _noted(kube: Kube, ledger: Ledger) -> list[Entry]:
     return [each for each in ledger.entries() if each.kind == NOTED and each.where == kube.host]
 
 
-def _namespaces(kube: Kube, config: LabConfig) -> list[str]:
+def _namespaces(kube: Kube, config: LabConfig, mesh: Mesh) -> list[str]:
     """Where tracing is configured: a setting of the app's own namespace would win over the mesh's."""
     if config.scope != "mesh":
         return [config.namespace]
     own = _namespace_wide(kube, config.namespace)
     overrides = own is not None and "tracing" in own.get("spec", {})
-    return [SYSTEM_NAMESPACE, config.namespace] if overrides else [SYSTEM_NAMESPACE]
+    root = mesh.root_namespace
+    return [root, config.namespace] if overrides else [root]
 
 
 def _namespace_wide(kube: Kube, namespace: str) -> dict[str, Any] | None:

@@ -56,12 +56,12 @@ class LabContext:
     def mesh(self, cluster: ClusterRef) -> Mesh:
         """Return the facts of a cluster's mesh for the app's namespace; the first caller reads them.
 
-        What is read before Istio is there is not kept. Raises KubeError where the cluster does not answer.
+        What is read before a control plane serves us is not kept. Raises KubeError where the cluster does not answer.
         """
         with self._lock:
             if cluster not in self._meshes:
                 found = read_facts(kube_of(cluster), self.config.namespace)
-                if not found.control_planes:
+                if found.serving is None:
                     return found
                 self._meshes[cluster] = found
             return self._meshes[cluster]

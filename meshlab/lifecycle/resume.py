@@ -23,7 +23,6 @@ from meshlab.config.settings import LabConfig
 from meshlab.core import registry
 from meshlab.core.errors import MeshlabError, Problem
 from meshlab.core.files import write_atomically
-from meshlab.istio.operator_file import SYSTEM_NAMESPACE
 from meshlab.kube.client import Kube
 from meshlab.run.journal import RunRef, read_journal, record
 
@@ -308,7 +307,7 @@ def identity(kube: Kube) -> str:
 
 
 def pods_of(kube: Kube, namespace: str) -> dict[str, int]:
-    """List the app's pods and Istio's own.
+    """List the app's pods and Istio's own, wherever they run.
 
     Args:
         kube: Client of the cluster.
@@ -320,7 +319,7 @@ def pods_of(kube: Kube, namespace: str) -> dict[str, int]:
     Raises:
         KubeError: They can't be listed.
     """
-    pods = [*kube.pods(namespace), *kube.pods(SYSTEM_NAMESPACE, "istio")]
+    pods = [*kube.pods(namespace), *kube.pods(None, "istio")]
     return {pod.uid: pod.restarts for pod in pods}
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from meshlab import manifests
 from meshlab.config.settings import LabConfig
 from meshlab.core.errors import KubeError, Problem
-from meshlab.istio.control_plane import control_planes
-from meshlab.istio.operator_file import SYSTEM_NAMESPACE
+from meshlab.istio.facts import read_facts
+from meshlab.istio.mesh import Mesh
 from meshlab.kube.client import Kube
 from meshlab.shared_cluster.lease import places
 
@@ -44,30 +44,38 @@ class Need:
         return f"{', '.join(self.verbs)} {self.resource}{'.' + self.group if self.group else ''}{of} {where}"
 
 
-def needs(config: LabConfig, *, namespace_there: bool, istio_there: bool) -> tuple[Need, ...]:
+def needs(
+    config: LabConfig, *, namespace_there: bool, istio_there: bool, mesh: Mesh | None = None
+) -> tuple[Need, ...]:
     """List all that a run with these settings does.
 
-    Scope `mesh` adds istio-system, and Istio itself where none is.
+    Scope `mesh` adds the namespaces of the gateways and of what holds for the whole mesh, and Istio itself where none is.
 
     Args:
         config: The settings of the run.
         namespace_there: The app's namespace exists.
         istio_there: Istio is installed.
+        mesh: The facts of the mesh; without them Istio's own names are taken.
 
     Returns:
         The permissions.
     """
     whole_mesh = config.scope == "mesh"
+    mesh = mesh or Mesh(config.namespace)
+    planes = dict.fromkeys((mesh.system_namespace, *(each.namespace for each in mesh.control_planes)))
+    common = dict.fromkeys(
+        (mesh.system_namespace, mesh.root_namespace, mesh.ingress_namespace, mesh.egress_namespace)
+    )
     places_of: list[tuple[str, str | None]] = [
         ("cluster", None),
         ("namespace-there" if namespace_there else "namespace-missing", None),
         *(("lease", place) for place in places(config)),
         ("app", config.namespace),
-        ("istiod", SYSTEM_NAMESPACE),
+        *(("control-plane", plane) for plane in planes),
         ("revisions", None),
-        ("configuration", SYSTEM_NAMESPACE),
+        *(("configuration", plane) for plane in planes),
         ("written", config.namespace),
-        *([("written", SYSTEM_NAMESPACE)] if whole_mesh else []),
+        *(("written", place) for place in common if whole_mesh),
         *([("installed", None)] if whole_mesh and not istio_there else []),
     ]
     return _asked_for(*places_of)
@@ -131,11 +139,10 @@ def problems(kube: Kube, config: LabConfig) -> list[Problem]:
         The problems.
     """
     try:
-        wanted = needs(
-            config,
-            namespace_there=_allowed(lambda: kube.get("v1", "Namespace", config.namespace) is not None),
-            istio_there=_allowed(lambda: bool(control_planes(kube))),
-        )
+        there = _allowed(lambda: kube.get("v1", "Namespace", config.namespace) is not None)
+        mesh = read_facts(kube, config.namespace)
+        found = bool(mesh.control_planes) or "control_planes" in mesh.unknown
+        wanted = needs(config, namespace_there=there, istio_there=found, mesh=mesh)
         refused = missing(kube, wanted)
     except KubeError as problem:
         if problem.status == 401:  # a server may tell its version to anybody, and nothing else

@@ -4,7 +4,9 @@ from pathlib import Path
 import pytest
 
 from meshlab.checks import istio
+from meshlab.istio.control_plane import ControlPlane
 from meshlab.istio.istioctl import MeshVersions, ProxyStatus
+from meshlab.istio.mesh import INGRESS, Gateway, Mesh
 from meshlab.run.results import Verdict
 from tests.unit.checks.pods import pod
 
@@ -13,6 +15,7 @@ SYSTEM = [
     pod("ingress-1", namespace="istio-system", labels={"istio": "ingressgateway"}),
     pod("egress-1", namespace="istio-system", labels={"istio": "egressgateway"}),
 ]
+DEMO = istio.components_of(Mesh("default"), profile="demo")
 LABELS = {"default": {"istio-injection": "enabled"}, "kube-system": {}}
 SYNCED = {"CDS": "SYNCED", "LDS": "SYNCED", "EDS": "SYNCED", "RDS": "NOT SENT"}
 
@@ -44,7 +47,7 @@ def test_an_istioctl_that_is_not_the_wanted_one_fails(version: str, more: dict, 
 
 
 def test_the_control_plane_is_ready() -> None:
-    result = istio.control_plane(SYSTEM)
+    result = istio.control_plane(SYSTEM, components=DEMO)
     assert result.verdict is Verdict.PASS
     assert result.summary.startswith("3 pods of 3 components Running and Ready (istiod 1")
     assert [row["name"] for row in result.evidence["pods"]] == ["egress-1", "ingress-1", "istiod-1"]
@@ -68,26 +71,39 @@ def test_the_control_plane_is_ready() -> None:
     ],
 )
 def test_a_component_that_is_not_ready_is_named(pods: list, says: str) -> None:
-    result = istio.control_plane(pods)
+    result = istio.control_plane(pods, components=DEMO)
     assert result.verdict is Verdict.FAIL
     assert says in result.summary
 
 
 def test_a_mesh_of_others_needs_istiod_and_the_gateways_that_it_was_given() -> None:
-    def deployment(**labels: str) -> dict:
-        return {"spec": {"template": {"metadata": {"labels": labels}}}}
-
-    without = istio.components_there([deployment(app="istiod"), deployment(app="theirs")])
+    without = istio.components_of(Mesh("shop"))
     assert list(without) == ["istiod"]
     assert istio.control_plane(SYSTEM[:1], components=without).verdict is Verdict.PASS
-    given = istio.components_there([deployment(istio="ingressgateway")])
+    there = Mesh("shop", gateways=(Gateway("istio-ingressgateway", "istio-system", INGRESS),))
+    given = istio.components_of(there)
     assert list(given) == ["istiod", "istio-ingressgateway"]
     assert "istio-ingressgateway has no pod" in (
         istio.control_plane(SYSTEM[:1], components=given).reason or ""
     )
-    assert "istiod has no pod" in (
-        istio.control_plane([], components=istio.components_there([])).reason or ""
+    assert "istiod has no pod" in (istio.control_plane([], components=without).reason or "")
+
+
+def test_on_a_mesh_of_others_the_one_that_serves_us_and_its_gateways_are_expected() -> None:
+    planes = [
+        ControlPlane(f"istiod-{rev}", "mesh", rev, True, selector=f"app=istiod,istio.io/rev={rev}")
+        for rev in ("stable", "canary")
+    ]
+    mesh = Mesh(
+        "shop", tuple(planes), planes[0], gateways=(Gateway("istio-ingressgateway", "edge", INGRESS),)
     )
+    components = istio.components_of(mesh)
+    assert list(components) == ["istiod-stable", "istio-ingressgateway"]
+    labels = {"app": "istiod", "istio.io/rev": "canary"}
+    pods = [pod("istiod-canary-1", labels=labels), pod("gateway-1", labels={"istio": "ingressgateway"})]
+    assert "istiod-stable has no pod" in istio.control_plane(pods, components=components).summary
+    pods.append(pod("istiod-stable-1", labels=labels | {"istio.io/rev": "stable"}))
+    assert istio.control_plane(pods, components=components).verdict is Verdict.PASS
 
 
 def test_no_component_expected_is_no_pass() -> None:

@@ -11,6 +11,7 @@ from meshlab.checks.live_views import GraphChecks, dashboard_checks
 from meshlab.config.settings import LabConfig
 from meshlab.core.attempt import attempt, given
 from meshlab.core.errors import KubeError
+from meshlab.istio.mesh import Mesh
 from meshlab.run.journal import create, read_journal
 from meshlab.run.results import CheckResult, Verdict
 from tasks.common import make_checks
@@ -73,7 +74,7 @@ def test_an_image_of_ours_is_told_from_others() -> None:
         meta = {"name": name, "namespace": "meshlab"}
         containers = [{"name": "istio-proxy", "image": "p"}, {"name": "app", "image": image}]
         kube.put({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": {"containers": containers}})
-    found = images_of(lab_pods(kube, CONFIG))  # type: ignore[arg-type]
+    found = images_of(lab_pods(kube, Mesh("meshlab")))  # type: ignore[arg-type]
     assert found == {
         "page": {"image": "localhost/page:1", "ours": True},
         "echo": {"image": "registry.test/echo:1", "ours": False},

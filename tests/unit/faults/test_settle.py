@@ -10,10 +10,12 @@ from meshlab.core.errors import WaitTimeout
 from meshlab.faults import settle
 from meshlab.faults.settle import proxies_of, wait_settled
 from meshlab.istio.istioctl import Istioctl
+from meshlab.istio.mesh import Mesh
 from tests.fakes.clock import FakeClock
 from tests.fakes.kube import make_pod
 from tests.fakes.mesh import FakeMesh
 
+MESH = Mesh("default")
 ISTIOCTL = Istioctl(Path("istioctl"))
 
 
@@ -59,7 +61,7 @@ def lab(*, istiod: int = 1) -> FakeMesh:
 
 
 def test_roll_outs_then_acknowledgement_then_no_old_listener(waited: Waited) -> None:
-    wait_settled(lab(), ISTIOCTL, "default", clock=FakeClock())
+    wait_settled(lab(), ISTIOCTL, MESH, clock=FakeClock())
     assert waited.rolled_out == [("istio-system", ["istiod"]), ("default", ["details"])]
     [pods] = waited.acknowledged
     assert {"details-1", "sleep-1"} <= set(pods)
@@ -68,13 +70,13 @@ def test_roll_outs_then_acknowledgement_then_no_old_listener(waited: Waited) -> 
 
 def test_a_proxy_that_rejects_is_not_waited_for(waited: Waited) -> None:
     kube = lab()
-    wait_settled(kube, ISTIOCTL, "default", rejecting=["app=details"], clock=FakeClock())
+    wait_settled(kube, ISTIOCTL, MESH, rejecting=["app=details"], clock=FakeClock())
     assert "details-1" not in waited.acknowledged[0] and "sleep-1" in waited.acknowledged[0]
-    assert "details-1" in [pod.name for pod in proxies_of(kube, "default")]
+    assert "details-1" in [pod.name for pod in proxies_of(kube, MESH)]
 
 
 def test_without_an_istiod_nothing_is_acknowledged(waited: Waited) -> None:
-    wait_settled(lab(istiod=0), ISTIOCTL, "default", clock=FakeClock())
+    wait_settled(lab(istiod=0), ISTIOCTL, MESH, clock=FakeClock())
     assert waited.acknowledged == []
     assert ("istio-system", ["istiod"]) not in waited.rolled_out
 
@@ -83,4 +85,4 @@ def test_a_stopped_workload_must_have_no_pod_left(waited: Waited) -> None:
     kube = lab(istiod=0)
     kube.put(make_pod("istiod-1", namespace="istio-system", labels={"app": "istiod"}))
     with pytest.raises(WaitTimeout, match="istiod-1"):
-        wait_settled(kube, ISTIOCTL, "default", clock=FakeClock())
+        wait_settled(kube, ISTIOCTL, MESH, clock=FakeClock())

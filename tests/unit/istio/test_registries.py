@@ -1,6 +1,7 @@
 """Registries of images that are being switched off: which images come from there, and what is said."""
 
 from meshlab.istio.images import of_istio
+from meshlab.istio.mesh import Mesh
 from meshlab.istio.registries import hub_for, is_retired, table, warning
 from tests.fakes.mesh import FakeMesh, make_object
 
@@ -32,4 +33,4 @@ def test_the_images_of_a_mesh_are_those_of_its_deployments() -> None:
         "containers": [{"name": "discovery", "image": "a"}],
         "initContainers": [{"name": "i", "image": "b"}],
     }
-    assert of_istio(FakeMesh([{**made, "spec": {"template": {"spec": pod}}}])) == ("a", "b")  # type: ignore[arg-type]
+    assert of_istio(FakeMesh([{**made, "spec": {"template": {"spec": pod}}}]), Mesh("default")) == ("a", "b")  # type: ignore[arg-type]

@@ -6,8 +6,10 @@ import pytest
 
 from meshlab.config.settings import LabConfig
 from meshlab.core.errors import IstioError
+from meshlab.istio.facts import read_facts
+from meshlab.istio.mesh import Mesh
 from meshlab.istio.tracing import NAME, Before, Restore, enable, find_provider, restore
-from tests.fakes.mesh import make_object
+from tests.fakes.istio_objects import istiod, mesh_map
 from tests.fakes.telemetry import API_VERSION, JAEGER, OTHER, ZIPKIN, FakeTelemetryMesh, telemetry
 
 OURS = LabConfig()
@@ -17,10 +19,20 @@ EVERY = {"tracing": [{"providers": [{"name": "jaeger"}], "randomSamplingPercenta
 SYSTEM = "istio-system"
 
 
+def facts(kube: FakeTelemetryMesh) -> Mesh:
+    """Of a mesh whose control plane has the configuration that the fake holds."""
+    kube.put(istiod())
+    return read_facts(kube, "default")
+
+
+def found_in(kube: FakeTelemetryMesh) -> str:
+    return find_provider(kube, facts(kube))
+
+
 @pytest.mark.parametrize(("config", "namespace"), [(OURS, SYSTEM), (ALLOWED, SYSTEM), (THEIRS, "meshlab")])
 def test_of_the_mesh_where_allowed_else_of_our_namespace(config: LabConfig, namespace: str):
     mesh = FakeTelemetryMesh()
-    done = enable(mesh, config)
+    done = enable(mesh, config, facts(mesh))
     assert done == Restore("jaeger", (Before(namespace, NAME, made=True),))
     assert mesh.spec(NAME, namespace) == EVERY
     restore(mesh, done)
@@ -37,7 +49,7 @@ def test_the_oldest_object_of_a_namespace_is_changed_because_istiod_ignores_the_
             telemetry("of-one", SYSTEM, {"selector": {"matchLabels": {"app": "a"}}, "tracing": []}),
         ]
     )
-    done = enable(mesh, OURS)
+    done = enable(mesh, OURS, facts(mesh))
     assert done.objects == (Before(SYSTEM, "theirs", made=False, tracing=({"randomSamplingPercentage": 1},)),)
     assert mesh.spec("theirs", SYSTEM) == spec | EVERY
     restore(mesh, done)
@@ -49,7 +61,7 @@ def test_the_oldest_object_of_a_namespace_is_changed_because_istiod_ignores_the_
 def test_an_object_without_tracing_loses_ours_again_and_nothing_else():
     spec = {"accessLogging": [{"providers": [{"name": "x"}]}]}
     mesh = FakeTelemetryMesh([telemetry("logs", SYSTEM, spec)])
-    done = enable(mesh, OURS)
+    done = enable(mesh, OURS, facts(mesh))
     assert mesh.spec("logs", SYSTEM) == spec | EVERY
     restore(mesh, done)
     assert mesh.spec("logs", SYSTEM) == spec
@@ -61,50 +73,59 @@ def test_an_object_without_tracing_loses_ours_again_and_nothing_else():
 def test_tracing_of_the_apps_namespace_would_win_over_the_meshs():
     own = {"tracing": [{"disableSpanReporting": True}]}
     mesh = FakeTelemetryMesh([telemetry("off", "default", own)])
-    done = enable(mesh, OURS)
+    done = enable(mesh, OURS, facts(mesh))
     assert [each.namespace for each in done.objects] == [SYSTEM, "default"]
     assert mesh.spec("off", "default") == EVERY
     restore(mesh, done)
     assert mesh.spec("off", "default") == own
     metrics = FakeTelemetryMesh([telemetry("metrics", "default", {"metrics": []})])
-    assert len(enable(metrics, OURS).objects) == 1
+    assert len(enable(metrics, OURS, facts(metrics)).objects) == 1
 
 
 def test_an_interrupted_runs_object_is_ours():
     mesh = FakeTelemetryMesh()
-    enable(mesh, OURS)
-    restore(mesh, enable(mesh, OURS))
+    enable(mesh, OURS, facts(mesh))
+    restore(mesh, enable(mesh, OURS, facts(mesh)))
     assert mesh.spec(NAME, SYSTEM) is None
 
 
 def test_the_provider_is_the_one_that_leads_to_jaeger():
-    assert find_provider(FakeTelemetryMesh()) == "jaeger"
-    assert find_provider(FakeTelemetryMesh(providers=[OTHER, ZIPKIN])) == "zip"
+    assert found_in(FakeTelemetryMesh()) == "jaeger"
+    assert found_in(FakeTelemetryMesh(providers=[OTHER, ZIPKIN])) == "zip"
     with pytest.raises(
         IstioError, match=r"no extension provider of the mesh leads to Jaeger \(it has: otel\)"
     ):
-        find_provider(FakeTelemetryMesh(providers=[OTHER]))
+        found_in(FakeTelemetryMesh(providers=[OTHER]))
     with pytest.raises(IstioError, match="has: none"):
-        find_provider(FakeTelemetryMesh(providers=[]))
+        found_in(FakeTelemetryMesh(providers=[]))
 
 
 def test_without_its_service_istiod_would_leave_tracing_out():
     mesh = FakeTelemetryMesh(services=())
     with pytest.raises(IstioError, match="no service of this cluster") as caught:
-        enable(mesh, OURS)
+        enable(mesh, OURS, facts(mesh))
     assert "Services first" in caught.value.remedy
     assert mesh.spec(NAME, SYSTEM) is None
 
 
-def test_a_control_plane_of_another_revision():
-    mesh = FakeTelemetryMesh(providers=[OTHER])
-    found = mesh.get("v1", "ConfigMap", "istio", SYSTEM)
-    mesh.store.pop(("v1", "ConfigMap", SYSTEM, "istio"))
+def test_without_a_configuration_it_says_so():
     with pytest.raises(IstioError, match="no mesh configuration"):
-        find_provider(mesh)
-    mesh.put(make_object("v1", "ConfigMap", "istio-ca-root-cert", SYSTEM) | {"data": {"root-cert.pem": ""}})
-    data = {"mesh": found["data"]["mesh"].replace("otel", "o")}
-    mesh.put(make_object("v1", "ConfigMap", "istio-canary", SYSTEM) | {"data": data})
-    with pytest.raises(IstioError, match="it has: o"):
-        find_provider(mesh)
+        find_provider(FakeTelemetryMesh(), Mesh("default"))
+
+
+def test_a_control_plane_of_a_revision_with_a_root_namespace_of_its_own():
+    host = "jaeger-collector.istio-system.svc.corp.local"
+    config = {
+        "rootNamespace": "mesh-config",
+        "extensionProviders": [{"name": "spans", "opentelemetry": {"service": host, "port": 4317}}],
+    }
+    mesh = FakeTelemetryMesh(
+        [
+            istiod("canary", domain="corp.local"),
+            mesh_map(config, "canary"),
+            mesh_map({"extensionProviders": [OTHER]}),
+        ]
+    )
+    done = enable(mesh, OURS, read_facts(mesh, "default"))
+    assert done == Restore("spans", (Before("mesh-config", NAME, made=True),))
     assert JAEGER["name"] == "jaeger"

@@ -15,6 +15,7 @@ from meshlab.core.errors import KubeError
 from meshlab.faults.fault import GROUPS, STRICT, Fault
 from meshlab.faults.verdict import unproven
 from meshlab.istio.distribution import Distribution
+from meshlab.istio.mesh import Mesh
 from meshlab.kube.changes import Changes
 from meshlab.lifecycle.context import begin_context
 from meshlab.run.journal import RunRef, create, read_journal, record_check
@@ -207,6 +208,7 @@ def test_what_a_stage_could_not_put_back_under_the_fault_goes_with_it(
     left = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "left", "namespace": "default"}}
     Changes(kube, Ledger.open(Machine.here(), probe_run), probe_run).apply(left)  # type: ignore[arg-type]
     monkeypatch.setattr(sabotage, "kube_of", lambda _: kube)
+    monkeypatch.setattr(sabotage, "mesh_of", lambda *_: Mesh("default"))
     monkeypatch.setattr(sabotage, "remove", lambda *_: ("the fault",))
     monkeypatch.setattr(sabotage, "wait_settled", lambda *_: settled.append("waited"))
     sabotage.remove_fault.fn(probe_run, run, lab)
