@@ -12,7 +12,7 @@ from meshlab.core.attempt import attempt, given
 from meshlab.core.errors import MeshlabError
 from meshlab.core.patience import patience_of
 from meshlab.istio.distribution import Distribution
-from meshlab.lifecycle.context import kube_of
+from meshlab.lifecycle.context import kube_of, mesh_of
 from meshlab.observability.addons.kiali import KIALI
 from meshlab.observability.addons.prometheus import PROMETHEUS
 from meshlab.observability.graph.metrics import Baseline, take_baseline
@@ -59,7 +59,9 @@ def check_dashboards(
         The checks.
     """
     kube = kube_of(cluster)
-    examined = attempt(lambda: live_views.examine_shipped(run, kube, config, distribution))
+    examined = attempt(
+        lambda: live_views.examine_shipped(run, kube, config, distribution, mesh_of(run, cluster))
+    )
     judges = live_views.dashboard_checks(config, distribution)
 
     def judged(name: str) -> CheckResult:

@@ -16,6 +16,7 @@ from meshlab.config.settings import LabConfig
 from meshlab.core.errors import MeshlabError
 from meshlab.core.patience import patience_of
 from meshlab.istio.distribution import Distribution
+from meshlab.istio.mesh import Mesh
 from meshlab.kube.client import Kube
 from meshlab.observability.addons import kiali
 from meshlab.observability.addons.jaeger import JAEGER
@@ -74,7 +75,9 @@ def dashboard_checks(
     }
 
 
-def examine_shipped(run: RunRef, kube: Kube, config: LabConfig, distribution: Distribution) -> Examination:
+def examine_shipped(
+    run: RunRef, kube: Kube, config: LabConfig, distribution: Distribution, mesh: Mesh
+) -> Examination:
     """Ask every query of every dashboard that Istio ships, and keep the dashboards to be drawn.
 
     Args:
@@ -82,6 +85,7 @@ def examine_shipped(run: RunRef, kube: Kube, config: LabConfig, distribution: Di
         kube: Client of the cluster.
         config: The settings.
         distribution: Its dashboards are read.
+        mesh: The facts of the mesh.
 
     Returns:
         What became of each query.
@@ -89,7 +93,9 @@ def examine_shipped(run: RunRef, kube: Kube, config: LabConfig, distribution: Di
     Raises:
         MeshlabError: Neither Grafana nor Prometheus can be asked, or a dashboard can't be understood.
     """
-    expectations = read_expectations(distribution.kind, config.namespace, scope=config.scope)
+    expectations = read_expectations(
+        distribution.kind, config.namespace, domain=mesh.cluster_domain, scope=config.scope
+    )
     patience = patience_of(run.run_id)
     with source_of(kube, config, patience) as source:
         with patience.awaiting(config.prometheus.answer_timeout) as timeout:

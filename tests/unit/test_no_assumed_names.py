@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
 MODULES = sorted(path for folder in ("meshlab", "tasks", "flows") for path in (ROOT / folder).rglob("*.py"))
@@ -82,6 +84,30 @@ def test_only_their_owners_name_them() -> None:
         and (lines := found(path))
     }
     assert wrong == {}, "ask the mesh: meshlab.istio.mesh.Mesh has its names"
+
+
+def test_what_is_applied_and_asked_for_is_filled_in_from_the_facts() -> None:
+    """Values of our YAML files; the operator file is for the Istio that this lab installs itself."""
+    wrong = {
+        path.relative_to(ROOT).as_posix(): texts
+        for path in sorted((ROOT / "meshlab").rglob("*.yaml"))
+        if path.name != "embedded-operator.yaml"
+        for document in yaml.safe_load_all(path.read_text(encoding="utf-8"))
+        if (texts := [each for each in texts_of(document) if is_value(each)])
+    }
+    assert wrong == {}
+
+
+def texts_of(found: Any) -> Iterator[str]:
+    """Every text in a YAML document."""
+    if isinstance(found, str):
+        yield found
+    elif isinstance(found, Mapping):
+        for value in found.values():
+            yield from texts_of(value)
+    elif isinstance(found, list):
+        for value in found:
+            yield from texts_of(value)
 
 
 def test_the_list_of_those_not_yet_done_holds_no_other() -> None:

@@ -106,7 +106,7 @@ class Expectations:
         return [each for each in self.entries if each.key not in there]
 
 
-def read_expectations(kind: Kind, namespace: str, *, scope: str = "namespace") -> Expectations:
+def read_expectations(kind: Kind, namespace: str, *, domain: str, scope: str = "namespace") -> Expectations:
     """Read the list of a distribution's queries that may be empty, and the choices.
 
     Where the run may change a managed mesh, its own traffic passes the ingress gateway, too, and nothing is left
@@ -115,6 +115,7 @@ def read_expectations(kind: Kind, namespace: str, *, scope: str = "namespace") -
     Args:
         kind: The distribution's.
         namespace: Of the application.
+        domain: The cluster's, with which full names of services end.
         scope: The run's write scope.
 
     Returns:
@@ -139,7 +140,10 @@ def read_expectations(kind: Kind, namespace: str, *, scope: str = "namespace") -
             for panel, ref, digest in _queries(group["queries"])
         )
         choices = {
-            title: tuple(Choice(each["name"], _filled(each["variables"], namespace)) for each in listed)
+            title: tuple(
+                Choice(each["name"], _filled(each["variables"], namespace=namespace, domain=domain))
+                for each in listed
+            )
             for title, listed in _yaml("choices.yaml").items()
         }
     except (KeyError, TypeError, ValueError, yaml.YAMLError) as problem:
@@ -164,5 +168,8 @@ def _queries(panels: Mapping[str, Mapping[str, str]]) -> list[tuple[int, str, st
     ]
 
 
-def _filled(variables: Mapping[str, str], namespace: str) -> dict[str, str]:
-    return {name: value.replace("$namespace", namespace) for name, value in variables.items()}
+def _filled(variables: Mapping[str, str], **words: str) -> dict[str, str]:
+    found = dict(variables)
+    for word, text in words.items():
+        found = {name: value.replace(f"${word}", text) for name, value in found.items()}
+    return found

@@ -165,7 +165,12 @@ def _dashboard(config: LabConfig, sources: Sources, found: Dashboard | None, why
     examined = look(
         PrometheusSource(_client(sources.prometheus)),
         found,
-        read_expectations(config.distribution, config.namespace, scope=config.scope),
+        read_expectations(
+            config.distribution,
+            config.namespace,
+            domain=config.local.cluster_domain,
+            scope=config.scope,
+        ),
         scrape_seconds=scrape_interval(sources.samples),
     )
     return grid_html(drawing(examined, found.title))

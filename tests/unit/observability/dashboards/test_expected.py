@@ -48,7 +48,7 @@ def lists(shipped, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Expectati
     (tmp_path / "expected-embedded.yaml").write_text(LIST.replace("DIGEST", digest))
     (tmp_path / "choices.yaml").write_text(CHOICES)
     monkeypatch.setattr(expected, "files", lambda package: tmp_path)
-    return read_expectations("embedded", "shop")
+    return read_expectations("embedded", "shop", domain="corp.local")
 
 
 def test_an_entry_names_one_query_under_one_choice(shipped, lists: Expectations):
@@ -86,13 +86,13 @@ def test_a_broken_list_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     (tmp_path / "choices.yaml").write_text("{}")
     monkeypatch.setattr(expected, "files", lambda package: tmp_path)
     with pytest.raises(IstioError, match="can't be read") as caught:
-        read_expectations("embedded", "default")
+        read_expectations("embedded", "default", domain="corp.local")
     assert "expected-embedded.yaml" in caught.value.remedy
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_lists_are_consistent(kind):
-    lists = read_expectations(kind, "default")
+    lists = read_expectations(kind, "default", domain="corp.local")
     keys = [(e.dashboard, e.panel, e.ref, e.choice) for e in lists.entries]
     assert len(keys) == len(set(keys)) > 40
     for entry in lists.entries:
@@ -105,9 +105,9 @@ def test_the_lists_are_consistent(kind):
 
 
 def test_the_document_looks_at_productpage_and_at_reviews_v3():
-    lists = read_expectations("embedded", "shop")
+    lists = read_expectations("embedded", "shop", domain="corp.local")
     assert lists.choices["Istio Service Dashboard"][0].variables == {
-        "service": "productpage.shop.svc.cluster.local"
+        "service": "productpage.shop.svc.corp.local"
     }
     assert lists.choices["Istio Workload Dashboard"][0].variables == {
         "namespace": "shop",
@@ -116,12 +116,15 @@ def test_the_document_looks_at_productpage_and_at_reviews_v3():
 
 
 def test_with_the_embedded_distribution_everything_else_must_be_empty():
-    assert not any(entry.optional for entry in read_expectations("embedded", "default", scope="mesh").entries)
+    assert not any(
+        entry.optional
+        for entry in read_expectations("embedded", "default", domain="corp.local", scope="mesh").entries
+    )
 
 
 def test_on_a_mesh_that_others_use_only_their_traffic_is_left_open():
-    lists = read_expectations("embedded", "default")
+    lists = read_expectations("embedded", "default", domain="corp.local")
     assert {entry.precondition.name for entry in lists.entries if entry.optional} == {"no-ingress-traffic"}
-    whole = read_expectations("embedded", "default", scope="mesh")
+    whole = read_expectations("embedded", "default", domain="corp.local", scope="mesh")
     assert set(lists.entries) - set(whole.entries) == {entry for entry in lists.entries if entry.optional}
     assert set(whole.entries) < set(lists.entries)
