@@ -33,9 +33,11 @@ def test_the_lists_name_queries_that_are_shipped_and_leave_enough_to_be_seen(
     shipped: Sequence[Dashboard],
 ) -> None:
     for kind in ("embedded", "release"):
-        lists = read_expectations(kind, "default")  # type: ignore[arg-type]
+        lists = read_expectations(kind, "default", domain="cluster.local")  # type: ignore[arg-type]
         assert lists.unknown(shipped) == []
-    lists = read_expectations("embedded", "default").without("no-ingress-traffic")  # a lab sends some itself
+    lists = read_expectations("embedded", "default", domain="cluster.local").without(
+        "no-ingress-traffic"
+    )  # a lab sends some itself
     assert not any(entry.optional for entry in lists.entries)
     never = sum(not entry.filled_by for entry in lists.entries)
     assert 236 - never == LEAST_WITH_DATA

@@ -101,4 +101,4 @@ def install(helm: Path, charts: tuple[str, ...], kube: Kube, kubeconfig: Path) -
         )  # fmt: skip
         assert done.returncode == 0, f"helm {' '.join(words)}: {done.stdout}{done.stderr}"
         if chart == "istiod":  # before the gateway's proxy, which must begin with its final configuration
-            apply(kube, [manifests.read("telemetry-envoyfilter")])
+            apply(kube, [manifests.read("telemetry-envoyfilter", ROOT_NAMESPACE="istio-system")])
