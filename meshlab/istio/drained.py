@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from meshlab.core.waiting import Clock, wait
+from meshlab.core.errors import QueryError
+from meshlab.core.waiting import Clock, SystemClock, wait
 from meshlab.envoy.admin import Pages, read_stats, stats_query
 from meshlab.istio.control_plane import with_sidecar
 from meshlab.istio.proxies import ask_proxies, opened
@@ -18,6 +19,7 @@ from meshlab.kube.client import Kube
 from meshlab.kube.pods import PodSummary
 
 GAUGES = "total_(filter_chains|listeners)_draining"  # of Envoy's listener_manager
+MARGIN = 2.0  # seconds
 TIMEOUT = 120.0  # seconds: Istio's own drainDuration is 45 s
 
 
@@ -29,9 +31,10 @@ def wait_drained(
     clock: Clock | None = None,
     pages: Pages | None = None,
 ) -> None:
-    """Wait until no proxy of some pods drains a listener or a part of one.
+    """Wait until no proxy of some pods drains a listener or a part of one that it drained at the call.
 
-    To be called after `wait_acknowledged`. Pods without a proxy are passed over.
+    To be called after `wait_acknowledged`. Pods without a proxy are passed over. Where others change the mesh all the
+    time, something always drains: what still does after the proxies' own drain time began after the call.
 
     Args:
         kube: Client of the cluster.
@@ -44,8 +47,15 @@ def wait_drained(
         WaitTimeout: A proxy still drains; its text names it.
         QueryError: A page does not answer.
     """
-    proxied = with_sidecar(pods)
+    proxied, clock = with_sidecar(pods), clock or SystemClock()
+    begin = clock.now()
     with opened(kube, pages) as source:
+        longest: list[float] = []
+
+        def over(left: list[str]) -> bool:
+            if left and not longest:
+                longest.append(_drain_time(source, proxied))
+            return not left or clock.now() - begin > longest[0]
 
         def draining() -> list[str]:
             answers = ask_proxies(source, proxied, "/stats", stats_query(GAUGES))
@@ -55,10 +65,25 @@ def wait_drained(
         wait(
             f"{len(proxied)} proxies to have drained their earlier listeners",
             draining,
-            ready=lambda left: not left,
+            ready=over,
             describe=lambda left: f"draining: {', '.join(left)}" if left else "none drains",
             timeout=timeout,
             delay=0.2,
             remedy="drainDuration in the mesh's defaultConfig says how long a proxy drains",
             clock=clock,
         )
+
+
+def _drain_time(pages: Pages, pods: Sequence[PodSummary]) -> float:
+    """Seconds after which the slowest of some proxies has closed what it drains, and some for its clock."""
+    found = []
+    for pod, info in ask_proxies(pages, pods, "/server_info", {}):
+        told = (info.get("command_line_options") or {}).get("drain_time", "")
+        try:
+            found.append(float(told.removesuffix("s")))
+        except ValueError:
+            raise QueryError(
+                f"the proxy of {pod.namespace}/{pod.name} does not tell how long it drains: {told!r}",
+                remedy="look at its page /server_info: command_line_options.drain_time",
+            ) from None
+    return max(found) + MARGIN

@@ -106,7 +106,7 @@ def made(shape: Shape, kube: Kube, kubeconfig: Path) -> Iterator[None]:
             )
         for ref in refs:
             if ref.kind == "Deployment":
-                wait_deployments(kube, str(ref.namespace), [ref.name], timeout=60)
+                wait_deployments(kube, str(ref.namespace), [ref.name], timeout=120)
         if shape.freeze:
             freeze(kube, **shape.freeze)
         refs = (*refs, *apply(kube, shape.objects("after", **words(kube))))
