@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 from uuid import UUID
@@ -50,8 +50,13 @@ def publish_image(key: str, svg: str, description: str) -> None:
     _try(key, lambda: create_image_artifact(key=key, image_url=url, description=description))
 
 
-def publish_result(result: Mapping[str, Any]) -> None:
-    """Everything that the end of a run shows: versions, queries, checks, and the summary."""
+def publish_result(result: Mapping[str, Any], authorization: Sequence[Row] = ()) -> None:
+    """Publish everything that the end of a run shows: versions, queries, checks, and the summary.
+
+    Args:
+        result: The content of `result.json`.
+        authorization: Who may do what, as `authz.matrix_rows` gives it.
+    """
     publish_table("versions", version_rows(result["versions"]), "Versions that ran")
     publish_table(
         "queries", query_rows(result["checks"]), "The document's queries and what Prometheus answered"
@@ -62,7 +67,7 @@ def publish_result(result: Mapping[str, Any]) -> None:
     _try(
         "report",
         lambda: create_markdown_artifact(
-            key="report", markdown=redact(summary_markdown(result)), description="Summary"
+            key="report", markdown=redact(summary_markdown(result, authorization)), description="Summary"
         ),
     )
 

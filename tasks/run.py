@@ -34,6 +34,8 @@ from meshlab.kube.apply import ObjectRef
 from meshlab.kube.evidence import dump_evidence
 from meshlab.lifecycle.context import begin_context, context_of, kube_of, mesh_of
 from meshlab.lifecycle.resume import keep_config
+from meshlab.report.authz import matrix_rows
+from meshlab.report.gathered import material_of
 from meshlab.report.html import write_report
 from meshlab.report.publish import publish, published_at
 from meshlab.run.journal import (
@@ -294,7 +296,8 @@ def end_run(run: RunRef, config: LabConfig, *, signum: int | None = None) -> Sta
         keep_run(run, config, context_of(run).machine, result)
         publish_files(run, config, ("result.json",))
     if signum is None:
-        publish_result(result)
+        rules = material_of(run).authorization
+        publish_result(result, matrix_rows(rules) if rules is not None else ())
         publish_pictures(drawn)
         if note_unpublished(run):
             code, result = finish(run, optional=config.checks.optional, signum=signum)

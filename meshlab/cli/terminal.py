@@ -21,7 +21,7 @@ from rich.text import Text
 from meshlab.core.progress import Update
 from meshlab.core.waiting import Clock, SystemClock
 from meshlab.report.catches import lines
-from meshlab.report.tables import grouped
+from meshlab.report.causes import Explained, arranged, best_of
 from meshlab.run.journal import Event, listening
 from meshlab.run.results import NOT_MADE
 
@@ -153,19 +153,32 @@ def checks_table(result: Mapping[str, Any]) -> Table:
     table.add_column("verdict", no_wrap=True)
     table.add_column("what was seen", overflow="fold")
     table.add_column("s", justify="right", style="dim", no_wrap=True)
-    for check in grouped(result["checks"]):
-        seen = Text(check["summary"])
-        best = next((each for each in result.get("causes", ()) if each["check"] == check["id"]), None)
-        if best is not None:
-            seen.append(f"\n{best['object']} {best['why']}", style="bold")
-        if check["verdict"] != "pass":
-            if check["reason"] and check["reason"] not in check["summary"]:
-                seen.append(f"\n{check['reason']}", style="yellow")
-            if check["remedy"]:
-                seen.append(f"\n→ {check['remedy']}", style="cyan")
-        verdict = Text(check["verdict"], style=STYLES[check["verdict"]])
-        table.add_row(Text(check["id"]), verdict, seen, f"{check['seconds']:.1f}")
+    causes = result.get("causes", ())
+    best = best_of(causes)
+    for row in arranged(result["checks"], causes):
+        if not isinstance(row, Explained):
+            _add_check(table, row, best.get(row["id"]))
+            continue
+        seen = Text(f"{row.object} {row.why}", style="bold")
+        seen.append(f"\n{row.change}" if row.change else "", style="dim")
+        seen.append(f"\n→ {row.remedy}", style="cyan")
+        table.add_row(Text(row.title), Text("fail", style=STYLES["fail"]), seen, "")
+        for check in row.checks:  # what is to be done is said above, once
+            _add_check(table, {**check, "id": f"  {check['id']}", "remedy": ""}, None)
     return table
+
+
+def _add_check(table: Table, check: Mapping[str, Any], cause: Mapping[str, str] | None) -> None:
+    seen = Text(check["summary"])
+    if cause is not None:
+        seen.append(f"\n{cause['object']} {cause['why']}", style="bold")
+    if check["verdict"] != "pass":
+        if check["reason"] and check["reason"] not in check["summary"]:
+            seen.append(f"\n{check['reason']}", style="yellow")
+        if check["remedy"]:
+            seen.append(f"\n→ {check['remedy']}", style="cyan")
+    verdict = Text(check["verdict"], style=STYLES[check["verdict"]])
+    table.add_row(Text(check["id"]), verdict, seen, f"{check['seconds']:.1f}")
 
 
 def catches_table(result: Mapping[str, Any]) -> Table:

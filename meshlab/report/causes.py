@@ -4,8 +4,80 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
-from meshlab.report.tables import Row
+from meshlab.core.text import pluralize
+from meshlab.report.tables import Row, grouped
+
+Check = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Explained:
+    """Red checks that one object explains best.
+
+    Attributes:
+        object: Kind namespace/name.
+        why: What it does to their traffic.
+        change: Who changed it last and when; "" where nobody knows.
+        checks: They, in the run's order, two at least.
+    """
+
+    object: str
+    why: str
+    change: str
+    checks: tuple[Check, ...]
+
+    @property
+    def title(self) -> str:
+        """How many checks they are."""
+        return pluralize(len(self.checks), "checks")
+
+    @property
+    def remedy(self) -> str:
+        """What to do about the object, which takes the place of what to do about each check."""
+        kind, _, name = self.object.partition(" ")
+        namespace, _, name = name.partition("/")
+        return (
+            f"look at it (kubectl -n {namespace} get {kind.lower()} {name} -o yaml), mend it, and run again"
+        )
+
+
+def arranged(checks: Iterable[Check], causes: Iterable[Mapping[str, str]]) -> list[Check | Explained]:
+    """Put red checks that one object explains best under it; what one failed step took along is one row, too.
+
+    Args:
+        checks: As in `result.json`.
+        causes: As in `result.json`: the best of each check first.
+
+    Returns:
+        Checks and groups of them; a group stands where the first of its checks stood.
+    """
+    rows = grouped(checks)
+    best = best_of(causes)
+    alike: dict[str, list[Check]] = {}
+    for check in rows:
+        if check["id"] in best:
+            alike.setdefault(best[check["id"]]["object"], []).append(check)
+    groups = {name: found for name, found in alike.items() if len(found) > 1}
+    told: list[Check | Explained] = []
+    for check in rows:
+        cause = best.get(check["id"])
+        if cause is None or cause["object"] not in groups:
+            told.append(check)
+        elif groups[cause["object"]][0] is check:
+            found = tuple(groups[cause["object"]])
+            told.append(Explained(cause["object"], cause["why"], cause["change"], found))
+    return told
+
+
+def best_of(causes: Iterable[Mapping[str, str]]) -> dict[str, Mapping[str, str]]:
+    """Return the best cause of each check that has one."""
+    best: dict[str, Mapping[str, str]] = {}
+    for cause in causes:
+        best.setdefault(cause["check"], cause)
+    return best
 
 
 def place_of(causes: Iterable[Mapping[str, str]], name: str) -> int | None:

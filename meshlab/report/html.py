@@ -20,13 +20,13 @@ from markupsafe import Markup
 
 from meshlab.core.redaction import redact
 from meshlab.report.audit import PREFIX as AUDIT_PREFIX
+from meshlab.report.causes import Explained, arranged, best_of
 from meshlab.report.evidence import Limits
 from meshlab.report.material import ReportMaterial
 from meshlab.report.mesh import mesh_rows
 from meshlab.report.rendering import render, source, table
 from meshlab.report.sections import Drawn, Section, draw, sections_of
 from meshlab.report.svg import DARK, LIGHT, standalone, variables
-from meshlab.report.tables import grouped
 from meshlab.report.units import format_value
 
 MOST_BYTES = 3_000_000  # of the report; evidence is shown more briefly until it fits
@@ -177,10 +177,8 @@ def _page(
             counts=", ".join(f"{verdicts[name]} {word}" for name, word in _COUNTED.items() if verdicts[name]),
             duration=_duration(result),
             numbers=numbers(result),
-            not_passed=sorted(
-                grouped(check for check in result["checks"] if check["verdict"] != "pass"),
-                key=lambda check: _ORDER.index(check["verdict"]),
-            ),
+            not_passed=_not_passed(result),
+            best=best_of(result.get("causes", ())),
             failed_steps=[step for step in result["steps"] if step["state"] == "failed"],
             own_images=_own_images(result),
             accepted=sum(
@@ -199,6 +197,16 @@ def _page(
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         )
     )
+
+
+def _not_passed(result: Mapping[str, Any]) -> list[Mapping[str, Any] | Explained]:
+    """What is told on the first screen: what one object explains, the most checks first; then check by check."""
+    red = (check for check in result["checks"] if check["verdict"] != "pass")
+
+    def place(row: Mapping[str, Any] | Explained) -> tuple[int, int]:
+        return (-1, -len(row.checks)) if isinstance(row, Explained) else (_ORDER.index(row["verdict"]), 0)
+
+    return sorted(arranged(red, result.get("causes", ())), key=place)
 
 
 def _own_images(result: Mapping[str, Any]) -> list[tuple[str, str]]:

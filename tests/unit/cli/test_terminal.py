@@ -171,3 +171,23 @@ def test_checks_that_were_not_made_are_not_told_one_by_one(run: RunRef) -> None:
     with View(console).showing():
         record_check(run, check("a.b", "infra-error", summary=NOT_MADE, reason="step x failed, see there"))
     assert lines(console) == []
+
+
+def test_checks_that_one_object_explains_stand_under_it_with_one_remedy() -> None:
+    console = plain()
+    red = [
+        check(f"a.{number}", "fail", reason=f"why {number}", remedy=f"mend {number}") for number in range(3)
+    ]
+    why = {
+        "object": "Sidecar shop/narrow",
+        "change": "changed today by kubectl",
+        "why": "hides services: reviews",
+    }
+    causes = [{"check": each.id, **why} for each in red[:2]]
+    console.print(checks_table({**result(check("b.c"), *red), "causes": causes}))
+    shown = [" ".join(line.split()) for line in lines(console)]
+    assert shown[2].startswith("2 checks fail Sidecar shop/narrow hides services: reviews")
+    text = "\n".join(shown)
+    assert text.count("hides services") == 1 and "changed today by kubectl" in text and "why 1" in text
+    assert "mend 0" not in text and "mend 1" not in text and "mend 2" in text, "one remedy for the object"
+    assert text.count("kubectl -n shop get sidecar narrow") == 1

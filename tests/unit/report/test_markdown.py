@@ -1,4 +1,7 @@
-from meshlab.report.markdown import summary_markdown
+from typing import Any
+
+from meshlab.report.markdown import MOST_EDGES, MOST_ROWS, mermaid, summary_markdown
+from tests.examples.results import FULL
 
 RESULT = {
     "run_id": "20260102t030405z-abcd",
@@ -44,3 +47,57 @@ def test_a_run_that_ended_before_its_cluster_says_so() -> None:
 def test_the_size_of_a_cluster_that_is_not_ours_is_left_out() -> None:
     cluster = {"provider": "existing", "name": "blue", "nodes": 0}
     assert "on cluster **blue** (existing), distribution" in summary_markdown({**RESULT, "cluster": cluster})
+
+
+def edge(source: str, target: str, **told: Any) -> dict[str, Any]:
+    return {"from": source, "to": target, "part": "expected", "protocol": "http", "rate_rps": 2.0, "error_percent": 0.0,
+            "p95_ms": 12.0, "mtls": True, **told}  # fmt: skip
+
+
+def graph(*edges: dict[str, Any]) -> str:
+    return mermaid([{"id": "graph.edges", "evidence": {"edges": list(edges)}}])
+
+
+def test_the_graph_is_drawn_with_rates_and_what_is_wrong_is_red() -> None:
+    lost = dict.fromkeys(("protocol", "rate_rps", "error_percent", "p95_ms", "mtls"))
+    drawn = graph(
+        edge("sleep", "page"), edge("page", "a", error_percent=2.5), edge("page", "b", **lost, part="lost")
+    )
+    assert drawn.splitlines() == [
+        "flowchart LR",
+        '  n0["sleep"]', '  n1["page"]', '  n2["a"]', '  n3["b"]',
+        '  n0 -->|"2 req/s, 12 ms"| n1',
+        '  n1 -->|"2 req/s, 2.5% errors, 12 ms"| n2',
+        '  n1 -.->|"lost"| n3',
+        "  linkStyle 1,2 stroke:#d1242f,stroke-width:3px",
+    ]  # fmt: skip
+    assert f"```mermaid\n{drawn}\n```" in summary_markdown(
+        {**FULL, "checks": [{**FULL["checks"][0], "id": "graph.edges", "evidence": {"edges": [
+            edge("sleep", "page"), edge("page", "a", error_percent=2.5), edge("page", "b", **lost, part="lost")]}}]}
+    )  # fmt: skip
+
+
+def test_names_can_not_leave_their_label_and_a_crowd_is_not_drawn() -> None:
+    drawn = graph(edge('x"];click n0 "javascript:1', "<b>`y`"))
+    assert drawn.splitlines()[1:3] == ['  n0["x???click n0 ?javascript:1"]', '  n1["?b??y?"]']
+    assert graph() == mermaid([]) == graph(*(edge("a", f"b{n}") for n in range(MOST_EDGES + 1))) == ""
+
+
+def test_verdicts_by_family_and_the_matrices_are_in_the_summary() -> None:
+    rows = [{"request": f"GET /{n}", "sleep": "200 | ok"} for n in range(MOST_ROWS + 5)]
+    catch = {"fault": "delay", "must": ["a.c"], "may": [], "red": ["a.c"], "restored": True}
+    lines = summary_markdown({**RESULT, "catches": [catch]}, rows).splitlines()
+    assert lines[lines.index("| checks of | pass | fail | skipped |") + 2] == "| a | 1 | 1 | 1 |"
+    assert "| GET /0 | 200 \\| ok |" in lines and f"| GET /{MOST_ROWS} | 200 \\| ok |" not in lines
+    assert "5 more are in the report." in lines
+    assert lines[lines.index("| fault | a.c |") + 2] == "| delay | ● |"
+
+
+def test_checks_of_one_cause_are_one_row_and_folded_below() -> None:
+    why = {"object": "Sidecar shop/narrow", "change": "", "why": "hides services: reviews"}
+    red = [{**RESULT["checks"][1], "id": name, "remedy": f"mend {name}"} for name in ("a.c", "a.e")]
+    causes = [{"check": each["id"], **why} for each in red]
+    text = summary_markdown({**RESULT, "checks": red, "causes": causes})
+    assert "| 2 checks | **fail** | **Sidecar shop/narrow** hides services: reviews |" in text
+    folded = text[text.index("<details>") : text.index("</details>")]
+    assert "mend a.c" in folded and text.count("mend a.c") == 1
