@@ -21,12 +21,14 @@ from meshlab.kube.apply import ObjectRef
 from meshlab.lifecycle.context import context_of, kube_of, mesh_of
 from meshlab.observability.addons.addon import Addon
 from meshlab.observability.addons.grafana import GRAFANA
+from meshlab.observability.addons.images import images
 from meshlab.observability.addons.jaeger import JAEGER, announce
 from meshlab.observability.addons.kiali import KIALI
 from meshlab.observability.addons.prometheus import PROMETHEUS
 from meshlab.run.journal import RunRef, report_progress
 from meshlab.run.ledger import Entry
 from tasks.common import lab_task, log_info
+from tasks.images import PULLED, official_images
 from tasks.report import progress_artifact
 from tasks.resume import objects_ready, tracing_announced
 
@@ -128,13 +130,21 @@ def deploy(
         The objects that were applied: none where an image that is not compiled here can't be had.
     """
     kube = kube_of(cluster)
-    if not addon.compiled and (reason := addon.why_not(config, distribution, kube, cluster.images)):
+    pulled = official_images(run, config, cluster, distribution) if addon in PULLED else ()
+    held = (*pulled, *cluster.images)
+    if not addon.compiled and (reason := addon.why_not(config, distribution, kube, held)):
         log_info(f"no {addon.title}: {reason}")
         return ()
+    official = addon.compiled and bool(pulled) and set(images(addon.shipped(distribution))) <= set(pulled)
     context_of(run).ledger.intend(Entry("addon", addon.name, cluster.endpoint))
-    held = bring_image(run, config, cluster, addon.name) if addon.compiled else cluster.images
+    if addon.compiled and not official:
+        held = bring_image(run, config, cluster, addon.name)
     with progress_artifact(f"progress-{addon.name}", addon.title) if addon.compiled else nullcontext():
-        refs = addon.deploy(config, distribution, kube, held=held, progress=report_progress)
+        refs = addon.deploy(
+            config, distribution, kube, held=held, official=official, progress=report_progress
+        )
+    if official:
+        log_info(f"the official {addon.title} runs in place of the compiled one")
     log_info(f"{addon.title} is Ready in {addon.namespace(config)}: {len(refs)} objects applied")
     return refs
 

@@ -19,6 +19,7 @@ from meshlab.observability.graph.metrics import Baseline, take_baseline
 from meshlab.run.journal import RunRef
 from meshlab.run.results import CheckResult
 from tasks.common import lab_task, log_info, make_checks
+from tasks.images import pulled_before
 from tasks.resume import checks_passed, prometheus_told
 
 
@@ -107,7 +108,7 @@ def check_graph(
         The checks.
     """
     kube = kube_of(cluster)
-    why_no_kiali = KIALI.why_not(config, distribution, kube, cluster.images)
+    why_no_kiali = KIALI.why_not(config, distribution, kube, (*pulled_before(run), *cluster.images))
     graph = live_views.GraphChecks(run, kube, config, baseline, why_no_kiali)
     return make_checks(
         run,

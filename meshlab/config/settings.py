@@ -17,6 +17,7 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from meshlab.config.base import SettingsBase as SettingsBase
 from meshlab.config.settings_gke import GkeSettings as GkeSettings
 from meshlab.config.settings_local import LocalSettings as LocalSettings
+from meshlab.config.settings_local import Pull
 from meshlab.config.settings_report import ReportSettings as ReportSettings
 
 Provider = Literal["local", "existing", "gke"]
@@ -321,6 +322,11 @@ class LabConfig(SettingsBase):
     def image_source(self) -> Images:
         """Which build of the apps runs, the provider's default applied."""
         return self.images or ("embedded" if self.cluster == "local" else "official")
+
+    @property
+    def pull(self) -> Pull:
+        """Whether official images are fetched for the local cluster, the default applied."""
+        return self.local.pull or ("auto" if self.keep or self.serve else "never")
 
     @property
     def namespace(self) -> str:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from meshlab.config.base import SettingsBase
+
+Pull = Literal["auto", "never", "always"]
+Registry = Annotated[str, Field(pattern=r"^(\*|[A-Za-z0-9][A-Za-z0-9.-]*(:\d{1,5})?)$")]
+# Without user and password: settings are shown.
+Mirror = Annotated[
+    str, Field(pattern=r"^(http://)?[A-Za-z0-9][A-Za-z0-9.-]*(:\d{1,5})?(/[a-z0-9][a-z0-9._-]*)*$")
+]
 
 
 class LocalSettings(SettingsBase):
@@ -35,6 +42,16 @@ class LocalSettings(SettingsBase):
     image_archives: tuple[Path, ...] = Field(
         (),
         description="Files of images (docker save, or OCI layout) that every node gets; addons use them.",
+    )
+    pull: Pull | None = Field(
+        None,
+        description="Fetch the addons' official images with skopeo: never, auto (where registries answer within 3 s), "
+        "or always (else the run fails); auto for kept and served labs, never for others when not given.",
+    )
+    registry_mirrors: dict[Registry, Mirror] = Field(
+        {},
+        description="Stand-ins for registries, as {REGISTRY: HOST:PORT/PATH}, http:// before it without TLS; "
+        "* stands for every other registry. Credentials come from skopeo's own auth.json.",
     )
     inotify_instances: int | None = Field(
         None,

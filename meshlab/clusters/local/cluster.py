@@ -20,6 +20,7 @@ from meshlab.clusters.local import (
     controlplane,
     dns,
     golden,
+    imports,
     inotify,
     inventory,
     materials,
@@ -292,7 +293,7 @@ class LocalCluster:
     def add_archives(
         self, brought: Sequence[archives.ImageArchive], *, progress: Progress = silent
     ) -> tuple[str, ...]:
-        """Bring every image of some archives to every running node.
+        """Bring every image of some archives to every running node. Where that fails, no node keeps some of them only.
 
         Args:
             brought: The archives, as `archives.read` found them.
@@ -306,12 +307,8 @@ class LocalCluster:
         """
         references = tuple(reference for archive in brought for reference in archive.images)
 
-        def add(one: NodeLayout) -> None:
-            for archive in brought:
-                containerd.import_archive(one.socket, archive.path, runner=self.runner)
-
         progress(Update("image archives", 0, 1, f"importing {', '.join(references)}"))
-        self._on_every_node(add)
+        imports.bring(brought, [one.socket for one in self.layout.nodes], runner=self.runner)
         self.state.note_images(references)
         progress(Update("image archives", 1, 1, f"{pluralize(len(references), 'images')} on every node"))
         return references

@@ -255,6 +255,17 @@ def import_archive(
     runner.run(ctr(socket, *words), timeout=IMPORT_TIMEOUT, stop=stop, remedy=remedy)
 
 
+def remove_images(socket: Path, references: Sequence[str], *, runner: Runner) -> None:
+    """Remove images by their names; what only they use goes with them, at containerd's leisure.
+
+    Args:
+        socket: containerd's gRPC socket.
+        references: The names.
+        runner: Starts `ctr`.
+    """
+    runner.run(ctr(socket, "images", "remove", *references), timeout=60, check=False)
+
+
 def image_names(socket: Path, *, runner: Runner) -> tuple[str, ...]:
     """Return names of the images that containerd holds, sorted. Raises ProcessError."""
     done = runner.run(ctr(socket, "images", "list", "--quiet"), timeout=30)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from meshlab.clusters.local import archives, build, containerd, inotify, network, pins
+from meshlab.clusters.local import archives, build, containerd, inotify, network, pins, pull
 from meshlab.clusters.local.cgroups import Hierarchies
 from meshlab.clusters.local.layout import Layout
 from meshlab.clusters.local.state import State
@@ -62,6 +62,7 @@ def problems(settings: LocalSettings, machine: Machine, *, runner: Runner | None
     found = [
         *_version(settings),
         *archives.problems(settings.image_archives),
+        *pull.problems(settings.pull or "never", machine),
         *_privileges(),
         *_programs(machine),
         *_resources(layout, machine),

@@ -81,7 +81,12 @@ class Addon(Generic[C]):
         return read_manifests(distribution.samples / "addons" / f"{self.name}.yaml")
 
     def manifest(
-        self, distribution: Distribution, config: LabConfig, images: Sequence[str] = ()
+        self,
+        distribution: Distribution,
+        config: LabConfig,
+        images: Sequence[str] = (),
+        *,
+        official: bool = False,
     ) -> list[Object]:
         """Read the addon's objects from the distribution's own samples.
 
@@ -89,6 +94,7 @@ class Addon(Generic[C]):
             distribution: Its samples are read.
             config: The settings. With embedded images, those of a compiled addon are replaced.
             images: References of compiled images.
+            official: Leave the official images, which the cluster has.
 
         Returns:
             The objects, changed only where this addon must be.
@@ -100,9 +106,8 @@ class Addon(Generic[C]):
         documents = self.shipped(distribution)
         if self.change is not None:
             documents = self.change(documents, distribution, config)
-        return (
-            replace(documents, images) if self.compiled and config.image_source == "embedded" else documents
-        )
+        replaced = self.compiled and config.image_source == "embedded" and not official
+        return replace(documents, images) if replaced else documents
 
     def runs(self, kube: Kube, config: LabConfig) -> bool:
         """Tell whether it is there.
@@ -236,6 +241,7 @@ class Addon(Generic[C]):
         kube: Kube,
         *,
         held: Sequence[str] = (),
+        official: bool = False,
         progress: Progress = silent,
         clock: Clock | None = None,
     ) -> tuple[ObjectRef, ...]:
@@ -247,6 +253,7 @@ class Addon(Generic[C]):
             kube: Client of the cluster.
             held: References of images that the cluster was given; where none is named, nodes are asked. (A node
                 reports a new image late, so name it where it is known.)
+            official: Its official images are on every node, and run in place of those that this project compiles.
             progress: Told of the rollout.
             clock: Of the waits.
 
@@ -263,7 +270,9 @@ class Addon(Generic[C]):
                 return refs  # somebody else sees to it; whether it answers shows when it is asked
         else:
             self.need(config, distribution, kube, held)
-            refs = self.put(kube, config, self._documents(config, distribution, kube, held, clock))
+            unchanged = self.manifest(distribution, config, official=True) if official else None
+            documents = unchanged or self._documents(config, distribution, kube, held, clock)
+            refs = self.put(kube, config, documents)
         timeout = config.app.rollout_timeout
         where = self.namespace(config)
         wait_deployments(kube, where, [self.name], timeout=timeout, progress=progress, clock=clock)

@@ -66,6 +66,8 @@ def test_every_setting_is_a_file_key_a_variable_and_a_set_key(tmp_path: Path, ke
         "allow_changes": "true",
         "local.nodes": "2",
         "pages.port": "8080",
+        "local.pull": "never",
+        "local.registry_mirrors": '{"*": "http://127.0.0.1:5000"}',
         "local.inotify_instances": "512",
         "local.cluster_domain": "corp.local",
         "audit.accepted": '[{"rule": "limits", "resource": "Pod a/b", "reason": "measured here", "expires": "2027-01-31"}]',

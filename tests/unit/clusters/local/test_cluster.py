@@ -7,11 +7,12 @@ import pytest
 
 from meshlab.clusters.local import cluster as cluster_module
 from meshlab.clusters.local import containerd, golden, inventory, materials
+from meshlab.clusters.local.archives import ImageArchive
 from meshlab.clusters.local.cluster import LocalCluster
 from meshlab.clusters.local.oci import Entry, ImageSpec, Layer
 from meshlab.clusters.local.state import Record
 from meshlab.config.settings import LocalSettings
-from meshlab.core.errors import BuildError, ClusterBusyError, ClusterError
+from meshlab.core.errors import BuildError, ClusterBusyError, ClusterError, ProcessError
 from tests.fakes.runner import FakeRunner
 from tests.unit.clusters.local.cluster_fixtures import machine_in
 
@@ -127,3 +128,31 @@ def test_logs_are_collected_without_keys(tmp_path: Path) -> None:
     found = cluster.collect_logs(tmp_path / "evidence")
     assert sorted(path.name for path in found) == ["etcd.log", "status.json"]
     assert sorted(path.name for path in (tmp_path / "evidence").iterdir()) == ["etcd.log", "status.json"]
+
+
+def test_an_import_that_fails_on_one_node_leaves_nothing_new_on_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = make(tmp_path)
+    held = {node.name: {"registry.test/had:1"} for node in cluster.layout.nodes}
+    names = {node.socket: node.name for node in cluster.layout.nodes}
+    bad = cluster.layout.nodes[-1].name
+    brought = [
+        ImageArchive(tmp_path / "a.tar", "OCI layout", ("registry.test/had:1", "registry.test/new:1")),
+        ImageArchive(tmp_path / "b.tar", "OCI layout", ("registry.test/more:1",)),
+    ]
+
+    def take(socket: Path, archive: Path, **words: object) -> None:
+        if names[socket] == bad and archive.name == "b.tar":
+            raise ProcessError("no space left on device")
+        held[names[socket]] |= {each for one in brought if one.path == archive for each in one.images}
+
+    def remove(socket: Path, references: list[str], **words: object) -> None:
+        held[names[socket]] -= set(references)
+
+    monkeypatch.setattr(containerd, "image_names", lambda socket, **words: tuple(held[names[socket]]))
+    monkeypatch.setattr(containerd, "import_archive", take)
+    monkeypatch.setattr(containerd, "remove_images", remove)
+    with pytest.raises(ProcessError, match="no space left"):
+        cluster.add_archives(brought)
+    assert set(map(frozenset, held.values())) == {frozenset({"registry.test/had:1"})}
