@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.text import Text
 
 from meshlab.cli.command import Asked, Command
+from meshlab.cli.earlier import earlier
 from meshlab.cli.flags import complain
 from meshlab.cli.resume import take_up
 from meshlab.cli.terminal import View, closing
@@ -91,7 +92,8 @@ def run_flow(command: Command, asked: Asked, load: Callable[[], Callable[..., An
     console, signum, server_unreachable = Console(file=SafeOutput(sys.stdout)), None, False  # type: ignore[arg-type]
     serve_pages(launch.config.serve or (sys.stdin.isatty() and sys.stdout.isatty()))
     try:
-        with View(console).showing():
+        before = earlier(launch.run.directory, launch.run.flow, launch.config.cluster)
+        with View(console, earlier=before).showing():
             signals_raise()
             console.print(Text(f"run {launch.run.run_id}  →  {launch.run.directory}"), soft_wrap=True)
             state = load()(launch.config, **launch.chosen, return_state=True)

@@ -18,7 +18,9 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from meshlab.cli.earlier import Earlier
 from meshlab.core.progress import Update
+from meshlab.core.text import roughly
 from meshlab.core.waiting import Clock, SystemClock
 from meshlab.report.catches import lines
 from meshlab.report.causes import Explained, arranged, best_of
@@ -41,10 +43,17 @@ PLAIN_EVERY = 15.0  # seconds between plain progress lines of one piece of work
 
 
 class View:
-    """Draws the events and progress reports of one run on a console."""
+    """Draws the events and progress reports of one run on a console.
 
-    def __init__(self, console: Console, *, clock: Clock | None = None) -> None:
+    earlier: what earlier runs took, from which the time that is left is told.
+    """
+
+    def __init__(
+        self, console: Console, *, clock: Clock | None = None, earlier: Earlier | None = None
+    ) -> None:
         self.console = console
+        self._earlier = earlier or Earlier()
+        self._last: tuple[str, float] | None = None  # the step that began last, and when
         self._clock = clock or SystemClock()
         self._lock = threading.RLock()
         self._start = self._clock.now()
@@ -98,8 +107,11 @@ class View:
         with self._lock:
             if state == "started":
                 self._running[name] = self._clock.now()
+                if name in self._earlier.rest:
+                    self._last = name, self._clock.now()
                 if not self._live:
-                    self._print(Text(f"  … {name}"))
+                    left = self._left()
+                    self._print(Text(f"  … {name}{f'  ({left})' if left else ''}"))
                 return
             self._running.pop(name, None)
             if not self._running:
@@ -114,6 +126,14 @@ class View:
         if state == "failed" and event.get("reason"):
             for more in event["reason"].splitlines()[1:][-LAST_LINES:]:
                 self._print(Text(f"      {more}", style="yellow"))
+
+    def _left(self) -> str:
+        """How long the run still takes if it goes on as earlier ones did from the step that began last; empty where unknown."""
+        if self._last is None:
+            return ""
+        name, since = self._last
+        left = self._earlier.rest[name] - (self._clock.now() - since)
+        return f"about {roughly(left)} left" if left > 0 else ""
 
     def _print(self, line: RenderableType) -> None:
         with self._lock:
@@ -132,7 +152,8 @@ class View:
         with self._lock:
             rows = Table.grid(padding=(0, 1))
             for name, since in self._running.items():
-                took = Text(f"{self._clock.now() - since:5.1f} s", style="dim")
+                usual = f" of about {self._earlier.took[name]:.0f} s" if name in self._earlier.took else ""
+                took = Text(f"{self._clock.now() - since:5.1f} s{usual}", style="dim")
                 rows.add_row(Spinner("dots"), Text(name), took, "")
             for update in list(self._work.values())[-4:]:
                 bar = ProgressBar(
@@ -142,7 +163,9 @@ class View:
                 rows.add_row(
                     "", Text(update.what, style="cyan"), bar, Text(f"{percent} {update.detail}"[:60])
                 )
-            total = Text(f"  {self._clock.now() - self._start:.0f} s", style="dim")
+            left = self._left()
+            whole = f"  {self._clock.now() - self._start:.0f} s{f', {left}' if left else ''}"
+            total = Text(whole, style="dim")
             return Group(rows, total)
 
 

@@ -38,5 +38,13 @@ def time_left(elapsed: float, share: float) -> str:
     """
     if elapsed < LEAST_ELAPSED or not LEAST_SHARE <= share < 1:
         return ""
-    left = elapsed * (1 - share) / share
-    return f"about {left / 60:.0f} min left" if left >= 90 else f"about {max(10, round(left, -1)):.0f} s left"
+    return f"about {roughly(elapsed * (1 - share) / share)} left"
+
+
+def roughly(seconds: float) -> str:
+    """Say a time as one says an estimate: "6 min", "40 s", at least "10 s".
+
+    Args:
+        seconds: The time.
+    """
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{max(10, round(seconds, -1)):.0f} s"

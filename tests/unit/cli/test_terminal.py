@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from meshlab.cli.earlier import Earlier
 from meshlab.cli.terminal import View, checks_table, closing
 from meshlab.core.errors import MeshlabError
 from meshlab.core.progress import Update
@@ -99,6 +100,32 @@ def test_a_terminal_shows_what_is_under_way_with_its_time_and_share(run: RunRef)
     assert "25 % package [1/4]" in moving
     assert "image" not in moving  # it is done
     assert "✓ cluster" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_the_time_that_is_left_is_told_from_earlier_runs(run: RunRef) -> None:
+    before = Earlier(
+        {"start-cluster": 12.0, "install-istio": 14.0}, {"start-cluster": 130.0, "install-istio": 100.0}
+    )
+    console, clock = plain(), FakeClock()
+    view = View(console, clock=clock, earlier=before)
+    with view.showing():
+        with step(run, "start-cluster"):
+            clock.sleep(20)
+        with step(run, "new-step"):  # unknown: the last known one still tells the rest
+            clock.sleep(5)
+        with step(run, "install-istio"):
+            clock.sleep(4)
+            page = Console(record=True, width=100, file=io.StringIO())
+            page.print(view._moving())
+    begun = [line.strip() for line in lines(console) if "…" in line]
+    assert begun == [
+        "… start-cluster  (about 2 min left)",
+        "… new-step  (about 2 min left)",
+        "… install-istio  (about 2 min left)",
+    ]
+    moving = page.export_text()
+    assert "4.0 s of about 14 s" in moving
+    assert "29 s, about 2 min left" in moving
 
 
 def test_the_table_holds_every_check_with_what_to_do_about_it() -> None:
