@@ -19,11 +19,12 @@ from prefect.states import Completed, Crashed, Failed
 
 from meshlab.checks.base import CATALOG
 from meshlab.cli.launch import prepared
+from meshlab.cli.preflight import report_problems
 from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local.child import UpChild
 from meshlab.config.settings import LabConfig, Machine
 from meshlab.core.attempt import attempt
-from meshlab.core.errors import KubeError, MeshlabError, WaitTimeout
+from meshlab.core.errors import InputError, KubeError, MeshlabError, WaitTimeout
 from meshlab.core.redaction import guard_logging, redact, redact_exception
 from meshlab.core.signals import signal_of, signals_wait
 from meshlab.core.text import pluralize
@@ -77,9 +78,14 @@ def begin_run(
 
     Returns:
         The run, and the process that brings its cluster up, if one was started.
+
+    Raises:
+        InputError: Reports can't be published where the settings say; the command line says it earlier.
     """
     guard_logging()
     launch = prepared()
+    if launch is None and holds:  # what only removes is not kept from it
+        judge_publishing(config)
     machine = launch.machine if launch is not None else Machine.here()
     mark_orphans_crashed(machine)
     run = launch.run if launch is not None else create(config.runs_dir, flow)
@@ -97,6 +103,12 @@ def begin_run(
         mark_crashed(ledger)  # the one of a run that was killed, and goes on
         ledger.note_flow_run(str(flow_run.id))
     return run, launch.child if launch is not None else None
+
+
+def judge_publishing(config: LabConfig) -> None:
+    """Refuse a place for reports that can't be written. Raises InputError."""
+    if config.report.publish is not None and (problems := report_problems(config.report.publish)):
+        raise InputError(problems)
 
 
 def mark_orphans_crashed(machine: Machine) -> None:

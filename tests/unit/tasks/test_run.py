@@ -5,7 +5,7 @@ import jsonschema
 import pytest
 
 from meshlab.config.settings import HistorySettings, LabConfig, Machine
-from meshlab.core.errors import Interrupted
+from meshlab.core.errors import InputError, Interrupted
 from meshlab.history.records import from_result
 from meshlab.history.store import History
 from meshlab.lifecycle.context import begin_context
@@ -14,7 +14,7 @@ from meshlab.report.markdown import summary_markdown
 from meshlab.run.journal import RunRef, create, note_signal, noted_signal, read_journal, record
 from meshlab.run.result_file import finish, schema, summarise
 from tasks.common import lab_task
-from tasks.run import note_failure, publish_files, stop_of, write_again
+from tasks.run import begin_run, judge_publishing, note_failure, publish_files, stop_of, write_again
 
 
 @pytest.fixture
@@ -104,6 +104,17 @@ def test_a_published_report_is_linked_by_result_history_and_summary(run: RunRef,
     link = (there / "report.html").as_uri()
     assert result["published"] == link == from_result(result).published
     assert f"[{link}]({link})" in summary_markdown(result)
+
+
+def test_a_worker_s_run_tries_the_place_before_it_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.run.create", lambda *_: pytest.fail("nothing is to be made"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="is no directory"):
+        begin_run(publishing(tmp_path / "file"))
+    judge_publishing(publishing(tmp_path / "there"))
+    judge_publishing(LabConfig())
 
 
 def test_a_report_that_can_not_be_published_is_a_warning(run: RunRef, tmp_path: Path) -> None:
