@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from meshlab.app import fence
 from meshlab.app.pod_security import enforces_restricted
 from meshlab.app.pods import MESHED, PLAIN, sample_pod
 from meshlab.config.settings import LabConfig
@@ -29,6 +30,7 @@ from meshlab.shared_cluster.capacity import (
 
 Object = Mapping[str, Any]
 FORBIDDEN = (401, 403)
+OPENING = ("create", "patch", "delete")  # what a NetworkPolicy of ours takes, from its making to its removal
 REFUSED = (400, 403, 409, 422)  # statuses with which admission says no
 MAKE_ROOM = "make room (`kubectl describe nodes` shows who requests what), or name nodes: app.scheduling"
 RAISE = "raise it, or name another namespace: app.namespace"
@@ -65,7 +67,8 @@ def problems(kube: Kube, config: LabConfig) -> list[Problem]:
         mesh = read_facts(kube, config.namespace)
         if not mesh.control_planes:
             return []  # the run installs Istio, or says that there is none
-        return [*_shortfalls(kube, config, mesh), *_refusal(kube, config, mesh)]
+        found = [*_shortfalls(kube, config, mesh), *_closed(kube, config, mesh)]
+        return [*found, *_refusal(kube, config, mesh)]
     except KubeError:
         return []
 
@@ -143,6 +146,22 @@ def _is_own(pod: Object, namespace: str) -> bool:
     meta = pod["metadata"]
     names = {name.rpartition("-v")[0] or name for name in (*MESHED, *PLAIN)}
     return meta.get("namespace") == namespace and (meta.get("labels") or {}).get("app") in names
+
+
+def _closed(kube: Kube, config: LabConfig, mesh: Mesh) -> list[Problem]:
+    """NetworkPolicies that close the namespace, where this account may not open it for the run's own traffic."""
+    namespace = config.namespace
+    lacks = [
+        verb for verb in OPENING if not kube.may(verb, "networking.k8s.io", "networkpolicies", namespace)
+    ]
+    if not lacks or not fence.own_traffic(kube, mesh, config):
+        return []
+    what = f"NetworkPolicies close it for the run's pods, and a policy for them may not be made ({', '.join(lacks)})"
+    remedy = (
+        f"grant it with a Role: apiGroups ['networking.k8s.io'], resources [networkpolicies], verbs "
+        f"[{', '.join(OPENING)}]; or name another namespace: app.namespace"
+    )
+    return [Problem(f"namespace {namespace}", what, remedy)]
 
 
 def _refusal(kube: Kube, config: LabConfig, mesh: Mesh) -> list[Problem]:

@@ -53,6 +53,9 @@ class LocalSettings(SettingsBase):
         description="Stand-ins for registries, as {REGISTRY: HOST:PORT/PATH}, http:// before it without TLS; "
         "* stands for every other registry. Credentials come from skopeo's own auth.json.",
     )
+    network_policy: bool = Field(
+        False, description="Enforce NetworkPolicies, by kube-network-policies on every node (compiled once)."
+    )
     inotify_instances: int | None = Field(
         None,
         ge=128,

@@ -50,6 +50,7 @@ ORDER = (
     "test_without_addons",
     "test_adopted",
     "test_own_shapes",
+    "test_network_policy",
     "test_interrupted",
     "test_signals",
     "test_operator_file",

@@ -112,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--name", help="name of the cluster (default: meshlab)")
     parser.add_argument("--nodes", help="number of nodes, 1 to 5 (default: 3)")
     parser.add_argument("--network", help="first two octets of its /16 (default: 10.177)")
+    parser.add_argument("--network-policy", action="store_true", help="enforce NetworkPolicies")
     return parser
 
 

@@ -103,6 +103,15 @@ class Api:
             item["metadata"]["name"]: _readiness(item) for item in self.call("GET", "/api/v1/nodes")["items"]
         }
 
+    def node_states(self) -> dict[str, str]:
+        """Return what `nodes` does; while the server does not answer yet, that instead."""
+        try:
+            return self.nodes()
+        except KubeError as problem:
+            if not problem.retryable:
+                raise
+            return {"API server": "not ready yet"}
+
     def _tls(self) -> ssl.SSLContext:
         if self._context is None:
             self._context = ssl.create_default_context(cafile=self.layout.ca)

@@ -43,7 +43,7 @@ def built(stage: str, machine: Machine) -> dict[str, Path] | None:
     It takes milliseconds and starts no process.
 
     Args:
-        stage: `cluster`, `prometheus` or `jaeger`.
+        stage: A name of `pins.STAGES`.
         machine: This machine, for its cache folder.
 
     Returns:
@@ -68,7 +68,7 @@ def checksums(stage: str, machine: Machine) -> dict[str, str]:
     """Return the SHA-256 of each binary of a stage, as recorded when it was compiled.
 
     Args:
-        stage: `cluster`, `prometheus` or `jaeger`.
+        stage: A name of `pins.STAGES`.
         machine: This machine, for its cache folder.
 
     Returns:
@@ -94,7 +94,7 @@ def build(
     for the first, and takes its result.
 
     Args:
-        stages: Of `cluster`, `prometheus`, `jaeger`.
+        stages: Names of `pins.STAGES`.
         machine: This machine: its cache folder, and the PATH on which Go is looked for.
         runner: Starts Go.
         log_dir: Gets `compile-<stage>.log`.

@@ -141,13 +141,17 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
 
 
-def write_all(layout: Layout) -> None:
+def write_all(layout: Layout, *, users: Sequence[str] = ()) -> None:
     """Write the authorities' certificates and every key pair of the cluster into the layout's pki folder.
 
     The cluster authority's own key is written too: the controller manager signs certificate requests with it. The
     front proxy has an authority of its own, whose key is kept nowhere: who could get a certificate for the front
     proxy from the cluster's authority, might claim to be any user at an extension API server (Kubernetes'
     documentation, "Configure the aggregation layer").
+
+    Args:
+        layout: The cluster.
+        users: Names of further users, who may do what roles allow them.
     """
     authority = Authority(f"{layout.name} cluster")
     write_atomically(layout.ca, authority.certificate)
@@ -169,6 +173,8 @@ def write_all(layout: Layout) -> None:
     )
     for name in ("kube-controller-manager", "kube-scheduler", "kube-proxy"):
         authority.issue(f"system:{name}").write(layout.pki, name)
+    for name in users:
+        authority.issue(name).write(layout.pki, name)
     for node in layout.nodes:
         authority.issue(
             f"system:node:{node.name}",

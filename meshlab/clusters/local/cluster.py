@@ -25,6 +25,7 @@ from meshlab.clusters.local import (
     inventory,
     materials,
     network,
+    network_policy,
     node,
 )
 from meshlab.clusters.local.api import Api
@@ -118,7 +119,10 @@ class LocalCluster:
             )
             inotify.give(self.state, self.settings.inotify_instances)
             return self._ref(adopted=True)
-        ready = materials.gather(self.machine, self.addons, runner=self.runner, progress=progress, stop=stop)
+        also = network_policy.stages(self.settings)
+        ready = materials.gather(
+            self.machine, self.addons, runner=self.runner, progress=progress, stop=stop, also=also
+        )
         with self.state.locked():
             adopted = self._adopt()  # another run may have made it during the compile
             if adopted is not None:
@@ -127,10 +131,12 @@ class LocalCluster:
             return self._start(ready, progress, stop)
 
     def _start(self, ready: Materials, progress: Progress, stop: threading.Event | None) -> ClusterRef:
-        layout = self.layout
+        layout, settings = self.layout, self.settings
+        users = network_policy.users(settings)
         steps: list[tuple[str, Callable[[], object]]] = [
-            ("keys and certificates", lambda: certificates.write_all(layout)),
+            ("keys and certificates", lambda: certificates.write_all(layout, users=users)),
             ("network", lambda: network.build(layout, self.runner)),
+            ("network policies", lambda: network_policy.prepare(layout, settings, self.runner)),
             ("cgroups", lambda: self.hierarchies.make(layout.cgroup, [SYSTEM, *layout.node_cgroups])),
             ("nodes", lambda: self._prepare_nodes(ready)),
             ("control plane", lambda: self._write_plan(ready)),
@@ -174,6 +180,7 @@ class LocalCluster:
         components = controlplane.components(layout, ready.binaries)
         for one in layout.nodes:
             components += node.components(layout, one, ready.binaries)
+        components += network_policy.components(layout, self.settings, ready.binaries)
         Plan(
             name=layout.name,
             root=str(layout.root),
@@ -185,13 +192,11 @@ class LocalCluster:
     def _await_nodes(
         self, ready: Materials, on_change: Callable[[str], None], stop: threading.Event | None
     ) -> None:
-        """Wait for Ready nodes.
-
-        CoreDNS is applied meanwhile, so that it starts as soon as a node can take it.
-        """
+        """Wait for Ready nodes. CoreDNS is applied meanwhile, so that it starts as soon as a node can take it."""
         api, timeout = Api(self.layout), self.settings.start_timeout
         given_up = threading.Event()
         first = [*map(node.registration, self.layout.nodes), *dns.documents(self.layout, ready.dns_image)]
+        first += network_policy.documents(self.settings)
 
         def judge(nodes: dict[str, str]) -> MeshlabError | None:
             _check(stop)
@@ -202,7 +207,7 @@ class LocalCluster:
             try:
                 wait(
                     pluralize(self.layout.node_count, "Ready nodes"),
-                    lambda: self._node_states(api),
+                    lambda: api.node_states(),
                     ready=lambda nodes: list(nodes.values()).count("Ready") == self.layout.node_count,
                     error=judge,
                     describe=lambda nodes: ", ".join(
@@ -218,14 +223,6 @@ class LocalCluster:
                 given_up.set()  # else leaving the pool waits for CoreDNS to be applied
                 raise
             applied.result()
-
-    def _node_states(self, api: Api) -> dict[str, str]:
-        try:
-            return api.nodes()
-        except MeshlabError as problem:
-            if not problem.retryable:
-                raise
-            return {"API server": "not ready yet"}
 
     def _failure(self) -> ClusterError | None:
         """Why the cluster can't come up, None while it still may."""
@@ -256,7 +253,7 @@ class LocalCluster:
         def look() -> bool:
             status = Status.read(self.layout.status)
             well = status is not None and status.state == "running"
-            nodes = self._node_states(api) if well else {}
+            nodes = api.node_states() if well else {}
             return list(nodes.values()).count("Ready") == self.layout.node_count
 
         try:
@@ -362,7 +359,7 @@ class LocalCluster:
         remove(self.layout, record, self.hierarchies, self.runner, neighbours=others, progress=progress)
 
     def _key(self) -> str:
-        return materials.key(self.layout)
+        return materials.key(self.layout, also=network_policy.stages(self.settings))
 
     def _new_record(self) -> Record:
         layout = self.layout

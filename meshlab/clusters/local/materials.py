@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from meshlab.clusters.local import build, dns, golden, images, pins, rootfs, web_ui
+from meshlab.clusters.local import build, dns, golden, images, network_policy, pins, rootfs, web_ui
 from meshlab.clusters.local.golden import Golden
 from meshlab.clusters.local.layout import Layout
 from meshlab.clusters.local.oci import ImageSpec
@@ -55,6 +55,7 @@ def gather(
     runner: Runner,
     progress: Progress,
     stop: threading.Event | None = None,
+    also: Sequence[str] = (),
 ) -> Materials:
     """Compile the binaries while the base root file system is made, then import the images. It takes seconds when warm.
 
@@ -64,6 +65,7 @@ def gather(
         runner: Starts processes.
         progress: Gets what is being done.
         stop: Ends it when it is set. It is set here when one part fails, so that the other one ends, too.
+        also: Names of stages that are compiled for this cluster, beside its own.
 
     Returns:
         All that a cluster is made of.
@@ -78,7 +80,7 @@ def gather(
     with ThreadPoolExecutor(max_workers=2) as pool, _set_on_failure(stop):
         compiled = pool.submit(
             build.build,
-            ["cluster"],
+            ["cluster", *also],
             machine=machine,
             runner=runner,
             log_dir=machine.state / "logs",
@@ -154,19 +156,22 @@ def layer_cache(machine: Machine) -> images.LayerCache:
     return images.LayerCache(machine.cache / "layers")
 
 
-def key(layout: Layout) -> str:
-    """Return 16 hexadecimal digits that change with what decides how the cluster is: shape, pins, base, this package."""
+def key(layout: Layout, *, also: Sequence[str] = ()) -> str:
+    """Return 16 hexadecimal digits that change with what decides how the cluster is: shape, pins, base, this package.
+
+    Args:
+        layout: The cluster.
+        also: Names of stages that are compiled for it, beside its own.
+
+    Returns:
+        The digits.
+    """
     digest = hashlib.sha256()
-    words = (
-        layout.node_count,
-        layout.network,
-        layout.domain,
-        pins.pins_key(pins.STAGES["cluster"]),
-        rootfs.key(),
-    )
+    compiled = [pins.pins_key(pins.STAGES[stage]) for stage in ("cluster", *also)]
+    words = (layout.node_count, layout.network, layout.domain, *compiled, rootfs.key())
     digest.update("\n".join(map(str, words)).encode())
     # The pins' Go sources are in their key already.
     sources = [path for path in HERE.rglob("*.py") if "gomod" not in path.parts]
-    for path in sorted([*sources, dns.MANIFEST]):
+    for path in sorted([*sources, dns.MANIFEST, network_policy.MANIFEST]):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]

@@ -11,7 +11,16 @@ from pathlib import Path
 
 import psutil
 
-from meshlab.clusters.local import archives, build, containerd, inotify, network, pins, pull
+from meshlab.clusters.local import (
+    archives,
+    build,
+    containerd,
+    inotify,
+    network,
+    network_policy,
+    pins,
+    pull,
+)
 from meshlab.clusters.local.cgroups import Hierarchies
 from meshlab.clusters.local.layout import Layout
 from meshlab.clusters.local.state import State
@@ -46,7 +55,7 @@ def problems(settings: LocalSettings, machine: Machine, *, runner: Runner | None
     Args:
         settings: Of the cluster.
         machine: This machine: its folders, its PATH.
-        runner: Asks for this machine's routes.
+        runner: Asks for this machine's routes, and what its kernel can.
 
     Returns:
         Each problem with its remedy; empty where there is none.
@@ -63,12 +72,14 @@ def problems(settings: LocalSettings, machine: Machine, *, runner: Runner | None
         *_version(settings),
         *archives.problems(settings.image_archives),
         *pull.problems(settings.pull or "never", machine),
-        *_privileges(),
+        *(privileges := [*_privileges()]),
         *_programs(machine),
         *_resources(layout, machine),
         *_paths(layout),
         *_used_by(layout, holder),
     ]
+    if not privileges:  # else the answer would be about them
+        found += network_policy.problems(settings, runner or SystemRunner())
     if record is None:
         # What the record names is the cluster's: it is adopted or replaced. The rest applies to a new cluster only.
         found += [*_taken(layout), *inotify.problems(layout, settings.inotify_instances)]

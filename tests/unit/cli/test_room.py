@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from meshlab.app import fence
 from meshlab.app.pods import MESHED, PLAIN
 from meshlab.cli import room
 from meshlab.config.settings import LabConfig
@@ -41,11 +42,13 @@ class Theirs(FakeKube):
             *objects,
         ):
             self.put(each)
+        self.kinds[fence.API_VERSION, fence.KIND] = True
         self.refusal, self.status = refusal, status
+        self.may_do = {("create", "pods")}
         self.asked: list[dict[str, Any]] = []
 
     def may(self, verb: str, group: str, resource: str, namespace: str | None = None) -> bool:
-        return (verb, resource) == ("create", "pods")
+        return (verb, resource) in self.may_do
 
     def create(  # type: ignore[override]
         self, document: dict[str, Any], *, namespace: str | None = None, dry_run: bool = False
@@ -139,3 +142,16 @@ def test_the_pod_that_is_asked_about_is_as_the_runs_own() -> None:
         {"key": "lab", "operator": "Exists"}
     ]
     assert spec["imagePullSecrets"] == [{"name": "corp"}]
+
+
+def test_a_namespace_that_network_policies_close_is_told_where_the_run_may_not_open_it() -> None:
+    spec = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    meta = {"name": "deny", "namespace": "meshlab"}
+    deny = {"apiVersion": fence.API_VERSION, "kind": fence.KIND, "metadata": meta, "spec": spec}
+    kube = Theirs(space(), deny)
+    (found,) = room.problems(kube, NIGHT)  # type: ignore[arg-type]
+    assert found.where == "namespace meshlab" and "NetworkPolicies" in found.what
+    assert "networkpolicies" in found.remedy and "app.namespace" in found.remedy
+    kube.may_do |= {(verb, "networkpolicies") for verb in room.OPENING}
+    assert room.problems(kube, NIGHT) == []  # type: ignore[arg-type]
+    assert kube.calls == []

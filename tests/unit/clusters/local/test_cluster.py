@@ -56,7 +56,7 @@ def test_anything_else_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     cluster = make(tmp_path)
     running(cluster, monkeypatch, a="Ready", b="NotReady" if spoil == "node" else "Ready")
     if spoil == "key":
-        monkeypatch.setattr(materials, "key", lambda _: "another")
+        monkeypatch.setattr(materials, "key", lambda *_, **__: "another")
     elif spoil == "status":
         cluster.layout.status.write_text(json.dumps({"state": "failed", "components": {}}))
     elif spoil == "unfinished":

@@ -22,8 +22,9 @@ def test_the_key_changes_with_the_shape_of_the_cluster(tmp_path: Path) -> None:
         materials.key(layout_in(tmp_path, nodes=2)),
         materials.key(layout_in(tmp_path, net="10.251")),
         materials.key(layout_in(tmp_path, domain="corp.local")),
+        materials.key(layout_in(tmp_path), also=["network-policy"]),
     ]
-    assert len(set(keys)) == 4
+    assert len(set(keys)) == 5
     assert keys[0] == materials.key(layout_in(tmp_path))
 
 
@@ -38,7 +39,11 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
         seen["golden"] = [spec.name for spec in wanted]
         return Golden(tmp_path / "golden", tuple(spec.reference for spec in wanted))
 
-    monkeypatch.setattr(build, "build", lambda stages, **_: programs)
+    def compiled(stages: list[str], **_: object) -> dict[str, Path]:
+        seen["compiled"] = stages
+        return programs
+
+    monkeypatch.setattr(build, "build", compiled)
     monkeypatch.setattr(build, "built", lambda stage, _: programs if stage == "prometheus" else None)
     monkeypatch.setattr(build, "module_dir", lambda *_, **__: tmp_path)
     monkeypatch.setattr(rootfs, "ensure", lambda **_: LAYER)
@@ -57,6 +62,14 @@ def test_addons_that_are_compiled_are_in_from_the_start(made: dict[str, object],
     assert made["golden"] == [f"{images.HUB}/{name}" for name in ("pause", "coredns", "prometheus")]
     assert found.sandbox_image == f"{images.HUB}/pause:1" and found.dns_image == f"{images.HUB}/coredns:1"
     assert set(found.binaries) == {"etcd", "prometheus"}
+
+
+def test_what_only_some_clusters_run_is_compiled_when_asked_for(
+    made: dict[str, object], tmp_path: Path
+) -> None:
+    for also in ((), ("network-policy",)):
+        materials.gather(machine_in(tmp_path), (), runner=FakeRunner(), progress=silent, also=also)
+        assert made["compiled"] == ["cluster", *also]
 
 
 def test_a_failed_base_image_stops_the_compile(

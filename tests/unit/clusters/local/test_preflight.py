@@ -10,6 +10,7 @@ from meshlab.config.settings import LocalSettings, Machine
 from meshlab.core.errors import Problem
 from tests.fakes.runner import FakeRunner
 from tests.unit.clusters.local.cluster_fixtures import layout_in, machine_in, netns_in
+from tests.unit.clusters.local.test_netfilter import IPTABLES, NO_QUEUE, PROBE
 
 ROUTES = ("ip", "-4", "route", "show", "table", "all")
 SETTINGS = LocalSettings(name="unit", network="10.250")
@@ -116,3 +117,23 @@ def test_unprivileged_users_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preflight.os, "geteuid", lambda: 1000)
     (found,) = preflight._privileges()
     assert "root" in found.remedy
+
+
+@pytest.mark.parametrize(("nftables", "refused"), [("ok\n", False), (NO_QUEUE, True)])
+def test_network_policy_is_refused_where_the_kernel_can_not(
+    machine: Machine, nftables: str, refused: bool
+) -> None:
+    runner = FakeRunner({ROUTES: "", PROBE: f"ok\n{nftables}", IPTABLES: 4})
+    asked = LocalSettings(name="unit", network="10.250", network_policy=True)
+    found = preflight.problems(asked, machine, runner=runner)
+    assert [problem.where for problem in found] == ["local.network_policy"] * refused
+    assert not machine.state.exists() and not machine.cache.exists()
+
+
+def test_the_kernel_is_not_asked_without_privileges(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lacks = Problem("--cluster local", "needs root", "run as root")
+    monkeypatch.setattr(preflight, "_privileges", lambda: [lacks])
+    asked = LocalSettings(name="unit", network="10.250", network_policy=True)
+    assert preflight.problems(asked, machine, runner=FakeRunner({ROUTES: ""})) == [lacks]
