@@ -58,17 +58,16 @@ class Shape:
     @property
     def own_lab(self) -> bool:
         """Whether the shared lab does not serve."""
-        return bool(self.operator or self.charts)
+        return bool(self.operator or self.charts or self.local)
 
     @property
     def lab(self) -> tuple[str, ...]:
         """What the command line of the shape's own lab has more; empty where the shared lab serves."""
-        if not self.operator:
-            return ()
         asked = [
             word for key, value in (self.local or {}).items() for word in ("--set", f"local.{key}={value}")
         ]
-        return ("--operator-file", str(FOLDER / self.name / self.operator), *asked)
+        file = ("--operator-file", str(FOLDER / self.name / self.operator)) if self.operator else ()
+        return (*file, *asked)
 
     def objects(self, file: str = "objects", **words: str) -> list[dict[str, Any]]:
         """Read the objects of one of the shape's files, with words filled in; none where there is no such file.
