@@ -88,5 +88,5 @@ def freeze(kube: Kube, namespace: str, selector: str) -> None:
         timeout=60,
     )
     for pod in pods:
-        done = run_in_pod(kube, namespace, pod.name, "istio-proxy", ["bash", "-c", FREEZE], timeout=20)
+        done = run_in_pod(kube, namespace, pod.name, "istio-proxy", ["sh", "-c", FREEZE], timeout=20)
         assert "envoy" in done.stdout, f"no Envoy was stopped in {pod.name}: {done.stdout}{done.stderr}"
