@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import kubernetes
 
@@ -28,6 +29,7 @@ from meshlab.istio.distribution import Distribution
 from meshlab.istio.istioctl import Istioctl
 from meshlab.istio.mesh import Mesh
 from meshlab.istio.proxies import proxy_statuses, wait_synced
+from meshlab.istio.syncz import proxy_states
 from meshlab.kube.client import Kube
 from meshlab.kube.kubectl import client_version
 from meshlab.kube.pods import PodSummary
@@ -109,7 +111,8 @@ def await_synced(kube: Kube, istioctl: Istioctl, config: LabConfig, mesh: Mesh, 
     pods = lab_pods(kube, mesh)
     proxies = own_proxies(pods, config) or istio_checks.expected_proxies(pods)
     try:
-        wait_synced(istioctl, proxies, timeout=config.istio.install_timeout, progress=progress)
+        states = partial(proxy_states, kube, istioctl, proxies)
+        wait_synced(states, proxies, timeout=config.istio.install_timeout, progress=progress)
     except (WaitTimeout, IstioError) as late:
         return late.message
     return ""
@@ -226,9 +229,9 @@ def istio_proxies_synced(kube: Kube, istioctl: Istioctl, config: LabConfig, mesh
         KubeError: The API server does not answer.
     """
     within = None if config.scope == "mesh" else config.namespace
-    statuses = proxy_statuses(kube, istioctl, within=within)
     pods = lab_pods(kube, mesh)
     expected, own = istio_checks.expected_proxies(pods), own_proxies(pods, config)
+    statuses = proxy_statuses(kube, partial(proxy_states, kube, istioctl, expected), within=within)
     return istio_checks.proxies_synced(statuses, expected, own=own)
 
 

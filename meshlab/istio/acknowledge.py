@@ -25,6 +25,7 @@ import secrets
 from collections.abc import Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from meshlab.core.errors import IstioError
@@ -35,6 +36,7 @@ from meshlab.istio.injection import REVISION_LABEL
 from meshlab.istio.istioctl import Istioctl
 from meshlab.istio.mesh_config import root_namespaces
 from meshlab.istio.proxies import AT_ONCE, ask_proxies, opened, wait_synced
+from meshlab.istio.syncz import proxy_states
 from meshlab.kube.changes import MANAGED_BY, MANAGER
 from meshlab.kube.client import Kube
 from meshlab.kube.pods import PodSummary
@@ -111,7 +113,8 @@ def wait_acknowledged(
                 kube.delete(FILTER_API, FILTER, sentinel, namespace, foreground=False)
         _await_cluster(source, proxied, sentinel, False, timeout, clock)
         proxies = tuple(f"{pod.name}.{pod.namespace}" for pod in proxied)
-        wait_synced(istioctl, proxies, timeout=timeout, clock=clock)
+        states = partial(proxy_states, kube, istioctl, proxies, source)
+        wait_synced(states, proxies, timeout=timeout, clock=clock)
         _await_warm(source, proxied, timeout, clock)
     return Acknowledged(proxies, clock.now() - start)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from meshlab.core.progress import Progress, Update, silent
 from meshlab.core.waiting import Clock, wait, wait_or_last
 from meshlab.envoy.admin import PROXY_PORT, Pages, PodPages
 from meshlab.istio.control_plane import SIDECAR, with_sidecar
-from meshlab.istio.istioctl import Istioctl, ProxyStatus
+from meshlab.istio.istioctl import ProxyStatus
 from meshlab.kube.client import Kube
 from meshlab.kube.exec import run_in_pod
 from meshlab.kube.pods import PodSummary
@@ -41,7 +41,11 @@ class ProxyUpdates:
 
 
 def proxy_statuses(
-    kube: Kube, istioctl: Istioctl, *, within: str | None = None, clock: Clock | None = None
+    kube: Kube,
+    ask: Callable[[], tuple[ProxyStatus, ...]],
+    *,
+    within: str | None = None,
+    clock: Clock | None = None,
 ) -> tuple[ProxyStatus, ...]:
     """Read every proxy's state: istiod's view, with an error for each type of which the proxy counted a rejection.
 
@@ -51,7 +55,7 @@ def proxy_statuses(
 
     Args:
         kube: Client of the cluster.
-        istioctl: Runs istioctl on the mesh.
+        ask: Gives istiod's view of the proxies.
         within: The namespace whose proxies are asked for it, as a command in other people's pods is not
             ours to run, and who alone is waited for; None asks all.
         clock: Of the wait; the machine's where not given.
@@ -71,7 +75,7 @@ def proxy_statuses(
 
     statuses = wait_or_last(
         "every proxy to acknowledge what istiod is sending",
-        istioctl.proxy_status,
+        ask,
         ready=lambda found: not lagging(found),
         describe=lambda found: f"{lagging(found)} of {len(found)} lag",
         timeout=ACKNOWLEDGED,
@@ -143,7 +147,7 @@ def parse_updates(name: str, text: str) -> ProxyUpdates:
 
 
 def wait_synced(
-    istioctl: Istioctl,
+    ask: Callable[[], tuple[ProxyStatus, ...]],
     expected: Sequence[str],
     *,
     timeout: float,
@@ -153,7 +157,7 @@ def wait_synced(
     """Wait until istiod has every expected proxy connected and nothing is left to acknowledge.
 
     Args:
-        istioctl: Runs istioctl on the mesh.
+        ask: Gives the proxies' states.
         expected: `pod.namespace` of each proxy.
         timeout: Seconds, at most.
         progress: Gets what is being done.
@@ -179,7 +183,7 @@ def wait_synced(
 
     return wait(
         f"{len(expected)} proxies to acknowledge their configuration",
-        istioctl.proxy_status,
+        ask,
         ready=lambda statuses: not lagging(statuses),
         describe=told,
         timeout=timeout,

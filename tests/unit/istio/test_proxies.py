@@ -77,7 +77,7 @@ def test_a_proxy_that_tells_nothing_is_no_success():
 
 
 def test_a_rejection_that_istiod_has_forgotten_is_still_an_error():
-    [status] = proxy_statuses(mesh(STATS), istioctl("SYNCED"))
+    [status] = proxy_statuses(mesh(STATS), istioctl("SYNCED").proxy_status)
     assert status.types == {"LDS": "SYNCED"}
     assert "2 rejected" in status.errors["LDS"]
     assert "CDS" not in status.errors
@@ -85,28 +85,30 @@ def test_a_rejection_that_istiod_has_forgotten_is_still_an_error():
 
 def test_only_the_proxies_of_one_namespace_are_asked_where_the_others_are_not_ours():
     kube = mesh()
-    [status] = proxy_statuses(kube, istioctl("SYNCED"), within="shop")
+    [status] = proxy_statuses(kube, istioctl("SYNCED").proxy_status, within="shop")
     assert status.types == {"LDS": "SYNCED"} and not status.errors
     assert kube.opened == []
 
 
 def test_stale_proxies_of_others_take_no_time_from_a_run_that_asks_for_its_own():
     clock = FakeClock()
-    [status] = proxy_statuses(mesh(), istioctl("STALE"), within="shop", clock=clock)
+    [status] = proxy_statuses(mesh(), istioctl("STALE").proxy_status, within="shop", clock=clock)
     assert status.types == {"LDS": "STALE"} and clock.now() == 0
-    proxy_statuses(mesh(STATS), istioctl("STALE"), within="default", clock=clock)
+    proxy_statuses(mesh(STATS), istioctl("STALE").proxy_status, within="default", clock=clock)
     assert clock.now() >= ACKNOWLEDGED, "the control: one of its own is waited for"
 
 
 def test_what_is_just_being_sent_is_waited_for_and_what_stays_so_is_told():
-    [status] = proxy_statuses(mesh(STATS), istioctl("STALE", "STALE", "SYNCED"), clock=FakeClock())
+    [status] = proxy_statuses(
+        mesh(STATS), istioctl("STALE", "STALE", "SYNCED").proxy_status, clock=FakeClock()
+    )
     assert status.types == {"LDS": "SYNCED"}
-    [status] = proxy_statuses(mesh(STATS), istioctl("STALE"), clock=FakeClock())
+    [status] = proxy_statuses(mesh(STATS), istioctl("STALE").proxy_status, clock=FakeClock())
     assert status.types == {"LDS": "STALE"}
 
 
 def test_synced_proxies_end_the_wait():
-    [status] = wait_synced(istioctl("SYNCED"), ["sleep-1.default"], timeout=5, clock=FakeClock())
+    [status] = wait_synced(istioctl("SYNCED").proxy_status, ["sleep-1.default"], timeout=5, clock=FakeClock())
     assert status.pod == "sleep-1"
 
 
@@ -119,4 +121,4 @@ def test_synced_proxies_end_the_wait():
 )
 def test_a_timeout_names_the_proxy_and_its_state(status: str, expected: str, why: str):
     with pytest.raises(WaitTimeout, match=why):
-        wait_synced(istioctl(status), [expected], timeout=3, clock=FakeClock())
+        wait_synced(istioctl(status).proxy_status, [expected], timeout=3, clock=FakeClock())
