@@ -43,7 +43,8 @@ def lab_made(config: LabConfig, mesh: Mesh | None = None) -> tuple[Acceptance, .
 
     def named(resource: str) -> list[str]:
         every = planes if "{istiod}" in resource else [(mesh.system_namespace, "")]
-        return [resource.format(namespace=config.namespace, system=home, istiod=name) for home, name in every]
+        words = {"namespace": config.namespace, "root": mesh.root_namespace}
+        return [resource.format(**words, system=home, istiod=name) for home, name in every]
 
     return tuple(
         Acceptance(row["rule"], resource, row["reason"])

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from meshlab.cli.preflight import audit_problems
 from meshlab.config.settings import LabConfig
+from meshlab.istio.mesh import Mesh
 from meshlab.security.audit.acceptance import acceptances, judge, lab_made
 from meshlab.security.audit.model import Acceptance, Finding, Severity
 from meshlab.security.audit.rules import RULES
@@ -84,3 +85,9 @@ def test_a_rule_that_does_not_exist_is_named_before_anything_is_touched():
     risk = {"rule": "limit", "resource": "*", "reason": "measured in production", "expires": "2027-01-31"}
     (problem,) = audit_problems(LabConfig.model_validate({"audit": {"accepted": [risk]}}))
     assert problem.where == "audit.accepted.0.rule" and "limits" in problem.remedy
+
+
+def test_what_makes_the_metrics_is_known_in_the_root_namespace():
+    mesh = Mesh("default", root_namespace="mesh-config")
+    known = [each.resource for each in lab_made(LabConfig(), mesh) if each.rule == "analyze"]
+    assert known == ["EnvoyFilter mesh-config/standard-metrics"]
