@@ -18,6 +18,7 @@ from meshlab.istio.proxies import opened
 from meshlab.kube.client import Kube
 
 PAGE = "/debug/syncz"
+QUERY = "istio.io/debug"  # type of resource that istioctl asks for
 
 
 def proxy_states(
@@ -44,10 +45,15 @@ def proxy_states(
         with opened(kube, pages) as source:
             for pod in istiod_pods(kube):
                 told = source.json(pod.namespace, pod.name, ISTIOD_PORT, PAGE)
-                found = {each.name: each for each in map(state_in, told)} | found
+                found = {each.name: each for each in map(state_in, filter(is_proxy, told))} | found
     except MeshlabError:  # that page may be off; what istioctl told is judged
         pass
     return tuple(found[name] for name in sorted(found))
+
+
+def is_proxy(entry: Mapping[str, Any]) -> bool:
+    """Tell a proxy from a client that asks istiod for its pages, as istioctl does; that one takes no configuration."""
+    return any(not url.startswith(QUERY) for url in entry.get("resources") or {})
 
 
 def state_in(entry: Mapping[str, Any]) -> ProxyStatus:

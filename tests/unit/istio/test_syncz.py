@@ -70,6 +70,7 @@ def test_the_others_are_asked_of_istiod_by_what_was_sent_and_acknowledged() -> N
             RDS={},
         ),
         entry("late-1.shop", CDS={"sent": "b", "acked": "a"}),
+        {"proxy": "test-1.default", "resources": {"istio.io/debug/syncz": {"sent": "a"}}},  # istioctl itself
     )
     gateway, late, sleep = proxy_states(kube(), istioctl(), [GATEWAY, SLEEP], page)  # type: ignore[arg-type]
     assert gateway.types == {"CDS": "SYNCED"}
