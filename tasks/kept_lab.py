@@ -7,12 +7,15 @@ from dataclasses import asdict
 
 from meshlab.clusters.base import ClusterRef
 from meshlab.config.settings import LabConfig
+from meshlab.core.process import SystemRunner
+from meshlab.core.text import pluralize
 from meshlab.istio.distribution import Distribution
-from meshlab.lifecycle.context import kube_of
+from meshlab.lifecycle.context import context_of, kube_of
 from meshlab.lifecycle.kept_lab import KeptLab, Link, Shown, hand_over, links_to_pods, serves_pages
+from meshlab.lifecycle.screenshots import take
 from meshlab.report.tables import link_rows
 from meshlab.run.journal import RunRef, keep_evidence, record_facts
-from tasks.common import lab_task
+from tasks.common import lab_task, log_info
 from tasks.report import publish_table
 
 
@@ -49,7 +52,18 @@ def open_links(
     links = (kept.start, *kept.links)
     _note(run, links)
     publish_table("links", link_rows(map(asdict, links)), "The kept lab's pages, open until Ctrl-C")
+    take_screenshots(run, links)
     return links
+
+
+def take_screenshots(run: RunRef, links: Sequence[Link]) -> None:
+    """Keep a picture of each page that is open, where this machine has Chromium."""
+    pages = {each.name: each.url for each in links if each.url and each.kind == "page"}
+    taken = take(pages, run.directory, runner=SystemRunner(), path=context_of(run).machine.path)
+    if taken.files:
+        log_info(f"{pluralize(len(taken.files), 'screenshots')} in {taken.files[0].parent}")
+    for problem in taken.problems:
+        log_info(f"no screenshot of {problem}")
 
 
 def _note(run: RunRef, links: Sequence[Link]) -> None:

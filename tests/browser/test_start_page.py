@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from meshlab.config.settings import LabConfig
+from meshlab.config.settings import LabConfig, Machine
+from meshlab.core.process import SystemRunner
 from meshlab.core.waiting import wait
+from meshlab.lifecycle.screenshots import take
 from meshlab.observability.pages import live
 from meshlab.observability.pages.live import Sources, views
 from meshlab.observability.pages.server import PageServer
@@ -118,3 +120,12 @@ def test_a_lab_that_is_gone_and_a_program_that_ended_are_said(
     assert page.ask("document.getElementById('gone').hidden")
     server.close()
     until(page, "!document.getElementById('gone').hidden", "the message that the program has ended")
+
+
+def test_its_screenshot_shows_the_views(lab: tuple[PageServer, FakeMesh], tmp_path: Path) -> None:
+    """The page that never stops asking is pictured all the same, with what it has drawn."""
+    server, _ = lab
+    taken = take({"start page": server.url}, tmp_path, runner=SystemRunner(), path=Machine.here().path)
+    assert taken.problems == ()
+    content = taken.files[0].read_bytes()
+    assert content.startswith(b"\x89PNG") and len(content) > 50_000, "the links alone are smaller"
