@@ -13,7 +13,7 @@ from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local import build, materials, web_ui
 from meshlab.clusters.local.cluster import LocalCluster
 from meshlab.config.settings import LabConfig, Machine
-from meshlab.core.errors import MeshlabError
+from meshlab.core.errors import MeshlabError, NotHereError
 from meshlab.core.process import Runner, SystemRunner
 from meshlab.istio import tracing
 from meshlab.istio.distribution import Distribution
@@ -87,11 +87,17 @@ def announce_tracing(
         The Services, and how to put the mesh's tracing back.
     """
     kube = kube_of(cluster)
+    if not config.ours and (reason := JAEGER.why_not(config, distribution, kube)):
+        log_info(f"no tracing: {reason}")
+        return (), tracing.Restore("", ())
     context_of(run).ledger.intend(Entry("addon", "jaeger", cluster.endpoint))
     refs = announce(config, distribution, kube)
-    restore = tracing.enable(
-        kube, config, mesh_of(run, cluster), None if config.ours else context_of(run).ledger
-    )
+    ledger = None if config.ours else context_of(run).ledger
+    try:
+        restore = tracing.enable(kube, config, mesh_of(run, cluster), ledger)
+    except NotHereError as problem:
+        log_info(problem.message)
+        return refs, tracing.Restore("", ())
     log_info(f"every request is traced by provider {restore.provider}")
     return refs, restore
 
@@ -132,7 +138,7 @@ def deploy(
     kube = kube_of(cluster)
     pulled = official_images(run, config, cluster, distribution) if addon in PULLED else ()
     held = (*pulled, *cluster.images)
-    if not addon.compiled and (reason := addon.why_not(config, distribution, kube, held)):
+    if not (addon.compiled and config.ours) and (reason := addon.why_not(config, distribution, kube, held)):
         log_info(f"no {addon.title}: {reason}")
         return ()
     official = addon.compiled and bool(pulled) and set(images(addon.shipped(distribution))) <= set(pulled)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from meshlab.checks import live_views
-from meshlab.checks.live_queries import scraped_within
+from meshlab.checks.present import metrics, scraped_within, scraping_of
 from meshlab.clusters.base import ClusterRef
 from meshlab.config.settings import LabConfig
 from meshlab.core.attempt import attempt, given
@@ -14,7 +14,6 @@ from meshlab.core.patience import patience_of
 from meshlab.istio.distribution import Distribution
 from meshlab.lifecycle.context import kube_of, mesh_of
 from meshlab.observability.addons.kiali import KIALI
-from meshlab.observability.addons.prometheus import PROMETHEUS
 from meshlab.observability.graph.metrics import Baseline, take_baseline
 from meshlab.run.journal import RunRef
 from meshlab.run.results import CheckResult
@@ -36,9 +35,14 @@ def begin_phase(run: RunRef, config: LabConfig, cluster: ClusterRef) -> Baseline
         The counters; None where Prometheus can't be asked, which the graph's checks will tell.
     """
     try:
-        with PROMETHEUS.open(kube_of(cluster), config) as client, scraped_within(run, config) as timeout:
-            clock = patience_of(run.run_id).clock
-            return take_baseline(client, config.namespace, timeout=timeout, clock=clock)
+        with metrics(run, kube_of(cluster), config) as client, scraped_within(run, config) as timeout:
+            return take_baseline(
+                client,
+                config.namespace,
+                scraping=scraping_of(run, config),
+                timeout=timeout,
+                clock=patience_of(run.run_id).clock,
+            )
     except MeshlabError as problem:
         log_info(f"Prometheus can't be asked: {problem.message}")
         return None
@@ -87,7 +91,9 @@ def check_traces(
         The check.
     """
     since = phase.at if phase else None
-    judge = partial(live_views.traced_productpage, run, kube_of(cluster), config, since)
+    judge = partial(
+        live_views.traced_productpage, run, kube_of(cluster), config, mesh_of(run, cluster), since
+    )
     return make_checks(run, {"jaeger.productpage-traces": judge})[0]
 
 
@@ -109,7 +115,7 @@ def check_graph(
     """
     kube = kube_of(cluster)
     why_no_kiali = KIALI.why_not(config, distribution, kube, (*pulled_before(run), *cluster.images))
-    graph = live_views.GraphChecks(run, kube, config, baseline, why_no_kiali)
+    graph = live_views.GraphChecks(run, kube, config, mesh_of(run, cluster), baseline, why_no_kiali)
     return make_checks(
         run,
         {"graph.edges": graph.edges, "kiali.graph": graph.kiali_graph, "graph.agreement": graph.agreement},

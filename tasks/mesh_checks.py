@@ -10,6 +10,7 @@ from meshlab.clusters.local import build
 from meshlab.config.settings import LabConfig
 from meshlab.istio.distribution import Distribution
 from meshlab.lifecycle.context import context_of, istioctl_of, kube_of, mesh_of
+from meshlab.observability.addons.whereabouts import whereabouts
 from meshlab.report.gathered import gather
 from meshlab.report.tables import pod_rows
 from meshlab.run.journal import RunRef, record_facts, report_progress
@@ -65,7 +66,7 @@ def check_istio(
     mesh = context_of(run).read_mesh_again(
         cluster
     )  # pods with sidecars are there now, which tell how they come
-    record_facts(run, mesh=mesh.as_json())
+    record_facts(run, mesh={**mesh.as_json(), "observability": whereabouts(kube, config)})
     if late := live_mesh.await_synced(kube, istioctl, config, mesh, report_progress):
         log_info(late)  # no reason to make no check: they tell what is wrong
     pods = pod_rows(lab_pods(kube, mesh))

@@ -5,16 +5,16 @@ from __future__ import annotations
 from meshlab.app import paths
 from meshlab.app.deployment import put_up
 from meshlab.checks.base import CATALOG, run_check
+from meshlab.checks.present import answer_timeout, metrics
 from meshlab.cli.flags import wrong_provider
 from meshlab.clusters.base import ClusterRef
 from meshlab.config.settings import LabConfig, Provider
-from meshlab.core.errors import InputError
+from meshlab.core.errors import InputError, NotHereError
 from meshlab.core.patience import patience_of
 from meshlab.history.nights import tell_tonight
 from meshlab.istio.distribution import Distribution
 from meshlab.kube.apply import ObjectRef
 from meshlab.lifecycle.context import context_of, kube_of
-from meshlab.observability.addons.prometheus import PROMETHEUS
 from meshlab.observability.addons.proxy_usage import read_usage
 from meshlab.run.journal import RunRef, keep_evidence, record_check, record_measures, report_progress
 from meshlab.run.ledger import Entry
@@ -102,11 +102,15 @@ def measure_proxies(run: RunRef, config: LabConfig, cluster: ClusterRef) -> None
     """
     kube, patience = kube_of(cluster), patience_of(run.run_id)
     pods = [pod.name for pod in kube.pods(config.namespace)]
-    with (
-        PROMETHEUS.open(kube, config) as client,
-        patience.awaiting(config.prometheus.answer_timeout) as timeout,
-    ):
-        usage = read_usage(client, config.namespace, pods, timeout=timeout, clock=patience.clock)
+    try:
+        with (
+            metrics(run, kube, config) as client,
+            patience.awaiting(answer_timeout(run, config)) as timeout,
+        ):
+            usage = read_usage(client, config.namespace, pods, timeout=timeout, clock=patience.clock)
+    except NotHereError as problem:
+        log_info(f"not measured: {problem.message}")
+        return
     record_measures(run, *usage.measures())
     log_info(f"{usage.proxies} sidecars: {usage}")
 

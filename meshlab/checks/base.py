@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from meshlab.core.errors import MeshlabError
+from meshlab.core.errors import MeshlabError, NotHereError
 from meshlab.core.waiting import Clock, SystemClock
 from meshlab.run.results import SCOPES, CheckResult, Verdict
 
@@ -216,7 +216,7 @@ def run_check(
 
     Returns:
         What the function answered, with the seconds it took; an infra-error with the message and the remedy of a
-        MeshlabError.
+        MeshlabError; a skip for a NotHereError.
 
     Raises:
         ValueError: The function answered for another check.
@@ -236,6 +236,9 @@ def run_check(
     start = clock.now()
     try:
         result = function(*args, **kwargs)
+    except NotHereError as problem:
+        remedy = problem.remedy if problem.told_by in ("", check_id) else f"see {problem.told_by}"
+        result = skipped(check_id, problem.message, asked_for=True, remedy=remedy)
     except MeshlabError as problem:
         result = infra_error(check_id, problem.message, remedy=problem.remedy)
     if result.id != check_id:

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
+from dataclasses import asdict, replace
 
 from meshlab.app.bookinfo import EDGES
 from meshlab.app.loop import TrafficResult
 from meshlab.app.once import RoundResult
 from meshlab.checks.base import run_check
 from meshlab.checks.live_mesh import ask_productpage, lab_pods
-from meshlab.checks.prometheus import SCRAPES, Sending, code_200, requests_total, sleep_to_productpage
+from meshlab.checks.present import metrics, scraped_within, scraping_of
+from meshlab.checks.prometheus import Sending, code_200, requests_total, sleep_to_productpage
 from meshlab.checks.reconcile import once_more, reconcile
 from meshlab.checks.snapshot import Snapshot, take_scraped, take_snapshot
 from meshlab.checks.targets import targets
 from meshlab.config.settings import LabConfig
 from meshlab.core.attempt import attempt, given
-from meshlab.core.patience import LEAST, patience_of
+from meshlab.core.patience import patience_of
 from meshlab.envoy.stats import SidecarReader
 from meshlab.istio.mesh import Mesh
 from meshlab.kube.client import Kube
+from meshlab.observability.addons.places import ADDON
 from meshlab.observability.addons.prometheus import PROMETHEUS
 from meshlab.observability.addons.query import PrometheusClient
 from meshlab.run.journal import RunRef, record_check
@@ -29,7 +32,6 @@ from meshlab.run.results import CheckResult
 Asker = Callable[
     [PrometheusClient, float], CheckResult
 ]  # asks Prometheus, waits for so many seconds, and judges
-SCRAPE_SECONDS = 15  # between two scrapes, as Istio's addon has it
 SECOND_WINDOW = 20  # requests, where the first window of prometheus.reconcile was void
 
 
@@ -51,30 +53,13 @@ def ask_prometheus(
         The checks, in their order: each an infra-error where Prometheus can't be reached.
     """
     with ExitStack() as stack, ThreadPoolExecutor(max_workers=len(checks)) as pool:
-        client = attempt(lambda: stack.enter_context(PROMETHEUS.open(kube, config)))
+        client = attempt(lambda: stack.enter_context(metrics(run, kube, config)))
         timeout = stack.enter_context(scraped_within(run, config))
 
         def make(check_id: str) -> CheckResult:
             return record_check(run, run_check(check_id, lambda: checks[check_id](given(client), timeout)))
 
         return list(pool.map(make, checks))
-
-
-@contextmanager
-def scraped_within(run: RunRef, config: LabConfig) -> Iterator[float]:
-    """Give a wait for new scrapes its time of the run's.
-
-    Args:
-        run: The run.
-        config: The settings.
-
-    Yields:
-        Seconds: two scrapes at least, whatever else was absent in this run.
-    """
-    interval = config.prometheus.scrape_seconds if config.tuned else SCRAPE_SECONDS
-    least = SCRAPES * interval + LEAST
-    with patience_of(run.run_id).awaiting(config.prometheus.answer_timeout, least=least) as seconds:
-        yield seconds
 
 
 def document_queries(
@@ -96,8 +81,14 @@ def document_queries(
     asked = (namespace, EDGES, sending)
 
     def expected_targets(client: PrometheusClient, timeout: float) -> CheckResult:
-        nodes = [node["metadata"]["name"] for node in kube.objects("v1", "Node")]
-        return targets(client, lab_pods(kube, mesh), nodes, timeout=timeout, clock=clock)
+        place = PROMETHEUS.place(kube, config)
+        addon = place is None or place.how == ADDON
+        nodes = [node["metadata"]["name"] for node in kube.objects("v1", "Node")] if addon else None
+        check = targets(client, lab_pods(kube, mesh), nodes, timeout=timeout, clock=clock)
+        if config.ours or place is None:
+            return check
+        scraping = asdict(scraping_of(run, config))
+        return replace(check, evidence={**check.evidence, "asked": place.row(), "scraping": scraping})
 
     return {
         "prometheus.targets": expected_targets,
@@ -175,7 +166,15 @@ def _window(
     sent: Sequence[TrafficResult | RoundResult],
 ) -> CheckResult:
     after = read_sidecars(kube, mesh)
-    with PROMETHEUS.open(kube, config) as client, scraped_within(run, config) as timeout:
+    with metrics(run, kube, config) as client, scraped_within(run, config) as timeout:
         clock = patience_of(run.run_id).clock
-        scraped = take_scraped(client, after, config.namespace, before=before, timeout=timeout, clock=clock)
+        scraped = take_scraped(
+            client,
+            after,
+            config.namespace,
+            before=before,
+            scraping=scraping_of(run, config),
+            timeout=timeout,
+            clock=clock,
+        )
     return reconcile(before, after, sent, scraped)

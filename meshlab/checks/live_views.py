@@ -11,17 +11,17 @@ from meshlab.app.traffic_clients import INGRESS, TCP_ECHO
 from meshlab.checks import grafana as grafana_checks
 from meshlab.checks import graph as graph_checks
 from meshlab.checks.base import skipped
+from meshlab.checks.present import answer_timeout, metrics, scraping_of, traces
 from meshlab.checks.traces import productpage_traces, search_traces
 from meshlab.config.settings import LabConfig
-from meshlab.core.errors import MeshlabError
+from meshlab.core.access import access_of
+from meshlab.core.errors import MeshlabError, ShutOutError
 from meshlab.core.patience import patience_of
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.mesh import Mesh
 from meshlab.kube.client import Kube
 from meshlab.observability.addons import kiali
-from meshlab.observability.addons.jaeger import JAEGER
 from meshlab.observability.addons.kiali import KIALI
-from meshlab.observability.addons.prometheus import PROMETHEUS
 from meshlab.observability.dashboards.drawing import drawings
 from meshlab.observability.dashboards.examine import drawn_again, examine
 from meshlab.observability.dashboards.expected import read_expectations
@@ -97,13 +97,16 @@ def examine_shipped(
         distribution.kind, config.namespace, domain=mesh.cluster_domain, scope=config.scope
     )
     patience = patience_of(run.run_id)
-    with source_of(kube, config, patience) as source:
-        with patience.awaiting(config.prometheus.answer_timeout) as timeout:
+    interval = scrape_interval(distribution.samples)
+    with source_of(kube, config, patience, lambda: metrics(run, kube, config)) as source:
+        if not config.ours:
+            interval = max(interval, scraping_of(run, config).seconds)
+        with patience.awaiting(answer_timeout(run, config)) as timeout:
             examined = examine(
                 source,
                 read_dashboards(distribution.samples),
                 expectations,
-                scrape_seconds=scrape_interval(distribution.samples),
+                scrape_seconds=interval,
                 timeout=timeout,
                 clock=patience.clock,
             )
@@ -111,13 +114,16 @@ def examine_shipped(
         return examined
 
 
-def traced_productpage(run: RunRef, kube: Kube, config: LabConfig, since: float | None) -> CheckResult:
+def traced_productpage(
+    run: RunRef, kube: Kube, config: LabConfig, mesh: Mesh, since: float | None
+) -> CheckResult:
     """Check jaeger.productpage-traces, and keep the traces to be drawn.
 
     Args:
         run: The run.
         kube: Client of the cluster.
         config: The settings.
+        mesh: The facts of the mesh.
         since: Only traces from then on count, in seconds since the epoch; those of the last hour where None.
 
     Returns:
@@ -127,7 +133,7 @@ def traced_productpage(run: RunRef, kube: Kube, config: LabConfig, since: float 
         QueryError: Jaeger does not answer.
         KubeError: There is no Jaeger.
     """
-    with JAEGER.open(kube, config) as client, traced_within(run, config) as timeout:
+    with traces(kube, config, mesh) as client, traced_within(run, config) as timeout:
         clock = patience_of(run.run_id).clock
         search = search_traces(client, config.namespace, start=since, timeout=timeout, clock=clock)
     gather(run, traces=search.shown)
@@ -155,16 +161,22 @@ def traced_within(run: RunRef, config: LabConfig) -> Iterator[float]:
 class GraphChecks:
     """The checks of the service graph, to be made in their order: the last compares what the others have read.
 
-    baseline: what Prometheus had counted before the load phase; None where it could not be asked.
+    mesh: its facts. baseline: what Prometheus had counted before the load phase; None where it could not be asked.
     why_no_kiali: why Kiali can't be asked, "" where it can. The methods raise MeshlabError.
     """
 
     def __init__(
-        self, run: RunRef, kube: Kube, config: LabConfig, baseline: Baseline | None, why_no_kiali: str
+        self,
+        run: RunRef,
+        kube: Kube,
+        config: LabConfig,
+        mesh: Mesh,
+        baseline: Baseline | None,
+        why_no_kiali: str,
     ) -> None:
-        self._run, self._kube, self._config = run, kube, config
+        self._run, self._kube, self._config, self._mesh = run, kube, config, mesh
         self._baseline, self._why_no_kiali = baseline, why_no_kiali
-        self._patience, self._timeout = patience_of(run.run_id), config.prometheus.answer_timeout
+        self._patience, self._timeout = patience_of(run.run_id), answer_timeout(run, config)
         self._expected = graph_checks.expected_edges(bookinfo.EDGES, config.namespace)
         self._metrics: MetricGraph | None = None
         self._kiali: ServiceGraph | None = None
@@ -173,16 +185,22 @@ class GraphChecks:
     def edges(self) -> CheckResult:
         """Check graph.edges: those of the application were counted since the load phase began."""
         if self._baseline is None:
+            self._need_metrics()
             raise MeshlabError(
                 "Prometheus could not be asked when the load phase began",
                 remedy="the log of the step begin-phase tells why: see whether Prometheus's pod is Ready",
             )
         with (
-            PROMETHEUS.open(self._kube, self._config) as client,
+            metrics(self._run, self._kube, self._config) as client,
             self._patience.awaiting(self._timeout) as timeout,
         ):
             found = wait_for_edges(
-                client, self._baseline, self._expected, timeout=timeout, clock=self._patience.clock
+                client,
+                self._baseline,
+                self._expected,
+                scraping=scraping_of(self._run, self._config),
+                timeout=timeout,
+                clock=self._patience.clock,
             )
         self._metrics = found
         self._draw(found.drawn())
@@ -193,8 +211,13 @@ class GraphChecks:
         if self._why_no_kiali:
             return skipped("kiali.graph", self._why_no_kiali)
         with KIALI.open(self._kube, self._config) as client:
-            with self._patience.awaiting(self._timeout) as timeout:
-                KIALI.wait_answering(client, timeout=timeout, clock=self._patience.clock)
+            try:
+                with self._patience.awaiting(self._timeout) as timeout:
+                    KIALI.wait_answering(client, timeout=timeout, clock=self._patience.clock)
+            except ShutOutError as problem:
+                if self._config.ours or access_of(KIALI.name).kind != "none":
+                    raise
+                return skipped("kiali.graph", problem.message, remedy=problem.remedy)
             since = 0.0 if self._baseline is None else time.time() - self._baseline.at
             with self._patience.awaiting(self._timeout) as timeout:
                 graph = kiali.wait_for_edges(
@@ -211,16 +234,20 @@ class GraphChecks:
 
     def agreement(self) -> CheckResult:
         """Check graph.agreement: metrics, traces, and Kiali where it was read, tell the same graph."""
+        if not self._config.ours:
+            with traces(self._kube, self._config, self._mesh):
+                pass  # what the mesh does not have is said first
         if self._metrics is None or self._baseline is None:
+            self._need_metrics()
             raise MeshlabError(
                 "there is no graph from metrics to compare with: see graph.edges",
                 remedy="mend what kept graph.edges from being made",
             )
         with (
-            JAEGER.open(self._kube, self._config) as client,
+            traces(self._kube, self._config, self._mesh) as client,
             traced_within(self._run, self._config) as timeout,
         ):
-            traces = wait_for_traced_edges(
+            traced = wait_for_traced_edges(
                 client,
                 self._config.namespace,
                 self._expected,
@@ -228,9 +255,15 @@ class GraphChecks:
                 timeout=timeout,
                 clock=self._patience.clock,
             )
-        self._draw(traces.drawn())
+        self._draw(traced.drawn())
         reason = self._why_no_kiali or "see kiali.graph"
-        return graph_checks.agreement(self._metrics, traces, kiali=self._kiali, kiali_reason=reason)
+        return graph_checks.agreement(self._metrics, traced, kiali=self._kiali, kiali_reason=reason)
+
+    def _need_metrics(self) -> None:
+        """Raise NotHereError where a mesh of somebody else has no metrics of ours: nothing is wrong then."""
+        if not self._config.ours:
+            with metrics(self._run, self._kube, self._config):
+                pass
 
     def _draw(self, graph: ServiceGraph) -> None:
         self._drawn += (graph,)

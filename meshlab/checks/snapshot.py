@@ -16,6 +16,7 @@ from meshlab.istio.mesh import Mesh
 from meshlab.kube.client import Kube
 from meshlab.kube.pods import PodSummary
 from meshlab.observability.addons.query import PrometheusClient, RangeSamples
+from meshlab.observability.addons.scraping import USUAL, Scraping
 from meshlab.run.results import Table
 
 SOURCE_APP, DESTINATION_APP = "sleep", "productpage"
@@ -168,6 +169,7 @@ def take_scraped(
     namespace: str,
     *,
     before: Snapshot | None = None,
+    scraping: Scraping = USUAL,
     timeout: float = 60,
     clock: Clock | None = None,
 ) -> Scraped:
@@ -182,6 +184,7 @@ def take_scraped(
         after: The window's last snapshot.
         namespace: Of the application.
         before: The window's first snapshot; its time on, counters that fell are told.
+        scraping: How the pods are scraped.
         timeout: Seconds, at most.
         clock: Of the wait; the real one where not given.
 
@@ -199,14 +202,14 @@ def take_scraped(
         last.clear()  # a Prometheus that stops answering is not judged by what it said before
         at = client.query("time()")[0].value
         window = max(at - since, 1.0)
-        up = client.range_samples(f'up{{namespace="{namespace}"}}', window, at=at)
+        up = client.range_samples(scraping.up(namespace), window, at=at)
         scrapes: dict[str, int] = defaultdict(int)
         for each in up:
-            pod = each.labels.get("pod", "")
+            pod = each.labels.get(scraping.pod, "")
             scrapes[pod] = max(scrapes[pod], sum(when > since for when, _ in each.points))
         series = [s for each in _selectors(namespace) for s in client.range_samples(each, window, at=at)]
-        series = [s for s in series if s.labels.get("pod") in after.pods]
-        last.append(_scraped(series, min((scrapes[pod] for pod in after.pods), default=0)))
+        series = [s for s in series if s.labels.get(scraping.pod) in after.pods]
+        last.append(_scraped(series, scraping, min((scrapes[pod] for pod in after.pods), default=0)))
         settled = all(len(s.points) >= SETTLED and s.points[-1][1] == s.points[-2][1] for s in series)
         return settled and last[-1].scrapes >= SETTLED
 
@@ -224,22 +227,27 @@ def take_scraped(
             raise
     if before is None:
         return last[-1]
-    return replace(last[-1], falls=_falls(client, after, namespace, since - (after.taken - before.taken)))
+    return replace(
+        last[-1], falls=_falls(client, after, namespace, scraping, since - (after.taken - before.taken))
+    )
 
 
-def _falls(client: PrometheusClient, after: Snapshot, namespace: str, since: float) -> tuple[str, ...]:
+def _falls(
+    client: PrometheusClient, after: Snapshot, namespace: str, scraping: Scraping, since: float
+) -> tuple[str, ...]:
     """Counters that fell since then, or were missing from a scrape of their pod after they had been there."""
     at = client.query("time()")[0].value
     window = at - since
     scrapes: dict[tuple[str | None, ...], list[float]] = {
-        _target(s): [when for when, value in s.points if value == 1]
-        for s in client.range_samples(f'up{{namespace="{namespace}"}}', window, at=at)
+        _target(s, scraping): [when for when, value in s.points if value == 1]
+        for s in client.range_samples(scraping.up(namespace), window, at=at)
     }
     found = []
     for series in (s for each in _selectors(namespace) for s in client.range_samples(each, window, at=at)):
         labels, times = series.labels, {when for when, _ in series.points}
-        what = f"{labels.get('pod')}, {labels.get('reporter')} reporter, code {labels.get('response_code')}"
-        if labels.get("pod") not in after.pods or not times:
+        pod = labels.get(scraping.pod)
+        what = f"{pod}, {labels.get('reporter')} reporter, code {labels.get('response_code')}"
+        if pod not in after.pods or not times:
             continue
         found += [
             f"a counter ({what}) fell from {earlier:.0f} to {later:.0f} in between"
@@ -247,15 +255,17 @@ def _falls(client: PrometheusClient, after: Snapshot, namespace: str, since: flo
             if later < earlier
         ]
         missed = [
-            when for when in scrapes.get(_target(series), []) if when > min(times) and when not in times
+            when
+            for when in scrapes.get(_target(series, scraping), [])
+            if when > min(times) and when not in times
         ]
         if missed:
             found.append(f"a counter ({what}) was gone in {len(missed)} scrapes")
     return tuple(found)
 
 
-def _target(series: RangeSamples) -> tuple[str | None, ...]:
-    return tuple(series.labels.get(label) for label in ("job", "instance", "pod"))
+def _target(series: RangeSamples, scraping: Scraping) -> tuple[str | None, ...]:
+    return tuple(series.labels.get(label) for label in ("job", "instance", scraping.pod))
 
 
 def _selectors(namespace: str) -> tuple[str, str]:
@@ -266,7 +276,7 @@ def _selectors(namespace: str) -> tuple[str, str]:
     )
 
 
-def _scraped(series: Sequence[RangeSamples], scrapes: int) -> Scraped:
+def _scraped(series: Sequence[RangeSamples], scraping: Scraping, scrapes: int) -> Scraped:
     totals: dict[tuple[str, str], float] = defaultdict(float)
     rows: Table = []
     for each in (s for s in series if s.points):
@@ -275,7 +285,7 @@ def _scraped(series: Sequence[RangeSamples], scrapes: int) -> Scraped:
         totals[reporter, code] += value
         rows.append(
             {
-                "pod": each.labels.get("pod", ""),
+                "pod": each.labels.get(scraping.pod, ""),
                 "reporter": reporter,
                 "response_code": code,
                 "value": value,

@@ -21,7 +21,7 @@ SINGLE_JOBS = ("kubernetes-api-servers", "prometheus")
 def targets(
     client: PrometheusClient,
     pods: Sequence[PodSummary],
-    nodes: Sequence[str],
+    nodes: Sequence[str] | None,
     *,
     timeout: float = 60,
     clock: Clock | None = None,
@@ -34,7 +34,8 @@ def targets(
     Args:
         client: Asks Prometheus.
         pods: Of every namespace with a part of the mesh; those with a sidecar, and istiod, must be targets.
-        nodes: Names.
+        nodes: Names; None where Prometheus is not Istio's addon: sidecars alone must be targets then, as nobody says
+            what else it is for.
         timeout: Seconds, at most.
         clock: Of the wait; the real one where not given.
 
@@ -84,8 +85,10 @@ def targets(
     )
 
 
-def _expected_targets(pods: Sequence[PodSummary], nodes: Sequence[str]) -> dict[str, list[str]]:
+def _expected_targets(pods: Sequence[PodSummary], nodes: Sequence[str] | None) -> dict[str, list[str]]:
     """Job (or "pod") → names that must be among its targets; an empty name stands for any."""
+    if nodes is None:
+        return {"pod": sorted(p.name for p in pods if not p.deleting and has_sidecar(p))}
     scraped = [p.name for p in pods if not p.deleting and (has_sidecar(p) or is_istiod(p))]
     return {
         "pod": sorted(scraped),

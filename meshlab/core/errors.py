@@ -14,7 +14,9 @@
     │   ├── SecretsWithheldError it would have had to read Secrets, which this account may not
     │   └── UnknownFlagError     this build of istioctl does not know what it was asked for
     ├── QueryError               Prometheus (or another addon) could not be asked
+    │   └── ShutOutError         it wants credentials, or others than it was given
     ├── HistoryError             the store of earlier runs can't be read or written, or has no such run
+    ├── NotHereError             a mesh of somebody else does not have what is asked
     ├── AlertError               a message to people did not get through
     └── WaitTimeout              a deadline passed: names what was awaited and the last state seen
 
@@ -179,6 +181,23 @@ class QueryError(MeshlabError):
     """An addon (Prometheus, Jaeger, …) could not be asked, or its answer was no answer."""
 
     retryable = True
+
+
+class ShutOutError(QueryError):
+    """An addon wants credentials, or others than it was given."""
+
+    retryable = False
+
+
+class NotHereError(MeshlabError):
+    """A mesh of somebody else does not have what is asked: nothing is wrong, and a check that needs it is skipped.
+
+    told_by: the check that tells the remedy, where many are skipped for one reason; "" where each does.
+    """
+
+    def __init__(self, message: str, *, remedy: str, told_by: str = "") -> None:
+        super().__init__(message, remedy=remedy, retryable=False)
+        self.told_by = told_by
 
 
 class HistoryError(MeshlabError):

@@ -14,7 +14,7 @@ import requests
 import urllib3
 
 from meshlab.core.access import OPEN, Access
-from meshlab.core.errors import QueryError
+from meshlab.core.errors import QueryError, ShutOutError
 
 CHUNK = 64 * 1024
 LARGEST = 64 * 1024 * 1024  # bytes of an answer; more is no answer to any question of ours
@@ -126,11 +126,10 @@ class Getter:
         """
         wrong = 400 <= status < 500 and status not in (408, 429)
         remedy = "correct the question" if wrong else self.remedy
-        return QueryError(
-            f"{self.name} at {self.url} answered {what} with {status}: {told}",
-            remedy=LET_IN if status in (401, 403) else remedy,
-            retryable=not wrong,
-        )
+        text = f"{self.name} at {self.url} answered {what} with {status}: {told}"
+        if status in (401, 403):
+            return ShutOutError(text, remedy=LET_IN)
+        return QueryError(text, remedy=remedy, retryable=not wrong)
 
     @contextmanager
     def reading(self, what: str, *, remedy: str = "", retryable: bool = True) -> Iterator[None]:

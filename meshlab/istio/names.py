@@ -6,6 +6,7 @@ Nothing else may assume these: what a mesh is really called is a fact of it (`me
 from __future__ import annotations
 
 SYSTEM_NAMESPACE = "istio-system"  # where Istio is installed
+ADDONS_NAMESPACE = "istio-system"  # where the manifests of Istio's samples put the addons, whatever the mesh
 CLUSTER_DOMAIN = "cluster.local"  # of Kubernetes, and of istiod without --domain
 TRUST_DOMAIN = "cluster.local"  # of a mesh configuration that names none
 TRUST_POINTER = "cluster.local"  # in a policy: the trust domain of the mesh itself, whatever it is

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from meshlab.config.settings import LabConfig
-from meshlab.core.errors import IstioError
+from meshlab.core.errors import IstioError, NotHereError
 from meshlab.istio.mesh import Mesh
 from meshlab.kube.client import Kube
 from meshlab.run.ledger import Entry, Ledger
@@ -70,8 +70,9 @@ def enable(kube: Kube, config: LabConfig, mesh: Mesh, ledger: Ledger | None = No
         IstioError: The mesh has no provider that leads to Jaeger, or lacks its service.
         KubeError: The API server refuses it.
     """
-    provider = find_provider(kube, mesh)
-    wanted = [{"providers": [{"name": provider}], "randomSamplingPercentage": PERCENT}]
+    provider = find_provider(kube, mesh, anywhere=not config.ours)
+    named = {"providers": [{"name": provider}]} if provider else {}
+    wanted = [{**named, "randomSamplingPercentage": PERCENT}]
     changed = []
     for namespace in _namespaces(kube, config, mesh):
         there = _namespace_wide(kube, namespace)
@@ -135,18 +136,21 @@ def restore_left(kube: Kube, ledger: Ledger) -> None:
         ledger.gone(entry)
 
 
-def find_provider(kube: Kube, mesh: Mesh) -> str:
+def find_provider(kube: Kube, mesh: Mesh, *, anywhere: bool = False) -> str:
     """Find the mesh's extension provider whose spans reach Jaeger's collector.
 
     Args:
         kube: Client of the cluster.
         mesh: The facts of the mesh.
+        anywhere: The collector may be any, as on a mesh of somebody else: the mesh's default provider is taken first, then
+            any whose service is there, then what the proxies are told without a provider.
 
     Returns:
-        Its name.
+        The provider's name; "" where the proxies know a collector without one.
 
     Raises:
         IstioError: There is none, or the collector's service is not in the mesh.
+        NotHereError: There is none, and the collector might have been any: the mesh has no tracing.
     """
     if not mesh.config:
         why = mesh.unknown.get("mesh configuration", "install Istio first")
@@ -166,11 +170,36 @@ def find_provider(kube: Kube, mesh: Mesh) -> str:
             return provider.name
     named = [str(each.get("name")) for each in mesh.config.get("extensionProviders") or ()]
     names = ", ".join(named) or "none"
+    if anywhere:
+        found = _any_provider(kube, mesh)
+        if found is None:
+            raise NotHereError(
+                f"this mesh has no tracing: no provider of it sends spans to a collector (it has: {names})",
+                remedy="add one to meshConfig.extensionProviders: opentelemetry or zipkin, with service and port",
+            )
+        return found
     raise IstioError(
         f"no extension provider of the mesh leads to Jaeger (it has: {names})",
         remedy="add one to meshConfig.extensionProviders: name jaeger, opentelemetry.service "
         f"{collectors[0]}.{mesh.cluster_domain}, port 4317",
     )
+
+
+def _any_provider(kube: Kube, mesh: Mesh) -> str | None:
+    """The provider of a mesh whose collector is somebody else's; "" where proxies know one without, None without any."""
+    defaults = (mesh.config.get("defaultProviders") or {}).get("tracing") or []
+    for provider in sorted(mesh.providers, key=lambda each: each.name not in defaults):
+        host = provider.service.rpartition("/")[2]
+        if not host or provider.kind not in TRACERS:
+            continue
+        parts = host.split(".")
+        if (
+            provider.name in defaults
+            or len(parts) < 2
+            or kube.get("v1", "Service", parts[0], parts[1]) is not None
+        ):
+            return provider.name
+    return "" if (mesh.config.get("defaultConfig") or {}).get("tracing") else None
 
 
 def _noted(kube: Kube, ledger: Ledger) -> list[Entry]:

@@ -37,8 +37,9 @@ def mesh_rows(mesh: Mapping[str, Any] | None) -> list[Row]:
         "ambient": f"{'ztunnel is installed' if mesh['ambient'] else 'no ztunnel'}; "
         f"{mesh['namespace']} is in mode {mesh['namespace_mode']}",
     }
+    asked = {f"{what} is asked": _asked(row) for what, row in mesh.get("observability", {}).items()}
     unread = {f"{fact}: not read": why for fact, why in mesh["unknown"].items()}
-    return [{"fact": fact, "value": value} for fact, value in (facts | unread).items()]
+    return [{"fact": fact, "value": value} for fact, value in (facts | asked | unread).items()]
 
 
 def _plane(plane: Mapping[str, Any]) -> str:
@@ -46,6 +47,11 @@ def _plane(plane: Mapping[str, Any]) -> str:
     version = f", version {plane['version']}" if plane["version"] else ""
     ours = ", serves us" if plane["serves_us"] else ""
     return f"{plane['namespace']}/{plane['name']} (revision {plane['revision']}{tags}{version}{ours})"
+
+
+def _asked(row: Mapping[str, Any]) -> str:
+    others = f"; there are also {', '.join(row['others'])}" if row.get("others") else ""
+    return f"at {row['where']} ({row['how']}){others}" if "where" in row else f"nowhere: {row['why_not']}"
 
 
 def _listed(names: Sequence[str]) -> str:

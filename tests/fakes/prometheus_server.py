@@ -27,7 +27,8 @@ class FakePrometheusClient:
 class FakePrometheusServer:
     """Answers GET requests on a free port of loopback. answers: path → (status, body); other paths get a 404.
 
-    A body that is not text is sent as JSON. asked: (path, parameters) of every request. A context manager.
+    A body that is not text is sent as JSON; one that can be called is given the parameters first. asked: (path,
+    parameters) of every request. A context manager.
     """
 
     def __init__(self, answers: Mapping[str, tuple[int, Any]]) -> None:
@@ -39,6 +40,7 @@ class FakePrometheusServer:
                 parts = urlsplit(self.path)
                 server.asked.append((parts.path, parse_qs(parts.query)))
                 status, body = answers.get(parts.path, (404, "not found"))
+                body = body(parse_qs(parts.query)) if callable(body) else body
                 data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(data)))

@@ -12,19 +12,27 @@ from dataclasses import replace as replace_value
 from typing import Any, Generic, Protocol, TypeVar
 
 from meshlab.config.settings import LabConfig
-from meshlab.core.access import access_of
-from meshlab.core.errors import KubeError
+from meshlab.core.access import OPEN, access_of
+from meshlab.core.errors import KubeError, NotHereError
 from meshlab.core.progress import Progress, silent
 from meshlab.core.waiting import Clock, wait
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.images import from_cluster, replace
-from meshlab.istio.operator_file import SYSTEM_NAMESPACE
+from meshlab.istio.names import ADDONS_NAMESPACE
 from meshlab.kube.apply import ObjectRef, apply, read_manifests
 from meshlab.kube.client import Kube
 from meshlab.kube.portforward import PortForward
 from meshlab.kube.rollout import wait_deployments
-from meshlab.observability.addons.images import images, reported, same
-from meshlab.observability.addons.places import Place, Signs, discover, from_settings, settled
+from meshlab.observability.addons.images import why_no_images
+from meshlab.observability.addons.places import (
+    ADDON,
+    Place,
+    Signs,
+    discover,
+    from_settings,
+    judge_guess,
+    settled,
+)
 
 
 class Client(Protocol):
@@ -74,7 +82,7 @@ class Addon(Generic[C]):
 
     def namespace(self, config: LabConfig) -> str:
         """Return the namespace that it stands in."""
-        return config.prometheus.namespace if self.movable else SYSTEM_NAMESPACE
+        return config.prometheus.namespace if self.movable else ADDONS_NAMESPACE
 
     def shipped(self, distribution: Distribution) -> list[Object]:
         """Read the addon's objects as Istio ships them. Raises InputError where they can't be read."""
@@ -136,10 +144,10 @@ class Addon(Generic[C]):
             KubeError: The API server does not answer.
         """
         where = self.namespace(config)
-        addon = Place("Istio's addon", namespace=where, service=self.service, port=self.port)
+        addon = Place(ADDON, namespace=where, service=self.service, port=self.port)
         if config.ours:
             return addon if own or self._stands(kube, config) else None
-        section = self.section or self.name
+        section = self.asked_as
         given = getattr(config, section)
         api = getattr(given, "api", None)
         if api == "none":
@@ -149,7 +157,7 @@ class Addon(Generic[C]):
             return settled(kube, chosen)
         if self._stands(kube, config):
             return addon
-        return discover(kube, self.signs, near=(where, SYSTEM_NAMESPACE))
+        return discover(kube, self.signs, near=(where, ADDONS_NAMESPACE))
 
     def lacking(self, kube: Kube, config: LabConfig) -> str:
         """Say why a mesh of somebody else does not have it.
@@ -163,26 +171,31 @@ class Addon(Generic[C]):
         """
         if config.ours or self.place(kube, config) is not None:
             return ""
-        return f"this mesh has no {self.title}: no Service that we may read is known for one"
+        return f"this mesh has no {self.title}: {self.absent(config)}"
+
+    def absent(self, config: LabConfig) -> str:
+        """Say why it has no place, where it has none."""
+        if config.ours:
+            return "this run has put none up"
+        if getattr(getattr(config, self.asked_as), "api", None) == "none":
+            return f"{self.asked_as}.api is none"
+        return "no Service that we may read is known for one"
+
+    @property
+    def asked_as(self) -> str:
+        """The section of the settings that says where it is asked, which names its credentials, too."""
+        return self.section or self.name
 
     def set_remedy(self) -> str:
         """Say how it is told where it is asked."""
-        section = self.section or self.name
+        section = self.asked_as
         return f"set {section}.url, or {section}.service as namespace/name:port"
 
     def _stands(self, kube: Kube, config: LabConfig) -> bool:
         return kube.get("apps/v1", "Deployment", self.name, self.namespace(config)) is not None
 
     def is_external(self, config: LabConfig, kube: Kube) -> bool:
-        """Tell whether an external cluster has it: it is used as it is, and nothing is applied.
-
-        Args:
-            config: The settings.
-            kube: Client of the cluster.
-
-        Returns:
-            True where nothing is to be applied.
-        """
+        """Tell whether an external cluster has it: it is used as it is, and nothing is applied."""
         return not config.ours and self.place(kube, config) is not None
 
     def why_not(
@@ -209,27 +222,12 @@ class Addon(Generic[C]):
             return f"there is no {self.title} in {where}, and the run may not put one there (--allow-changes)"
         if self.compiled or config.image_source == "official":
             return ""
-        known = {*held, *reported(kube)}
-        wanted = images(self.manifest(distribution, config, ()))
-        missing = [image for image in wanted if not any(same(image, each) for each in known)]
-        if not missing:
-            return ""
-        return f"there is no registry, and no image archive holds {', '.join(missing)} (local.image_archives)"
+        return why_no_images(kube, self.manifest(distribution, config, ()), held)
 
     def need(
         self, config: LabConfig, distribution: Distribution, kube: Kube, held: Sequence[str] = ()
     ) -> None:
-        """Raise where `why_not` has a reason.
-
-        Args:
-            config: As for `why_not`.
-            distribution: As for `why_not`.
-            kube: As for `why_not`.
-            held: As for `why_not`.
-
-        Raises:
-            KubeError: It can't run here; its text says why.
-        """
+        """Raise KubeError where `why_not` has a reason; the arguments are its own."""
         if reason := self.why_not(config, distribution, kube, held):
             remedy = f"install Istio's {self.title} addon, bring its image, or allow changes: --allow-changes"
             raise KubeError(f"{self.title} can't run here: {reason}", remedy=remedy)
@@ -312,13 +310,16 @@ class Addon(Generic[C]):
             A client, whose errors name why the port-forward leads nowhere.
 
         Raises:
-            KubeError: There is none, or no such Service.
+            NotHereError: A mesh of somebody else has none.
+            KubeError: There is no such Service.
         """
         place = self.place(kube, config)
         if place is None:
-            raise KubeError(self.lacking(kube, config), remedy=self.set_remedy(), retryable=False)
+            raise NotHereError(self.lacking(kube, config), remedy=self.set_remedy())
+        if access_of(self.asked_as).kind != OPEN.kind:
+            judge_guess(place, self.title, remedy=self.set_remedy())
         if place.url:
-            access = replace_value(access_of(self.section or self.name), direct=True)
+            access = replace_value(access_of(self.asked_as), direct=True)
             yield self._connect(place)(place.url, access=access)
             return
         with PortForward(kube, namespace=place.namespace, port=place.port, service=place.service) as forward:
@@ -349,7 +350,7 @@ class Addon(Generic[C]):
         why = lambda: forward.last_error.message if forward.last_error else ""  # noqa: E731
         if place is None:
             return self.connect(forward.url, why=why)
-        access = access_of(self.section or self.name)
+        access = access_of(self.asked_as)
         url = forward.url + place.path
         if place.scheme == "https":
             url = url.replace("http://", "https://", 1)

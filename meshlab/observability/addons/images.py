@@ -36,3 +36,21 @@ def reported(kube: Kube) -> set[str]:
         for image in node.get("status", {}).get("images") or []
         for name in image.get("names") or []
     }
+
+
+def why_no_images(kube: Kube, documents: Iterable[Mapping[str, Any]], held: Iterable[str]) -> str:
+    """Say which images of an addon can't be had where there is no registry.
+
+    Args:
+        kube: Client of the cluster.
+        documents: The addon's objects.
+        held: References of images that the cluster was given, beside those that its nodes report.
+
+    Returns:
+        The reason; "" where none is missing.
+    """
+    known = {*held, *reported(kube)}
+    missing = [image for image in images(documents) if not any(same(image, each) for each in known)]
+    if not missing:
+        return ""
+    return f"there is no registry, and no image archive holds {', '.join(missing)} (local.image_archives)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,6 +17,7 @@ Object = Mapping[str, Any]
 ROUTE_PREFIX, EXTERNAL_URL = "--web.route-prefix=", "--web.external-url="  # flags of Prometheus
 COMPONENT_LABEL = "app.kubernetes.io/component"
 ZIPKIN_PORT = 9411
+ADDON = "Istio's addon"  # how one is known that stands where Istio puts it
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Place:
         scheme: Of the Service: http or https.
         api: Whose API it has, where that differs: jaeger or zipkin.
         others: Services with signs of the same thing, which are not asked.
+        found: Neither set nor Istio's addon: its signs are all that is known.
     """
 
     how: str
@@ -42,6 +44,7 @@ class Place:
     scheme: str = "http"
     api: str = ""
     others: tuple[str, ...] = ()
+    found: bool = False
 
     @property
     def where(self) -> str:
@@ -133,10 +136,8 @@ def discover(kube: Kube, signs: Sequence[Signs], *, near: Sequence[str] = ()) ->
     names = [f"{each[1]['metadata']['namespace']}/{each[1]['metadata']['name']}" for each in found]
     meta = service["metadata"]
     others = tuple(name for name in names if name != f"{meta['namespace']}/{meta['name']}")
-    return settled(
-        kube,
-        Place(how, namespace=meta["namespace"], service=meta["name"], port=port, api=api, others=others),
-    )
+    place = Place(how, namespace=meta["namespace"], service=meta["name"], port=port, api=api, others=others)
+    return settled(kube, replace(place, found=True))
 
 
 def settled(kube: Kube, place: Place) -> Place:
@@ -161,16 +162,29 @@ def settled(kube: Kube, place: Place) -> Place:
     port: Object = next((each for each in ports if each.get("port") == place.port), {})
     said = f"{port.get('name', '')} {port.get('appProtocol', '')}"
     secure = place.port == 443 or re.search(r"\bhttps\b", said) is not None
-    return Place(
-        place.how,
-        namespace=place.namespace,
-        service=place.service,
-        port=place.port,
-        path=place.path or _prefix(kube, service),
-        scheme="https" if secure else "http",
-        api=place.api,
-        others=place.others,
-    )
+    path = place.path or _prefix(kube, service)
+    return replace(place, path=path, scheme="https" if secure else "http")
+
+
+def judge_guess(place: Place, title: str, *, remedy: str) -> None:
+    """Refuse to send credentials to one of several: anybody could have put a Service there for that.
+
+    Args:
+        place: Where they would be sent.
+        title: What is asked, in a sentence.
+        remedy: How it is set where it is asked.
+
+    Raises:
+        KubeError: Its signs are all that is known of it, and a Service of another namespace shows some, too.
+    """
+    elsewhere = [each for each in place.others if not each.startswith(f"{place.namespace}/")]
+    if place.found and elsewhere:
+        told = ", ".join((place.where, *elsewhere))
+        raise KubeError(
+            f"several Services may be {title}, and credentials are not sent to a guess: {told}",
+            remedy=remedy,
+            retryable=False,
+        )
 
 
 def _services(kube: Kube, near: Sequence[str]) -> Iterator[Object]:

@@ -17,7 +17,7 @@ from urllib3.util.retry import Retry
 
 from meshlab.core.access import OPEN, Access
 from meshlab.core.errors import QueryError
-from meshlab.core.http import LET_IN
+from meshlab.core.http import LET_IN, Getter
 
 TIMEOUT = 15  # seconds for each request; the library sets none
 REMEDY = "check that Prometheus is Ready and that its port-forward is up"
@@ -94,6 +94,7 @@ class PrometheusClient:
         self.url = url.rstrip("/")
         self._why = why or (lambda: "")
         self._timeout, self._access = timeout, access
+        self._http = Getter(url, timeout=timeout, name="Prometheus", remedy=REMEDY, why=why, access=access)
         self._local = threading.local()
 
     def ready(self) -> None:
@@ -159,6 +160,11 @@ class PrometheusClient:
             lambda api: [_target(each) for each in api.get_targets(state="active")["activeTargets"]],
         )
         return sorted(found, key=lambda each: (each.job, each.instance))
+
+    def configuration(self) -> str:
+        """Return its configuration as YAML; what is secret in it, Prometheus leaves out. Raises QueryError."""
+        with self._http.reading("its configuration"):
+            return str(self._http.json("/api/v1/status/config")["data"]["yaml"])
 
     def series(self, selector: str, *, since_seconds: float = 3600) -> list[dict[str, str]]:
         """List the series that match a selector.

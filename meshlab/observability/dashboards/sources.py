@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 from meshlab.config.settings import LabConfig
+from meshlab.core.access import access_of
+from meshlab.core.errors import ShutOutError
 from meshlab.core.patience import Patience
 from meshlab.kube.client import Kube
 from meshlab.observability.addons.explain import explain_miss
 from meshlab.observability.addons.grafana import GRAFANA
 from meshlab.observability.addons.grafana_client import GrafanaClient
-from meshlab.observability.addons.prometheus import PROMETHEUS
 from meshlab.observability.addons.query import PrometheusClient, RangeSamples
 from meshlab.observability.dashboards.intervals import Intervals
 from meshlab.observability.dashboards.model import Target
@@ -70,13 +71,21 @@ class Source(Protocol):
 
 
 @contextmanager
-def source_of(kube: Kube, config: LabConfig, patience: Patience) -> Iterator[Source]:
+def source_of(
+    kube: Kube,
+    config: LabConfig,
+    patience: Patience,
+    metrics: Callable[[], AbstractContextManager[PrometheusClient]],
+) -> Iterator[Source]:
     """Choose whom to ask: Grafana where it runs (awaited until it answers), else Prometheus itself.
+
+    A Grafana of somebody else that wants credentials, and was given none, is passed over.
 
     Args:
         kube: Client of the cluster.
         config: The settings of the run.
         patience: Gives the wait for Grafana its time.
+        metrics: Opens the way to Prometheus.
 
     Yields:
         The source.
@@ -84,15 +93,23 @@ def source_of(kube: Kube, config: LabConfig, patience: Patience) -> Iterator[Sou
     Raises:
         WaitTimeout: Grafana runs and does not answer.
         KubeError: Neither can be reached.
+        NotHereError: The mesh has no metrics.
     """
-    if GRAFANA.runs(kube, config):
-        with GRAFANA.open(kube, config) as grafana:
-            with patience.awaiting(config.prometheus.answer_timeout) as timeout:
-                GRAFANA.wait_answering(grafana, timeout=timeout, clock=patience.clock)
-            yield GrafanaSource(grafana)
-    else:
-        with PROMETHEUS.open(kube, config) as prometheus:
-            yield PrometheusSource(prometheus)
+    with ExitStack() as stack:
+        if GRAFANA.runs(kube, config):
+            grafana = stack.enter_context(GRAFANA.open(kube, config))
+            try:
+                with patience.awaiting(config.prometheus.answer_timeout) as timeout:
+                    GRAFANA.wait_answering(grafana, timeout=timeout, clock=patience.clock)
+            except ShutOutError:
+                if config.ours or access_of(GRAFANA.name).kind != "none":
+                    raise
+            else:
+                if not config.ours:
+                    stack.enter_context(metrics())  # without any, no query could find something
+                yield GrafanaSource(grafana)
+                return
+        yield PrometheusSource(stack.enter_context(metrics()))
 
 
 class PrometheusSource:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from meshlab.core.waiting import Clock, wait
 from meshlab.observability.addons.query import PrometheusClient, Sample, SeriesKey, key_of
+from meshlab.observability.addons.scraping import USUAL, Scraping
 from meshlab.observability.graph.edges import NO_VERSION, UNKNOWN, Edge, Key, drawn, wait_for
 from meshlab.report.material import GraphEdge, GraphNode, ServiceGraph
 
@@ -112,7 +113,12 @@ class MetricGraph:
 
 
 def take_baseline(
-    client: PrometheusClient, namespace: str, *, timeout: float = 60, clock: Clock | None = None
+    client: PrometheusClient,
+    namespace: str,
+    *,
+    scraping: Scraping = USUAL,
+    timeout: float = 60,
+    clock: Clock | None = None,
 ) -> Baseline:
     """Read what the namespace's proxies have counted so far, once each was scraped after this was called.
 
@@ -121,6 +127,7 @@ def take_baseline(
     Args:
         client: Asks Prometheus.
         namespace: Of the application.
+        scraping: How its pods are scraped.
         timeout: Seconds, at most.
         clock: Of the wait; the real one where not given.
 
@@ -131,15 +138,15 @@ def take_baseline(
         WaitTimeout: A pod is not scraped; its text names it.
         QueryError: Prometheus refuses a query.
     """
-    await_scrapes(client, namespace, timeout=timeout, clock=clock)
-    at, scraped = _times(client, namespace)
+    await_scrapes(client, namespace, scraping=scraping, timeout=timeout, clock=clock)
+    at, scraped = _times(client, scraping.up(namespace))
     counters = {key_of(each.labels): each.value for each in _counters(client, namespace)}
     return Baseline(namespace, at, scraped, counters)
 
 
-def read_graph(client: PrometheusClient, baseline: Baseline) -> MetricGraph:
+def read_graph(client: PrometheusClient, baseline: Baseline, scraping: Scraping = USUAL) -> MetricGraph:
     """The graph of what was counted since the baseline, as far as it is scraped by now. Raises QueryError."""
-    now, scraped = _times(client, baseline.namespace)
+    now, scraped = _times(client, scraping.up(baseline.namespace))
     risen = increases(_counters(client, baseline.namespace), baseline.counters)
     quantiles = _quantiles(client, baseline.namespace, max(math.ceil(now - baseline.at), 1))
     seconds = scraped - baseline.scraped
@@ -161,7 +168,7 @@ def read_last(client: PrometheusClient, namespace: str, seconds: float) -> Metri
         QueryError: Prometheus can't be asked, or refuses a query.
     """
     at = client.query("time()")[0].value - seconds
-    _, scraped = _times(client, namespace, at)
+    _, scraped = _times(client, USUAL.up(namespace), at)
     counters = {key_of(each.labels): each.value for each in _counters(client, namespace, at)}
     return read_graph(client, Baseline(namespace, at, scraped, counters))
 
@@ -170,6 +177,7 @@ def await_scrapes(
     client: PrometheusClient,
     namespace: str,
     *,
+    scraping: Scraping = USUAL,
     timeout: float = 60,
     clock: Clock | None = None,
 ) -> None:
@@ -178,7 +186,7 @@ def await_scrapes(
     Raises WaitTimeout naming the others (or saying that there is no target at all), QueryError.
     """
     since = client.query("time()")[0].value
-    selector = f'up{{namespace="{namespace}"}}'
+    selector = scraping.up(namespace)
 
     def late() -> list[str] | None:
         at = client.query("time()")[0].value
@@ -186,7 +194,7 @@ def await_scrapes(
         series = client.range_samples(selector, max(at - since, 1.0), at=at)
         fresh = [each.labels for each in series if any(when > since for when, _ in each.points)]
         # An old target of a pod that is gone goes stale by itself, and is not among the living then.
-        return [labels.get("pod", "?") for labels in living if labels not in fresh] if living else None
+        return [labels.get(scraping.pod, "?") for labels in living if labels not in fresh] if living else None
 
     wait(
         f"a scrape of every pod of {namespace}",
@@ -204,6 +212,7 @@ def wait_for_edges(
     baseline: Baseline,
     expected: Iterable[Edge],
     *,
+    scraping: Scraping = USUAL,
     timeout: float = 60,
     clock: Clock | None = None,
 ) -> MetricGraph:
@@ -215,6 +224,7 @@ def wait_for_edges(
         client: Asks Prometheus.
         baseline: What had been counted before.
         expected: Edges: (caller, called).
+        scraping: How the pods are scraped.
         timeout: Seconds, at most.
         clock: Of the wait; the real one where not given.
 
@@ -232,7 +242,7 @@ def wait_for_edges(
 
     return wait_for(
         "the service graph",
-        lambda: read_graph(client, baseline),
+        lambda: read_graph(client, baseline, scraping),
         missing,
         len(wanted),
         timeout=timeout,
@@ -311,10 +321,10 @@ def _counters(client: PrometheusClient, namespace: str, at: float | None = None)
     return list(found.values())
 
 
-def _times(client: PrometheusClient, namespace: str, at: float | None = None) -> tuple[float, float]:
-    """Prometheus's time (or `at`), and the mean time of the last scrapes of the namespace's pods by then."""
+def _times(client: PrometheusClient, up: str, at: float | None = None) -> tuple[float, float]:
+    """Prometheus's time (or `at`), and the mean time of the last scrapes by then of pods that a selector of `up` names."""
     now = client.query("time()", at=at)[0].value
-    scraped = client.query(f'avg(timestamp(up{{namespace="{namespace}"}}))', at=at)
+    scraped = client.query(f"avg(timestamp({up}))", at=at)
     return now, scraped[0].value if scraped else now
 
 

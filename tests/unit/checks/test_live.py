@@ -48,14 +48,16 @@ def test_what_could_not_be_read_fails_each_of_its_checks(tmp_path: Path) -> None
 def test_without_a_prometheus_each_of_its_checks_says_so(tmp_path: Path) -> None:
     run, kube = create(tmp_path, "full-lab"), FakeKube()
     wanted = {name: refuse for name in ("prometheus.targets", "prometheus.code-200")}
-    checks = ask_prometheus(run, kube, CONFIG, wanted)  # type: ignore[arg-type]
-    assert [check.id for check in checks] == list(wanted)
-    assert all(check.verdict is Verdict.INFRA_ERROR and "no answer" not in check.summary for check in checks)
+    for config, verdict in ((LabConfig(), Verdict.INFRA_ERROR), (CONFIG, Verdict.SKIPPED)):
+        checks = ask_prometheus(run, kube, config, wanted)  # type: ignore[arg-type]
+        assert [check.id for check in checks] == list(wanted)
+        assert [check.verdict for check in checks] == [verdict] * 2
+        assert all("no answer" not in check.summary for check in checks)
 
 
 def test_without_a_baseline_nothing_of_the_graph_is_compared(tmp_path: Path) -> None:
     run = create(tmp_path, "full-lab")
-    graph = GraphChecks(run, FakeKube(), CONFIG, None, "it is not here")  # type: ignore[arg-type]
+    graph = GraphChecks(run, FakeKube(), LabConfig(), Mesh("default"), None, "it is not here")  # type: ignore[arg-type]
     checks = make_checks(
         run,
         {"graph.edges": graph.edges, "kiali.graph": graph.kiali_graph, "graph.agreement": graph.agreement},

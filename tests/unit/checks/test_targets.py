@@ -99,3 +99,14 @@ def test_no_pod_of_the_mesh_is_no_pass() -> None:
     clock = FakeClock(start=1.0)
     result = targets(prometheus(*ALL[2:], clock=clock), [], ["node-1"], timeout=10, clock=clock)
     assert "nothing was checked" in (result.reason or "")
+
+
+def test_of_a_prometheus_of_somebody_else_sidecars_alone_are_expected() -> None:
+    clock = FakeClock(start=1.0)
+    found = [target("podMonitor/mesh", "10.0.0.1:15090", "sleep-1"), target("etcd", health="down")]
+    result = targets(prometheus(*found, clock=clock), PODS, None, clock=clock)
+    assert result.verdict is Verdict.PASS, result.reason
+    assert result.evidence["others_down"] == ["etcd x"]
+    result = targets(prometheus(*found[1:], clock=clock), PODS, None, timeout=10, clock=clock)
+    assert result.verdict is Verdict.FAIL
+    assert result.evidence["problems"] == ["pod sleep-1 is no target"]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from meshlab.config.settings import LabConfig
-from meshlab.core.errors import IstioError
+from meshlab.core.errors import IstioError, NotHereError
 from meshlab.istio.facts import read_facts
 from meshlab.istio.mesh import Mesh
 from meshlab.istio.tracing import NAME, Before, Restore, enable, find_provider, restore
 from tests.fakes.istio_objects import istiod, mesh_map
+from tests.fakes.mesh import make_object
 from tests.fakes.telemetry import API_VERSION, JAEGER, OTHER, ZIPKIN, FakeTelemetryMesh, telemetry
 
 OURS = LabConfig()
@@ -129,3 +130,18 @@ def test_a_control_plane_of_a_revision_with_a_root_namespace_of_its_own():
     done = enable(mesh, OURS, read_facts(mesh, "default"))
     assert done == Restore("spans", (Before("mesh-config", NAME, made=True),))
     assert JAEGER["name"] == "jaeger"
+
+
+def test_a_collector_of_somebody_else_serves_on_a_mesh_of_somebody_else():
+    there = make_object("v1", "Service", "collector", "observability")
+    mesh = FakeTelemetryMesh([there], providers=[OTHER])
+    assert find_provider(mesh, facts(mesh), anywhere=True) == "otel"
+    done = enable(mesh, THEIRS, facts(mesh))
+    assert done.provider == "otel"
+    assert mesh.spec(NAME, "meshlab") == {
+        "tracing": [{"providers": [{"name": "otel"}], "randomSamplingPercentage": 100.0}]
+    }
+    for providers in ([], [{"name": "logs", "envoyFileAccessLog": {"path": "/dev/stdout"}}], [OTHER]):
+        with pytest.raises(NotHereError, match="no tracing"):
+            bare = FakeTelemetryMesh(providers=providers)
+            find_provider(bare, facts(bare), anywhere=True)

@@ -8,12 +8,13 @@ import pytest
 
 from meshlab.config.settings import LabConfig
 from meshlab.core.access import hold_keys
-from meshlab.core.errors import KubeError
+from meshlab.core.errors import KubeError, NotHereError
 from meshlab.observability.addons.credentials import read_access
 from meshlab.observability.addons.grafana import GRAFANA
 from meshlab.observability.addons.jaeger import JAEGER
 from meshlab.observability.addons.kiali import KIALI
 from meshlab.observability.addons.prometheus import PROMETHEUS
+from meshlab.observability.addons.whereabouts import whereabouts
 from meshlab.observability.addons.zipkin_client import ZipkinClient
 from tests.fakes.kube import FakeKube
 from tests.fakes.tls_server import ClosedServer
@@ -224,7 +225,7 @@ def test_a_url_is_asked_with_its_credentials_and_no_port_forward() -> None:
 
 
 def test_where_there_is_none_it_says_what_to_set() -> None:
-    with pytest.raises(KubeError, match="no Prometheus") as caught, PROMETHEUS.open(FakeKube(), config()):  # type: ignore[arg-type]
+    with pytest.raises(NotHereError, match="no Prometheus") as caught, PROMETHEUS.open(FakeKube(), config()):  # type: ignore[arg-type]
         pass
     assert "prometheus.url" in caught.value.remedy and not caught.value.retryable
 
@@ -239,3 +240,34 @@ def test_one_of_zipkin_s_api_gets_its_client() -> None:
     place = JAEGER.place(FakeKube(), said)
     assert place is not None and place.api == "zipkin"
     assert JAEGER.place(FakeKube([deployment("jaeger")]), config(tracing={"api": "none"})) is None
+
+
+def test_credentials_are_not_sent_to_one_of_several_that_anybody_could_have_put_there() -> None:
+    planted = service(
+        "prometheus", "team-a", ("web", 9090), labels={"app": "kube-prometheus-stack-prometheus"}
+    )
+    hold_keys({"prometheus": read_access("X", "{bearer: verysecret-token}")})
+    try:
+        with (
+            pytest.raises(KubeError, match="team-a") as caught,
+            PROMETHEUS.open(
+                FakeKube([planted, OPERATED]),
+                config(),  # type: ignore[arg-type]
+            ),
+        ):
+            pass
+    finally:
+        hold_keys({})
+    assert "prometheus.service" in caught.value.remedy and "verysecret" not in str(caught.value)
+
+
+def test_the_facts_say_where_each_is_asked_and_why_one_is_not() -> None:
+    kube = FakeKube([OPERATED, service("kiali", "mesh", ("http", 20001), labels={"app": "kiali"})])
+    found = whereabouts(kube, config(tracing={"api": "none"}))  # type: ignore[arg-type]
+    assert found["prometheus"] == {
+        "where": "monitoring/prometheus-operated:9090",
+        "how": "label operated-prometheus=true",
+    }
+    assert found["kiali"]["where"] == "mesh/kiali:20001"
+    assert found["tracing"] == {"why_not": "tracing.api is none"}
+    assert list(found["grafana"]) == ["why_not"]
