@@ -6,13 +6,14 @@ import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from meshlab import manifests
 from meshlab.app import room as own_room
 from meshlab.cli import room as preflight
 from meshlab.clusters.base import ClusterRef
@@ -32,6 +33,7 @@ from meshlab.run.results import CheckResult
 from meshlab.shared_cluster.capacity import rooms
 from tasks import mesh_checks
 from tests.live.conftest import ROOT, command, own_prefect
+from tests.live.shapes.addons import check_targets, credentials_held, taken_away, wait_stateful
 from tests.live.shapes.neighbours import Changing, freeze
 from tests.live.shapes.shape import FOLDER, NAMESPACE, Shape, not_as_listed
 
@@ -43,6 +45,7 @@ Group = Callable[[RunRef, LabConfig, ClusterRef, Distribution], list[CheckResult
 GROUPS: dict[str, Group] = {
     "check_app": lambda run, config, cluster, _: mesh_checks.check_app.fn(run, config, cluster),
     "check_istio": mesh_checks.check_istio.fn,
+    "check_targets": lambda run, config, cluster, _: check_targets(run, config, cluster),
 }
 
 
@@ -85,7 +88,9 @@ def run(shape: Shape, kubeconfig: Path, folder: Path) -> Outcome:
         if there is None and kube.get("v1", "Namespace", NAMESPACE) is not None:
             wrong.append(f"left or made namespace {NAMESPACE}")
         caught = fault_of_small(shape, kube, kubeconfig) if shape.exit_code == 2 else ""
-    if shape.red:
+        if shape.red and shape.without:
+            caught = planted(shape, kubeconfig, folder)
+    if shape.red and not shape.without:
         caught = planted(shape, kubeconfig, folder)
     return Outcome(shape.name, done.returncode, seconds, passed, skipped, tuple(wrong), caught)
 
@@ -97,8 +102,10 @@ def made(shape: Shape, kube: Kube, kubeconfig: Path) -> Iterator[None]:
     before = kube.get("v1", "ConfigMap", "istio", "istio-system")
     assert before is not None or not shape.mesh
     refs: tuple[ObjectRef, ...] = ()
+    objects, gone = shape.objects(**words(kube)), ExitStack()
     try:
-        refs = apply(kube, shape.objects(**words(kube)))
+        gone.enter_context(taken_away(kube, shape))
+        refs = apply(kube, objects)
         if shape.mesh and before is not None:
             changed = {**yaml.safe_load(before["data"]["mesh"]), **shape.mesh}
             kube.patch(
@@ -107,12 +114,15 @@ def made(shape: Shape, kube: Kube, kubeconfig: Path) -> Iterator[None]:
         for ref in refs:
             if ref.kind == "Deployment":
                 wait_deployments(kube, str(ref.namespace), [ref.name], timeout=120)
+            if ref.kind == "StatefulSet":
+                wait_stateful(kube, ref)
         if shape.freeze:
             freeze(kube, **shape.freeze)
         refs = (*refs, *apply(kube, shape.objects("after", **words(kube))))
         yield
     finally:
         delete(kube, refs, timeout=120)
+        gone.close()
         if shape.mesh and before is not None:
             old = {"data": {"mesh": before["data"]["mesh"]}}
             kube.patch("v1", "ConfigMap", "istio", old, "istio-system")
@@ -143,7 +153,10 @@ def words(kube: Kube) -> dict[str, str]:
     """What is filled in: an image that every node has, and the CPU that fills the fullest node."""
     free = min(node.free["cpu"] for node in rooms(kube.objects("v1", "Node"), kube.objects("v1", "Pod")))
     images = [image for pod in kube.pods("default", "app=sleep") for image in pod.images.values()]
+    metrics = kube.pods("istio-system", "app.kubernetes.io/name=prometheus")
     return {
+        "PROMETHEUS": next((image for pod in metrics for image in pod.images.values()), ""),
+        "RELABEL": json.dumps(manifests.read("prometheus-relabel")),
         "IMAGE": next(each for each in images if "curl" in each),
         "FREE_CPU": f"{float(free) - SPARE:.3f}",
     }
@@ -170,7 +183,7 @@ def night(shape: Shape, kubeconfig: Path, folder: Path) -> tuple[subprocess.Comp
     done = subprocess.run(
         command("--kubeconfig", str(kubeconfig), "--config", str(folder / "night.yaml"), module="flows.nightly"),
         cwd=ROOT, capture_output=True, text=True, timeout=LONGEST, check=False, stdin=subprocess.DEVNULL,
-        env=own_prefect(folder / "runs"),
+        env={**own_prefect(folder / "runs"), **(shape.variables or {})},
     )  # fmt: skip
     (folder / "night.out").write_text(done.stdout + done.stderr)
     return done, time.monotonic() - began
@@ -224,12 +237,15 @@ def planted(shape: Shape, kubeconfig: Path, folder: Path) -> str:
         checks = GROUPS[shape.group](lab.run, config, cluster, distribution)
         return next(str(check.verdict) for check in checks if check.id == shape.red)
 
-    with Changes(kube, lab.ledger, lab.run) as changes:
-        there = shape.objects(**words(kube))
-        changes.apply(*(each for each in there if NAMESPACE not in where(each)))
+    with credentials_held(shape.variables), Changes(kube, lab.ledger, lab.run) as changes:
+        if not shape.without:  # else the shape is still there
+            there = shape.objects(**words(kube))
+            changes.apply(*(each for each in there if NAMESPACE not in where(each)))
         changes.apply(*own_room.before_pods(kube, read_facts(kube, config.namespace), config))
         control = verdict()
-        changes.apply(*shape.objects("fault"))
+        for ref in changes.apply(*shape.objects("fault")):
+            if ref.kind == "Deployment":
+                wait_deployments(kube, str(ref.namespace), [ref.name], timeout=60)
         if shape.restart:
             for pod in kube.pods(config.namespace, shape.restart):
                 kube.delete("v1", "Pod", pod.name, config.namespace, foreground=False)

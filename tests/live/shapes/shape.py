@@ -32,6 +32,8 @@ class Shape:
         restart: Label selector of pods that are restarted once the fault is planted.
         freeze: Namespace and label selector of others' pods whose proxies stand still during the night.
         settings: Of the night, beside those that all nights of these tests have.
+        without: Objects of the lab that the mesh does not have, each as apiVersion, kind, namespace and name.
+        variables: Of the night's environment.
         red: The check that the shape's planted fault must turn red.
         group: The group of checks that makes it, as tasks.mesh_checks calls it.
         expected: Check id → `pass`, or `skipped: REASON`.
@@ -51,6 +53,8 @@ class Shape:
     restart: str = ""
     freeze: Mapping[str, str] | None = None
     settings: Mapping[str, Any] | None = None
+    without: tuple[Mapping[str, str], ...] = ()
+    variables: Mapping[str, str] | None = None
     red: str = ""
     group: str = ""
     expected: Mapping[str, str] | None = None
@@ -93,7 +97,7 @@ def read(name: str) -> Shape:
     found = yaml.safe_load((folder / "shape.yaml").read_text(encoding="utf-8"))
     expected = folder / "expected.yaml"
     listed = yaml.safe_load(expected.read_text(encoding="utf-8")) if expected.exists() else {}
-    listing = {key: tuple(found.get(key, ())) for key in ("says", "charts")}
+    listing = {key: tuple(found.get(key, ())) for key in ("says", "charts", "without")}
     return Shape(name=name, **{**found, **listing}, expected=listed)
 
 
