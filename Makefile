@@ -43,7 +43,7 @@ test: setup ## every test, the live ones on the local cluster included
 	@sh deployments/setup-debian.sh tests/debian-packages.txt
 ifeq ($(ARGS),)
 	$(UNIT) $(SIDE_BY_SIDE) tests/unit
-	$(PY) -m pytest tests --ignore tests/unit
+	$(PY) -m pytest tests --ignore tests/unit --durations=10
 else
 	$(PY) -m pytest $(ARGS)
 endif
