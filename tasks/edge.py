@@ -25,6 +25,7 @@ from meshlab.security.gateways import egress, ingress
 from meshlab.security.gateways.entry import IngressProbe, Missing, opened, usable
 from meshlab.security.gateways.exit import EgressProbe
 from meshlab.security.gateways.pki import LIFETIME, make_keys
+from tasks.causes import note_causes
 from tasks.common import lab_task
 from tasks.resume import checks_passed
 
@@ -82,9 +83,11 @@ def check_ingress(
 
         probe = attempt(opening)
         pool = stack.enter_context(ThreadPoolExecutor(max_workers=len(INGRESS), thread_name_prefix="ingress"))
-        return _recorded(
+        checks = _recorded(
             run, pool.map(lambda name: run_check(name, lambda: INGRESS[name](given(probe))), INGRESS)
         )
+        note_causes(run, "check-ingress", (config, cluster))  # while the stage's own objects are there
+        return checks
 
 
 @lab_task("check-egress", verify=checks_passed, depends_on_pods=True)

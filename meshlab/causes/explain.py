@@ -28,7 +28,7 @@ NAMED, OF_ITS_TRAFFIC, OF_SOME = (
 PAGE = frozenset({"productpage", "details", "reviews", "ratings", "sleep"})
 # These look at other traffic, or at objects themselves.
 OTHERS = ("ingress.", "egress.", "audit.", "istio.", "kiali.")
-_LATE = (Does.ABORTS, Does.DELAYS, Does.LIMITS, Does.REROUTES)
+_LATE = (Does.ABORTS, Does.GIVES_UP, Does.DELAYS, Does.LIMITS, Does.REROUTES)
 _LOST = (
     Does.REROUTES,
     Does.HIDES,
@@ -39,16 +39,26 @@ _LOST = (
     Does.LIMITS,
     Does.PROTOCOL,
 )
-_COUNTED = (Does.METRICS, *_LOST, Does.NO_SIDECAR, Does.NO_MTLS, Does.FILTERS)
+_COUNTED = (Does.METRICS, Does.REPEATS, *_LOST, Does.NO_SIDECAR, Does.NO_MTLS, Does.FILTERS)
 # Check, or family of checks → what would explain that it is red, the likeliest first.
 EXPLAINED_BY: Mapping[str, Sequence[Does]] = {
     "app.bookinfo": (Does.NO_PODS, Does.CUTS, Does.NO_SIDECAR, Does.FILTERS),
-    "app.productpage": (*_LATE, *_LOST, Does.NO_MTLS, Does.FILTERS),
+    "app.productpage": (*_LATE, *_LOST, Does.TOKENS, Does.NO_MTLS, Does.FILTERS),
+    "envoy.scrape": (Does.METRICS, Does.NO_SIDECAR, Does.FILTERS),
+    "envoy.dashboard": (
+        Does.HIDES,
+        Does.NO_PODS,
+        Does.LIMITS,
+        Does.CUTS,
+        Does.PROTOCOL,
+        Does.NO_SIDECAR,
+        Does.FILTERS,
+    ),
     "istio.injection": (Does.NO_SIDECAR,),
     "istio.control-plane": (Does.NO_PODS,),
     "istio.versions": (Does.NO_PODS,),
     "istio.proxies-synced": (Does.FILTERS, Does.NO_PODS),
-    "istio.analyze": (Does.REROUTES, Does.HIDES, Does.EDGE, Does.PROTOCOL, Does.NO_MTLS),
+    "istio.analyze": (Does.REROUTES, Does.CONFLICTS, Does.HIDES, Does.EDGE, Does.PROTOCOL, Does.NO_MTLS),
     "prometheus.targets": (Does.METRICS, Does.NO_SIDECAR, Does.CUTS, Does.NO_PODS),
     "prometheus": _COUNTED,
     "grafana": _COUNTED,
@@ -57,9 +67,11 @@ EXPLAINED_BY: Mapping[str, Sequence[Does]] = {
     "kiali": _COUNTED,
     "jaeger": (Does.NO_TRACES, *_LOST),
     "mtls": (Does.NO_MTLS, Does.PLAINTEXT, Does.NO_SIDECAR),
+    "mtls.counter": (Does.NO_MTLS, Does.PLAINTEXT, Does.REPEATS, Does.NO_SIDECAR),
     "mtls.refusal": (Does.PLAINTEXT, Does.NO_SIDECAR),
-    "authz": (Does.ALLOWS, Does.REFUSES, Does.NO_MTLS, Does.PLAINTEXT, *_LATE),
-    "ingress": (Does.EDGE, Does.REFUSES, Does.ABORTS, Does.REROUTES),
+    "authz": (Does.ALLOWS, Does.REFUSES, Does.TOKENS, Does.NO_MTLS, Does.PLAINTEXT, *_LATE),
+    "ingress": (Does.CONFLICTS, Does.EDGE, Does.REFUSES, Does.ABORTS, Does.REROUTES),
+    "ingress.jwt": (Does.TRIAL, Does.TOKENS, Does.REFUSES, Does.EDGE, Does.ABORTS, Does.REROUTES),
     "egress": (Does.OPENS, Does.REROUTES, Does.HIDES, Does.NO_MTLS),
     "audit.strict-mtls": (Does.PLAINTEXT,),
     "audit.default-deny": (Does.ALLOWS,),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from meshlab.causes import policies, routing, workloads
+from meshlab.causes import cluster, edges, policies, routing, workloads
 from meshlab.causes.effects import Effect, Told, World
 from meshlab.causes.objects import Found
 
@@ -16,13 +16,15 @@ READERS: Mapping[str, Callable[[Found, World], Told]] = {
     "VirtualService": routing.of_virtual_service,
     "DestinationRule": routing.of_destination_rule,
     "Sidecar": routing.of_sidecar,
-    "Gateway": routing.of_gateway,
-    "ServiceEntry": routing.of_service_entry,
+    "Gateway": edges.of_gateway,
+    "ServiceEntry": edges.of_service_entry,
     "EnvoyFilter": workloads.of_envoy_filter,
     "Telemetry": workloads.of_telemetry,
     "Service": workloads.of_service,
     "Deployment": workloads.of_deployment,
     "Pod": workloads.of_pod,
+    "ConfigMap": cluster.of_config_map,
+    "MutatingWebhookConfiguration": cluster.of_webhooks,
 }
 
 

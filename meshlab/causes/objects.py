@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from meshlab.causes.parts import PARTS
 from meshlab.core.errors import KubeError
 from meshlab.kube.client import Kube
 
@@ -23,6 +24,8 @@ KINDS: tuple[tuple[str, str], ...] = (
     ("v1", "Service"),
     ("apps/v1", "Deployment"),
     ("v1", "Pod"),
+    ("v1", "ConfigMap"),
+    ("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration"),
 )
 PASSED_OVER = (401, 403, 404)  # a kind that is not there, or that the run may not read
 
@@ -33,9 +36,9 @@ class Found:
 
     Attributes:
         kind: As Kubernetes names it.
-        namespace: Where it is.
+        namespace: Where it is; "" where its kind has none.
         name: Its name.
-        spec: What it asks for.
+        spec: What it asks for; of a kind without a `spec` what `parts.PARTS` takes of it.
         labels: Its labels.
         annotations: Its annotations.
         changed: Who changed it last and when, as `managedFields` tell; "" where they don't.
@@ -50,7 +53,8 @@ class Found:
     changed: str = ""
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.namespace}/{self.name}"
+        where = f"{self.namespace}/" if self.namespace else ""
+        return f"{self.kind} {where}{self.name}"
 
 
 def read(kube: Kube) -> tuple[Found, ...]:
@@ -75,7 +79,8 @@ def _of_kind(kube: Kube, api_version: str, kind: str) -> Iterable[Found]:
         if problem.status in PASSED_OVER:
             return ()
         raise
-    return [found_of(kind, each) for each in objects]
+    found = [found_of(kind, each) for each in objects]
+    return [each for each in found if each.spec] if kind in PARTS else found
 
 
 def found_of(kind: str, document: Mapping[str, Any]) -> Found:
@@ -93,7 +98,7 @@ def found_of(kind: str, document: Mapping[str, Any]) -> Found:
         kind,
         meta.get("namespace", ""),
         meta["name"],
-        document.get("spec") or {},
+        PARTS[kind](document) if kind in PARTS else document.get("spec") or {},
         meta.get("labels") or {},
         meta.get("annotations") or {},
         last_change(meta),

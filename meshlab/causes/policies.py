@@ -23,9 +23,10 @@ def of_peer_authentication(found: Found, world: World) -> Told:
 
 def of_authorization_policy(found: Found, world: World) -> Told:
     """Tell what an AuthorizationPolicy does."""
-    if str(found.annotations.get("istio.io/dry-run", "")).lower() == "true":
-        return
     whose, rules = world.selected(found, labels_of(found)), found.spec.get("rules") or []
+    if str(found.annotations.get("istio.io/dry-run", "")).lower() == "true":
+        yield Does.TRIAL, whose, "istio.io/dry-run: it enforces nothing"
+        return
     action = found.spec.get("action", "ALLOW")
     if action == "DENY" and rules:
         yield Does.REFUSES, whose, "action DENY refuses what its rules name"
@@ -44,7 +45,7 @@ def of_request_authentication(found: Found, world: World) -> Told:
     """Tell what a RequestAuthentication does."""
     issuers = ", ".join(str(rule.get("issuer")) for rule in found.spec.get("jwtRules") or ())
     yield (
-        Does.REFUSES,
+        Does.TOKENS,
         world.selected(found, labels_of(found)),
         f"tokens that {issuers or 'nobody'} did not issue are refused",
     )

@@ -9,6 +9,7 @@ from meshlab.causes.effects import Does, Told, World, labels_of, service_of, sho
 from meshlab.causes.objects import Found
 
 LONG = 0.05  # seconds of a delay, and from which on it explains a slow answer
+SHORT = 0.1  # seconds that a page may need: a shorter timeout explains an error
 FEW = 4  # connections or requests in parallel that a pool allows: fewer than any page needs at once
 
 
@@ -18,6 +19,15 @@ def of_virtual_service(found: Found, world: World) -> Told:
     if "mesh" not in (found.spec.get("gateways") or ["mesh"]):
         yield Does.EDGE, hosts, f"routes what comes in through {', '.join(found.spec['gateways'])}"
         return  # of the traffic between the mesh's own pods it changes nothing
+    if rivals := sorted(each.name for each in _rivals(found, hosts, world)):
+        yield (
+            Does.CONFLICTS,
+            hosts,
+            f"{', '.join(rivals)} is for {', '.join(sorted(hosts))}, too: the older one counts",
+        )
+    http = found.spec.get("http") or ()
+    if http and not any(map(_takes_all, http)):
+        yield Does.REFUSES, hosts, "requests that match none of its routes are answered 404"
     for route in (
         *(found.spec.get("http") or ()),
         *(found.spec.get("tls") or ()),
@@ -36,13 +46,36 @@ def of_virtual_service(found: Found, world: World) -> Told:
             yield Does.DELAYS, hosts, f"fault.delay holds {share:g} % of requests for {delay['fixedDelay']}"
         if route.get("directResponse") or route.get("redirect"):
             yield Does.ABORTS, hosts, "a redirect or direct response answers in the service's place"
+        if 0 < seconds(route.get("timeout", "0s")) < SHORT:
+            yield Does.GIVES_UP, hosts, f"timeout {route['timeout']}"
         if route.get("mirror") or route.get("mirrors"):
-            yield Does.METRICS, hosts, "mirrored requests are counted beside the real ones"
+            yield Does.REPEATS, hosts, "mirrored requests are counted beside the real ones"
         retries = route.get("retries") or {}
         if retries.get("attempts", 0) > 0:
-            yield Does.METRICS, hosts, f"{retries['attempts']} retries hide or repeat requests"
+            yield Does.REPEATS, hosts, f"{retries['attempts']} retries hide or repeat requests"
         for target in route.get("route") or ():
             yield from _destination(target.get("destination") or {}, hosts, found, world)
+
+
+def _rivals(found: Found, hosts: frozenset[str], world: World) -> list[Found]:
+    """Other VirtualServices of the mesh for one of its hosts: sidecars take the older one, and merge nothing."""
+    return [
+        each
+        for each in world.objects
+        if each.kind == "VirtualService"
+        and each is not found
+        and each.namespace == found.namespace
+        and "mesh" in (each.spec.get("gateways") or ["mesh"])
+        and hosts & frozenset(service_of(host) for host in each.spec.get("hosts") or ())
+    ]
+
+
+def _takes_all(route: Mapping[str, Any]) -> bool:
+    """Whether a route takes any request: one of its matches asks for no more than a path that begins with /."""
+    matches = route.get("match") or [{}]
+    return any(
+        all(key == "uri" and part == {"prefix": "/"} for key, part in each.items()) for each in matches
+    )
 
 
 def _destination(destination: Mapping[str, Any], hosts: frozenset[str], found: Found, world: World) -> Told:
@@ -119,29 +152,6 @@ def _shows(host: str, service: Found, namespace: str) -> bool:
     return where in ("*", service.namespace, "." if service.namespace == namespace else "*") and (
         name == "*" or service_of(name) in (service.name, "*")
     )
-
-
-def of_gateway(found: Found, world: World) -> Told:
-    """Tell what a Gateway does."""
-    hosts = [str(host) for server in found.spec.get("servers") or () for host in server.get("hosts") or ()]
-    yield Does.EDGE, frozenset(found.spec.get("selector", {}).values()), f"serves {', '.join(hosts)}"
-
-
-def of_service_entry(found: Found, world: World) -> Told:
-    """Tell what a ServiceEntry does."""
-    hosts = [str(host) for host in found.spec.get("hosts") or ()]
-    shadowed = frozenset(
-        service.name
-        for service in world.objects
-        if service.kind == "Service"
-        and any(
-            host == service.name or host.startswith(f"{service.name}.{service.namespace}.") for host in hosts
-        )
-    )
-    if shadowed:
-        yield Does.REROUTES, shadowed, f"takes the place of {', '.join(sorted(shadowed))} in the mesh"
-    else:
-        yield Does.OPENS, frozenset(map(service_of, hosts)), f"declares {', '.join(hosts)}"
 
 
 def seconds(text: str) -> float:

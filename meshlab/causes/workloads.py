@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
+from meshlab.causes.cluster import without_endpoint
 from meshlab.causes.effects import Does, Told, World, labels_of, name_of, shortly
 from meshlab.causes.objects import Found
+
+RBAC = "envoy.filters.http.rbac"
+ENFORCERS = {RBAC, "envoy.filters.network.rbac"}
+COLLECTS = (4317, 4318, 9411, 14250, 14268)  # ports of services that take spans: OTLP, Zipkin, Jaeger
+SIDECAR, INJECT = "istio-proxy", "sidecar.istio.io/inject"
+WEBHOOKS = "MutatingWebhookConfiguration"
 
 
 def of_envoy_filter(found: Found, world: World) -> Told:
     """Tell what an EnvoyFilter does."""
-    patches = found.spec.get("configPatches") or ()
+    whose, patches = world.selected(found, labels_of(found)), found.spec.get("configPatches") or ()
+    if any(map(_ends_policies, patches)):
+        yield Does.ALLOWS, whose, f"takes the filter {RBAC} away: no AuthorizationPolicy is enforced"
     places = ", ".join(sorted({str(each.get("applyTo")) for each in patches}))
-    yield (
-        Does.FILTERS,
-        world.selected(found, labels_of(found)),
-        f"patches {places} of the proxies' configuration",
-    )
+    yield Does.FILTERS, whose, f"patches {places} of the proxies' configuration"
+
+
+def _ends_policies(patch: Mapping[str, Any]) -> bool:
+    chain = ((patch.get("match") or {}).get("listener") or {}).get("filterChain") or {}
+    named = chain.get("filter") or {}
+    names = {named.get("name"), (named.get("subFilter") or {}).get("name")}
+    return (patch.get("patch") or {}).get("operation") == "REMOVE" and bool(names & ENFORCERS)
 
 
 def of_telemetry(found: Found, world: World) -> Told:
@@ -35,7 +48,10 @@ def of_service(found: Found, world: World) -> Told:
     """Tell what a Service does."""
     whose, selector = frozenset({found.name}), found.spec.get("selector") or {}
     if selector and not world.pods(found.namespace, selector):
-        yield Does.NO_PODS, whose, f"its selector {shortly(selector)} finds no pod"
+        why = f"its selector {shortly(selector)} finds no pod"
+        yield Does.NO_PODS, whose, why
+        if any(port.get("port") in COLLECTS for port in found.spec.get("ports") or ()):
+            yield Does.NO_TRACES, frozenset(), f"{why}: spans that are sent to it are lost"
     if found.spec.get("clusterIP") == "None":
         yield Does.PROTOCOL, whose, "it is headless: callers go to pods, not to the service"
     for port in found.spec.get("ports") or ():
@@ -60,12 +76,42 @@ def of_deployment(found: Found, world: World) -> Told:
 
 
 def of_pod(found: Found, world: World) -> Told:
-    """Tell what a Pod does."""
-    yield from _marks({**found.labels, **found.annotations}, frozenset({name_of(found.labels) or found.name}))
+    """Tell what a Pod does beside what its Deployment says already."""
+    marks, whose = {**found.labels, **found.annotations}, frozenset({name_of(found.labels) or found.name})
+    said = _template(found, world)
+    yield from _marks({key: value for key, value in marks.items() if said.get(key) != value}, whose)
+    if _lacks_sidecar(found, world) and INJECT not in {*marks, *said}:
+        yield Does.NO_SIDECAR, whose, "it has no sidecar, as others of its namespace have: restart it"
+
+
+def _template(pod: Found, world: World) -> dict[str, str]:
+    """The labels and annotations that the Deployment of a pod gives to its pods."""
+    for each in world.objects:
+        meta = (each.spec.get("template") or {}).get("metadata") or {} if each.kind == "Deployment" else {}
+        labels = meta.get("labels") or {}
+        if labels and each.namespace == pod.namespace and labels.items() <= pod.labels.items():
+            return {**(meta.get("annotations") or {}), **labels}
+    return {}
+
+
+def _lacks_sidecar(pod: Found, world: World) -> bool:
+    """Whether a pod has no sidecar while others of its namespace have one, and nobody keeps it from them now."""
+    if not pod.spec.get("containers") or SIDECAR in _containers(pod):
+        return False
+    if any(each.kind == WEBHOOKS and without_endpoint(each, world) for each in world.objects):
+        return False  # it is not the pod
+    near = [each for each in world.objects if each.kind == "Pod" and each.namespace == pod.namespace]
+    return any(SIDECAR in _containers(each) for each in near)
+
+
+def _containers(pod: Found) -> set[str]:
+    return {
+        each.get("name", "") for key in ("containers", "initContainers") for each in pod.spec.get(key) or ()
+    }
 
 
 def _marks(marks: Mapping[str, str], whose: frozenset[str]) -> Told:
-    if marks.get("sidecar.istio.io/inject") == "false":
+    if marks.get(INJECT) == "false":
         yield Does.NO_SIDECAR, whose, "sidecar.istio.io/inject is false"
     if marks.get("prometheus.io/scrape") == "false":
         yield Does.METRICS, whose, "prometheus.io/scrape is false: Prometheus passes it over"

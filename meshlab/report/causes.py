@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 from meshlab.core.text import pluralize
@@ -38,10 +39,9 @@ class Explained:
     def remedy(self) -> str:
         """What to do about the object, which takes the place of what to do about each check."""
         kind, _, name = self.object.partition(" ")
-        namespace, _, name = name.partition("/")
-        return (
-            f"look at it (kubectl -n {namespace} get {kind.lower()} {name} -o yaml), mend it, and run again"
-        )
+        namespace, _, name = name.rpartition("/")
+        where = f"-n {namespace} " if namespace else ""  # a webhook has none
+        return f"look at it (kubectl {where}get {kind.lower()} {name} -o yaml), mend it, and run again"
 
 
 def arranged(checks: Iterable[Check], causes: Iterable[Mapping[str, str]]) -> list[Check | Explained]:
@@ -85,13 +85,13 @@ def place_of(causes: Iterable[Mapping[str, str]], name: str) -> int | None:
 
     Args:
         causes: As in `result.json`.
-        name: The object, as Kind namespace/name.
+        name: The object, as Kind namespace/name; `*` stands for any text.
 
     Returns:
         1 for the best; None where it is not named.
     """
     named = [row["object"] for row in cause_rows(causes)]
-    return named.index(name) + 1 if name in named else None
+    return next((place for place, each in enumerate(named, 1) if fnmatchcase(each, name)), None)
 
 
 def cause_rows(causes: Iterable[Mapping[str, str]]) -> list[Row]:
