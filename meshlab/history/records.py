@@ -132,7 +132,8 @@ def from_result(result: Result, directory: str = "") -> RunRecord:
     """The record of a run, from the content of its `result.json`.
 
     Beside the run's own measures there are some that follow from it: `run-seconds`, `step-seconds{step}`,
-    `error-rate{loop}` and `success-rate{loop}` (percent), and `dashboard-queries{class}`.
+    `error-rate{loop}` and `success-rate{loop}` (percent), `dashboard-queries{class}`, and `mutation-score` (percent
+    of the planted faults that all the checks caught that had to).
     """
     cluster = result["cluster"]
     checks = {check["id"]: check for check in result["checks"]}
@@ -200,6 +201,9 @@ def _measures(result: Result, checks: Mapping[str, Mapping[str, Any]]) -> list[M
     classes = checks.get(PANELS, {}).get("evidence", {}).get("classes", {})
     for name, count in classes.items():
         add("dashboard-queries", count, "queries", {"class": name})
+    if catches := result.get("catches"):
+        caught = sum(set(each["must"]) <= set(each["red"]) for each in catches)
+        add("mutation-score", 100.0 * caught / len(catches), "percent", {})
     return list(found.values())
 
 

@@ -26,7 +26,7 @@ NIGHTS = 30  # that are drawn
 MOST = 6  # of a kind of change that are named; how many more there are is said
 WIDTH, HEIGHT = 280, 72  # CSS pixels of a small chart
 SHORT = ("ms", "s", "MiB", "percent", "cores")  # units that fit beside its axis
-BESIDE = ("dashboard-queries",)  # drawn though nobody judges them
+BESIDE = ("dashboard-queries", "mutation-score")  # drawn though nobody judges them
 NOT_DRAWN = ("step-seconds", "success-rate")  # too many; the same as another
 
 

@@ -183,3 +183,15 @@ def test_the_path_is_a_setting_with_a_default_in_the_state_folder(tmp_path: Path
     assert history_path(LabConfig(), machine) == Path("/state/meshlab/history.sqlite")
     named = LabConfig.model_validate({"history": {"path": str(tmp_path / "h")}})
     assert history_path(named, machine) == tmp_path / "h"
+
+
+def test_the_share_of_faults_that_were_caught_is_a_measure() -> None:
+    def catch(*red: str) -> dict:
+        return {"fault": "f", "must": ["a", "b"], "may": ["c"], "red": list(red), "restored": True}
+
+    def score(*catches: dict) -> list[float]:
+        record = from_result({**night(0, MEASURES), "catches": list(catches)})
+        return [each.value for each in record.measures if each.name == "mutation-score"]
+
+    assert score(catch("a", "b"), catch("a", "b", "c"), catch("a"), catch()) == [50.0]
+    assert score() == []
