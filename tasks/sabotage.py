@@ -16,6 +16,7 @@ from meshlab.core.signals import signals_wait
 from meshlab.faults import faults as catalogue
 from meshlab.faults.fault import GROUPS, NO_FAULT, STRICT, Edge, Fault
 from meshlab.faults.firewall import Firewall
+from meshlab.faults.planters import object_of
 from meshlab.faults.planting import firewall_of, plant, remove
 from meshlab.faults.settle import wait_settled
 from meshlab.faults.verdict import catch_of, control, crashed, judge, unproven
@@ -194,7 +195,7 @@ def prove(run: RunRef, lab: Lab, fault: Fault) -> bool:
 
 def _culprit(probe_run: RunRef, fault: Fault, namespace: str) -> dict[str, int | None]:
     """At which place the causes of the round name the planted object; nothing where the fault is no object."""
-    planted = catalogue.object_of(fault, namespace)
+    planted = object_of(fault, namespace)
     if planted is None:
         return {}
     result, _ = summarise(probe_run, optional=(), signum=None)

@@ -55,6 +55,13 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     ),
 }
 
+QUERIES = (
+    "prometheus.requests-total",
+    "prometheus.code-200",
+    "prometheus.sleep-to-productpage",
+)
+# What says less where a part of the traffic, or of what is seen of it, is gone.
+SEEN = (*QUERIES, "prometheus.reconcile", "graph.edges", "graph.agreement", "jaeger.productpage-traces")
 STRICT = ("mtls", "audit")  # groups whose checks hold only where mutual TLS is demanded
 
 
@@ -104,9 +111,11 @@ class Fault:
     must: checks that have to turn red. may: checks that can turn red with it; any other red one is as bad as
     a miss. groups: families of checks that are made while it is planted; all others of them must stay green.
     scope: the write scope that planting needs. local: needs a node of the local cluster. heal: selectors of
-    pods (of the app's namespace) whose proxies don't forget it: they are restarted once it is gone. pages:
-    requests of app.productpage while it is planted; a fault of some requests only needs many to be seen. edge:
-    for a fault in what the stages of the edge apply.
+    pods (of the app's namespace) that don't forget it: they are restarted once it is gone. restarts_prometheus:
+    so is the pod of Prometheus, which reads its configuration when it starts. pages: requests of
+    app.productpage while it is planted; a fault of some requests only needs many to be seen. edge: for a fault
+    in what the stages of the edge apply. culprit: the object that the causes should name, where it is not the
+    one in `faults.yaml`: Kind NAMESPACE/name, or SYSTEM for the control plane's; `*` stands for any text.
     """
 
     name: str
@@ -118,8 +127,10 @@ class Fault:
     scope: str = "namespace"
     local: bool = False
     heal: tuple[str, ...] = ()
+    restarts_prometheus: bool = False
     pages: int = 20
     edge: Edge = field(default=NO_FAULT, repr=False)
+    culprit: str = ""
 
     @cached_property
     def checks(self) -> tuple[str, ...]:

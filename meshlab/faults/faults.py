@@ -2,115 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from meshlab import manifests
 from meshlab.app import bookinfo
-from meshlab.core.errors import ClusterError, KubeError
 from meshlab.faults import edge
-from meshlab.faults.fault import Edge, Fault, Site
-from meshlab.faults.scraping import wait_not_scraped
-from meshlab.kube.apply import ObjectRef
-from meshlab.kube.pods import PodSummary
+from meshlab.faults.fault import QUERIES, Edge, Fault
+from meshlab.faults.of_policies import POLICIES
+from meshlab.faults.of_routes import ROUTES
+from meshlab.faults.of_scrapes import SCRAPES
+from meshlab.faults.of_workloads import WORKLOADS
+from meshlab.faults.planters import cut_edge, no_istiod, no_sidecar, not_scraped, plant_objects
 from meshlab.security.gateways.pki import EXPIRED
 
-QUERIES = (
-    "prometheus.requests-total",
-    "prometheus.code-200",
-    "prometheus.sleep-to-productpage",
-)
-
-
-def pod_of(site: Site, workload: bookinfo.Workload) -> PodSummary:
-    """The workload's Ready pod. Raises KubeError (retryable) without one."""
-    for pod in site.kube.pods(site.namespace, workload.selector):
-        if pod.is_ready and not pod.deleting:
-            return pod
-    raise KubeError(f"no Ready pod of {workload.name} in {site.namespace}", retryable=True)
-
-
-def _not_scraped(site: Site) -> None:
-    pod = pod_of(site, bookinfo.PRODUCTPAGE)
-    off = {"metadata": {"annotations": {"prometheus.io/scrape": "false"}}}
-    site.changes.patch(ObjectRef("v1", "Pod", pod.namespace, pod.name), off)
-    wait_not_scraped(site.kube, site.config, pod.name)
-
-
-def _no_sidecar(site: Site) -> None:
-    # An annotation, not the label of the same name: a pod that opts out by label is expected to have none.
-    off = {"spec": {"template": {"metadata": {"annotations": {"sidecar.istio.io/inject": "false"}}}}}
-    site.changes.patch(ObjectRef("apps/v1", "Deployment", site.namespace, bookinfo.DETAILS.name), off)
-
-
-def _no_istiod(site: Site) -> None:
-    site.changes.patch(
-        ObjectRef("apps/v1", "Deployment", site.mesh.system_namespace, site.mesh.istiod),
-        {"spec": {"replicas": 0}},
-    )
-
-
-def _cut_edge(site: Site) -> None:
-    if site.firewall is None:
-        raise ClusterError("this cluster's nodes can't be entered", remedy="plant it on the local cluster")
-    caller, called = pod_of(site, bookinfo.PRODUCTPAGE), pod_of(site, bookinfo.DETAILS)
-    site.firewall.cut(caller.node, caller.ip, called.ip, bookinfo.PORT)
-
-
-def _applies(name: str) -> Callable[[Site], None]:
-    """Plant what `meshlab/manifests/faults.yaml` holds for a fault."""
-
-    def plant(site: Site) -> None:
-        words = {
-            "NAMESPACE": site.namespace,
-            "TRUST_DOMAIN": site.mesh.trust_domain,
-            "CLUSTER_DOMAIN": site.mesh.cluster_domain,
-        }
-        site.changes.apply(manifests.read("faults", **words)[name])
-
-    return plant
-
-
-def object_of(fault: Fault, namespace: str) -> str | None:
-    """Name the configuration object that a fault plants.
-
-    Args:
-        fault: The fault.
-        namespace: The app's.
-
-    Returns:
-        Kind namespace/name; None where it plants none, but changes or cuts something.
-    """
-    found = manifests.read("faults", NAMESPACE=namespace).get(fault.name)
-    return f"{found['kind']} {found['metadata']['namespace']}/{found['metadata']['name']}" if found else None
-
-
-FAULTS: tuple[Fault, ...] = (
+_FIRST: tuple[Fault, ...] = (
     Fault(
         "permissive-left-on",
         "A PeerAuthentication of the namespace still takes plaintext, below a STRICT mesh",
         must=("mtls.refusal", "audit.strict-mtls"),
         groups=("app", "mtls", "audit"),
-        plant=_applies("permissive-left-on"),
+        plant=plant_objects("permissive-left-on"),
     ),
     Fault(
         "mtls-off-on-one-port",
         "Mutual TLS is disabled on the port of details",
         must=("mtls.refusal", "mtls.packets", "mtls.counter", "mtls.identity", "audit.strict-mtls"),
         groups=("app", "mtls", "audit"),
-        plant=_applies("mtls-off-on-one-port"),
+        plant=plant_objects("mtls-off-on-one-port"),
     ),
     Fault(
         "wrong-service-account",
         "A policy of productpage allows a service account that nobody has",
         must=("app.productpage",),  # the truth table agrees: it is refused as the policy says
         groups=("app", "authz"),
-        plant=_applies("wrong-service-account"),
+        plant=plant_objects("wrong-service-account"),
     ),
     Fault(
         "missing-sidecar",
         "The pod of details was born without a sidecar",
         must=("istio.injection",),
-        plant=_no_sidecar,
+        plant=no_sidecar,
+        culprit="Deployment NAMESPACE/details-v1",
     ),
     Fault(
         "prometheus-not-scraping",
@@ -123,14 +54,15 @@ FAULTS: tuple[Fault, ...] = (
             "graph.agreement",
         ),
         groups=("load",),
-        plant=_not_scraped,
+        plant=not_scraped,
+        culprit="Pod NAMESPACE/productpage-v1-*",
     ),
     Fault(
         "sampling-at-0",
         "No request is sampled for tracing",
         must=("jaeger.productpage-traces", "graph.agreement"),
         groups=("load",),
-        plant=_applies("sampling-at-0"),
+        plant=plant_objects("sampling-at-0"),
     ),
     Fault(
         "missing-subset",
@@ -138,26 +70,26 @@ FAULTS: tuple[Fault, ...] = (
         must=("istio.analyze", "graph.edges"),
         may=("graph.agreement", "jaeger.productpage-traces", *QUERIES),
         groups=("app", "istio", "load"),
-        plant=_applies("missing-subset"),
+        plant=plant_objects("missing-subset"),
     ),
     Fault(
         "abort-10-percent",
         "A VirtualService answers 10 % of productpage's requests with a 500",
         must=("app.productpage",),
-        plant=_applies("abort-10-percent"),
+        plant=plant_objects("abort-10-percent"),
         pages=100,  # all answered: once in 37,000 times
     ),
     Fault(
         "delay-500-ms",
         "A VirtualService delays productpage's requests by 500 ms",
         must=("app.productpage",),
-        plant=_applies("delay-500-ms"),
+        plant=plant_objects("delay-500-ms"),
     ),
     Fault(
         "rejected-configuration",
         "An EnvoyFilter that details' proxy rejects",
         must=("istio.proxies-synced",),
-        plant=_applies("rejected-configuration"),
+        plant=plant_objects("rejected-configuration"),
         heal=(bookinfo.DETAILS.selector,),
     ),
     Fault(
@@ -165,7 +97,8 @@ FAULTS: tuple[Fault, ...] = (
         "istiod has no pod",
         must=("istio.control-plane", "istio.versions"),
         may=("istio.proxies-synced", "istio.analyze"),  # they can't be made
-        plant=_no_istiod,
+        plant=no_istiod,
+        culprit="Deployment SYSTEM/istiod*",
         scope="mesh",
     ),
     Fault(
@@ -174,7 +107,7 @@ FAULTS: tuple[Fault, ...] = (
         must=("graph.edges",),
         may=("graph.agreement", "jaeger.productpage-traces", *QUERIES),
         groups=("app", "load"),
-        plant=_cut_edge,
+        plant=cut_edge,
         local=True,
     ),
     Fault(
@@ -191,6 +124,7 @@ FAULTS: tuple[Fault, ...] = (
         must=("ingress.https",),
         groups=("app", "ingress"),
         edge=Edge(ingress=edge.hosts_widened),
+        culprit="Gateway NAMESPACE/meshlab-edge",
         scope="mesh",
     ),
     Fault(
@@ -199,6 +133,7 @@ FAULTS: tuple[Fault, ...] = (
         must=("ingress.jwt",),
         groups=("app", "ingress"),
         edge=Edge(ingress=edge.issuer_changed),
+        culprit="RequestAuthentication SYSTEM/meshlab-edge",
         scope="mesh",
     ),
     Fault(
@@ -221,7 +156,7 @@ FAULTS: tuple[Fault, ...] = (
         "A policy of the namespace allows everything to everybody",
         must=("authz.truth-table", "audit.allow-all"),
         groups=("app", "authz", "audit"),
-        plant=_applies("allow-all-policy"),
+        plant=plant_objects("allow-all-policy"),
     ),
     Fault(
         "tls-switched-off",
@@ -229,9 +164,10 @@ FAULTS: tuple[Fault, ...] = (
         must=("audit.destination-rule-tls",),
         may=("audit.analyze",),
         groups=("app", "audit"),
-        plant=_applies("tls-switched-off"),
+        plant=plant_objects("tls-switched-off"),
     ),
 )
+FAULTS = (*_FIRST, *ROUTES, *WORKLOADS, *POLICIES, *SCRAPES)
 NAMES = tuple(fault.name for fault in FAULTS)
 
 

@@ -11,6 +11,7 @@ from meshlab.core.process import Runner
 from meshlab.faults.fault import Fault, Site
 from meshlab.faults.firewall import KIND as FIREWALL
 from meshlab.faults.firewall import Firewall
+from meshlab.faults.scraping import PODS
 from meshlab.faults.settle import wait_settled
 from meshlab.istio.istioctl import Istioctl
 from meshlab.istio.mesh import Mesh
@@ -19,6 +20,7 @@ from meshlab.kube.apply import delete
 from meshlab.kube.changes import KIND as CHANGE
 from meshlab.kube.changes import Changes, restore_left
 from meshlab.kube.client import Kube
+from meshlab.observability.addons.prometheus import PROMETHEUS
 from meshlab.run.journal import RunRef
 from meshlab.run.ledger import Entry, Ledger
 
@@ -58,6 +60,8 @@ def plant(
     """
     for selector in fault.heal:
         ledger.intend(Entry(HEAL, f"{config.namespace}/{selector}", kube.host))
+    if fault.restarts_prometheus:
+        ledger.intend(Entry(HEAL, f"{PROMETHEUS.namespace(config)}/{PODS}", kube.host))
     fault.plant(Site(kube, istioctl, config, Changes(kube, ledger, run), mesh, firewall))
     wait_settled(kube, istioctl, mesh, rejecting=fault.heal)
 

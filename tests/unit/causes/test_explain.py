@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,13 @@ import yaml
 from meshlab import manifests
 from meshlab.causes.explain import Cause, explain
 from meshlab.causes.kinds import READERS
-from meshlab.causes.objects import KINDS, Found, found_of
+from meshlab.causes.objects import KINDS, Found, found_of, read
+from meshlab.faults import edge, scraping
+from meshlab.faults.fault import Fault
 from meshlab.faults.faults import FAULTS
+from meshlab.faults.planters import object_of
+from meshlab.report.causes import place_of
+from tests.fakes.kube import FakeKube
 
 NAMESPACE, ROOT = "shop", "istio-system"
 WORKLOADS = ("productpage", "details", "reviews", "ratings", "sleep")
@@ -55,6 +62,9 @@ def bookinfo() -> list[Found]:
             **NEWER,
         ),
         document("Service", "tcp-echo", {"ports": [{"port": 9000, "name": "tcp"}]}, **NEWER),
+        document(
+            "Service", "jaeger-collector", {"ports": [{"port": 4317, "name": "grpc-otel"}]}, namespace=ROOT
+        ),
         document("Service", "ingressgateway", {"ports": [{"port": 31400, "name": "tcp"}]}, namespace=ROOT),
         document("EnvoyFilter", "metrics", {"configPatches": [{"applyTo": "HTTP_FILTER"}]}, namespace=ROOT),
     ]
@@ -71,33 +81,116 @@ def red(check_id: str, summary: str = "0 of 20 as expected", evidence: Any = Non
     return {"id": check_id, "verdict": "fail", "summary": summary, "reason": None, "evidence": evidence or {}}
 
 
-def planted() -> Iterable[tuple[str, Found, tuple[str, ...]]]:
-    """Each configuration object that the catalogue plants, with the checks that must be red."""
-    objects = manifests.read("faults", NAMESPACE=NAMESPACE)
-    for fault in FAULTS:
-        if fault.name in objects:
-            each = objects[fault.name]
-            yield fault.name, found_of(each["kind"], each), fault.must
+HOOK = {
+    "name": "rev.namespace.sidecar-injector.istio.io",
+    "failurePolicy": "Ignore",
+    "clientConfig": {"service": {"name": "sabotage-nobody", "namespace": ROOT}},
+}
+MESHED, BARE = ([{"name": "app"}, {"name": "istio-proxy"}], [{"name": "app"}])
+POD = {"kind": "Pod", "spec": {"containers": BARE}}
+DETAILS = {"name": "details-v1-x-y", "namespace": NAMESPACE, "labels": {"app": "details", "version": "v1"}}
+SIDECAR_OFF = {"sidecar.istio.io/inject": "false"}
 
 
-# What these checks see names the workload, as their evidence does in a real run.
-SEEN = {"istio.proxies-synced": {"rejected": [{"proxy": "details-v1-x-y.shop"}]}}
+def prometheus(change: Callable[[dict[str, Any]], None]) -> list[dict[str, Any]]:
+    job = {"job_name": "kubernetes-pods", "kubernetes_sd_configs": [{"role": "pod"}]}
+    settings = {"global": {"scrape_interval": "15s"}, "scrape_configs": [job]}
+    change(settings)
+    meta = {"name": "prometheus", "namespace": ROOT}
+    return [{"kind": "ConfigMap", "metadata": meta, "data": {"prometheus.yml": yaml.safe_dump(settings)}}]
 
 
-@pytest.mark.parametrize("among", [(), HARMLESS], ids=["alone", "with newer, harmless objects"])
+def edge_of(alter: Callable[[list[Any]], list[Any]]) -> list[dict[str, Any]]:
+    words = {"NAMESPACE": NAMESPACE, "SYSTEM": ROOT, "ISSUER": "https://issuer.test"}
+    return alter(manifests.read("ingress", **words))
+
+
+# What a fault leaves in the cluster that is planted by a function, and is no object of faults.yaml.
+LEFT: Mapping[str, list[dict[str, Any]]] = {
+    "missing-sidecar": [
+        {
+            "kind": "Deployment",
+            "metadata": {"name": "details-v1", "namespace": NAMESPACE},
+            "spec": {"template": {"metadata": {"labels": {"app": "details"}, "annotations": SIDECAR_OFF}}},
+        },
+        {**POD, "metadata": {**DETAILS, "annotations": SIDECAR_OFF}},
+    ],
+    "prometheus-not-scraping": [
+        {
+            **POD,
+            "metadata": {
+                "name": "productpage-v1-x-y",
+                "namespace": NAMESPACE,
+                "labels": {"app": "productpage", "version": "v1"},
+                "annotations": {"prometheus.io/scrape": "false"},
+            },
+        }
+    ],
+    "istiod-stopped": [
+        {"kind": "Deployment", "metadata": {"name": "istiod", "namespace": ROOT}, "spec": {"replicas": 0}}
+    ],
+    "gateway-host-widened": edge_of(edge.hosts_widened),
+    "jwt-issuer-changed": edge_of(edge.issuer_changed),
+    "policy-on-trial": edge_of(edge.on_trial),
+    "injector-gone": [
+        {
+            "kind": "MutatingWebhookConfiguration",
+            "metadata": {"name": "istio-sidecar-injector"},
+            "webhooks": [HOOK],
+        },
+        {**POD, "metadata": DETAILS},
+    ],
+    "never-restarted": [{**POD, "metadata": DETAILS}],
+    "scraped-every-10-minutes": prometheus(scraping.every_10_minutes),
+    "scraped-twice": prometheus(scraping.twice),
+    "label-dropped": prometheus(scraping.without_codes),
+}
+PLANTED = [fault for fault in FAULTS if object_of(fault, NAMESPACE)]
+# What these checks see names the workload, the host or the object, as their evidence does in a real run.
+SEEN: Mapping[str, Any] = {
+    "istio.proxies-synced": {"rejected": [{"proxy": "details-v1-x-y.shop"}]},
+    "ingress.https": {"requests": [{"request": "GET https://secure.meshlab.test/productpage"}]},
+}
+
+
+def documents_of(fault: Fault) -> list[dict[str, Any]]:
+    words = {"NAMESPACE": NAMESPACE, "SYSTEM": ROOT, "ADDRESS": "10.0.0.9", "CLUSTER_DOMAIN": "cluster.local"}
+    found = manifests.read("faults", **words).get(fault.name) or LEFT[fault.name]
+    return copy.deepcopy(found if isinstance(found, list) else [found])
+
+
+def world_of(fault: Fault, *, changed: str = "") -> list[Found]:
+    """The mesh with a fault in it; of a patch the object that it changes."""
+    world = {str(each): each for each in bookinfo()}
+    if fault.name == "never-restarted":
+        meta = {"name": "reviews-v1-x-y", "namespace": NAMESPACE, "labels": {"app": "reviews"}}
+        other = found_of("Pod", {"metadata": meta, "spec": {"containers": MESHED}})
+        world[str(other)] = other
+    for each in documents_of(fault):
+        if changed:
+            each["metadata"]["managedFields"] = [{"manager": "kubectl", "time": changed}]
+        found = found_of(each["kind"], each)
+        known = world.get(str(found))
+        world[str(found)] = replace(found, spec={**known.spec, **found.spec}) if known else found
+    return list(world.values())
+
+
+OLD, NEW = "2026-11-27T09:00:00Z", "2026-11-28T09:00:00Z"
+HARMLESS_NEWER = tuple(replace(each, changed=f"changed {NEW} by kubectl") for each in HARMLESS)
+
+
 @pytest.mark.parametrize(
-    ("fault", "culprit", "must"), tuple(planted()), ids=lambda each: each if isinstance(each, str) else ""
+    ("changed", "beside"),
+    [(OLD, ()), ("", ()), (OLD, HARMLESS_NEWER), ("", HARMLESS_NEWER)],
+    ids=["as it is", "without managedFields", "beside newer ones", "both"],
 )
-def test_the_planted_object_is_named_first(
-    fault: str, culprit: Found, must: tuple[str, ...], among: tuple[Found, ...]
-) -> None:
-    objects = [*bookinfo(), *among, culprit]
-    found = explain(
-        [red(each, evidence=SEEN.get(each)) for each in must], objects, namespace=NAMESPACE, root=ROOT
-    )
-    first = {each: next((c.object for c in found if c.check == each), None) for each in must}
-    assert first == dict.fromkeys(must, str(culprit))
-    assert all(cause.why for cause in found)
+@pytest.mark.parametrize("fault", PLANTED, ids=lambda fault: fault.name)
+def test_the_planted_object_is_named_first(fault: Fault, changed: str, beside: tuple[Found, ...]) -> None:
+    objects = [*world_of(fault, changed=changed), *beside]
+    checks = [red(each, evidence=SEEN.get(each)) for each in fault.must]
+    found = [asdict(each) for each in explain(checks, objects, namespace=NAMESPACE, root=ROOT)]
+    assert place_of(found, object_of(fault, NAMESPACE) or "") == 1, found
+    assert all(each["why"] for each in found)
 
 
 def test_a_green_check_has_no_cause_and_neither_has_one_that_nothing_explains() -> None:
@@ -146,3 +239,71 @@ def test_who_changed_it_last_stands_beside_it_and_does_not_decide_alone() -> Non
 
 def test_every_kind_that_is_read_has_its_reader() -> None:
     assert set(READERS) == {kind for _, kind in KINDS}
+
+
+def test_objects_that_only_look_like_a_fault_explain_nothing() -> None:
+    own = prometheus(lambda settings: None)[0]
+    kept = {"action": "labeldrop", "regex": "(source|destination)_peer"}
+    relabelled = prometheus(lambda s: s["scrape_configs"][0].update(metric_relabel_configs=[kept]))[0]
+    fails = {**HOOK, "failurePolicy": "Fail"}
+    there = {**HOOK, "clientConfig": {"service": {"name": "ingressgateway", "namespace": ROOT}}}
+    other = {**HOOK, "name": "pods.example.com"}
+    hooks = [
+        found_of("MutatingWebhookConfiguration", {"metadata": {"name": name}, "webhooks": [hook]})
+        for name, hook in (("fails", fails), ("there", there), ("other", other))
+    ]
+    gateway = edge_of(lambda documents: documents)
+    objects = [
+        *bookinfo(), *HARMLESS, *hooks, *(found_of(each["kind"], each) for each in (own, relabelled, *gateway)),
+        document("VirtualService", "all", {"hosts": ["details"], "http": [
+            {"match": [{"headers": {"x": {"exact": "1"}}}], "route": []}, {"match": [{"uri": {"prefix": "/"}}], "timeout": "5s"},
+        ]}),
+        document("Pod", "job-x", {"containers": BARE}, labels={"app": "job"}),
+    ]  # fmt: skip
+    checks = [red(each) for each in ("app.productpage", "istio.injection", "graph.edges", "istio.analyze")]
+    found = {each.object for each in explain(checks, objects, namespace=NAMESPACE, root=ROOT)}
+    assert found <= {
+        "EnvoyFilter istio-system/metrics",
+        "VirtualService shop/bookinfo",
+        "Gateway shop/meshlab-edge",
+        "VirtualService shop/meshlab-edge",
+        "Service shop/tcp-echo",
+        "Service istio-system/ingressgateway",
+    }
+
+
+def test_a_configuration_of_prometheus_that_is_none_is_told_or_passed_over() -> None:
+    def told(text: str) -> list[str]:
+        meta = {"name": "prometheus", "namespace": ROOT}
+        found = found_of("ConfigMap", {"metadata": meta, "data": {"prometheus.yml": text}})
+        checks = [red("prometheus.targets")]
+        return [each.why for each in explain(checks, [found], namespace=NAMESPACE, root=ROOT)]
+
+    assert ["no YAML" in why for why in told("{")] == [True]
+    assert told("- 1") == told("global: {scrape_interval: soon}") == []
+    assert ["1d" in why for why in told("global: {scrape_interval: 1d}")] == [True]
+
+
+def test_no_secret_of_prometheus_s_configuration_is_taken() -> None:
+    job = {
+        "job_name": "a",
+        "basic_auth": {"password": "hidden"},
+        "kubernetes_sd_configs": [{"role": "pod", "bearer_token": "hidden"}],
+    }
+    settings = {"remote_write": [{"url": "https://user:hidden@example"}], "scrape_configs": [job]}
+    data = {"prometheus.yml": yaml.safe_dump(settings), "other": "hidden"}
+    found = found_of("ConfigMap", {"metadata": {"name": "prometheus"}, "data": data})
+    assert found.spec["scrape_configs"] == [{"job_name": "a", "kubernetes_sd_configs": [{"role": "pod"}]}]
+    assert "hidden" not in str(found.spec)
+
+
+def test_config_maps_and_webhooks_of_others_are_not_read() -> None:
+    kube = FakeKube()
+    for each in KINDS:
+        kube.kinds[each] = True
+    meta = {"name": "settings", "namespace": NAMESPACE}
+    kube.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"password": "hidden"}})
+    hooks = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration"}
+    kube.put({**hooks, "metadata": {"name": "other"}, "webhooks": [{"name": "pods.example.com"}]})
+    kube.put({**hooks, "metadata": {"name": "istio"}, "webhooks": [HOOK, {"name": "pods.example.com"}]})
+    assert [str(each) for each in read(kube)] == ["MutatingWebhookConfiguration istio"]

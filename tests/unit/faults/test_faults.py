@@ -8,19 +8,31 @@ import pytest
 
 from meshlab.checks.base import CATALOG
 from meshlab.config.settings import LabConfig, Machine
-from meshlab.core.errors import ClusterError, KubeError
-from meshlab.faults import faults
+from meshlab.core.errors import ClusterError, IstioError, KubeError
+from meshlab.faults import faults, injection, planters, scraping
 from meshlab.faults.fault import GROUPS, NO_FAULT, Fault, Site, nothing
 from meshlab.istio.control_plane import ControlPlane
 from meshlab.istio.istioctl import Istioctl
 from meshlab.istio.mesh import Mesh
 from meshlab.kube.changes import Changes, restore_left
 from meshlab.kube.fingerprint import KINDS
+from meshlab.kube.pods import summarise
 from meshlab.run.journal import RunRef, create
 from meshlab.run.ledger import Ledger
 from tests.fakes.kube import FakeKube, make_pod
 
 FIREWALL = "edge-cut-by-firewall"
+WEBHOOKS = ("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration")
+SERVICES = (
+    *(("default", name) for name in ("details", "reviews", "ratings")),
+    *(("istio-system", name) for name in ("jaeger-collector", "zipkin")),
+)
+SETTINGS = """
+global: {scrape_interval: 15s}
+scrape_configs:
+- {job_name: kubernetes-pods, kubernetes_sd_configs: [{role: pod}]}
+- {job_name: kubernetes-nodes, kubernetes_sd_configs: [{role: node}]}
+"""
 
 
 @pytest.fixture
@@ -38,7 +50,26 @@ def lab() -> FakeKube:
     kube.kinds |= dict.fromkeys(KINDS, True)
     for name in ("productpage", "details"):
         kube.put(make_pod(f"{name}-1", labels={"app": name, "version": "v1"}))
-    for namespace, name in (("default", "details-v1"), ("istio-system", "istiod")):
+    kube.put(
+        make_pod("prometheus-1", namespace="istio-system", labels={"app.kubernetes.io/name": "prometheus"})
+    )
+    for namespace, name in SERVICES:
+        meta = {"name": name, "namespace": namespace}
+        spec = {"clusterIP": "10.0.0.7", "selector": {"app": name}, "ports": [{"port": 9080, "name": "http"}]}
+        kube.put({"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec})
+    meta = {"name": "prometheus", "namespace": "istio-system"}
+    kube.put(
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"prometheus.yml": SETTINGS}}
+    )
+    kube.kinds[WEBHOOKS] = False
+    hook = {"name": "rev.sidecar-injector.istio.io", "failurePolicy": "Fail"}
+    hook |= {"clientConfig": {"service": {"name": "istiod", "namespace": "istio-system"}}}
+    api_version, kind = WEBHOOKS
+    meta = {"name": "istio-sidecar-injector"}
+    kube.put({"apiVersion": api_version, "kind": kind, "metadata": meta, "webhooks": [hook]})
+    labels = {"istio-injection": "enabled"}
+    kube.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default", "labels": labels}})
+    for namespace, name in (("default", "details-v1"), ("default", "ratings-v1"), ("istio-system", "istiod")):
         meta = {"name": name, "namespace": namespace}
         kube.put({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": {"replicas": 1}})
     return kube
@@ -48,8 +79,25 @@ def site(kube: FakeKube, ledger: Ledger, run: RunRef) -> Site:
     return Site(kube, Istioctl(Path("istioctl")), LabConfig(), Changes(kube, ledger, run), Mesh("default"))
 
 
-def test_there_are_at_least_ten_and_their_names_are_their_own() -> None:
-    assert len(faults.FAULTS) >= 10
+def fake_restarts(monkeypatch: pytest.MonkeyPatch, *, sidecar: bool = False) -> list[tuple[str, str]]:
+    """Stand in for the waits for Prometheus and for new pods, which come without a sidecar."""
+    done: list[tuple[str, str]] = []
+
+    def restart(kube: object, namespace: str, selector: str) -> list:
+        done.append((namespace, selector))
+        pod = make_pod("new")
+        if not sidecar:
+            pod["spec"]["initContainers"] = []
+        return [summarise(pod)]
+
+    monkeypatch.setattr(planters, "wait_not_scraped", lambda *_: None)
+    monkeypatch.setattr(injection, "restart", restart)
+    monkeypatch.setattr(scraping, "restart", restart)
+    return done
+
+
+def test_there_are_at_least_forty_and_their_names_are_their_own() -> None:
+    assert len(faults.FAULTS) >= 40
     assert len(set(faults.NAMES)) == len(faults.NAMES)
 
 
@@ -67,13 +115,17 @@ def test_a_fault_declares_checks_that_exist_and_that_are_made(fault: Fault) -> N
 
 @pytest.mark.parametrize(
     "fault",
-    [each for each in faults.FAULTS if each.plant is not nothing and each.name != FIREWALL],
+    [
+        each
+        for each in faults.FAULTS
+        if each.plant is not nothing and each.name not in (FIREWALL, "never-restarted")
+    ],
     ids=lambda fault: fault.name,
 )
 def test_what_a_fault_plants_is_put_back_by_the_ledger_alone(
     fault: Fault, ledger: Ledger, run: RunRef, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(faults, "wait_not_scraped", lambda *_: None)
+    restarted = fake_restarts(monkeypatch)
     kube = lab()
     before = dict(kube.store)
     fault.plant(site(kube, ledger, run))
@@ -84,6 +136,9 @@ def test_what_a_fault_plants_is_put_back_by_the_ledger_alone(
     restore_left(kube, ledger)
     assert kube.store == before
     assert ledger.entries() == ()
+    healed = [*(("default", selector) for selector in fault.heal)]
+    healed += [("istio-system", scraping.PODS)] if fault.restarts_prometheus else []
+    assert set(restarted) <= set(healed), "what was restarted to meet a fault is restarted when it is gone"
 
 
 def test_the_firewall_is_asked_to_cut_the_edge_on_the_callers_node(ledger: Ledger, run: RunRef) -> None:
@@ -150,6 +205,69 @@ def test_a_fault_is_planted_under_the_meshs_own_names(ledger: Ledger, run: RunRe
 
 
 def test_the_object_of_a_fault_is_named_as_causes_name_it() -> None:
-    named = {each.name: faults.object_of(each, "shop") for each in faults.FAULTS}
+    named = {each.name: planters.object_of(each, "shop") for each in faults.FAULTS}
     assert named["abort-10-percent"] == "VirtualService shop/sabotage-abort"
-    assert named["istiod-stopped"] is None
+    assert named["scaled-to-0"] == "Deployment shop/ratings-v1"
+    assert named["istiod-stopped"] == "Deployment */istiod*"
+    assert named["never-restarted"] == "Pod shop/details-v1-*"
+    assert named["edge-cut-by-firewall"] is None
+    assert sum(each is not None for each in named.values()) >= 30, "of 40 faults 30 are configuration"
+
+
+# Kinds of checks that no fault is planted for: a cluster of its own is needed, or an image that is not there.
+ALONE = {"cluster", "kiali", "grafana", "uninstall", "teardown"}
+
+
+def test_every_family_of_checks_has_two_faults_at_least() -> None:
+    families = {check.partition(".")[0] for check in CATALOG} - ALONE
+    caught = {
+        name: {each.name for each in faults.FAULTS if any(c.startswith(f"{name}.") for c in each.must)}
+        for name in families
+    }
+    assert {name for name, which in caught.items() if len(which) < 2} == set()
+
+
+def test_a_pod_that_was_never_restarted_stands_in_a_namespace_that_asks_for_sidecars(
+    ledger: Ledger, run: RunRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kube, asked = lab(), []
+    before = dict(kube.store)
+    restarted = fake_restarts(monkeypatch)
+
+    def restart(*what: str) -> list:
+        found = kube.get("v1", "Namespace", "default")
+        asked.append((found or {})["metadata"]["labels"].get("istio-injection"))
+        restarted.append(what[1:])
+        return []
+
+    monkeypatch.setattr(injection, "restart", restart)
+    [fault] = faults.choose(["never-restarted"])
+    fault.plant(site(kube, ledger, run))
+    assert asked == [None] and kube.store == before and ledger.entries() == ()
+    assert restarted == [("default", selector) for selector in fault.heal]
+
+
+def test_a_fault_that_does_not_take_is_told(
+    ledger: Ledger, run: RunRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_restarts(monkeypatch, sidecar=True)
+    [fault] = faults.choose(["injector-gone"])
+    with pytest.raises(IstioError, match="in spite of the fault"):
+        fault.plant(site(lab(), ledger, run))
+
+
+@pytest.mark.parametrize("name", ["scraped-twice", "label-dropped", "scraped-every-10-minutes"])
+def test_a_fault_of_prometheus_needs_its_configuration(name: str, ledger: Ledger, run: RunRef) -> None:
+    [fault] = faults.choose([name])
+    with pytest.raises(KubeError, match="no ConfigMap istio-system/prometheus"):
+        fault.plant(site(FakeKube(), ledger, run))
+
+
+def test_an_address_is_taken_from_the_service_that_is_shadowed(ledger: Ledger, run: RunRef) -> None:
+    kube = lab()
+    [fault] = faults.choose(["shadowing-service-entry"])
+    fault.plant(site(kube, ledger, run))
+    found = kube.get("networking.istio.io/v1", "ServiceEntry", "sabotage-shadow", "default")
+    assert found["spec"]["addresses"] == ["10.0.0.7"]
+    with pytest.raises(KubeError, match="no Service details"):
+        fault.plant(site(FakeKube(), ledger, run))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -100,3 +101,14 @@ def test_a_fault_that_can_not_be_planted_is_in_the_ledger_all_the_same(
         plant(FAULT, CONFIG, kube, ISTIOCTL, Mesh("meshlab"), ledger, run, None)
     assert settled == []
     assert remove(kube, ISTIOCTL, ledger, "meshlab", None)[-1] == "restarted details-1"
+
+
+def test_prometheus_starts_again_without_the_fault(ledger: Ledger, run: RunRef, settled: list[dict]) -> None:
+    kube = lab()
+    label = {"app.kubernetes.io/name": "prometheus"}
+    kube.put(make_pod("prometheus-1", namespace="istio-system", labels=label))
+    fault = replace(FAULT, heal=(), restarts_prometheus=True)
+    plant(fault, CONFIG, kube, ISTIOCTL, Mesh("meshlab"), ledger, run, None)
+    assert kube.get("v1", "Pod", "prometheus-1", "istio-system") is not None
+    assert "restarted prometheus-1" in remove(kube, ISTIOCTL, ledger, "meshlab", None)
+    assert ledger.entries() == ()
