@@ -41,7 +41,17 @@ def kube(clean_host: dict[str, list[str]]) -> Iterator[Kube]:
     record = State(layout).record()
     assert record is not None
     image = next(each for each in record.images if "/curl:" in each)
-    apply(kube, [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}])
+    account = {
+        "name": NAMESPACE,
+        "namespace": NAMESPACE,
+    }  # the namespace's own comes later than its first pods
+    apply(
+        kube,
+        [
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
+            {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account},
+        ],
+    )
     pods = [pod("server", 1, image, ["python3", "-m", "http.server", str(PORT)])]
     pods += [pod(name, node, image, ["sleep", "infinity"]) for name, node in CALLERS.items()]
     apply(kube, pods)
@@ -63,6 +73,7 @@ def pod(name: str, node: int, image: str, argv: list[str]) -> dict[str, Any]:
         "metadata": {"name": name, "namespace": NAMESPACE, "labels": labels},
         "spec": {
             "nodeName": f"{NAME}-node{node}",
+            "serviceAccountName": NAMESPACE,
             "terminationGracePeriodSeconds": 0,
             "containers": [{"name": "main", "image": image, "command": argv}],
         },
