@@ -39,7 +39,7 @@ bench: setup ## measure things side by side into benchmarks/latest.json and docs
 first-run-profile: $(VENV)/.installed ## where the CPU-minutes of this machine's last compile went: packages, links, waits
 	@$(PY) -m meshlab.clusters.local.compile_profile
 
-test: setup ## every test, the live ones on the local cluster included
+test: setup $(VENV)/.dev ## every test, the live ones on the local cluster included
 	@sh deployments/setup-debian.sh tests/debian-packages.txt
 ifeq ($(ARGS),)
 	$(UNIT) $(SIDE_BY_SIDE) tests/unit
@@ -48,25 +48,27 @@ else
 	$(PY) -m pytest $(ARGS)
 endif
 
-test-unit: go ## the quick tests, no cluster
+test-unit: go $(VENV)/.dev ## the quick tests, no cluster
 	$(UNIT) $(SIDE_BY_SIDE) tests/unit tests/flows $(ARGS)
 
-test-long: setup ## the long matrices (kill at every stage, sabotage, …)
+test-long: setup $(VENV)/.dev ## the long matrices (kill at every stage, sabotage, …)
 	$(PY) -m pytest -m long $(ARGS)
 
-check: $(VENV)/.installed ## format, lint and types
+check: $(VENV)/.dev ## format, lint and types
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 
-format: $(VENV)/.installed ## mend the format
+format: $(VENV)/.dev ## mend the format
 	$(VENV)/bin/ruff check --fix-only --quiet .
 	$(VENV)/bin/ruff format .
 
-lock: $(VENV)/.installed ## pin the Python packages again
+lock: $(VENV)/.dev ## pin the Python packages again
 	$(PY) -m pip install --quiet uv
 	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --no-header --extra dev --extra gcs --extra s3 pyproject.toml -o requirements.lock
+	  --no-header --extra dev --extra gcs --extra s3 pyproject.toml -o requirements-dev.lock
+	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-header --no-annotate -c requirements-dev.lock pyproject.toml -o requirements.lock
 
 setup: go ## install what is missing: Python packages, Debian packages, Go
 	@sh deployments/setup-debian.sh meshlab/clusters/local/debian-packages.txt
@@ -79,10 +81,16 @@ go: $(VENV)/.installed
 $(VENV)/.installed: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "setup: Python 3.11 or newer is needed"; exit 2; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || sh deployments/setup-debian.sh --names python3-venv
-	@echo "setup: installing the locked Python packages into $(VENV) (about 100, once)"
+	@echo "setup: installing the locked Python packages into $(VENV) (about 140, once)"
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@# The lock is complete: without --no-deps an older pip looks at versions beyond it for extras (sqlalchemy[asyncio]).
 	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	@touch $@
+
+# What tests, checks of the code and reports in a cloud's store need beside that.
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.installed
+	@echo "setup: installing what development needs into $(VENV) (about 40 packages, once)"
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
 	@touch $@
 
 clean: ## remove the environment and the caches of this folder (the compiled cluster stays in the user's cache folder)

@@ -110,7 +110,11 @@ def _store(address: str) -> Any:
         known = "file://, gs:// and s3:// are usual"
         raise MeshlabError(f"fsspec knows no store {scheme}://", remedy=known) from problem
     except ImportError as problem:
-        extra = f"this project's extra {EXTRAS[scheme]}" if scheme in EXTRAS else "the package that it names"
+        extra = (
+            f"this project's extra {EXTRAS[scheme]} (requirements-dev.lock has it)"
+            if scheme in EXTRAS
+            else "the package that it names"
+        )
         raise MeshlabError(f"a package is missing: {problem}", remedy=f"install {extra}") from problem
     if folder_of(address) is not None:
         return made(auto_mkdir=True)

@@ -14,7 +14,14 @@ from meshlab.core.process import SystemRunner
 
 ROOT = Path(__file__).resolve().parents[2]
 # Machine-made lists of modules and packages, whose names are hosts of source code by the language's design.
-LOCKS = ("go.sum", "go.mod", "requirements.lock", "requirements-go.lock", "requirements-node.lock")
+LOCKS = (
+    "go.sum",
+    "go.mod",
+    "requirements.lock",
+    "requirements-dev.lock",
+    "requirements-go.lock",
+    "requirements-node.lock",
+)
 URL = re.compile(r"\b(?:https?|grpc|wss?)://([^/\s\"'`<>()\[\]|\\,]+)")
 # Where a reader may be sent to: documentation, specifications, namespaces.
 PUBLIC = (
