@@ -21,6 +21,7 @@ from meshlab.core.address import host_port
 from meshlab.core.errors import MeshlabError, Problem, QueryError
 from meshlab.core.http import Getter
 from meshlab.core.registry import instance
+from meshlab.istio.facts import read_facts
 from meshlab.kube.client import Kube
 from meshlab.kube.portforward import PortForward
 from meshlab.observability.addons.addon import Addon
@@ -175,13 +176,11 @@ class KeptLab:
             self._shown.samples,
             self._shown.why_no_samples,
         )
-        page = StartPage(
-            self._shown.name,
-            [asdict(link) for link in self.links],
-            views(self._config, sources),
-            self._shown.directory,
-        )
         try:
+            domain = read_facts(self._kube, self._config.namespace).cluster_domain
+            shown = views(self._config, sources, domain=domain)
+            links = [asdict(link) for link in self.links]
+            page = StartPage(self._shown.name, links, shown, self._shown.directory)
             pages = PageServer(page.answer, self._config.pages.port).open()
         except MeshlabError as problem:
             log.warning("%s", problem.message)

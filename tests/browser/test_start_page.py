@@ -46,7 +46,9 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[PageS
             {"name": "Prometheus", "url": f"{mesh.url}/", "note": ""},
             {"name": "Grafana", "url": "", "note": "does not run here"},
         ]
-        shown = views(LabConfig(), Sources(mesh.url, traces.url, samples(tmp_path / "samples")))
+        shown = views(
+            LabConfig(), Sources(mesh.url, traces.url, samples(tmp_path / "samples")), domain="cluster.local"
+        )
         server = PageServer(StartPage("mltest", links, shown, run).answer).open()
         try:
             yield server, mesh

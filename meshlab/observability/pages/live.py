@@ -91,12 +91,15 @@ class View:
             return self._drawn[1]
 
 
-def views(config: LabConfig, sources: Sources, *, clock: Clock | None = None) -> tuple[View, ...]:
+def views(
+    config: LabConfig, sources: Sources, *, domain: str, clock: Clock | None = None
+) -> tuple[View, ...]:
     """List the live views, in the order of the page.
 
     Args:
         config: The settings of the run.
         sources: Where the live data is.
+        domain: The cluster's, of which the services' names are a part.
         clock: Says when a drawing is too old; the real one where not given.
 
     Returns:
@@ -109,7 +112,7 @@ def views(config: LabConfig, sources: Sources, *, clock: Clock | None = None) ->
     dashboards, why = _dashboards(sources)
     for index, title in enumerate(FIRST):
         found = next((each for each in dashboards if each.title == title), None)
-        draw = partial(_dashboard, config, sources, found, why or f"Istio's samples have no {title}")
+        draw = partial(_dashboard, config, sources, domain, found, why or f"Istio's samples have no {title}")
         name = title.lower().replace(" ", "-")
         shown.append(View(name, title, draw, unfolded=index == 0, clock=clock))
     return tuple(shown)
@@ -159,7 +162,7 @@ def _traces(config: LabConfig, sources: Sources) -> Markup:
     return drawn or render("live-empty.html", told=f"No trace of {service} in the last {minutes} minutes.")
 
 
-def _dashboard(config: LabConfig, sources: Sources, found: Dashboard | None, why: str) -> Markup:
+def _dashboard(config: LabConfig, sources: Sources, domain: str, found: Dashboard | None, why: str) -> Markup:
     if found is None or sources.samples is None:
         return render("live-empty.html", told=f"{why}.")
     examined = look(
@@ -168,7 +171,7 @@ def _dashboard(config: LabConfig, sources: Sources, found: Dashboard | None, why
         read_expectations(
             config.distribution,
             config.namespace,
-            domain=config.local.cluster_domain,
+            domain=domain,
             scope=config.scope,
         ),
         scrape_seconds=scrape_interval(sources.samples),

@@ -24,7 +24,7 @@ def mesh() -> Iterator[FakeMesh]:
 
 
 def drawn(sources: Sources, clock: FakeClock | None = None) -> dict[str, View]:
-    return {view.name: view for view in views(LabConfig(), sources, clock=clock)}
+    return {view.name: view for view in views(LabConfig(), sources, domain="cluster.local", clock=clock)}
 
 
 def test_the_rates_are_those_of_the_last_minute(mesh: FakeMesh) -> None:
