@@ -14,8 +14,9 @@ from meshlab.core.patience import patience_of
 from meshlab.istio.distribution import Distribution
 from meshlab.lifecycle.context import kube_of, mesh_of
 from meshlab.observability.addons.kiali import KIALI
+from meshlab.observability.addons.whereabouts import whereabouts
 from meshlab.observability.graph.metrics import Baseline, take_baseline
-from meshlab.run.journal import RunRef
+from meshlab.run.journal import RunRef, record_facts
 from meshlab.run.results import CheckResult
 from tasks.common import lab_task, log_info, make_checks
 from tasks.images import pulled_before
@@ -90,10 +91,10 @@ def check_traces(
     Returns:
         The check.
     """
-    since = phase.at if phase else None
-    judge = partial(
-        live_views.traced_productpage, run, kube_of(cluster), config, mesh_of(run, cluster), since
-    )
+    since, kube, mesh = phase.at if phase else None, kube_of(cluster), mesh_of(run, cluster)
+    # Now all addons of this run are there, too.
+    record_facts(run, mesh={**mesh.as_json(), "observability": whereabouts(kube, config)})
+    judge = partial(live_views.traced_productpage, run, kube, config, mesh, since)
     return make_checks(run, {"jaeger.productpage-traces": judge})[0]
 
 
