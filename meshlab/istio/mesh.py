@@ -151,6 +151,17 @@ class Mesh:
         """Namespace and name of every control plane's Deployment, which its Service and account share."""
         return frozenset((each.namespace, each.name) for each in self.control_planes)
 
+    @property
+    def tag_services(self) -> frozenset[tuple[str, str]]:
+        """Namespace and name of the Service that each revision tag may have, beside that of its control plane.
+
+        Source: revision-tags-svc.yaml of Istio's chart istio-discovery.
+        """
+        planes = self.control_planes
+        return frozenset(
+            (each.namespace, f"istiod-revision-tag-{tag}") for each in planes for tag in each.tags
+        )
+
     def service_host(self, name: str, namespace: str | None = None) -> str:
         """Give the full name of a service.
 

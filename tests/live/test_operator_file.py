@@ -49,7 +49,10 @@ def lab(limit: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
 def test_every_check_passes(lab: Ran) -> None:
     assert lab.code == 0, lab.output[-6000:]
     wrong = {each["id"]: each["summary"] for each in lab.result["checks"] if each["verdict"] != "pass"}
-    assert set(wrong) <= {"kiali.graph"}, wrong
+    assert set(wrong) == {"kiali.graph", "uninstall.nothing-left", "teardown.nothing-left"}, wrong
+    assert all(text.startswith("skipped") for text in wrong.values()), (
+        "no image of Kiali, and the lab was kept"
+    )
 
 
 def test_its_facts_are_those_that_were_asked_for(lab: Ran) -> None:

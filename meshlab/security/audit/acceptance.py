@@ -42,7 +42,9 @@ def lab_made(config: LabConfig, mesh: Mesh | None = None) -> tuple[Acceptance, .
     planes = sorted(mesh.istiod_names) or [(mesh.system_namespace, mesh.istiod)]
 
     def named(resource: str) -> list[str]:
-        every = planes if "{istiod}" in resource else [(mesh.system_namespace, "")]
+        every = [(mesh.system_namespace, "")]
+        if "{istiod}" in resource:
+            every = [*planes, *(sorted(mesh.tag_services) if resource.startswith("Service ") else [])]
         words = {"namespace": config.namespace, "root": mesh.root_namespace}
         return [resource.format(**words, system=home, istiod=name) for home, name in every]
 

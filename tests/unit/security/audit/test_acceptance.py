@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from meshlab.cli.preflight import audit_problems
 from meshlab.config.settings import LabConfig
+from meshlab.istio.control_plane import ControlPlane
 from meshlab.istio.mesh import Mesh
 from meshlab.security.audit.acceptance import acceptances, judge, lab_made
 from meshlab.security.audit.model import Acceptance, Finding, Severity
@@ -91,3 +92,15 @@ def test_what_makes_the_metrics_is_known_in_the_root_namespace():
     mesh = Mesh("default", root_namespace="mesh-config")
     known = [each.resource for each in lab_made(LabConfig(), mesh) if each.rule == "analyze"]
     assert known == ["EnvoyFilter mesh-config/standard-metrics"]
+
+
+def test_the_services_of_revision_tags_are_those_of_the_control_plane():
+    plane = ControlPlane("istiod-stable", "istio-system", "stable", True, ("default", "prod"))
+    made = lab_made(LabConfig(), Mesh("default", control_planes=(plane,)))
+    services = {each.resource for each in made if each.rule == "debug-ports"}
+    assert services == {
+        "Deployment istio-system/istiod-stable",
+        "Service istio-system/istiod-stable*",
+        "Service istio-system/istiod-revision-tag-default*",
+        "Service istio-system/istiod-revision-tag-prod*",
+    }
