@@ -28,6 +28,8 @@ NAMED, OF_ITS_TRAFFIC, OF_SOME = (
 PAGE = frozenset({"productpage", "details", "reviews", "ratings", "sleep"})
 # These look at other traffic, or at objects themselves.
 OTHERS = ("ingress.", "egress.", "audit.", "istio.", "kiali.")
+# What a pod or its Service does for its own traffic only: no addon or gateway of the control plane's explains the app's.
+OF_ITS_PODS = (Does.NO_SIDECAR, Does.PROTOCOL)
 _LATE = (Does.ABORTS, Does.GIVES_UP, Does.DELAYS, Does.LIMITS, Does.REROUTES)
 _LOST = (
     Does.REROUTES,
@@ -153,6 +155,12 @@ def _causes(
     for effect in known:
         if effect.whose and not check["id"].startswith(OTHERS) and not effect.whose & (PAGE | words):
             continue  # of somebody else's traffic
+        if (
+            effect.does in OF_ITS_PODS
+            and not check["id"].startswith(OTHERS)
+            and effect.source.namespace != namespace
+        ):
+            continue
         named = effect.source.name in words and effect.source.kind.lower() in said.lower()
         if effect.does not in wanted and not (named and check["id"].startswith(("audit.", "istio.analyze"))):
             continue

@@ -241,6 +241,34 @@ def test_every_kind_that_is_read_has_its_reader() -> None:
     assert set(READERS) == {kind for _, kind in KINDS}
 
 
+@pytest.mark.parametrize("check", ["envoy.dashboard", "prometheus.requests-total", "graph.edges"])
+def test_an_addon_or_gateway_of_the_control_plane_does_not_explain_the_apps_traffic(check: str) -> None:
+    """Seen live: both stood before the planted Service, as the evidence of these checks names them."""
+    apart = {"labels": {"app": "prometheus"}, "annotations": {"sidecar.istio.io/inject": "false"}}
+    addon = {"metadata": {"name": "prometheus", "namespace": ROOT}, "spec": {"template": {"metadata": apart}}}
+    tcp = {"selector": {"app": "gateway"}, "ports": [{"port": 31400, "name": "tcp"}]}
+    gateway = {"metadata": {"name": "gateway", "namespace": ROOT}, "spec": tcp}
+    pod = {"metadata": {"name": "gateway-x", "namespace": ROOT, "labels": {"app": "gateway"}}, "spec": {}}
+    planted = document(
+        "Service", "details", {"selector": {"app": "details"}, "ports": [{"port": 9080, "name": "tcp-web"}]}
+    )
+    world = {
+        str(each): each
+        for each in (
+            *bookinfo(),
+            found_of("Deployment", addon),
+            found_of("Service", gateway),
+            found_of("Pod", pod),
+            planted,
+        )
+    }
+    said = red(check, "prometheus and gateway were asked about details")
+    found = [each.object for each in explain([said], list(world.values()), namespace=NAMESPACE, root=ROOT)]
+    assert found[0] == "Service shop/details" and not [
+        each for each in found if f" {ROOT}/" in each and "Filter" not in each
+    ]
+
+
 def test_objects_that_only_look_like_a_fault_explain_nothing() -> None:
     own = prometheus(lambda settings: None)[0]
     kept = {"action": "labeldrop", "regex": "(source|destination)_peer"}
