@@ -9,6 +9,12 @@ import yaml
 
 SYSTEM = "istio-system"
 Object = dict[str, Any]
+# Of Istio's own kinds those that tell facts of a mesh.
+KINDS = (
+    ("security.istio.io/v1", "PeerAuthentication"),
+    ("networking.istio.io/v1", "Sidecar"),
+    ("telemetry.istio.io/v1", "Telemetry"),
+)
 
 
 def istiod(

@@ -6,18 +6,12 @@ from typing import Any
 
 import pytest
 
-from meshlab.core.errors import KubeError
 from meshlab.istio.facts import read_facts
 from meshlab.istio.mesh import EGRESS, INGRESS, Gateway, Mesh
-from tests.fakes.istio_objects import injector, istiod, mesh_map, policy, webhooks
+from tests.fakes.istio_objects import KINDS, injector, istiod, mesh_map, policy, webhooks
 from tests.fakes.kube import make_pod
 from tests.fakes.mesh import FakeMesh, make_object
 
-KINDS = (
-    ("security.istio.io/v1", "PeerAuthentication"),
-    ("networking.istio.io/v1", "Sidecar"),
-    ("telemetry.istio.io/v1", "Telemetry"),
-)
 CHART = {
     "trustDomain": "cluster.local",
     "rootNamespace": "istio-system",
@@ -329,52 +323,6 @@ def test_what_installed_it():
         read(make_object("apps/v1", "Deployment", "istiod", "istio-system", app="istiod")).installed
         == "unknown"
     )
-
-
-class Forbidding(FakeMesh):
-    """An account that may read some kinds only."""
-
-    allowed = ("Deployment", "Namespace", "Pod")
-
-    def objects(self, api_version: str, kind: str, *rest: Any, **more: Any) -> list[dict[str, Any]]:
-        self._look(kind)
-        return super().objects(api_version, kind, *rest, **more)
-
-    def get(self, api_version: str, kind: str, *rest: Any) -> dict[str, Any] | None:
-        self._look(kind)
-        return super().get(api_version, kind, *rest)
-
-    def _look(self, kind: str) -> None:
-        if kind not in self.allowed:
-            raise KubeError(f"{kind} is forbidden", status=403)
-
-
-def test_what_may_not_be_read_is_named_with_the_reason():
-    kube = Forbidding([istiod(), space(istio_injection="enabled")])
-    kube.kinds |= dict.fromkeys(KINDS, True)
-    found = read_facts(kube, "shop")
-    assert found.revision == "default", "the Deployment and the namespace's label tell it"
-    assert set(found.unknown) == {
-        "tags",
-        "mesh configuration",
-        "sidecars",
-        "mtls",
-        "outbound",
-        "telemetry",
-        "ambient",
-    }
-    assert found.unknown["tags"] == "MutatingWebhookConfiguration is forbidden"
-
-
-def test_any_other_refusal_is_raised():
-    kube = FakeMesh([istiod()])
-
-    def broken(*_: Any, **__: Any) -> Any:
-        raise KubeError("the API server does not answer", retryable=True)
-
-    kube.objects = broken  # type: ignore[method-assign]
-    with pytest.raises(KubeError):
-        read_facts(kube, "shop")
 
 
 def test_gateways_are_found_where_they_run():
