@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -189,7 +190,12 @@ def test_the_planted_object_is_named_first(fault: Fault, changed: str, beside: t
     objects = [*world_of(fault, changed=changed), *beside]
     checks = [red(each, evidence=SEEN.get(each)) for each in fault.must]
     found = [asdict(each) for each in explain(checks, objects, namespace=NAMESPACE, root=ROOT)]
-    assert place_of(found, object_of(fault, NAMESPACE) or "") == 1, found
+    culprit = object_of(fault, NAMESPACE) or ""
+    assert place_of(found, culprit) == 1, found
+    first = {
+        check: next((each["object"] for each in found if each["check"] == check), "") for check in fault.must
+    }
+    assert {check: each for check, each in first.items() if not fnmatchcase(each, culprit)} == {}
     assert all(each["why"] for each in found)
 
 
