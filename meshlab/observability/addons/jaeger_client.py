@@ -18,7 +18,6 @@ from meshlab.report.material import Span, Trace
 
 TIMEOUT = 15.0  # seconds for each answer
 BASES = ("/jaeger", "")  # where the query API is: as Istio's addon configures it, and Jaeger's own default
-REMEDY = "check that Jaeger is Ready and that its port-forward is up"
 STATUS_TAGS = ("http.status_code", "http.response.status_code", "grpc.status_code", "rpc.grpc.status_code")
 
 
@@ -35,8 +34,11 @@ class JaegerClient:
     """Asks one Jaeger. Safe for several threads.
 
     url: without a path, for example of a port-forward. timeout: seconds for each answer. why: see Getter.
-    Every method raises QueryError (retryable where trying again may help).
+    Every method raises QueryError (retryable where trying again may help). NAME, REMEDY: for its messages.
     """
+
+    NAME = "Jaeger"
+    REMEDY = "check that Jaeger is Ready and that its port-forward is up"
 
     def __init__(
         self,
@@ -47,7 +49,7 @@ class JaegerClient:
         access: Access = OPEN,
     ) -> None:
         self.url = url.rstrip("/")
-        self._http = Getter(url, timeout=timeout, name="Jaeger", remedy=REMEDY, why=why, access=access)
+        self._http = Getter(url, timeout=timeout, name=self.NAME, remedy=self.REMEDY, why=why, access=access)
         self._base: str | None = None
 
     @property
@@ -135,7 +137,7 @@ class JaegerClient:
         with self._http.reading(path):
             if document.get("errors"):
                 said = "; ".join(str(each["msg"]) for each in document["errors"])
-                raise QueryError(f"Jaeger answered {path} with errors: {said}", remedy=REMEDY)
+                raise QueryError(f"Jaeger answered {path} with errors: {said}", remedy=self.REMEDY)
             return document["data"]
 
 

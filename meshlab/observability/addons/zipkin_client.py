@@ -7,32 +7,21 @@ Jaeger makes it of the same spans.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from meshlab.core.access import OPEN, Access
-from meshlab.core.http import Getter
-from meshlab.observability.addons.jaeger_client import STATUS_TAGS, TIMEOUT, Dependency, JaegerClient
+from meshlab.observability.addons.jaeger_client import STATUS_TAGS, Dependency, JaegerClient
 from meshlab.report.material import Span, Trace
 
 API = "/api/v2"
-REMEDY = "check that Zipkin is Ready, and that this is where its API is"
 SERVER_END = "s"  # behind the id of a shared span: its server's end
 
 
 class ZipkinClient(JaegerClient):
     """Asks one Zipkin. Safe for several threads. Arguments and errors are those of `JaegerClient`."""
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        timeout: float = TIMEOUT,
-        why: Callable[[], str] | None = None,
-        access: Access = OPEN,
-    ) -> None:
-        super().__init__(url, timeout=timeout, why=why, access=access)
-        self._http = Getter(url, timeout=timeout, name="Zipkin", remedy=REMEDY, why=why, access=access)
+    NAME = "Zipkin"
+    REMEDY = "check that Zipkin is Ready, and that this is where its API is"
 
     @property
     def page(self) -> str:
