@@ -68,7 +68,7 @@ lock: $(VENV)/.dev ## pin the Python packages again
 	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-header --extra dev --extra gcs --extra s3 pyproject.toml -o requirements-dev.lock
 	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --no-header --no-annotate -c requirements-dev.lock pyproject.toml -o requirements.lock
+	  --no-header -c requirements-dev.lock pyproject.toml -o requirements.lock
 
 setup: go ## install what is missing: Python packages, Debian packages, Go
 	@sh deployments/setup-debian.sh meshlab/clusters/local/debian-packages.txt
