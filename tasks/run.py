@@ -17,7 +17,7 @@ from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 from prefect.states import Completed, Crashed, Failed
 
-from meshlab.checks.base import CATALOG
+from meshlab.checks.base import CATALOG, CHECKS
 from meshlab.cli.launch import prepared
 from meshlab.cli.preflight import report_problems
 from meshlab.clusters.base import ClusterRef
@@ -199,7 +199,7 @@ def fill_in(run: RunRef, config: LabConfig, expected: Iterable[str] = tuple(CATA
     if missing:
         record(run, {"event": "warning", "text": f"{pluralize(len(missing), 'checks')} not made: {why}"})
     for check_id in missing:
-        spec = CATALOG[check_id]
+        spec = CHECKS[check_id]
         record_check(
             run,
             CheckResult(

@@ -161,6 +161,44 @@ class Istioctl:
         done = self._run(["uninstall", "--purge", "--skip-confirmation"], timeout=timeout)
         return done.stdout + done.stderr
 
+    def uninstall_revision(self, revision: str, *, timeout: float) -> str:
+        """Remove what was installed of one revision, and nothing that others use.
+
+        Args:
+            revision: The revision; `default` is the one without a name.
+            timeout: Seconds, at most.
+
+        Returns:
+            What istioctl printed.
+
+        Raises:
+            IstioError: It fails.
+        """
+        done = self._run(["uninstall", f"--revision={revision}", "--skip-confirmation"], timeout=timeout)
+        return done.stdout + done.stderr
+
+    def set_tag(self, tag: str, revision: str) -> None:
+        """Let a revision tag lead to a revision, whatever it led to before.
+
+        Args:
+            tag: Its name; `default` is what the label istio-injection asks for.
+            revision: The revision.
+
+        Raises:
+            IstioError: It fails.
+        """
+        words = ["tag", "set", tag, f"--revision={revision}", "--overwrite", "--skip-confirmation"]
+        self._run(words, timeout=QUERY_TIMEOUT)
+
+    def precheck(self) -> tuple[Finding, ...]:
+        """Run `istioctl x precheck`: what speaks against an installation or an upgrade here. Raises IstioError."""
+        # It ends with an error when it found something, which is an answer here.
+        done = self._run(["x", "precheck", "--output=json"], timeout=QUERY_TIMEOUT, check=False)
+        told = [each for one in _documents(done.stdout) for each in (one if isinstance(one, list) else [one])]
+        if done.returncode != 0 and not told:
+            raise self._refused(done.stderr.strip() or done.stdout.strip(), ["x", "precheck"])
+        return _findings(told)
+
     def version(self, *, remote: bool = True) -> MeshVersions:
         """Return versions of this program and (remote) of every istiod and proxy. Raises IstioError."""
         argv = ["version", "--output=json", f"--remote={str(remote).lower()}"]
@@ -230,17 +268,7 @@ class Istioctl:
         if own_cluster_only:
             # What it tells of the cluster under its context's name is what it tells of it anyway.
             told = [each for each in told if each.get("cluster") != self.context] or told
-        found = (
-            Finding(
-                code=each.get("code", ""),
-                level=each.get("level", ""),
-                origin=each.get("origin", ""),
-                message=each.get("message", ""),
-                documentation_url=each.get("documentationUrl", ""),
-            )
-            for each in told
-        )
-        return tuple(dict.fromkeys(found))
+        return _findings(told)
 
     def checksum(self) -> str:
         """Return SHA-256 of the program, in hex. Raises IstioError when it can't be read."""
@@ -288,6 +316,20 @@ class Istioctl:
         if len(answers) != 1 or not isinstance(answers[0], dict):
             raise self._refused(f"its answer is not JSON: {done.stdout[:200]!r}", done.argv[1:])
         return answers[0]
+
+
+def _findings(told: Sequence[Mapping[str, Any]]) -> tuple[Finding, ...]:
+    found = (
+        Finding(
+            code=each.get("code", ""),
+            level=each.get("level", ""),
+            origin=each.get("origin", ""),
+            message=each.get("message", ""),
+            documentation_url=each.get("documentationUrl", ""),
+        )
+        for each in told
+    )
+    return tuple(dict.fromkeys(found))
 
 
 def _documents(text: str) -> Iterator[Any]:

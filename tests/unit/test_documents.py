@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from meshlab import __version__
-from meshlab.checks.base import CATALOG
+from meshlab.checks.base import CHECKS
 from meshlab.config.loader import keys
 from meshlab.config.settings import LabConfig
 from meshlab.config.settings import SettingsBase as SettingsSection
@@ -40,7 +40,7 @@ def sections() -> set[str]:
         for name, field in LabConfig.model_fields.items()
         if isinstance(field.annotation, type) and issubclass(field.annotation, SettingsSection)
     ]
-    return {*nested, *(each.partition(".")[0] for each in CATALOG)}
+    return {*nested, *(each.partition(".")[0] for each in CHECKS)}
 
 
 @cache
@@ -86,7 +86,7 @@ def wrong(text: str, folder: Path = ROOT) -> list[str]:
         found += [f"make {goal}" for goal in GOAL.findall(line) if goal not in goals()]
         for section, name in DOTTED.findall(line):
             word = f"{section}.{name}"
-            known = word in keys() or word in CATALOG or name in FILES or word in WORDS_OF_OTHERS
+            known = word in keys() or word in CHECKS or name in FILES or word in WORDS_OF_OTHERS
             if section in sections() and not known:
                 found.append(word)
         if OURS.search(line):

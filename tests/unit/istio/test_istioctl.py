@@ -136,3 +136,23 @@ def test_analyze_by_somebody_who_may_not_read_secrets_is_told_apart():
     tool, _ = istioctl(analyze=Said(stderr=said, returncode=1))
     with pytest.raises(SecretsWithheldError, match="may not"):
         tool.analyze()
+
+
+def test_a_revision_is_removed_alone_and_a_tag_is_moved():
+    tool, fake = istioctl(uninstall=Said("gone"), tag=Said())
+    assert tool.uninstall_revision("default", timeout=5) == "gone"
+    tool.set_tag("prod", "1-31-0")
+    words = [command[1:-2] for command in fake.commands]
+    assert words == [
+        ("uninstall", "--revision=default", "--skip-confirmation"),
+        ("tag", "set", "prod", "--revision=1-31-0", "--overwrite", "--skip-confirmation"),
+    ]
+
+
+def test_findings_of_precheck_are_an_answer_and_a_crash_is_not():
+    found = [{"code": "IST0141", "level": "Error", "origin": "", "message": "may not"}]
+    tool, _ = istioctl(x=Said(json.dumps(found), "Error: issues found", 1))
+    assert [(each.code, each.level) for each in tool.precheck()] == [("IST0141", "Error")]
+    assert istioctl(x=Said("[]"))[0].precheck() == ()
+    with pytest.raises(IstioError):
+        istioctl(x=Said("", "no route to host", 1))[0].precheck()
