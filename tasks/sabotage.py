@@ -32,9 +32,9 @@ from meshlab.run.result_file import summarise
 from tasks.audit import check_audit
 from tasks.authorization import check_authz
 from tasks.common import lab_task, log_info
-from tasks.dashboards_and_traces import begin_phase, check_graph, check_traces
+from tasks.dashboards_and_traces import begin_phase, check_dashboards, check_graph, check_traces
 from tasks.edge import check_egress, check_ingress
-from tasks.mesh_checks import check_app, check_istio
+from tasks.mesh_checks import check_app, check_cluster, check_istio
 from tasks.observability import (
     check_prometheus,
     count_requests,
@@ -43,12 +43,21 @@ from tasks.observability import (
 from tasks.report import publish_table
 from tasks.security import begin_strict, check_mtls, end_strict
 from tasks.teardown import attempt
-from tasks.traffic import generate_load, halt_load, stop_load
+from tasks.traffic import (
+    generate_load,
+    halt_load,
+    start_background_traffic,
+    stop_background_traffic,
+    stop_load,
+)
 
 Checks = Mapping[str, Mapping[str, Any]]  # id → the check as `result.json` holds it
 BASELINE, CONTROL = "baseline", "control"
 # Of the rounds: a shorter and denser load, and deadlines after which a missing answer is one.
 LOAD_SECONDS, LOAD_INTERVAL, ANSWER_TIMEOUT, SYNC_TIMEOUT = 6, 0.1, 20, 15
+DASHBOARDS_TIMEOUT = (
+    60  # seconds; the rates of dashboards need a minute of a Prometheus that was started again
+)
 
 
 @dataclass(frozen=True)
@@ -329,15 +338,30 @@ def _load(probe_run: RunRef, lab: Lab) -> None:
     attempt(reconcile_requests, probe_run, config, cluster, before, [sent])
 
 
+def _grafana(probe_run: RunRef, lab: Lab) -> None:
+    """Dashboards are asked under all of the lab's traffic, as in the full lab."""
+    config = changed(lab.config, {"prometheus": {"answer_timeout": DASHBOARDS_TIMEOUT}})
+    try:
+        start_background_traffic(probe_run, config, lab.cluster)
+        load = generate_load(probe_run, config, lab.cluster, "fast")
+        attempt(check_dashboards, probe_run, config, lab.cluster, lab.istio)
+        stop_load(probe_run, load, "fast")
+        stop_background_traffic(probe_run)
+    except MeshlabError as problem:
+        log_info(f"the traffic failed: {problem.message}")  # its step says so
+
+
 def _ingress(probe_run: RunRef, lab: Lab) -> None:
     edge = lab.edge
     attempt(check_ingress, probe_run, lab.config, lab.cluster, lab.istio, edge.ingress, edge.lifetime)
 
 
 MAKERS: Mapping[str, Callable[[RunRef, Lab], object]] = {
+    "cluster": lambda run, lab: attempt(check_cluster, run, lab.config, lab.cluster, lab.istio),
     "app": lambda run, lab: attempt(check_app, run, lab.config, lab.cluster),
     "istio": lambda run, lab: attempt(check_istio, run, lab.config, lab.cluster, lab.istio),
     "load": _load,
+    "grafana": _grafana,
     "authz": lambda run, lab: attempt(check_authz, run, lab.config, lab.cluster, lab.istio),
     "ingress": _ingress,
     "egress": lambda run, lab: attempt(

@@ -11,6 +11,8 @@ from meshlab.causes.parts import BROKEN
 
 SELDOM = 120.0  # seconds between two scrapes from which on a look after a minute sees nothing new
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+# How the names of the mesh's metrics begin: of proxies, and of istiod.
+MEASURED = ("istio_", "envoy_", "pilot_", "citadel_", "galley_")
 # Labels of Istio's standard metrics without which the document's queries find nothing.
 LABELS = frozenset(
     f"{end}_{part}"
@@ -51,7 +53,7 @@ def of_config_map(found: Found, world: World) -> Told:
     if seconds(often) >= SELDOM:
         yield Does.METRICS, frozenset(), f"global scrape_interval is {often}"
     jobs = found.spec.get("scrape_configs") or []
-    for why in (*_dropped(jobs), *_doubled(jobs)):
+    for why in (*_dropped(jobs), *_not_kept(jobs), *_doubled(jobs)):
         yield Does.METRICS, frozenset(), why
 
 
@@ -62,6 +64,17 @@ def _dropped(jobs: list[dict[str, Any]]) -> Iterator[str]:
             named = frozenset(str(rule.get("regex", "")).strip("^$()").split("|"))
             if rule.get("action") == "labeldrop" and (lost := sorted(named & LABELS)):
                 yield f"job {job.get('job_name')} drops the label {', '.join(lost)}"
+                return
+
+
+def _not_kept(jobs: list[dict[str, Any]]) -> Iterator[str]:
+    """Metrics of the mesh that a job drops by their names."""
+    for job in jobs:
+        for rule in job.get("metric_relabel_configs") or ():
+            names = str(rule.get("regex", "")).strip("^$()").split("|")
+            lost = [name for name in names if name.startswith(MEASURED)]
+            if rule.get("action") == "drop" and rule.get("source_labels") == ["__name__"] and lost:
+                yield f"job {job.get('job_name')} drops the metrics {', '.join(lost)}"
                 return
 
 

@@ -18,6 +18,7 @@ from meshlab.security.gateways.pki import LIFETIME
 
 # Families of checks that are made together → the checks that they make.
 GROUPS: Mapping[str, tuple[str, ...]] = {
+    "cluster": ("cluster.nodes-ready", "cluster.version"),
     "app": ("app.bookinfo", "app.productpage", "envoy.scrape", "envoy.dashboard"),
     "istio": (
         "istio.cli",
@@ -37,6 +38,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "graph.agreement",
         "jaeger.productpage-traces",
     ),
+    "grafana": ("grafana.mesh", "grafana.service", "grafana.workload", "grafana.all-panels"),
     "mtls": ("mtls.refusal", "mtls.packets", "mtls.identity", "mtls.counter"),
     "authz": ("authz.truth-table",),
     "ingress": ("ingress.https", "ingress.mtls", "ingress.jwt"),
@@ -112,7 +114,8 @@ class Fault:
     a miss. groups: families of checks that are made while it is planted; all others of them must stay green.
     scope: the write scope that planting needs. local: needs a node of the local cluster. heal: selectors of
     pods (of the app's namespace) that don't forget it: they are restarted once it is gone. restarts_prometheus:
-    so is the pod of Prometheus, which reads its configuration when it starts. pages: requests of
+    so is the pod of Prometheus, which reads its configuration when it starts. takes_nodes: once it is gone, it is waited
+    until every node is Ready again. pages: requests of
     app.productpage while it is planted; a fault of some requests only needs many to be seen. edge: for a fault
     in what the stages of the edge apply. culprit: the object that the causes should name, where it is not the
     one in `faults.yaml`: Kind NAMESPACE/name, or SYSTEM for the control plane's; `*` stands for any text.
@@ -128,6 +131,7 @@ class Fault:
     local: bool = False
     heal: tuple[str, ...] = ()
     restarts_prometheus: bool = False
+    takes_nodes: bool = False
     pages: int = 20
     edge: Edge = field(default=NO_FAULT, repr=False)
     culprit: str = ""

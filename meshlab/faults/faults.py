@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from meshlab.app import bookinfo
 from meshlab.faults import edge
 from meshlab.faults.fault import QUERIES, Edge, Fault
+from meshlab.faults.nodes import NODES
 from meshlab.faults.of_policies import POLICIES
 from meshlab.faults.of_routes import ROUTES
 from meshlab.faults.of_scrapes import SCRAPES
@@ -167,7 +168,7 @@ _FIRST: tuple[Fault, ...] = (
         plant=plant_objects("tls-switched-off"),
     ),
 )
-FAULTS = (*_FIRST, *ROUTES, *WORKLOADS, *POLICIES, *SCRAPES)
+FAULTS = (*_FIRST, *ROUTES, *WORKLOADS, *POLICIES, *SCRAPES, *NODES)
 NAMES = tuple(fault.name for fault in FAULTS)
 
 

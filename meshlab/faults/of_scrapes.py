@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from meshlab.faults.fault import QUERIES, SEEN, Fault
-from meshlab.faults.scraping import configured, every_10_minutes, twice, without_codes
+from meshlab.faults.scraping import (
+    configured,
+    every_10_minutes,
+    twice,
+    without_buckets,
+    without_codes,
+    without_istiod,
+)
 
 CONFIGURATION = "ConfigMap SYSTEM/prometheus"
 
@@ -37,6 +44,27 @@ SCRAPES = (
         may=("prometheus.reconcile", "graph.edges", "graph.agreement"),
         groups=("load",),
         plant=configured(without_codes),
+        restarts_prometheus=True,
+        scope="mesh",
+        culprit=CONFIGURATION,
+    ),
+    Fault(
+        "durations-dropped",
+        "Prometheus drops the buckets of the requests' durations",
+        must=("grafana.service", "grafana.workload", "grafana.all-panels"),
+        may=("grafana.mesh",),
+        groups=("app", "grafana"),
+        plant=configured(without_buckets),
+        restarts_prometheus=True,
+        scope="mesh",
+        culprit=CONFIGURATION,
+    ),
+    Fault(
+        "istiod-not-measured",
+        "Prometheus drops what istiod tells of itself",
+        must=("grafana.all-panels",),
+        groups=("app", "grafana"),
+        plant=configured(without_istiod),
         restarts_prometheus=True,
         scope="mesh",
         culprit=CONFIGURATION,

@@ -16,11 +16,11 @@ from meshlab.kube.pods import PodSummary
 Plant = Callable[[Site], None]
 
 
-def plant_objects(name: str) -> Plant:
-    """Plant the objects that `meshlab/manifests/faults.yaml` holds for a fault."""
+def plant_objects(name: str, **words: str) -> Plant:
+    """Plant the objects that `meshlab/manifests/faults.yaml` holds for a fault; words: more placeholders of it."""
 
     def plant(site: Site) -> None:
-        for each in _objects(name, site):
+        for each in _objects(name, site, **words):
             site.changes.apply(each)
 
     return plant
@@ -59,7 +59,8 @@ def object_of(fault: Fault, namespace: str) -> str | None:
         namespace: The app's.
 
     Returns:
-        Kind namespace/name, in which `*` stands for any text; None where it plants none, but cuts or ends something.
+        Kind namespace/name, in which `*` stands for any text; None where it plants none, but cuts or ends something, or
+        changes the cluster itself: causes name what selects and routes traffic.
     """
     words = {"NAMESPACE": namespace, "SYSTEM": "*"}  # wherever the control plane is
     if fault.culprit:
@@ -68,7 +69,7 @@ def object_of(fault: Fault, namespace: str) -> str | None:
             named = named.replace(word, text)
         return named
     found = _listed(manifests.read("faults", **words).get(fault.name, []))
-    if not found:
+    if not found or "namespace" not in found[0]["metadata"]:
         return None
     return f"{found[0]['kind']} {found[0]['metadata']['namespace']}/{found[0]['metadata']['name']}"
 

@@ -11,6 +11,7 @@ from meshlab.core.process import Runner
 from meshlab.faults.fault import Fault, Site
 from meshlab.faults.firewall import KIND as FIREWALL
 from meshlab.faults.firewall import Firewall
+from meshlab.faults.nodes import wait_nodes_ready
 from meshlab.faults.scraping import PODS
 from meshlab.faults.settle import wait_settled
 from meshlab.istio.istioctl import Istioctl
@@ -25,7 +26,8 @@ from meshlab.run.journal import RunRef
 from meshlab.run.ledger import Entry, Ledger
 
 HEAL = "restart"  # of the ledger's entries: pods (namespace/selector) whose proxies remember a fault
-CHANGES = (CHANGE, FIREWALL, HEAL)  # kinds of entries that `put_back` acts on
+NODES = "nodes"  # of the ledger's entries: nodes that are to be Ready again
+CHANGES = (CHANGE, FIREWALL, HEAL, NODES)  # kinds of entries that `put_back` acts on
 HEAL_TIMEOUT = 60.0  # seconds
 
 
@@ -62,6 +64,8 @@ def plant(
         ledger.intend(Entry(HEAL, f"{config.namespace}/{selector}", kube.host))
     if fault.restarts_prometheus:
         ledger.intend(Entry(HEAL, f"{PROMETHEUS.namespace(config)}/{PODS}", kube.host))
+    if fault.takes_nodes:
+        ledger.intend(Entry(NODES, "Ready", kube.host))
     fault.plant(Site(kube, istioctl, config, Changes(kube, ledger, run), mesh, firewall))
     wait_settled(kube, istioctl, mesh, rejecting=fault.heal)
 
@@ -110,7 +114,7 @@ def put_back(kube: Kube, ledger: Ledger, firewall: Firewall | None) -> tuple[str
 
 
 def heal(kube: Kube, ledger: Ledger) -> list[str]:
-    """Restart the pods that the ledger names, whose proxies remember what is gone; returns their names."""
+    """Restart the pods that the ledger names, whose proxies remember what is gone, and wait for nodes; returns what came back."""
     done: list[str] = []
     for entry in ledger.entries():
         if entry.kind == HEAL and entry.where == kube.host:
@@ -119,6 +123,10 @@ def heal(kube: Kube, ledger: Ledger) -> list[str]:
             delete(kube, [ask_to_go(kube, pod) for pod in pods], timeout=HEAL_TIMEOUT)
             ledger.gone(entry)
             done += [f"restarted {pod.name}" for pod in pods]
+        if entry.kind == NODES and entry.where == kube.host:
+            wait_nodes_ready(kube)
+            ledger.gone(entry)
+            done.append("nodes Ready")
     return done
 
 

@@ -70,6 +70,22 @@ def without_codes(settings: Settings) -> None:
         job.setdefault("metric_relabel_configs", []).append({"action": "labeldrop", "regex": "response_code"})
 
 
+def without_buckets(settings: Settings) -> None:
+    """The buckets of the requests' durations are dropped, which are most of Istio's series."""
+    _drop(settings, "istio_request_duration_milliseconds_bucket")
+
+
+def without_istiod(settings: Settings) -> None:
+    """What istiod tells of its pushes, its certificates and its configuration is dropped."""
+    _drop(settings, "pilot_.+|citadel_.+|galley_.+")
+
+
+def _drop(settings: Settings, names: str) -> None:
+    for job in settings["scrape_configs"]:
+        rule = {"action": "drop", "source_labels": ["__name__"], "regex": names}
+        job.setdefault("metric_relabel_configs", []).append(rule)
+
+
 def wait_not_scraped(kube: Kube, config: LabConfig, pod: str) -> None:
     """Wait until a pod is among Prometheus's targets no more. Raises WaitTimeout, QueryError, KubeError."""
     with PROMETHEUS.open(kube, config) as client:

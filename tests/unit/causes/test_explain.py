@@ -145,6 +145,8 @@ LEFT: Mapping[str, list[dict[str, Any]]] = {
     "scraped-every-10-minutes": prometheus(scraping.every_10_minutes),
     "scraped-twice": prometheus(scraping.twice),
     "label-dropped": prometheus(scraping.without_codes),
+    "durations-dropped": prometheus(scraping.without_buckets),
+    "istiod-not-measured": prometheus(scraping.without_istiod),
 }
 PLANTED = [fault for fault in FAULTS if object_of(fault, NAMESPACE)]
 # What these checks see names the workload, the host or the object, as their evidence does in a real run.
@@ -278,7 +280,8 @@ def test_an_addon_or_gateway_of_the_control_plane_does_not_explain_the_apps_traf
 def test_objects_that_only_look_like_a_fault_explain_nothing() -> None:
     own = prometheus(lambda settings: None)[0]
     kept = {"action": "labeldrop", "regex": "(source|destination)_peer"}
-    relabelled = prometheus(lambda s: s["scrape_configs"][0].update(metric_relabel_configs=[kept]))[0]
+    others = {"action": "drop", "source_labels": ["__name__"], "regex": "go_.*"}
+    relabelled = prometheus(lambda s: s["scrape_configs"][0].update(metric_relabel_configs=[kept, others]))[0]
     fails = {**HOOK, "failurePolicy": "Fail"}
     there = {**HOOK, "clientConfig": {"service": {"name": "ingressgateway", "namespace": ROOT}}}
     other = {**HOOK, "name": "pods.example.com"}
