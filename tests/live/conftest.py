@@ -54,6 +54,7 @@ ORDER = (
     "test_interrupted",
     "test_signals",
     "test_operator_file",
+    "test_pulled",
     "test_resume",
     "test_gke",
     "test_debian",

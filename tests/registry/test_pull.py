@@ -5,79 +5,18 @@ from __future__ import annotations
 import base64
 import json
 import os
-import shutil
-import socket
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from meshlab.clusters.local import archives
-from meshlab.clusters.local.oci import Entry, ImageSpec, Layer, RunConfig
 from meshlab.clusters.local.pull import Pulled, Puller
 from meshlab.config.settings import Machine
 from meshlab.core.process import SystemRunner
-from meshlab.core.waiting import wait
-from tests.examples.archives import oci_layout
+from tests.registry.registry import PASSWORD, USER, Registry
 
 NAMES = ("registry.test/grafana/grafana:12.0.1", "registry.test/kiali/kiali:v2.27")
-USER, PASSWORD = "reader", "right-pass-4711"
-HASHED = "$2b$04$Uti/oo8RhwWsa5dPqL86A.PRm.25DAyrDWD7hc7FAo6kF2UTulhsi"  # of the password, by bcrypt
-INSTALL = "sh deployments/setup-debian.sh tests/debian-packages.txt"
-
-
-class Registry:
-    """A registry on a free port of loopback, with its data in a folder."""
-
-    def __init__(self, folder: Path, *, locked: bool = False) -> None:
-        self.folder = folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.place = f"127.0.0.1:{free.getsockname()[1]}"
-        settings: dict[str, Any] = {
-            "version": 0.1,
-            "log": {"level": "error"},
-            "storage": {"filesystem": {"rootdirectory": str(folder / "data")}},
-            "http": {"addr": self.place},
-        }
-        if locked:
-            (folder / "htpasswd").write_text(f"{USER}:{HASHED}\n")
-            settings["auth"] = {"htpasswd": {"realm": "test", "path": str(folder / "htpasswd")}}
-        (folder / "config.yml").write_text(yaml.safe_dump(settings))
-
-    def __enter__(self) -> Registry:
-        program = shutil.which("docker-registry")
-        assert program and shutil.which("skopeo"), f"skopeo and docker-registry are not installed: {INSTALL}"
-        # A variable REGISTRY_AUTH_FILE means skopeo's credentials to skopeo, and a setting to this registry.
-        others = {key: value for key, value in os.environ.items() if not key.startswith("REGISTRY_")}
-        with (self.folder / "log").open("wb") as log:
-            self._process = subprocess.Popen(
-                [program, "serve", str(self.folder / "config.yml")], stdout=log, stderr=log, env=others
-            )
-        wait("the registry", self._answers, ready=bool, timeout=60, delay=0.05)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.wait(10)
-
-    def _answers(self) -> bool:
-        assert self._process.poll() is None, (self.folder / "log").read_text()
-        host, _, port = self.place.partition(":")
-        with socket.socket() as probe:
-            return probe.connect_ex((host, int(port))) == 0
-
-    def push(self, name: str, content: bytes = b"a page") -> None:
-        """Put a stand-in under an official name."""
-        layers = (Layer.of([Entry("srv/index.html", data=content)]),)
-        spec = ImageSpec("localhost/meshlab/stand-in", "1", layers, RunConfig(entrypoint=("/bin/true",)))
-        path = oci_layout(spec, self.folder / "push.tar", {archives.REF_ANNOTATION: "push"})
-        target = f"docker://{self.place}/{name.partition('/')[2]}"
-        words = ["skopeo", "copy", "--dest-tls-verify=false", "--dest-creds", f"{USER}:{PASSWORD}"]
-        subprocess.run([*words, f"oci-archive:{path}", target], check=True, capture_output=True, timeout=60)
 
 
 @pytest.fixture

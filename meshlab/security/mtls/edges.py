@@ -49,7 +49,18 @@ def find_edges(
 
 
 def pod_of(pods: Sequence[PodSummary], workload: bookinfo.Workload) -> PodSummary:
-    """The first Ready pod of a workload. Raises KubeError (retryable) when there is none."""
+    """Find the first Ready pod of a workload.
+
+    Args:
+        pods: Where to look.
+        workload: The workload.
+
+    Returns:
+        The pod.
+
+    Raises:
+        KubeError: There is none (retryable).
+    """
     wanted = {"app": workload.app} | ({"version": workload.version} if workload.version else {})
     for pod in serving(pods):
         if wanted.items() <= pod.labels.items():
