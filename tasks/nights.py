@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from meshlab.app import paths
 from meshlab.app.deployment import put_up
-from meshlab.checks.base import CATALOG, run_check
+from meshlab.checks.base import CATALOG, owed, run_check
 from meshlab.checks.present import answer_timeout, metrics
 from meshlab.cli.flags import wrong_provider
 from meshlab.clusters.base import ClusterRef
@@ -46,7 +46,8 @@ def skip_beyond_scope(run: RunRef, config: LabConfig) -> list[CheckResult]:
     def never() -> CheckResult:
         raise AssertionError("a check beyond the write scope was called")
 
-    beyond = [s for s in CATALOG.values() if SCOPES.index(s.scope) > SCOPES.index(config.scope)]
+    specs = [CATALOG[check_id] for check_id in owed(config)]
+    beyond = [s for s in specs if SCOPES.index(s.scope) > SCOPES.index(config.scope)]
     return [record_check(run, run_check(spec.id, never, granted=config.scope)) for spec in beyond]
 
 

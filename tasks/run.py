@@ -17,7 +17,7 @@ from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 from prefect.states import Completed, Crashed, Failed
 
-from meshlab.checks.base import CATALOG, CHECKS
+from meshlab.checks.base import CHECKS, owed
 from meshlab.cli.launch import prepared
 from meshlab.cli.preflight import report_problems
 from meshlab.clusters.base import ClusterRef
@@ -189,13 +189,17 @@ def note_failure(run: RunRef, problem: Exception) -> int | None:
     return None
 
 
-def fill_in(run: RunRef, config: LabConfig, expected: Iterable[str] = tuple(CATALOG)) -> None:
-    """Every expected check that was not made becomes an infra-error that names the step on which the run failed."""
+def fill_in(run: RunRef, config: LabConfig, expected: Iterable[str] | None = None) -> None:
+    """Every expected check (all that are owed, where None) that was not made becomes an infra-error.
+
+    It names the step on which the run failed.
+    """
     result, _ = summarise(run, optional=config.checks.optional, signum=None)
     made = {check["id"] for check in result["checks"]}
     broke = next((step for step in result["steps"] if step["state"] == "failed"), None)
     why = f"step {broke['name']} failed, see there" if broke else "the run ended before it"
-    missing = [check_id for check_id in expected if check_id not in made]
+    wanted = owed(config) if expected is None else expected
+    missing = [check_id for check_id in wanted if check_id not in made]
     if missing:
         record(run, {"event": "warning", "text": f"{pluralize(len(missing), 'checks')} not made: {why}"})
     for check_id in missing:

@@ -8,7 +8,7 @@ from typing import ParamSpec, TypeVar
 
 from prefect import Task
 
-from meshlab.checks.base import CATALOG, skipped
+from meshlab.checks.base import skipped
 from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local.child import UpChild
 from meshlab.config.settings import LabConfig
@@ -65,7 +65,7 @@ def take_down(
     created: CreatedResources,
     *,
     stopped: int | None,
-    expected: Iterable[str] = tuple(CATALOG),
+    expected: Iterable[str] | None = None,
     why_kept: str = "",
 ) -> None:
     """Collect evidence where something failed, remove what was made, and check that nothing of it is left.
@@ -78,7 +78,7 @@ def take_down(
         config: The settings of the run.
         created: What is there to be removed.
         stopped: The signal that ended the run, if one did.
-        expected: Ids of the checks that the run owes; those that were not made are named.
+        expected: Ids of the checks that the run owes, those of its settings where None; those that were not made are named.
         why_kept: Another reason to remove nothing; "" where there is none.
     """
     cancel(run.run_id)  # of a run that was cut off, steps still go on in other threads

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from meshlab.config.settings import LabConfig
 from meshlab.core.errors import MeshlabError, NotHereError
 from meshlab.core.waiting import Clock, SystemClock
 from meshlab.run.results import SCOPES, CheckResult, Verdict
@@ -14,11 +15,16 @@ from meshlab.run.results import SCOPES, CheckResult, Verdict
 
 @dataclass(frozen=True)
 class CheckSpec:
-    """A check that exists. scope: the write scope that it needs (observe, namespace or mesh)."""
+    """A check that exists.
+
+    scope: the write scope that it needs (observe, namespace or mesh). asked_by: the setting that asks for it, as
+    `section.field`; empty where every run owes it.
+    """
 
     id: str
     title: str
     scope: str = "observe"
+    asked_by: str = ""
 
 
 _SPECS = (
@@ -64,6 +70,11 @@ _SPECS = (
         scope="mesh",
     ),
     CheckSpec("ingress.jwt", "The gateway tells good tokens from all kinds of bad ones", scope="mesh"),
+    CheckSpec(
+        "gateway.crds",
+        "The CustomResourceDefinitions of Gateway API are new enough for this Istio",
+        asked_by="security.gateway_api",
+    ),
     CheckSpec("egress.blocked", "What is not declared can't be reached from the mesh", scope="namespace"),
     CheckSpec("egress.gateway", "A declared host is reached through the egress gateway only", scope="mesh"),
     CheckSpec("audit.istio-version", "Istio's version is supported and has no known advisory"),
@@ -113,6 +124,17 @@ _APART = (
 )
 CATALOG: Mapping[str, CheckSpec] = {spec.id: spec for spec in _SPECS}  # of the lab and the night
 CHECKS: Mapping[str, CheckSpec] = {spec.id: spec for spec in (*_SPECS, *_APART)}
+EVERY_RUN = tuple(spec.id for spec in _SPECS if not spec.asked_by)  # ids of the checks that need no setting
+
+
+def owed(config: LabConfig) -> tuple[str, ...]:
+    """Return ids of the checks that a run with these settings owes: those that no setting asks for, and those asked for."""
+    return tuple(spec.id for spec in _SPECS if not spec.asked_by or _is_on(config, spec.asked_by))
+
+
+def _is_on(config: LabConfig, setting: str) -> bool:
+    section, _, field = setting.partition(".")
+    return bool(getattr(getattr(config, section), field))
 
 
 def passed(check_id: str, summary: str, evidence: Mapping[str, Any] | None = None) -> CheckResult:

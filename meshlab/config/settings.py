@@ -205,11 +205,15 @@ class PrometheusSettings(PlaceSettings):
 
 
 class SecuritySettings(SettingsBase):
-    """The proofs of mutual TLS."""
+    """The proofs of mutual TLS, and of the edge by Gateway API."""
 
     plain_requests: int = Field(3, ge=3, le=100, description="Plaintext requests per way to each server.")
     requests: int = Field(30, ge=5, le=1000, description="Page requests while packets are captured.")
     capture_image: str | None = Field(None, description="Image with Python 3; ours, or the official one.")
+    gateway_api: bool = Field(
+        False,
+        description="Prove the edge with Gateway API, too; a cluster without its CustomResourceDefinitions gets them.",
+    )
 
 
 class CheckSettings(SettingsBase):
