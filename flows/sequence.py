@@ -23,6 +23,7 @@ from tasks.bookinfo import deploy_bookinfo
 from tasks.cluster import start_cluster
 from tasks.dashboards_and_traces import begin_phase, check_dashboards, check_graph, check_traces
 from tasks.edge import check_edge
+from tasks.gateway_api import make_gateway_api
 from tasks.istio import enable_injection, find_istio, install_istio
 from tasks.mesh_checks import check_app, check_cluster, check_istio
 from tasks.nights import compare_paths, deploy_outside, measure_proxies
@@ -97,9 +98,12 @@ def bring_up(run: RunRef, config: LabConfig, created: CreatedResources) -> tuple
     """
     cluster = created.cluster = start_cluster(run, config, child=created.child)
     istio = created.istio = find_istio(run, config, cluster)
+    created.objects = list(
+        make_gateway_api(run, config, cluster, istio)
+    )  # istiod looks for it when it starts
     created.mesh = install_istio(run, config, cluster, istio)  # where Istio is there already, it is used
     created.labelled = enable_injection(run, config, cluster)
-    created.objects = list(make_room(run, config, cluster))
+    created.objects += make_room(run, config, cluster)
     announced, created.tracing = announce_tracing(run, config, cluster, istio)
     created.objects += announced
     return cluster, istio

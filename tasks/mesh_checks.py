@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from meshlab.checks import cluster as cluster_checks
 from meshlab.checks import live_mesh
+from meshlab.checks.gateway_api import crds, crds_wanted
 from meshlab.checks.live_mesh import lab_pods
 from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local import build
@@ -72,9 +73,13 @@ def check_istio(
     pods = pod_rows(lab_pods(kube, mesh))
     gather(run, pods=pods)
     publish_table("pods", pods, f"Pods of {' and '.join(mesh.namespaces)}")
+    running = mesh.serving.version if mesh.serving else ""
+    found = (
+        make_checks(run, {"gateway.crds": lambda: crds(kube, running)}) if crds_wanted(kube, config) else []
+    )
     compiled = build.checksums("cluster", context_of(run).machine) if distribution.embedded else {}
     sha256, wanted = compiled.get("istioctl"), config.istio.version
-    return make_checks(
+    return found + make_checks(
         run,
         {
             "istio.cli": lambda: live_mesh.istio_cli(istioctl, distribution, wanted, sha256),

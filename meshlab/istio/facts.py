@@ -17,8 +17,23 @@ from meshlab.istio.data_plane import (
     sidecars_of,
     sidecars_to_come,
 )
+from meshlab.istio.gateway_api import API_VERSION as GATEWAY_API
+from meshlab.istio.gateway_api import outer
 from meshlab.istio.injection import API_VERSION, DATAPLANE_LABEL, KIND, asked_for, called_for, webhooks_in
-from meshlab.istio.mesh import AMBIENT, EGRESS, INGRESS, NO_MODE, SIDECAR_MODE, Gateway, Mesh, Provider
+from meshlab.istio.mesh import (
+    AMBIENT,
+    BOTH_EDGES,
+    EGRESS,
+    GATEWAY_API_EDGE,
+    INGRESS,
+    ISTIO_EDGE,
+    NO_EDGE,
+    NO_MODE,
+    SIDECAR_MODE,
+    Gateway,
+    Mesh,
+    Provider,
+)
 from meshlab.istio.names import (
     CLUSTER_DOMAIN,
     DEFAULT_REVISION,
@@ -28,6 +43,7 @@ from meshlab.istio.names import (
     TRUST_DOMAIN,
     of_revision,
 )
+from meshlab.kube.changes import MANAGED_BY, MANAGER
 from meshlab.kube.client import Kube
 
 Object = dict[str, Any]
@@ -94,6 +110,7 @@ def read_facts(kube: Kube, namespace: str) -> Mesh:
         capture=capture_of(pods, values),
         ambient=has_ztunnel(look.objects("apps/v1", "DaemonSet", fact="ambient")),
         mode=_mode(labels),
+        edge=_edge(look, gateways),
         installed=_installer(istiod),
         unknown=look.unknown,
         gateways=_gateways(gateways),
@@ -164,6 +181,11 @@ class _Looking:
         spaces = dict.fromkeys((mesh.namespace, mesh.root_namespace))
         return [each for space in spaces for each in self.objects(version, kind, space, fact=fact)]
 
+    def everywhere(self, group: str, kind: str, *, fact: str) -> list[Object]:
+        """Objects of one of Istio's kinds, of all namespaces."""
+        version = self._allowed(lambda: self._served(group, kind), fact, None)
+        return [] if version is None else self.objects(version, kind, fact=fact)
+
     def _served(self, group: str, kind: str) -> str | None:
         for version in VERSIONS:
             try:
@@ -233,6 +255,28 @@ def _gateways(deployments: Sequence[Object]) -> tuple[Gateway, ...]:
         for each in found
         if each["labels"]["istio"] in (INGRESS, EGRESS)
     )
+
+
+def _edge(look: _Looking, deployments: Sequence[Object]) -> str:
+    """What lets callers in: Istio's gateways, Gateways of Gateway API that Istio serves, both, or none."""
+    before = set(look.unknown)
+    own = look.everywhere(NETWORKING, "Gateway", fact="edge")
+    served = look.objects(GATEWAY_API, "Gateway", fact="edge")
+    # Without the classes Istio's own are taken by their names.
+    classes = look.objects(GATEWAY_API, "GatewayClass", fact="gateway classes") if served else []
+    by_istio = any(each.kind == INGRESS for each in _gateways(deployments)) or any(map(_of_others, own))
+    by_gateway_api = any(map(_of_others, outer(served, classes)))
+    if by_istio and by_gateway_api:
+        return BOTH_EDGES
+    if "edge" in set(look.unknown) - before:
+        return UNKNOWN
+    if by_istio or by_gateway_api:
+        return ISTIO_EDGE if by_istio else GATEWAY_API_EDGE
+    return NO_EDGE
+
+
+def _of_others(found: Mapping[str, Any]) -> bool:
+    return (found["metadata"].get("labels") or {}).get(MANAGED_BY) != MANAGER
 
 
 def _deployment(deployments: Sequence[Object], serving: ControlPlane | None) -> Object | None:

@@ -23,6 +23,7 @@ from meshlab.istio.names import (
 )
 
 AMBIENT, SIDECAR_MODE, NO_MODE = "ambient", "sidecar", "none"  # of a namespace
+ISTIO_EDGE, GATEWAY_API_EDGE, BOTH_EDGES, NO_EDGE = "istio", "gateway-api", "both", "none"  # of a mesh
 INGRESS, EGRESS = "ingressgateway", "egressgateway"  # kinds of gateway: the label `istio` of their pods
 
 
@@ -66,6 +67,7 @@ class Mesh:
         sidecars: `native`, `container` or `unknown`.
         capture: How traffic reaches the sidecars: `init container`, `cni` or `unknown`.
         ambient: ztunnel is installed. mode: the namespace's: `sidecar`, `ambient` or `none`.
+        edge: What lets callers from outside in, but for objects of ours: one of the four words below, or `unknown`.
         installed: What installed the control plane that serves us: `helm`, `istioctl` or `unknown`.
         unknown: Name of a fact → why it could not be read.
     """
@@ -91,6 +93,7 @@ class Mesh:
     capture: str = UNKNOWN
     ambient: bool = False
     mode: str = NO_MODE
+    edge: str = UNKNOWN
     installed: str = UNKNOWN
     unknown: Mapping[str, str] = field(default_factory=dict)
     gateways: tuple[Gateway, ...] = ()
@@ -228,6 +231,7 @@ class Mesh:
             "capture": self.capture,
             "ambient": self.ambient,
             "namespace_mode": self.mode,
+            "edge": self.edge,
             "installed_by": self.installed,
             "unknown": dict(self.unknown),
         }

@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from meshlab.core.errors import KubeError
+from meshlab.istio.gateway_api import outer
 from meshlab.istio.istioctl import Finding as Analyzed
 from meshlab.istio.mesh import Mesh
 from meshlab.istio.names import CONFIG_MAP, DEFAULT_REVISION, of_revision
@@ -39,13 +40,6 @@ GATEWAY_API = (KUBERNETES_GATEWAY, "HTTPRoute", "GatewayClass")
 EVERYWHERE = ("RoleBinding", "ClusterRoleBinding", "VirtualService", "HTTPRoute", "GatewayClass")
 CERTIFICATE, MESH_CONFIG = "certificate", "mesh configuration"  # read beside the kinds
 ANALYSIS, VERSIONS = "istioctl analyze", "istioctl version"  # told by istioctl
-CONTROLLER = "istio.io/"  # begins the name of each of Istio's controllers
-ISTIO_CLASSES = ("istio", "istio-remote")  # istiod makes them; known where classes may not be read
-MESH_CLASSES = (
-    "istio-waypoint",
-    "istio-east-west",
-    "istio-agentgateway-waypoint",
-)  # for the mesh's own traffic
 KUBE_NAMESPACES = ("kube-system", "kube-public", "kube-node-lease")
 FORBIDDEN = (401, 403)
 # Facts without which the mesh's configuration is not known.
@@ -136,14 +130,7 @@ def system_namespaces(facts: Mesh) -> tuple[str, ...]:
 
 def served(objects: Mapping[str, tuple[Object, ...]]) -> Iterator[Object]:
     """The Gateways of gateway.networking.k8s.io that Istio serves to callers from outside of the mesh."""
-    classes = {
-        each["metadata"]["name"]: str((each.get("spec") or {}).get("controllerName", ""))
-        for each in objects.get("GatewayClass", ())
-    } or dict.fromkeys(ISTIO_CLASSES, CONTROLLER)
-    for gateway in objects.get(KUBERNETES_GATEWAY, ()):
-        name = str((gateway.get("spec") or {}).get("gatewayClassName", ""))
-        if classes.get(name, "").startswith(CONTROLLER) and name not in MESH_CLASSES:
-            yield gateway
+    yield from outer(objects.get(KUBERNETES_GATEWAY, ()), objects.get("GatewayClass", ()))
 
 
 def read_inventory(

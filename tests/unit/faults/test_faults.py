@@ -218,7 +218,7 @@ def test_the_object_of_a_fault_is_named_as_causes_name_it() -> None:
 
 
 # Kinds of checks that no fault is planted for: a cluster of its own is needed, or an image that is not there.
-ALONE = {"kiali", "uninstall", "teardown"}
+ALONE = {"kiali", "uninstall", "teardown", "gateway"}
 
 
 def test_every_family_of_checks_has_two_faults_at_least() -> None:

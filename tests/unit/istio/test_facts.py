@@ -43,6 +43,7 @@ def test_what_may_not_be_read_is_named_with_the_reason():
         "outbound",
         "telemetry",
         "ambient",
+        "edge",
     }
     assert found.unknown["tags"] == "MutatingWebhookConfiguration is forbidden"
 

@@ -64,6 +64,7 @@ def test_the_labs_own_mesh():
         "capture": "init container",
         "ambient": False,
         "namespace_mode": "sidecar",
+        "edge": "none",
         "installed_by": "istioctl",
         "unknown": {},
     }
@@ -349,3 +350,30 @@ def test_gateways_are_found_where_they_run():
     assert (found.ingress_namespace, found.egress_namespace) == ("edge", "istio-system")
     assert set(found.namespaces) == {"istio-system", "edge", "a-team", "shop"}
     assert Mesh("shop").ingress_namespace == "istio-system"
+
+
+ROUTED, SERVED = "networking.istio.io/v1", "gateway.networking.k8s.io/v1"
+
+
+def edged(*objects: dict[str, Any]) -> str:
+    kube = FakeMesh([istiod(), *objects])
+    kube.kinds |= {**dict.fromkeys(KINDS, True), (ROUTED, "Gateway"): True}
+    kube.kinds |= {(SERVED, "Gateway"): True, (SERVED, "GatewayClass"): False}
+    return read_facts(kube, "shop").edge
+
+
+def by_gateway_api(class_name: str, **labels: str) -> dict[str, Any]:
+    found = make_object(SERVED, "Gateway", class_name, "shop", **labels)
+    return {**found, "spec": {"gatewayClassName": class_name}}
+
+
+def test_which_edge_the_mesh_uses_is_a_fact_and_what_a_run_makes_is_none():
+    istios = make_object(ROUTED, "Gateway", "front", "shop")
+    deployed = make_object("apps/v1", "Deployment", "istio-ingressgateway", "edge", istio="ingressgateway")
+    ours = make_object(ROUTED, "Gateway", "ours", "shop")
+    ours["metadata"]["labels"] = {"app.kubernetes.io/managed-by": "meshlab"}
+    assert [edged(), edged(istios), edged(deployed), edged(ours)] == ["none", "istio", "istio", "none"]
+    assert edged(by_gateway_api("istio")) == "gateway-api"
+    assert edged(by_gateway_api("istio"), istios) == "both"
+    assert [edged(by_gateway_api(name)) for name in ("istio-waypoint", "nginx")] == ["none", "none"]
+    assert read(istiod()).as_json()["edge"] == "none", "a cluster that serves neither kind has none"
