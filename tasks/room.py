@@ -14,6 +14,7 @@ from meshlab.istio.facts import read_facts
 from meshlab.kube.apply import ObjectRef, apply
 from meshlab.kube.changes import labels_of
 from meshlab.lifecycle.context import istioctl_of, kube_of
+from meshlab.observability.addons.whereabouts import called
 from meshlab.run.journal import RunRef
 from meshlab.security.gateways.room import at_gateways
 from tasks.common import lab_task, log_info
@@ -33,9 +34,10 @@ def make_room(run: RunRef, config: LabConfig, cluster: ClusterRef) -> tuple[Obje
     """
     kube = kube_of(cluster)
     mesh = read_facts(kube, config.namespace)
+    prometheus = called(kube, config)
     needed = [
-        *fence.own_traffic(kube, mesh, config),
-        *room.before_pods(kube, mesh, config),
+        *fence.own_traffic(kube, mesh, prometheus),
+        *room.before_pods(kube, mesh, config, prometheus),
         *at_gateways(kube, mesh, config),
     ]
     return allow_own_calls(run, config, cluster, needed) if needed else ()

@@ -19,6 +19,7 @@ from meshlab.config.settings import LabConfig
 from meshlab.core.progress import Update
 from meshlab.core.registry import instance
 from meshlab.lifecycle.context import kube_of, mesh_of
+from meshlab.observability.addons.whereabouts import called
 from meshlab.run.journal import RunRef, record_measures, report_progress
 from meshlab.run.results import Measure
 from tasks.common import lab_task, log_info
@@ -128,7 +129,8 @@ def send_background_traffic(
     kube, mesh = kube_of(cluster), mesh_of(run, cluster)
     if config.scope == "mesh":
         wait_ingress(kube, mesh)
-    with BackgroundTraffic(kube, config.namespace, streams(config, mesh)) as traffic:
+    wanted = streams(config, mesh, called(kube, config))
+    with BackgroundTraffic(kube, config.namespace, wanted) as traffic:
         begun.set()
         enough.wait()
         sent = traffic.stop_and_drain()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from meshlab.app.bookinfo import PAGE_PATH, PORT, PRODUCTPAGE, REVIEWS_V3, SLEEPER
 from meshlab.app.loop import RequestLoop, TrafficResult
+from meshlab.app.metrics_server import MetricsServer
 from meshlab.app.script import ECHOED, TCP
 from meshlab.app.source import find_source
 from meshlab.app.traffic_clients import CALLER, TCP_ECHO, ingress_host
@@ -21,6 +22,8 @@ from meshlab.core.errors import MeshlabError
 from meshlab.istio.mesh import Mesh
 from meshlab.kube.client import Kube
 
+ANY = "any"  # wanted: whatever the server says
+REFUSED = "000"  # curl's status where nothing was heard
 INTERVAL = 1.0  # seconds between the requests of a stream: two in each scrape of ours is enough for a rate
 
 
@@ -28,17 +31,20 @@ INTERVAL = 1.0  # seconds between the requests of a stream: two in each scrape o
 class Stream:
     """One of the loops. selector: labels of the pod that sends. url: as that pod asks for it.
 
-    interval: seconds between requests.
+    interval: seconds between requests. any_answer: an HTTP status tells that it was heard, whatever it says.
     """
 
     name: str
     selector: str
     url: str
     interval: float = INTERVAL
+    any_answer: bool = False
 
     @property
     def wanted(self) -> str:
         """The status of a request that went well."""
+        if self.any_answer:
+            return ANY
         return ECHOED if self.url.startswith(TCP) else "200"
 
 
@@ -48,6 +54,13 @@ class BackgroundResult:
 
     streams: Mapping[str, TrafficResult]
     wanted: Mapping[str, str]
+
+    def well(self, name: str) -> int:
+        """Count the requests of a stream that went well."""
+        seen, wanted = self.streams[name].by_status, self.wanted[name]
+        if wanted == ANY:
+            return sum(count for status, count in seen.items() if status != REFUSED)
+        return seen.get(wanted, 0)
 
     @property
     def sent(self) -> int:
@@ -59,24 +72,24 @@ class BackgroundResult:
         """Streams that sent nothing that went well, and those whose counts may be wrong."""
         found = []
         for name, result in self.streams.items():
-            if not result.by_status.get(self.wanted[name]):
+            if not self.well(name):
                 found.append(f"{name}: none of {result.sent} went well, {dict(result.by_status)}")
             found += [f"{name}: {error}" for error in result.errors]
         return tuple(found)
 
     def __str__(self) -> str:
         return ", ".join(
-            f"{name} {result.by_status.get(self.wanted[name], 0)} of {result.sent}"
-            for name, result in self.streams.items()
+            f"{name} {self.well(name)} of {result.sent}" for name, result in self.streams.items()
         )
 
 
-def streams(config: LabConfig, mesh: Mesh) -> tuple[Stream, ...]:
+def streams(config: LabConfig, mesh: Mesh, prometheus: MetricsServer | None) -> tuple[Stream, ...]:
     """List the streams of a run; the one through the ingress gateway only where its route could be made.
 
     Args:
         config: The settings of the run.
         mesh: The facts of the mesh.
+        prometheus: The mesh's, where a sidecar can call it in plaintext; without one there is no such stream.
 
     Returns:
         The streams.
@@ -85,15 +98,19 @@ def streams(config: LabConfig, mesh: Mesh) -> tuple[Stream, ...]:
     page = f"http://{host_port(f'{PRODUCTPAGE.app}.{namespace}.svc', PORT)}{PAGE_PATH}"
     reviews = f"http://{host_port(f'{REVIEWS_V3.app}.{namespace}.svc', PORT)}/reviews/0"  # one of its three versions answers
     echo = TCP + host_port(f"{TCP_ECHO.name}.{namespace}.svc", TCP_ECHO.port)
-    # Prometheus has no sidecar: the one HTTP server that is there in every lab and that a sidecar calls in
-    # plaintext.
-    outside = f"http://prometheus.{config.prometheus.namespace}.svc:9090/-/ready"
+    # It has no sidecar: the one HTTP server that is there in every lab and that a sidecar calls in plaintext. One that
+    # wants a password answers, too.
+    outside = (
+        [Stream("http-plaintext-out", SLEEPER.selector, prometheus.ready_url, any_answer=True)]
+        if prometheus
+        else []
+    )
     ingress = Stream("http-ingress", CALLER.selector, f"http://{ingress_host(mesh)}{PAGE_PATH}")
     through = (ingress,) if config.scope == "mesh" else ()
     return (
         Stream("http-plaintext-page", CALLER.selector, page),
         Stream("http-plaintext-reviews", CALLER.selector, reviews, INTERVAL / 2),
-        Stream("http-plaintext-out", SLEEPER.selector, outside),
+        *outside,
         Stream("tcp-mtls", SLEEPER.selector, echo),
         Stream("tcp-plaintext", CALLER.selector, echo),
         *through,
@@ -147,7 +164,8 @@ class BackgroundTraffic:
 
     def _result(self, results: Mapping[str, TrafficResult]) -> BackgroundResult:
         return BackgroundResult(
-            dict(results), {name: stream.wanted for name, stream in self._streams.items()}
+            dict(results),
+            {name: stream.wanted for name, stream in self._streams.items()},
         )
 
     def __enter__(self) -> BackgroundTraffic:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from meshlab import manifests
+from meshlab.app.metrics_server import MetricsServer
 from meshlab.app.room import workload_labels
-from meshlab.config.settings import LabConfig
 from meshlab.core.errors import KubeError
 from meshlab.istio.control_plane import objects_if_served
 from meshlab.istio.mesh import Mesh
@@ -19,7 +19,7 @@ NAME = "meshlab-own-traffic"
 FORBIDDEN = (401, 403)
 
 
-def own_traffic(kube: Kube, mesh: Mesh, config: LabConfig) -> list[Object]:
+def own_traffic(kube: Kube, mesh: Mesh, prometheus: MetricsServer | None) -> list[Object]:
     """Make a NetworkPolicy that lets our pods talk to each other, to Istio, to Prometheus and to DNS.
 
     NetworkPolicies add up, so those of others stay as they are. Whether the cluster enforces them can't be asked; where it
@@ -28,7 +28,7 @@ def own_traffic(kube: Kube, mesh: Mesh, config: LabConfig) -> list[Object]:
     Args:
         kube: Client of the cluster.
         mesh: Its facts for our namespace.
-        config: The settings of the run.
+        prometheus: The mesh's, where it is in the cluster.
 
     Returns:
         The object; none where no policy of others selects our pods, or where they may not be read.
@@ -48,7 +48,7 @@ def own_traffic(kube: Kube, mesh: Mesh, config: LabConfig) -> list[Object]:
         return []
     policy: Object = manifests.read("room-network", NAME=NAME, NAMESPACE=mesh.namespace)
     spec = policy["spec"]
-    others = dict.fromkeys((mesh.system_namespace, config.prometheus.namespace))
+    others = dict.fromkeys((*mesh.istio_namespaces, *([prometheus.namespace] if prometheus else ())))
     peers = [{"podSelector": {}}, *(_namespace(name) for name in others)]
     spec["policyTypes"] = directions
     spec["ingress"] = [{"from": peers}]

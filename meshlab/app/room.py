@@ -12,6 +12,7 @@ from typing import Any
 
 from meshlab import manifests
 from meshlab.app.bookinfo import PAGE_PATH, PORT, PRODUCTPAGE, REVIEWS_V1, SLEEPER, WORKLOADS
+from meshlab.app.metrics_server import MetricsServer
 from meshlab.app.once import n_requests
 from meshlab.app.source import find_source
 from meshlab.app.traffic_clients import CALLER, INGRESS, TCP_ECHO
@@ -143,13 +144,14 @@ def workload_labels() -> list[dict[str, str]]:
     ]
 
 
-def before_pods(kube: Kube, mesh: Mesh, config: LabConfig) -> list[Object]:
+def before_pods(kube: Kube, mesh: Mesh, config: LabConfig, prometheus: MetricsServer | None) -> list[Object]:
     """Make what must be there before the first pod: the policy for our calls, and a Sidecar that shows what they need.
 
     Args:
         kube: Client of the cluster.
         mesh: Its facts for our namespace.
         config: The settings of the run.
+        prometheus: The mesh's, where our sidecars call it.
 
     Returns:
         The objects; none on a mesh that does not need them.
@@ -160,7 +162,7 @@ def before_pods(kube: Kube, mesh: Mesh, config: LabConfig) -> list[Object]:
     found = []
     if closing_policies(kube, mesh):
         found.append(_own_calls(kube, mesh, config))
-    if (scope := _own_scope(kube, mesh, config)) is not None:
+    if (scope := _own_scope(kube, mesh, prometheus)) is not None:
         found.append(scope)
     return found
 
@@ -264,7 +266,7 @@ def _own_calls(kube: Kube, mesh: Mesh, config: LabConfig) -> Object:
     return policy
 
 
-def _own_scope(kube: Kube, mesh: Mesh, config: LabConfig) -> Object | None:
+def _own_scope(kube: Kube, mesh: Mesh, prometheus: MetricsServer | None) -> Object | None:
     """The root namespace's Sidecar with the hosts that our sidecars call and it hides; None where it hides none."""
     version = served(kube, NETWORKING, SIDECAR)
     found = _of_both(kube, mesh, version, SIDECAR)
@@ -278,7 +280,9 @@ def _own_scope(kube: Kube, mesh: Mesh, config: LabConfig) -> Object | None:
         return None
     everywhere = [each for each in listeners if not each.get("port")]  # others show hosts on their port only
     shown = [host for each in everywhere for host in each.get("hosts") or ()]
-    missing = [each for each in _called(mesh, config) if not any(_shows(one, each, mesh) for one in shown)]
+    missing = [
+        each for each in _called(mesh, prometheus) if not any(_shows(one, each, mesh) for one in shown)
+    ]
     if not missing:
         return None
     if not everywhere:
@@ -293,9 +297,9 @@ def _own_scope(kube: Kube, mesh: Mesh, config: LabConfig) -> Object | None:
     }
 
 
-def _called(mesh: Mesh, config: LabConfig) -> list[str]:
+def _called(mesh: Mesh, prometheus: MetricsServer | None) -> list[str]:
     """What our sidecars call, as a Sidecar names it: our namespace, collectors of spans, and Prometheus."""
-    hosts = [mesh.service_host("prometheus", config.prometheus.namespace)]
+    hosts = [mesh.service_host(prometheus.service, prometheus.namespace)] if prometheus else []
     hosts += [_full(each.service, mesh) for each in mesh.providers if each.kind in TRACERS]
     inside = [host for host in hosts if host.endswith(f".svc.{mesh.cluster_domain}")]
     return ["./*", *dict.fromkeys(f"{host.split('.')[1]}/{host}" for host in inside)]

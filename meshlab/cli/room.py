@@ -154,7 +154,7 @@ def _closed(kube: Kube, config: LabConfig, mesh: Mesh) -> list[Problem]:
     lacks = [
         verb for verb in OPENING if not kube.may(verb, "networking.k8s.io", "networkpolicies", namespace)
     ]
-    if not lacks or not fence.own_traffic(kube, mesh, config):
+    if not lacks or not fence.own_traffic(kube, mesh, None):
         return []
     what = f"NetworkPolicies close it for the run's pods, and a policy for them may not be made ({', '.join(lacks)})"
     remedy = (

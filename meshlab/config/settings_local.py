@@ -56,6 +56,10 @@ class LocalSettings(SettingsBase):
     network_policy: bool = Field(
         False, description="Enforce NetworkPolicies, by kube-network-policies on every node (compiled once)."
     )
+    cni: bool = Field(
+        False,
+        description="Install Istio with its CNI node agent (compiled once): sidecars need no init container with rights.",
+    )
     inotify_instances: int | None = Field(
         None,
         ge=128,

@@ -11,7 +11,7 @@ from meshlab.core.errors import IstioError, KubeError
 from meshlab.istio.injection import API_VERSION, KIND, Webhook, asked_for, tags_of, webhooks_in
 from meshlab.istio.injection import INJECTION_LABEL as INJECTION_LABEL  # others import it from here
 from meshlab.istio.injection import REVISION_LABEL as REVISION_LABEL
-from meshlab.istio.names import DEFAULT_REVISION, ISTIOD_SELECTOR, SYSTEM_NAMESPACE
+from meshlab.istio.names import DEFAULT_REVISION, ISTIOD_SELECTOR
 from meshlab.kube.api_errors import api_errors
 from meshlab.kube.apply import apply
 from meshlab.kube.client import Kube
@@ -144,14 +144,29 @@ def istiod_pods(kube: Kube) -> list[PodSummary]:
     return [pod for pod in kube.pods(None, ISTIOD_SELECTOR) if pod.is_ready and not pod.deleting]
 
 
-def deployments(kube: Kube) -> tuple[str, ...]:
-    """Return names of Istio's own Deployments in istio-system: istiod of every revision, and the gateways."""
-    found = {
-        each["metadata"]["name"]
-        for selector in (ISTIOD_SELECTOR, GATEWAYS)
-        for each in kube.objects("apps/v1", "Deployment", SYSTEM_NAMESPACE, selector=selector)
+def deployments(kube: Kube) -> dict[str, tuple[str, ...]]:
+    """Find Istio's own Deployments: istiod of every revision, and the gateways beside one.
+
+    Args:
+        kube: Client of the cluster.
+
+    Returns:
+        Namespace → names, sorted; empty where there is no istiod.
+
+    Raises:
+        KubeError: The API server refuses it.
+    """
+    homes = sorted({each.namespace for each in control_planes(kube)})
+    return {
+        home: tuple(
+            sorted(
+                each["metadata"]["name"]
+                for selector in (ISTIOD_SELECTOR, GATEWAYS)
+                for each in kube.objects("apps/v1", "Deployment", home, selector=selector)
+            )
+        )
+        for home in homes
     }
-    return tuple(sorted(found))
 
 
 def injection_label(planes: Sequence[ControlPlane]) -> tuple[str, str]:

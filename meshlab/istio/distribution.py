@@ -185,7 +185,8 @@ def problems(config: LabConfig, machine: Machine, *, runner: Runner | None = Non
     """
     runner, path = runner or SystemRunner(), config.istio.operator_file
     embedded = config.distribution == "embedded"
-    found = operator_file.problems(path, embedded=embedded) if path else []
+    cni = config.cluster == "local" and config.local.cni
+    found = operator_file.problems(path, embedded=embedded, cni=cni) if path else []
     operator = operator_file.read(path) if path and not found else None
     profile = profiles.chosen(config, operator)
     if not embedded:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from meshlab.clusters.local import images as embedded
+from meshlab.clusters.local import istio_cni
 from meshlab.core.errors import IstioError
 from meshlab.core.waiting import Clock, wait
 from meshlab.istio.mesh import Mesh
@@ -77,6 +78,15 @@ def hub_and_tag(images: Iterable[str]) -> tuple[str, str]:
         if repository == f"{embedded.HUB}/pilot" and (f"{embedded.HUB}/proxyv2", ":", tag) in held:
             return embedded.HUB, tag
     raise IstioError("the cluster lacks the embedded images pilot and proxyv2", remedy=REMEDY, retryable=True)
+
+
+def cni_tag(images: Iterable[str]) -> str:
+    """Find the tag of the image of Istio's CNI node agent. Raises IstioError where it is not there."""
+    for reference in images:
+        repository, _, tag = reference.rpartition(":")
+        if repository == f"{embedded.HUB}/{istio_cni.AGENT}":
+            return tag
+    raise IstioError(f"the cluster lacks the embedded image {istio_cni.AGENT}", remedy=REMEDY, retryable=True)
 
 
 def replace(documents: Iterable[Mapping[str, Any]], images: Sequence[str]) -> list[dict[str, Any]]:

@@ -19,10 +19,10 @@ from meshlab.config.settings import LabConfig
 from meshlab.core.errors import IstioError, MeshlabError
 from meshlab.core.progress import Progress, Update, silent
 from meshlab.core.waiting import Clock, SystemClock, wait
-from meshlab.istio import operator_file, overlay, profiles, registries
+from meshlab.istio import node_agent, operator_file, overlay, profiles, registries
 from meshlab.istio.control_plane import control_planes, deployments
 from meshlab.istio.distribution import Distribution
-from meshlab.istio.images import from_cluster, hub_and_tag
+from meshlab.istio.images import cni_tag, from_cluster, hub_and_tag
 from meshlab.istio.istioctl import Istioctl
 from meshlab.istio.names import CLUSTER_DOMAIN, SYSTEM_NAMESPACE
 from meshlab.istio.operator_file import API_VERSION, KIND
@@ -41,7 +41,7 @@ class InstallResult:
 
     profile: empty where reused. deployments: Istio's own, all Ready. overridden: settings of the user's that
     were replaced by what the embedded distribution needs. operator: the IstioOperator that was applied over the
-    profile. seconds: of the whole step.
+    profile. seconds: of the whole step. homes: the namespace of each of the deployments.
     """
 
     reused: bool
@@ -50,11 +50,16 @@ class InstallResult:
     overridden: tuple[str, ...] = ()
     operator: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
+    homes: tuple[str, ...] = ()
 
     @property
     def refs(self) -> tuple[ObjectRef, ...]:
         """The Deployments."""
-        return tuple(ObjectRef("apps/v1", "Deployment", SYSTEM_NAMESPACE, each) for each in self.deployments)
+        homes = self.homes or (SYSTEM_NAMESPACE,) * len(self.deployments)
+        return tuple(
+            ObjectRef("apps/v1", "Deployment", home, each)
+            for home, each in zip(homes, self.deployments, strict=True)
+        )
 
 
 def install(
@@ -95,8 +100,8 @@ def install(
     start = time.monotonic()
     if not begun and has_external_istio(config, kube):
         log.info("using the Istio that the cluster has")
-        names = _wait_ready(config, kube, progress, clock)
-        return InstallResult(True, "", names, seconds=time.monotonic() - start)
+        homes, names = _wait_ready(config, kube, progress, clock)
+        return InstallResult(True, "", names, seconds=time.monotonic() - start, homes=homes)
     if distribution.embedded and not distribution.images:
         document, overridden = from_cluster(
             kube, lambda held: operator_document(config, distribution, held), clock=clock
@@ -108,9 +113,9 @@ def install(
     _apply(config, document, kube, istioctl, progress, stop)
     if distribution.embedded:
         apply(kube, _metrics(config, document))
-    names = _wait_ready(config, kube, progress, clock)
+    homes, names = _wait_ready(config, kube, progress, clock)
     profile = document["spec"]["profile"]
-    return InstallResult(False, profile, names, overridden, document, time.monotonic() - start)
+    return InstallResult(False, profile, names, overridden, document, time.monotonic() - start, homes)
 
 
 def has_external_istio(config: LabConfig, kube: Kube) -> bool:
@@ -212,6 +217,8 @@ def operator_document(
         defaults.setdefault("drainDuration", f"{config.istio.drain_seconds}s")
     hub, tag = hub_and_tag(images)
     merged = overlay.merge(document, needed, hub=hub, tag=tag)
+    if config.cluster == "local" and config.local.cni:
+        node_agent.ask_for(merged.document, cni_tag(images))
     return merged.document, merged.overridden
 
 
@@ -246,13 +253,17 @@ def _tell(line: str, progress: Progress) -> None:
         progress(Update("install Istio", detail=text.lstrip("- ")))
 
 
-def _wait_ready(config: LabConfig, kube: Kube, progress: Progress, clock: Clock | None) -> tuple[str, ...]:
-    names = deployments(kube)
-    if not names:
+def _wait_ready(
+    config: LabConfig, kube: Kube, progress: Progress, clock: Clock | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The namespace and the name of each of Istio's Deployments, once all are Ready."""
+    found = deployments(kube)
+    if not found:
         raise IstioError(
-            f"no istiod is in {SYSTEM_NAMESPACE}",
-            remedy=f"this lab looks for Istio in {SYSTEM_NAMESPACE}: install it there",
+            "the cluster has no istiod", remedy="install Istio, or allow changes: --allow-changes"
         )
-    return wait_deployments(
-        kube, SYSTEM_NAMESPACE, names, timeout=config.istio.install_timeout, progress=progress, clock=clock
-    )
+    timeout = config.istio.install_timeout
+    for home, names in found.items():
+        wait_deployments(kube, home, names, timeout=timeout, progress=progress, clock=clock)
+    pairs = [(home, name) for home, names in found.items() for name in names]
+    return tuple(home for home, _ in pairs), tuple(name for _, name in pairs)

@@ -15,7 +15,8 @@ from meshlab.istio.names import SYSTEM_NAMESPACE as SYSTEM_NAMESPACE  # others i
 KIND = "IstioOperator"
 API_VERSION = "install.istio.io/v1alpha1"
 # What components need that the embedded distribution does not compile.
-NOT_EMBEDDED = {"cni": "Istio's CNI node agent", "ztunnel": "ztunnel"}
+CNI = "cni"
+NOT_EMBEDDED = {CNI: "Istio's CNI node agent", "ztunnel": "ztunnel"}
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -26,12 +27,13 @@ def read(path: Path) -> dict[str, Any]:
     return document
 
 
-def problems(path: Path, *, embedded: bool) -> list[Problem]:
+def problems(path: Path, *, embedded: bool, cni: bool = False) -> list[Problem]:
     """Find what is wrong with an IstioOperator file.
 
     Args:
         path: The file.
         embedded: Also find what the embedded distribution can't run.
+        cni: Istio's CNI node agent is compiled for this cluster.
 
     Returns:
         The problems.
@@ -39,7 +41,7 @@ def problems(path: Path, *, embedded: bool) -> list[Problem]:
     document, found = _parse(path)
     if found or not embedded:
         return found
-    return list(_not_embeddable(document, f"--operator-file {path}"))
+    return list(_not_embeddable(document, f"--operator-file {path}", {CNI} if cni else set()))
 
 
 def _parse(path: Path) -> tuple[dict[str, Any], list[Problem]]:
@@ -82,15 +84,16 @@ def _malformed(document: Mapping[str, Any], where: str) -> Iterator[Problem]:
         yield Problem(
             where,
             f"puts Istio into namespace {namespace}",
-            f"this lab looks for Istio in {SYSTEM_NAMESPACE}: leave the namespace out",
+            f"this lab installs Istio into {SYSTEM_NAMESPACE}: leave the namespace out; one that is there may be anywhere",
         )
 
 
-def _not_embeddable(document: Mapping[str, Any], where: str) -> Iterator[Problem]:
+def _not_embeddable(document: Mapping[str, Any], where: str, compiled: set[str]) -> Iterator[Problem]:
     remedy = "leave it out, or use a release: --set istio.distribution=release --istioctl PATH"
     for component, what in NOT_EMBEDDED.items():
-        if at(document, f"spec.components.{component}.enabled") is True:
-            yield Problem(where, f"enables {component}: {what} is not compiled here", remedy)
+        ask = "on the local cluster ask for it: --set local.cni=true; else " if component == CNI else ""
+        if component not in compiled and at(document, f"spec.components.{component}.enabled") is True:
+            yield Problem(where, f"enables {component}: {what} is not compiled here", ask + remedy)
     if at(document, "spec.installPackagePath"):
         yield Problem(where, "spec.installPackagePath names other charts than the embedded ones", remedy)
 

@@ -26,6 +26,10 @@ IMAGE_SETTINGS = (
     "values.pilot.tag",
     "values.pilot.variant",
     "values.pilot.image",
+    "values.cni.hub",
+    "values.cni.tag",
+    "values.cni.variant",
+    "values.cni.image",
 )
 
 

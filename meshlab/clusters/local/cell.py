@@ -24,6 +24,7 @@ from meshlab.core.process import Runner
 
 STEP = 20.0  # seconds; each of these commands takes milliseconds
 RESOLVER = Path("/etc/resolv.conf")
+HOST = "host"  # folder of the cluster with the upper parts
 COVERED = (Path("/run"), Path("/var/lib"), Path("/var/log"))
 # What kubelet wants to find (k8s.io/component-helpers/node/util/sysctl): with protectKernelDefaults it only
 # looks.
@@ -75,7 +76,7 @@ def launch(layout: Layout, runner: Runner) -> None:
 
 def prepare(root: Path, runner: Runner) -> None:
     """Arrange the mounts, from inside the cell. root: the cluster's folder. Raises ProcessError."""
-    host = root / "host"
+    host = root / HOST
     kept = os.open(root, os.O_PATH)  # stays reachable even if one of the covered folders contains it
     names = host / "netns"
     names.mkdir(parents=True, exist_ok=True)
@@ -102,6 +103,20 @@ def prepare(root: Path, runner: Runner) -> None:
         stand_in.parent.mkdir(exist_ok=True)
         stand_in.write_text(f"{value}\n")
         _mount(runner, "--bind", stand_in, Path("/proc/sys") / name)
+
+
+def outside(root: Path, inside: Path) -> Path:
+    """Tell where something that the cell sees below a covered folder lies on this machine.
+
+    Args:
+        root: The cluster's folder.
+        inside: A path in the cell, below one of COVERED.
+
+    Returns:
+        The path in the cluster's folder; what is written there before the cell is made is seen in it.
+    """
+    folder = next(each for each in COVERED if inside.is_relative_to(each))
+    return root / HOST / folder.name / inside.relative_to(folder)
 
 
 def _mount(runner: Runner, *words: str | Path) -> None:

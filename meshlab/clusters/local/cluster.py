@@ -23,6 +23,7 @@ from meshlab.clusters.local import (
     imports,
     inotify,
     inventory,
+    istio_cni,
     materials,
     network,
     network_policy,
@@ -119,7 +120,7 @@ class LocalCluster:
             )
             inotify.give(self.state, self.settings.inotify_instances)
             return self._ref(adopted=True)
-        also = network_policy.stages(self.settings)
+        also = self._also()
         ready = materials.gather(
             self.machine, self.addons, runner=self.runner, progress=progress, stop=stop, also=also
         )
@@ -166,7 +167,7 @@ class LocalCluster:
 
         def prepare(one: NodeLayout) -> None:
             golden.clone(ready.golden, one.containerd_root, runner=self.runner)
-            node.prepare(self.layout, one, sandbox_image=ready.sandbox_image)
+            node.prepare(self.layout, one, sandbox_image=ready.sandbox_image, cni=self.settings.cni)
 
         self._on_every_node(prepare)
 
@@ -359,7 +360,11 @@ class LocalCluster:
         remove(self.layout, record, self.hierarchies, self.runner, neighbours=others, progress=progress)
 
     def _key(self) -> str:
-        return materials.key(self.layout, also=network_policy.stages(self.settings))
+        return materials.key(self.layout, also=self._also())
+
+    def _also(self) -> tuple[str, ...]:
+        """What is compiled for this cluster beside the stage `cluster`."""
+        return (*network_policy.stages(self.settings), *istio_cni.stages(self.settings))
 
     def _new_record(self) -> Record:
         layout = self.layout

@@ -127,8 +127,6 @@ def prepare(config: ContainerdConfig, file: Path) -> Path:
     registries = config.root / "no-registries"
     for folder in (config.root, registries, config.state, config.socket.parent, file.parent):
         folder.mkdir(parents=True, exist_ok=True)
-    if config.cni_conf_dir is not None:
-        config.cni_conf_dir.mkdir(parents=True, exist_ok=True)
     file.write_text(text)
     return file
 

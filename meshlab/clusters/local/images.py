@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from meshlab.clusters.local import istio_cni
 from meshlab.clusters.local.oci import Entry, ImageSpec, Layer, RunConfig, content_tag
 from meshlab.core.errors import BuildError
 from meshlab.core.files import write_atomically
@@ -91,7 +92,7 @@ def cluster_images(
     """Describe every image that a cluster with Bookinfo needs before its addons.
 
     Args:
-        programs: Paths of pilot-discovery, pilot-agent and coredns.
+        programs: Paths of pilot-discovery, pilot-agent and coredns; with those of Istio's CNI agent, its image, too.
         base: The layer that all images share.
         bootstrap_template: tools/packaging/common/envoy_bootstrap.json of the Istio module.
         layers: Remembers the digests of layers.
@@ -106,12 +107,14 @@ def cluster_images(
     istio = istio_images(
         programs, base=base, bootstrap_template=bootstrap_template, layers=layers, envoy=envoy
     )
+    agent = [cni_image(programs, base=base, layers=layers)] if istio_cni.AGENT in programs else []
     sleep = ("/usr/bin/sleep", "infinity")
     coredns = layers.layer([Entry.program("coredns", _need(programs, "coredns"))])
     return (
         # containerd ends a sandbox with SIGKILL, so a program that ignores SIGTERM as process 1 does.
         _image("pause", (base,), RunConfig(entrypoint=sleep, env=(PATH,), user="65535:65535")),
         *istio,
+        *agent,
         _image("coredns", (base, coredns), RunConfig(entrypoint=("/coredns",), env=(PATH,))),
         *bookinfo_images(base=base, layers=layers),
         tcp_echo_image(base=base, layers=layers),
@@ -165,6 +168,34 @@ def istio_images(
         ImageSpec(f"{HUB}/pilot", tag, (base, pilot), pilot_config),
         ImageSpec(f"{HUB}/proxyv2", tag, (base, proxy), proxy_config),
     )
+
+
+def cni_image(programs: Mapping[str, Path], *, base: Layer, layers: LayerCache) -> ImageSpec:
+    """Describe the image of Istio's CNI node agent, with the plugin where the agent copies it from.
+
+    Args:
+        programs: Paths of install-cni and istio-cni.
+        base: The layer that all images share.
+        layers: Remembers the digests of layers.
+
+    Returns:
+        The image.
+
+    Raises:
+        BuildError: A program is missing.
+    """
+    folder = "opt/cni/bin"
+    agent, plugin = _need(programs, istio_cni.AGENT), _need(programs, istio_cni.PLUGIN)
+    layer = layers.layer(
+        [
+            Entry.program(f"usr/local/bin/{istio_cni.AGENT}", agent),
+            Entry.program(f"{folder}/{istio_cni.PLUGIN}", plugin),
+        ]
+    )
+    config = RunConfig(
+        cmd=(f"/usr/local/bin/{istio_cni.AGENT}",), env=(f"{PATH}:/{folder}",), workdir=f"/{folder}"
+    )
+    return _image(istio_cni.AGENT, (base, layer), config)
 
 
 def bookinfo_images(*, base: Layer, layers: LayerCache) -> tuple[ImageSpec, ...]:

@@ -10,30 +10,34 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from meshlab.clusters.local import containerd, controlplane, kubeconfig, network
+from meshlab.clusters.local import containerd, controlplane, istio_cni, kubeconfig, network
 from meshlab.clusters.local.components import Component, Gate, inside
 from meshlab.clusters.local.containerd import ContainerdConfig
 from meshlab.clusters.local.layout import Layout, NodeLayout
 from meshlab.core.files import write_atomically
 
 
-def prepare(layout: Layout, node: NodeLayout, *, sandbox_image: str) -> None:
+def prepare(layout: Layout, node: NodeLayout, *, sandbox_image: str, cni: bool = False) -> None:
     """Write the node's configuration files; keys and the clone of the golden containerd root must be there.
 
-    sandbox_image: the image that holds a pod's namespaces (pause), which must be among the golden ones.
+    Args:
+        layout: The cluster.
+        node: One of its nodes.
+        sandbox_image: The image that holds a pod's namespaces (pause), which must be among the golden ones.
+        cni: Istio's CNI node agent will add its plugin to those that connect pods.
     """
-    cni = node.root / "cni"
+    plugins = node.root / "cni" / "net.d"
+    written = istio_cni.prepare(layout, node, containerd.CNI_PLUGINS) if cni else plugins
     configuration = ContainerdConfig(
         root=node.containerd_root,
         state=node.root / "run" / "containerd",
         socket=node.socket,
         sandbox_image=sandbox_image,
-        cni_conf_dir=cni / "net.d",
+        cni_conf_dir=istio_cni.conf_of(node) if cni else plugins,
+        cni_bin_dir=istio_cni.BIN if cni else containerd.CNI_PLUGINS,
     )
     containerd.prepare(configuration, node.root / "containerd.toml")
-    write_atomically(
-        cni / "net.d" / "10-meshlab.conflist", json.dumps(network.cni_configuration(node), indent=1)
-    )
+    write_atomically(written / "10-meshlab.conflist", json.dumps(network.cni_configuration(node), indent=1))
     write_atomically(node.root / "kubelet.json", json.dumps(_kubelet(layout, node), indent=1))
     write_atomically(node.root / "kube-proxy.json", json.dumps(_kube_proxy(layout, node), indent=1))
     kubeconfig.write(layout, node.root / "kubelet.kubeconfig", node.name)

@@ -79,6 +79,14 @@ STAGES: Mapping[str, Stage] = {
         ),
         Stage("jaeger", "jaeger", (Target("jaeger", "github.com/jaegertracing/jaeger/cmd/jaeger"),)),
         Stage("network-policy", "network-policy", (Target("kube-network-policies", "./enforcer"),)),
+        Stage(
+            "cni",
+            "cni",
+            (
+                Target("install-cni", "istio.io/istio/cni/cmd/install-cni"),
+                Target("istio-cni", "istio.io/istio/cni/cmd/istio-cni"),
+            ),
+        ),
     )
 }
 
@@ -132,7 +140,7 @@ def ldflags(stage: Stage) -> str:
     """
     pinned = versions()
     stamps: dict[str, str] = {}
-    if stage.module == "mesh":
+    if stage.module in ("mesh", "cni"):
         major, minor = pinned.kubernetes.removeprefix("v").split(".")[:2]
         kubernetes = {
             "gitVersion": pinned.kubernetes,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from meshlab.app.metrics_server import MetricsServer
 from meshlab.config.settings import LabConfig
 from meshlab.core.errors import KubeError
 from meshlab.kube.client import Kube
@@ -27,6 +28,25 @@ def whereabouts(kube: Kube, config: LabConfig) -> dict[str, dict[str, object]]:
         prometheus, tracing, grafana, kiali → `where` and `how` that is known, or `why_not`.
     """
     return {addon.asked_as: _row(addon, kube, config) for addon in ASKED}
+
+
+def called(kube: Kube, config: LabConfig) -> MetricsServer | None:
+    """Find the Prometheus that sidecars can call in plaintext.
+
+    Args:
+        kube: Client of the cluster.
+        config: The settings.
+
+    Returns:
+        Its Service; None where there is none, where it is outside of the cluster, and where it speaks TLS.
+
+    Raises:
+        KubeError: The API server does not answer.
+    """
+    place = PROMETHEUS.place(kube, config)
+    if place is None or place.url or place.scheme != "http":
+        return None
+    return MetricsServer(place.namespace, place.service, place.port, place.path)
 
 
 def _row(addon: Addon[Any], kube: Kube, config: LabConfig) -> dict[str, object]:

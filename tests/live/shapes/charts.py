@@ -19,7 +19,6 @@ from meshlab.istio.install import operator_document
 from meshlab.istio.names import SYSTEM_NAMESPACE
 from meshlab.kube.apply import apply
 from meshlab.kube.client import Kube
-from tests.live.conftest import NAME, NETWORK, ROOT, Ran, command, run_lab
 
 MODULE = Path(__file__).parent / "gomod"  # pins Helm, as the product's own modules pin theirs
 HELM = "helm.sh/helm/v4/cmd/helm"
@@ -60,29 +59,6 @@ def values_of(chart: str, document: Mapping[str, Any]) -> dict[str, Any]:
     shared = {**(values.get("global") or {}), "hub": spec["hub"], "tag": spec["tag"]}
     found = {**values, "global": shared, "meshConfig": spec["meshConfig"], "profile": spec["profile"]}
     return found if chart == "istiod" else {"profile": spec["profile"]}
-
-
-def bring_up(charts: tuple[str, ...], folder: Path) -> Ran:
-    """Start the local cluster, install the charts on it, and run a whole lab on it as on one of somebody else.
-
-    Args:
-        charts: In the order of installing.
-        folder: For the lab's files.
-
-    Returns:
-        The lab, which stays up with its app in namespace default.
-    """
-    machine = Machine.here()
-    helm = compiled(machine)
-    words = ("up", "--name", NAME, "--network", NETWORK)
-    subprocess.run(command(*words, module="meshlab.clusters.local"), cwd=ROOT, check=True, timeout=300)
-    kubeconfig = machine.state / "clusters" / NAME / "kubeconfig"
-    kube = Kube.connect(kubeconfig, None)
-    install(helm, charts, kube, kubeconfig)
-    settings = ["istio.distribution=embedded", "images=embedded", "app.namespace=default"]
-    more = [word for each in settings for word in ("--set", each)]
-    there = ["--cluster", "existing", "--kubeconfig", str(kubeconfig), "--allow-changes"]
-    return run_lab(folder, "--keep", *there, *more)
 
 
 def install(helm: Path, charts: tuple[str, ...], kube: Kube, kubeconfig: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from meshlab.app import room as own_room
 from meshlab.cli import room as preflight
 from meshlab.clusters.base import ClusterRef
 from meshlab.config.settings import LabConfig, Machine
+from meshlab.core.waiting import wait
 from meshlab.istio.acknowledge import wait_acknowledged
 from meshlab.istio.distribution import Distribution, locate
 from meshlab.istio.facts import read_facts
@@ -28,6 +30,7 @@ from meshlab.kube.changes import Changes
 from meshlab.kube.client import Kube
 from meshlab.kube.rollout import wait_deployments
 from meshlab.lifecycle.context import begin_context, context_from_kubeconfig, istioctl_of
+from meshlab.observability.addons.whereabouts import called
 from meshlab.run.journal import RunRef
 from meshlab.run.results import CheckResult
 from meshlab.shared_cluster.capacity import rooms
@@ -51,15 +54,24 @@ GROUPS: dict[str, Group] = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a shape. wrong: what is not as listed, in lines. caught: the fault's check; "" for missed."""
+    """What became of a shape.
+
+    verdicts: how many of the night's checks have which. wrong: what is not as listed, in lines. caught: the fault's check;
+    "" for missed.
+    """
 
     shape: str
     exit_code: int
     seconds: float
-    passed: int
-    skipped: int
+    verdicts: Mapping[str, int]
     wrong: tuple[str, ...]
     caught: str
+
+    @property
+    def counts(self) -> tuple[str, str, str]:
+        """How many checks passed, failed (in whatever way), and were skipped."""
+        passed, skipped = self.verdicts.get("pass", 0), self.verdicts.get("skipped", 0)
+        return str(passed), str(sum(self.verdicts.values()) - passed - skipped), str(skipped)
 
     @property
     def ok(self) -> bool:
@@ -83,7 +95,7 @@ def run(shape: Shape, kubeconfig: Path, folder: Path) -> Outcome:
         there = kube.get("v1", "Namespace", NAMESPACE)
         with Changing(kubeconfig, shape.objects("changing", **words(kube))) as changing:
             done, seconds = night(shape, kubeconfig, folder)
-        wrong, passed, skipped = judged(shape, done, folder)
+        wrong, verdicts = judged(shape, done, folder)
         wrong += changing.wrong()
         if there is None and kube.get("v1", "Namespace", NAMESPACE) is not None:
             wrong.append(f"left or made namespace {NAMESPACE}")
@@ -92,7 +104,7 @@ def run(shape: Shape, kubeconfig: Path, folder: Path) -> Outcome:
             caught = planted(shape, kubeconfig, folder)
     if shape.red and not shape.without:
         caught = planted(shape, kubeconfig, folder)
-    return Outcome(shape.name, done.returncode, seconds, passed, skipped, tuple(wrong), caught)
+    return Outcome(shape.name, done.returncode, seconds, verdicts, tuple(wrong), caught)
 
 
 @contextmanager
@@ -189,8 +201,10 @@ def night(shape: Shape, kubeconfig: Path, folder: Path) -> tuple[subprocess.Comp
     return done, time.monotonic() - began
 
 
-def judged(shape: Shape, done: subprocess.CompletedProcess[str], folder: Path) -> tuple[list[str], int, int]:
-    """Say what of a night is not as listed, how many checks passed, and how many were skipped."""
+def judged(
+    shape: Shape, done: subprocess.CompletedProcess[str], folder: Path
+) -> tuple[list[str], Mapping[str, int]]:
+    """Say what of a night is not as listed, and how many checks have which verdict."""
     wrong = []
     if done.returncode != shape.exit_code:
         wrong.append(f"exit code {done.returncode}, listed is {shape.exit_code}")
@@ -198,14 +212,13 @@ def judged(shape: Shape, done: subprocess.CompletedProcess[str], folder: Path) -
         told = done.stdout + done.stderr
         wrong += [f"does not say {text!r}: {told[-500:]}" for text in shape.says if text not in told]
         wrong += ["made a run directory"] * any((folder / "runs").iterdir())
-        return wrong, 0, 0
+        return wrong, {}
     found = list((folder / "runs").glob("*/result.json"))
     if not found:
-        return [*wrong, f"no result: {(done.stdout + done.stderr)[-1500:]}"], 0, 0
+        return [*wrong, f"no result: {(done.stdout + done.stderr)[-1500:]}"], {}
     result = json.loads(found[0].read_text())
-    verdicts = [check["verdict"] for check in result["checks"]]
     wrong += not_as_listed(shape, result)
-    return wrong, verdicts.count("pass"), verdicts.count("skipped")
+    return wrong, Counter(check["verdict"] for check in result["checks"])
 
 
 def fault_of_small(shape: Shape, kube: Kube, kubeconfig: Path) -> str:
@@ -241,16 +254,43 @@ def planted(shape: Shape, kubeconfig: Path, folder: Path) -> str:
         if not shape.without:  # else the shape is still there
             there = shape.objects(**words(kube))
             changes.apply(*(each for each in there if NAMESPACE not in where(each)))
-        changes.apply(*own_room.before_pods(kube, read_facts(kube, config.namespace), config))
+        changes.apply(
+            *own_room.before_pods(kube, read_facts(kube, config.namespace), config, called(kube, config))
+        )
         control = verdict()
         for ref in changes.apply(*shape.objects("fault")):
             if ref.kind == "Deployment":
                 wait_deployments(kube, str(ref.namespace), [ref.name], timeout=60)
+        if shape.gone:
+            wait_gone(kube, **shape.gone)
         if shape.restart:
-            for pod in kube.pods(config.namespace, shape.restart):
-                kube.delete("v1", "Pod", pod.name, config.namespace, foreground=False)
-            wait_deployments(kube, config.namespace, [shape.restart.partition("=")[2]], timeout=60)
+            restart(kube, config.namespace, shape)
         return shape.red if (control, verdict()) == ("pass", "fail") else ""
+
+
+def wait_gone(kube: Kube, namespace: str, selector: str) -> None:
+    """Wait until no pod of these is there any more."""
+    wait(
+        f"no pod {selector}", lambda: kube.pods(namespace, selector), ready=lambda pods: not pods, timeout=90
+    )
+
+
+def restart(kube: Kube, namespace: str, shape: Shape) -> None:
+    """Restart the shape's pods, and wait until they are Ready, or stuck where that is the fault."""
+    old = {pod.uid for pod in kube.pods(namespace, shape.restart)}
+    for pod in kube.pods(namespace, shape.restart):
+        kube.delete("v1", "Pod", pod.name, namespace, foreground=False)
+    if not shape.stuck:
+        wait_deployments(kube, namespace, [shape.restart.partition("=")[2]], timeout=90)
+        return
+
+    def stuck() -> list[bool]:
+        pods = kube.objects("v1", "Pod", namespace, selector=shape.restart)
+        fresh = [each["status"] for each in pods if each["metadata"]["uid"] not in old]
+        inits = [one for status in fresh for one in status.get("initContainerStatuses") or ()]
+        return [each["restartCount"] > 0 for each in inits]
+
+    wait(f"a pod {shape.restart} to fail in its init container", stuck, ready=any, timeout=90)
 
 
 def where(document: Mapping[str, Any]) -> tuple[str, str]:
@@ -274,10 +314,10 @@ def replace_model(model: Any, **fields: Any) -> Any:
 def table(outcomes: Mapping[str, Outcome] | list[Outcome]) -> str:
     """The outcomes as a table, a line each, and what is not as listed under it."""
     found = list(outcomes.values()) if isinstance(outcomes, Mapping) else outcomes
-    rows = [("shape", "exit", "passed", "skipped", "not as listed", "fault caught by", "s")]
+    rows = [("shape", "exit", "passed", "failed", "skipped", "not as listed", "fault caught by", "s")]
     rows += [
-        (each.shape, str(each.exit_code), str(each.passed), str(each.skipped), str(len(each.wrong)),
-         each.caught or "MISSED", f"{each.seconds:.0f}")
+        (each.shape, str(each.exit_code), *each.counts, str(len(each.wrong)), each.caught or "MISSED",
+         f"{each.seconds:.0f}")
         for each in found
     ]  # fmt: skip
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]

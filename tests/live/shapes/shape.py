@@ -30,6 +30,8 @@ class Shape:
         also: IstioOperator files of further control planes.
         tags: Tag → revision; then no revision is the default.
         restart: Label selector of pods that are restarted once the fault is planted.
+        gone: Namespace and label selector of pods that the fault takes away, which is awaited before pods are restarted.
+        stuck: The restarted pods do not get Ready: they stay in an init container.
         freeze: Namespace and label selector of others' pods whose proxies stand still during the night.
         settings: Of the night, beside those that all nights of these tests have.
         without: Objects of the lab that the mesh does not have, each as apiVersion, kind, namespace and name.
@@ -51,6 +53,8 @@ class Shape:
     also: tuple[str, ...] = ()
     tags: Mapping[str, str] | None = None
     restart: str = ""
+    gone: Mapping[str, str] | None = None
+    stuck: bool = False
     freeze: Mapping[str, str] | None = None
     settings: Mapping[str, Any] | None = None
     without: tuple[Mapping[str, str], ...] = ()
@@ -65,13 +69,15 @@ class Shape:
         return bool(self.operator or self.charts or self.local)
 
     @property
-    def lab(self) -> tuple[str, ...]:
-        """What the command line of the shape's own lab has more; empty where the shared lab serves."""
-        asked = [
-            word for key, value in (self.local or {}).items() for word in ("--set", f"local.{key}={value}")
-        ]
-        file = ("--operator-file", str(FOLDER / self.name / self.operator)) if self.operator else ()
-        return (*file, *asked)
+    def operator_file(self) -> Path | None:
+        """The IstioOperator file of the shape's own lab."""
+        return FOLDER / self.name / self.operator if self.operator else None
+
+    @property
+    def needs(self) -> tuple[Any, ...]:
+        """What the shape's own lab has more: shapes that need the same can share one. Empty for the shared lab."""
+        asked = sorted((self.local or {}).items())
+        return (self.operator_file, tuple(asked), self.charts) if self.own_lab else ()
 
     def objects(self, file: str = "objects", **words: str) -> list[dict[str, Any]]:
         """Read the objects of one of the shape's files, with words filled in; none where there is no such file.

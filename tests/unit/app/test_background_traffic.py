@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from meshlab.app.background_traffic import BackgroundTraffic, Stream, streams
+from meshlab.app.metrics_server import MetricsServer
 from meshlab.app.script import loop_argv
 from meshlab.config.settings import LabConfig
 from meshlab.core.errors import ExecError, KubeError
@@ -72,11 +73,13 @@ def test_a_pod_that_is_missing():
         BackgroundTraffic(FakeKube(), "default", TWO)  # type: ignore[arg-type]
 
 
+ADDON = MetricsServer("istio-system", "prometheus", 9090)
+THEIRS = MetricsServer("metrics", "prometheus-operated", 9090, "/team")
 MESH = Mesh("default", gateways=(Gateway("istio-ingressgateway", "edge", INGRESS),))
 
 
 def test_the_streams_of_a_lab():
-    found = {stream.name: stream for stream in streams(LabConfig(), MESH)}
+    found = {stream.name: stream for stream in streams(LabConfig(), MESH, ADDON)}
     assert {name: (stream.selector, stream.url) for name, stream in found.items()} == {
         "http-plaintext-page": ("app=plaintext-caller", "http://productpage.default.svc:9080/productpage"),
         "http-plaintext-reviews": ("app=plaintext-caller", "http://reviews.default.svc:9080/reviews/0"),
@@ -92,14 +95,29 @@ def test_the_streams_of_a_lab():
 
 
 def test_elsewhere_the_ingress_gateway_is_left_alone():
-    theirs = LabConfig.model_validate({"cluster": "existing", "prometheus": {"namespace": "metrics"}})
-    found = {stream.name: stream.url for stream in streams(theirs, MESH)}
+    theirs = LabConfig(cluster="existing")
+    found = {stream.name: stream.url for stream in streams(theirs, MESH, THEIRS)}
     assert "http-ingress" not in found
     assert found["http-plaintext-page"] == "http://productpage.meshlab.svc:9080/productpage"
-    assert found["http-plaintext-out"] == "http://prometheus.metrics.svc:9090/-/ready"
+    assert found["http-plaintext-out"] == "http://prometheus-operated.metrics.svc:9090/team/-/ready"
+
+
+def test_without_a_prometheus_that_sidecars_can_call_there_is_no_such_stream():
+    names = {stream.name for stream in streams(LabConfig(cluster="existing"), MESH, None)}
+    assert "http-plaintext-out" not in names and "tcp-mtls" in names
+
+
+@pytest.mark.parametrize(("status", "well"), [("200", 1), ("401", 1), ("000", 0)])
+def test_a_prometheus_that_wants_a_password_is_heard_all_the_same(status: str, well: int):
+    """One request of the stream to Prometheus, with that status."""
+    [out] = [each for each in streams(LabConfig(), MESH, ADDON) if each.name == "http-plaintext-out"]
+    kube = cluster(loop(f"{status} 0.1 {0 if well else 7}"))
+    with BackgroundTraffic(kube, "default", [out]) as traffic:  # type: ignore[arg-type]
+        sent = traffic.stop_and_drain()
+    assert sent.well(out.name) == well and bool(sent.problems) is not bool(well)
 
 
 def test_sleep_calls_productpage_in_none_of_them():
     """Those requests are the counted loop's; another one would void the reconciliation."""
-    for stream in streams(LabConfig(), MESH):
+    for stream in streams(LabConfig(), MESH, ADDON):
         assert not (stream.selector == "app=sleep" and "productpage" in stream.url)

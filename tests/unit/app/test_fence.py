@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from meshlab.app import fence
-from meshlab.config.settings import LabConfig
+from meshlab.app.metrics_server import MetricsServer
 from meshlab.core.errors import KubeError
 from meshlab.istio.mesh import Mesh
 from tests.fakes.kube import FakeKube
 
-NIGHT = LabConfig.model_validate({"cluster": "existing", "prometheus": {"namespace": "monitoring"}})
+PROMETHEUS = MetricsServer("monitoring", "prometheus-operated", 9090)
 DENY: dict[str, Any] = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
 
 
@@ -26,7 +26,7 @@ def cluster(spec: dict[str, Any] | None = None, name: str = "default-deny") -> F
 
 
 def made(kube: FakeKube) -> list[dict[str, Any]]:
-    return fence.own_traffic(kube, Mesh("meshlab"), NIGHT)  # type: ignore[arg-type]
+    return fence.own_traffic(kube, Mesh("meshlab"), PROMETHEUS)  # type: ignore[arg-type]
 
 
 def test_an_open_namespace_gets_none_and_ours_is_no_reason_for_ours() -> None:

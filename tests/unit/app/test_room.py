@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from meshlab.app import room
+from meshlab.app.metrics_server import MetricsServer
 from meshlab.config.settings import LabConfig
 from meshlab.istio.mesh import Mesh, Provider
 from tests.fakes.kube import FakeExecStream, FakeKube
@@ -24,6 +25,7 @@ MESH = Mesh(
         Provider("prometheus", "prometheus"),
     ),
 )
+ASKED = MetricsServer("istio-system", "prometheus", 9090)
 SIDECAR = {"apiVersion": "networking.istio.io/v1", "kind": "Sidecar"}
 POLICY = {"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy"}
 PEER = {"apiVersion": "security.istio.io/v1", "kind": "PeerAuthentication"}
@@ -45,10 +47,10 @@ def made(
 
 
 def test_on_an_open_mesh_nothing_is_made() -> None:
-    assert room.before_pods(cluster(), MESH, NIGHT) == []  # type: ignore[arg-type]
+    assert room.before_pods(cluster(), MESH, NIGHT, ASKED) == []  # type: ignore[arg-type]
     assert room.for_plaintext(cluster(), MESH) == []  # type: ignore[arg-type]
     assert room.own_policies(cluster(), "meshlab") == ()  # type: ignore[arg-type]
-    assert room.before_pods(FakeKube(), MESH, NIGHT) == []  # type: ignore[arg-type]  # no Istio is there
+    assert room.before_pods(FakeKube(), MESH, NIGHT, ASKED) == []  # type: ignore[arg-type]  # no Istio is there
 
 
 @pytest.mark.parametrize(
@@ -70,11 +72,11 @@ def test_only_what_refuses_our_calls_is_answered(
 ) -> None:
     kube = cluster(made(POLICY, namespace, spec, **meta))
     assert bool(room.closing_policies(kube, MESH)) is closes  # type: ignore[arg-type]
-    assert bool(room.before_pods(kube, MESH, NIGHT)) is closes  # type: ignore[arg-type]
+    assert bool(room.before_pods(kube, MESH, NIGHT, ASKED)) is closes  # type: ignore[arg-type]
 
 
 def test_our_calls_are_allowed_by_account_and_port_of_this_mesh() -> None:
-    [policy] = room.before_pods(cluster(made(POLICY, "mesh-config", {})), MESH, NIGHT)  # type: ignore[arg-type]
+    [policy] = room.before_pods(cluster(made(POLICY, "mesh-config", {})), MESH, NIGHT, ASKED)  # type: ignore[arg-type]
     assert policy["metadata"] == {"name": room.CALLS, "namespace": "meshlab"}
     http, tcp = policy["spec"]["rules"]
     ours = "corp.example/ns/meshlab/sa/"
@@ -96,24 +98,24 @@ def test_our_calls_are_allowed_by_account_and_port_of_this_mesh() -> None:
 
 def test_our_own_policies_close_nothing_so_a_run_that_goes_on_finds_the_same() -> None:
     kube = cluster(made(POLICY, "mesh-config", {}))
-    [policy] = room.before_pods(kube, MESH, NIGHT)  # type: ignore[arg-type]
+    [policy] = room.before_pods(kube, MESH, NIGHT, ASKED)  # type: ignore[arg-type]
     kube.put(policy)
-    assert room.before_pods(kube, MESH, NIGHT) == [policy]  # type: ignore[arg-type]
+    assert room.before_pods(kube, MESH, NIGHT, ASKED) == [policy]  # type: ignore[arg-type]
     assert [ref.name for ref in room.own_policies(kube, "meshlab")] == [room.CALLS]  # type: ignore[arg-type]
     alone = cluster(policy)
-    assert room.before_pods(alone, MESH, NIGHT) == []  # type: ignore[arg-type]
+    assert room.before_pods(alone, MESH, NIGHT, ASKED) == []  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("hosts", [["./*", "istio-system/*"], ["*/*"]])
 def test_a_root_sidecar_that_shows_what_we_call_is_left_alone(hosts: list[str]) -> None:
     kube = cluster(made(SIDECAR, "mesh-config", {"egress": [{"hosts": hosts}]}))
-    assert room.before_pods(kube, MESH, NIGHT) == []  # type: ignore[arg-type]
-    assert room.before_pods(cluster(made(SIDECAR, "mesh-config", {})), MESH, NIGHT) == []  # type: ignore[arg-type]
+    assert room.before_pods(kube, MESH, NIGHT, ASKED) == []  # type: ignore[arg-type]
+    assert room.before_pods(cluster(made(SIDECAR, "mesh-config", {})), MESH, NIGHT, ASKED) == []  # type: ignore[arg-type]
 
 
 def test_what_a_narrow_root_sidecar_hides_is_shown_and_all_else_of_it_is_kept() -> None:
     spec = {"outboundTrafficPolicy": {"mode": "REGISTRY_ONLY"}, "egress": [{"hosts": ["./*"]}]}
-    [scope] = room.before_pods(cluster(made(SIDECAR, "mesh-config", spec)), MESH, NIGHT)  # type: ignore[arg-type]
+    [scope] = room.before_pods(cluster(made(SIDECAR, "mesh-config", spec)), MESH, NIGHT, ASKED)  # type: ignore[arg-type]
     assert scope["metadata"] == {"name": room.SCOPE, "namespace": "meshlab"}
     assert scope["spec"]["outboundTrafficPolicy"] == {"mode": "REGISTRY_ONLY"}  # a Sidecar inherits nothing
     assert scope["spec"]["egress"] == [
@@ -131,7 +133,7 @@ def test_what_a_narrow_root_sidecar_hides_is_shown_and_all_else_of_it_is_kept() 
 def test_a_listener_of_one_port_shows_nothing_elsewhere() -> None:
     listener = {"port": {"number": 3306}, "hosts": ["*/*"]}
     root = made(SIDECAR, "mesh-config", {"egress": [listener]})
-    [scope] = room.before_pods(cluster(root), MESH, NIGHT)  # type: ignore[arg-type]
+    [scope] = room.before_pods(cluster(root), MESH, NIGHT, ASKED)  # type: ignore[arg-type]
     kept, added = scope["spec"]["egress"]
     assert kept == listener and added["hosts"][0] == "./*" and len(added["hosts"]) == 4
 
@@ -139,11 +141,11 @@ def test_a_listener_of_one_port_shows_nothing_elsewhere() -> None:
 def test_a_sidecar_of_the_namespace_itself_counts_and_is_not_touched() -> None:
     root = made(SIDECAR, "mesh-config", {"egress": [{"hosts": ["./*"]}]})
     own = made(SIDECAR, "meshlab", {"egress": [{"hosts": ["./*"]}]})
-    assert room.before_pods(cluster(root, own), MESH, NIGHT) == []  # type: ignore[arg-type]
+    assert room.before_pods(cluster(root, own), MESH, NIGHT, ASKED) == []  # type: ignore[arg-type]
     one_pod = made(
         SIDECAR, "meshlab", {"workloadSelector": {"labels": {"app": "x"}}, "egress": [{"hosts": ["./*"]}]}
     )
-    assert len(room.before_pods(cluster(root, one_pod), MESH, NIGHT)) == 1  # type: ignore[arg-type]
+    assert len(room.before_pods(cluster(root, one_pod), MESH, NIGHT, ASKED)) == 1  # type: ignore[arg-type]
 
 
 def pod(name: str, app: str, ip: str) -> dict[str, Any]:
@@ -190,3 +192,15 @@ def test_a_namespace_with_a_peer_authentication_of_its_own_is_not_asked_and_stay
     strict = made(PEER, "mesh-config", {"mtls": {"mode": "STRICT"}})
     own = made(PEER, "meshlab", {"mtls": {"mode": "STRICT"}})
     assert room.for_plaintext(cluster(strict, own), MESH) == []  # type: ignore[arg-type]
+
+
+def test_another_prometheus_is_shown_by_its_own_name_and_none_where_there_is_none() -> None:
+    root = made(SIDECAR, "mesh-config", {"egress": [{"hosts": ["./*"]}]})
+    theirs = MetricsServer("monitoring", "prometheus-operated", 9090)
+    for prometheus, wanted in (
+        (theirs, ["monitoring/prometheus-operated.monitoring.svc.corp.local"]),
+        (None, []),
+    ):
+        [scope] = room.before_pods(cluster(root), MESH, NIGHT, prometheus)  # type: ignore[arg-type]
+        [listener] = scope["spec"]["egress"]
+        assert [each for each in listener["hosts"] if "prometheus" in each] == wanted

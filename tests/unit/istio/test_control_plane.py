@@ -45,7 +45,10 @@ def test_only_istios_own_deployments_are_named():
         "apps/v1", "Deployment", "istio-ingressgateway", "istio-system", istio="ingressgateway"
     )
     other = make_object("apps/v1", "Deployment", "prometheus", "istio-system", app="prometheus")
-    assert deployments(FakeMesh([istiod(), gateway, other])) == ("istio-ingressgateway", "istiod")
+    assert deployments(FakeMesh([istiod(), gateway, other])) == {
+        "istio-system": ("istio-ingressgateway", "istiod")
+    }
+    assert deployments(FakeMesh([gateway, other])) == {}
 
 
 def test_the_label_follows_the_revision():

@@ -16,6 +16,7 @@ from meshlab.istio.install import install, operator_document
 from meshlab.istio.istioctl import Istioctl
 from meshlab.istio.operator_file import at
 from meshlab.kube import causes, rollout
+from meshlab.kube.apply import ObjectRef
 from tests.fakes.clock import FakeClock
 from tests.fakes.istioctl import FakeIstioctl, Said
 from tests.fakes.mesh import FakeMesh, make_object
@@ -91,6 +92,20 @@ def test_the_embedded_one_gets_what_it_needs(module: Path):
     assert at(document, "spec.meshConfig.defaultConfig.drainDuration") == "5s"
 
 
+def test_the_cni_agent_comes_on_the_local_cluster_that_asked_for_it(module: Path):
+    asked = LabConfig.model_validate(
+        {"cluster": "local", "local": {"cni": True}, "istio": {"profile": "demo"}}
+    )
+    with pytest.raises(IstioError, match="install-cni"):
+        operator_document(asked, embedded(module), IMAGES)
+    document, _ = operator_document(asked, embedded(module), (*IMAGES, "localhost/meshlab/install-cni:def"))
+    assert (
+        at(document, "spec.components.cni.enabled") is True and at(document, "spec.values.cni.tag") == "def"
+    )
+    without, _ = operator_document(config(), embedded(module), IMAGES)
+    assert at(without, "spec.components.cni") is None
+
+
 def test_drain_is_shortened_on_clusters_of_ours_only(module: Path):
     elsewhere = config("existing", distribution="embedded")
     document, _ = operator_document(elsewhere, embedded(module), IMAGES)
@@ -162,6 +177,18 @@ def test_an_istio_that_is_there_is_used_and_not_touched(module: Path):
         config("existing"), release(module), kube, Istioctl(Path("istioctl"), runner=FakeIstioctl({}))
     )
     assert result.reused and result.deployments == ("istiod-canary",) and kube.calls == []
+
+
+def test_an_istio_in_a_namespace_of_its_own_is_awaited_there(module: Path):
+    control_plane = ready("istiod-canary")
+    control_plane["metadata"]["namespace"] = "mesh-control"
+    elsewhere = make_object("apps/v1", "Deployment", "team-gateway", "team", istio="ingressgateway")
+    result = install(
+        config("existing"), release(module), FakeMesh([control_plane, elsewhere]), Istioctl(Path("i"), runner=FakeIstioctl({})),
+    )  # fmt: skip
+    assert [str(each) for each in result.refs] == [
+        str(ObjectRef("apps/v1", "Deployment", "mesh-control", "istiod-canary"))
+    ]
 
 
 def test_an_installation_that_this_run_began_is_gone_on_with(module: Path):

@@ -83,6 +83,14 @@ def test_a_release_may_have_what_the_embedded_one_lacks(tmp_path: Path):
     assert problems(tmp_path, GOOD + "spec: {components: {cni: {enabled: true}}}", embedded=False) == []
 
 
+def test_the_cni_agent_needs_to_be_asked_for_and_the_remedy_says_how(tmp_path: Path):
+    path = tmp_path / "operator.yaml"
+    path.write_text(GOOD + "spec: {components: {cni: {enabled: true}}}")
+    assert operator_file.problems(path, embedded=True, cni=True) == []
+    [problem] = operator_file.problems(path, embedded=True)
+    assert problem.what.startswith("enables cni") and "local.cni=true" in problem.remedy
+
+
 def test_several_problems_are_all_named(tmp_path: Path):
     assert len(problems(tmp_path, GOOD + "spec: {profil: a, tags: b, namespace: c}")) == 3
 

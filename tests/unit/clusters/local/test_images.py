@@ -62,6 +62,18 @@ def test_the_cluster_has_all_its_images(programs: dict[str, Path], layers: Layer
     assert all(spec.layers[0] is BASE and spec.tag != "latest" for spec in found.values())
 
 
+def test_the_cni_agents_image_is_made_where_the_agent_is_compiled(
+    programs: dict[str, Path], layers: LayerCache
+) -> None:
+    for name in ("install-cni", "istio-cni"):
+        programs[name] = programs["envoy"].with_name(name)
+        programs[name].write_text(f"program {name}")
+    agent = cluster(programs, layers)["install-cni"]
+    assert agent.config.cmd == ("/usr/local/bin/install-cni",) and not agent.config.user
+    inside = members(agent.layers[1])
+    assert inside["opt/cni/bin/istio-cni"].mode == inside["usr/local/bin/install-cni"].mode == 0o755
+
+
 def test_pilot_and_proxy_share_a_tag_that_follows_either(
     programs: dict[str, Path], layers: LayerCache
 ) -> None:

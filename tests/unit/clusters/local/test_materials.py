@@ -23,8 +23,9 @@ def test_the_key_changes_with_the_shape_of_the_cluster(tmp_path: Path) -> None:
         materials.key(layout_in(tmp_path, net="10.251")),
         materials.key(layout_in(tmp_path, domain="corp.local")),
         materials.key(layout_in(tmp_path), also=["network-policy"]),
+        materials.key(layout_in(tmp_path), also=["cni"]),
     ]
-    assert len(set(keys)) == 5
+    assert len(set(keys)) == 6
     assert keys[0] == materials.key(layout_in(tmp_path))
 
 
