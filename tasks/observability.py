@@ -8,6 +8,7 @@ from functools import partial
 from meshlab.app.loop import TrafficResult
 from meshlab.checks import live_queries
 from meshlab.checks.live_queries import ask_prometheus
+from meshlab.checks.present import scraping_of
 from meshlab.checks.prometheus import Sending
 from meshlab.checks.rates import rate_5m
 from meshlab.checks.snapshot import Snapshot
@@ -74,8 +75,8 @@ def check_rate(run: RunRef, config: LabConfig, cluster: ClusterRef) -> list[Chec
     asked_rate = 2 / sum(config.traffic.gentle_interval)
 
     def check(client: PrometheusClient, timeout: float) -> CheckResult:
-        clock = patience_of(run.run_id).clock
-        return rate_5m(client, asked_rate=asked_rate, timeout=timeout, clock=clock)
+        clock, kept = patience_of(run.run_id).clock, scraping_of(run, config).reporters
+        return rate_5m(client, asked_rate=asked_rate, reporters=kept, timeout=timeout, clock=clock)
 
     return ask_prometheus(run, kube_of(cluster), config, {"prometheus.rate-5m": check})
 

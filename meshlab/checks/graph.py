@@ -6,8 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 
 from meshlab.checks.base import judged
 from meshlab.core.text import pluralize
+from meshlab.observability.addons.scraping import REPORTERS
 from meshlab.observability.graph.edges import Edge, Key
-from meshlab.observability.graph.metrics import REPORTERS, MetricGraph
+from meshlab.observability.graph.metrics import MetricGraph
 from meshlab.observability.graph.traces import TraceGraph, service_edges
 from meshlab.report.material import GraphNode, ServiceGraph
 from meshlab.run.results import CheckResult, Table
@@ -28,7 +29,13 @@ def expected_edges(pairs: Sequence[tuple[str, str]], namespace: str) -> tuple[Ed
     return tuple(((namespace, source), (namespace, target)) for source, target in pairs)
 
 
-def edges(graph: MetricGraph, expected: Collection[Edge], *, others: Collection[Edge] = ()) -> CheckResult:
+def edges(
+    graph: MetricGraph,
+    expected: Collection[Edge],
+    *,
+    others: Collection[Edge] = (),
+    reporters: Collection[str] = REPORTERS,
+) -> CheckResult:
     """Judge the graph: the application's edges are there, each counted by both its ends, and no other edge is.
 
     Evidence: `lost`, `extra`, table `edges` (from, to, protocol, by whom counted, errors, p95, mTLS, part).
@@ -38,6 +45,7 @@ def edges(graph: MetricGraph, expected: Collection[Edge], *, others: Collection[
         expected: The application's edges.
         others: Edges of traffic that the run sends beside the application's (through the gateway, to an
             echo server): they may be there or not, and are told apart.
+        reporters: Whose side the Prometheus keeps.
 
     Returns:
         The check.
@@ -47,7 +55,7 @@ def edges(graph: MetricGraph, expected: Collection[Edge], *, others: Collection[
     extra = sorted(counted.keys() - set(expected) - set(others))
     problems = [f"lost edge {_named(edge, graph.namespace)}: nothing was counted" for edge in lost]
     for edge in expected:
-        silent = [who for who in REPORTERS if edge in counted and who not in counted[edge]]
+        silent = [who for who in reporters if edge in counted and who not in counted[edge]]
         if silent:
             problems.append(f"{_named(edge, graph.namespace)} was not counted by its {silent[0]}")
     problems += [f"extra edge {_named(edge, graph.namespace)}" for edge in extra]

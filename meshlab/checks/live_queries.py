@@ -80,6 +80,9 @@ def document_queries(
     namespace, clock = config.namespace, patience_of(run.run_id).clock
     asked = (namespace, EDGES, sending)
 
+    def kept() -> tuple[str, ...]:  # once the way to Prometheus is open: then it was read
+        return scraping_of(run, config).reporters
+
     def expected_targets(client: PrometheusClient, timeout: float) -> CheckResult:
         place = PROMETHEUS.place(kube, config)
         addon = place is None or place.how == ADDON
@@ -93,11 +96,13 @@ def document_queries(
     return {
         "prometheus.targets": expected_targets,
         "prometheus.requests-total": lambda client, timeout: requests_total(
-            client, *asked, timeout=timeout, clock=clock
+            client, *asked, reporters=kept(), timeout=timeout, clock=clock
         ),
-        "prometheus.code-200": lambda client, timeout: code_200(client, *asked, timeout=timeout, clock=clock),
+        "prometheus.code-200": lambda client, timeout: code_200(
+            client, *asked, reporters=kept(), timeout=timeout, clock=clock
+        ),
         "prometheus.sleep-to-productpage": lambda client, timeout: sleep_to_productpage(
-            client, namespace, EDGES[0], sending, timeout=timeout, clock=clock
+            client, namespace, EDGES[0], sending, reporters=kept(), timeout=timeout, clock=clock
         ),
     }
 

@@ -108,6 +108,7 @@ def examine_shipped(
                 expectations,
                 scrape_seconds=interval,
                 timeout=timeout,
+                reporters=scraping_of(run, config).reporters,
                 clock=patience.clock,
             )
         gather(run, dashboards=drawings(drawn_again(examined, source)))
@@ -194,17 +195,19 @@ class GraphChecks:
             metrics(self._run, self._kube, self._config) as client,
             self._patience.awaiting(self._timeout) as timeout,
         ):
+            scraping = scraping_of(self._run, self._config)
             found = wait_for_edges(
                 client,
                 self._baseline,
                 self._expected,
-                scraping=scraping_of(self._run, self._config),
+                scraping=scraping,
                 timeout=timeout,
                 clock=self._patience.clock,
             )
         self._metrics = found
         self._draw(found.drawn())
-        return graph_checks.edges(found, self._expected, others=_background(found))
+        others = _background(found)
+        return graph_checks.edges(found, self._expected, others=others, reporters=scraping.reporters)
 
     def kiali_graph(self) -> CheckResult:
         """Check kiali.graph; it is skipped where there is no Kiali."""

@@ -11,10 +11,10 @@ from meshlab.core.waiting import Clock, wait
 from meshlab.envoy.stats import REQUESTS
 from meshlab.observability.addons.explain import explain_miss
 from meshlab.observability.addons.query import PrometheusClient, RangeSamples, Sample, key_of
+from meshlab.observability.addons.scraping import REPORTERS
 from meshlab.run.results import CheckResult
 
 Edge = tuple[str, str]  # the workloads that call and are called
-REPORTERS = ("source", "destination")
 SCRAPES = 2  # of a series, before anything is judged
 STALE_SECONDS = 300.0  # how far back an instant query looks for a series' last sample
 TIMESTAMP_SLACK = 0.01  # seconds by which Prometheus moves a scrape's timestamp to align it
@@ -49,6 +49,7 @@ def requests_total(
     edges: Sequence[Edge],
     sending: Sending,
     *,
+    reporters: Sequence[str] = REPORTERS,
     timeout: float = 60,
     clock: Clock | None = None,
 ) -> CheckResult:
@@ -56,12 +57,15 @@ def requests_total(
 
     Each edge of the application is counted by both reporters, with values that fit the traffic.
 
+    reporters: whose side the Prometheus keeps.
     edges: workload pairs that must be there; the first must be sleep's call of productpage. The load must
     go on while this runs. Judged once, after every expected series was scraped twice since the start (or
     after `timeout` seconds, when the missing ones are explained). Evidence: `query`, `at`, tables
     `series` (with the time of each scrape) and `sent` (what had been sent when).
     """
-    return _counted("prometheus.requests-total", client, namespace, edges, sending, None, timeout, clock)
+    return _counted(
+        "prometheus.requests-total", client, namespace, edges, sending, None, reporters, timeout, clock
+    )
 
 
 def code_200(
@@ -70,6 +74,7 @@ def code_200(
     edges: Sequence[Edge],
     sending: Sending,
     *,
+    reporters: Sequence[str] = REPORTERS,
     timeout: float = 60,
     clock: Clock | None = None,
 ) -> CheckResult:
@@ -77,7 +82,9 @@ def code_200(
 
     Evidence as there, and `other_codes`: what was counted with another code, by code.
     """
-    return _counted("prometheus.code-200", client, namespace, edges, sending, "200", timeout, clock)
+    return _counted(
+        "prometheus.code-200", client, namespace, edges, sending, "200", reporters, timeout, clock
+    )
 
 
 def sleep_to_productpage(
@@ -86,6 +93,7 @@ def sleep_to_productpage(
     edge: Edge,
     sending: Sending,
     *,
+    reporters: Sequence[str] = REPORTERS,
     timeout: float = 60,
     clock: Clock | None = None,
 ) -> CheckResult:
@@ -94,7 +102,7 @@ def sleep_to_productpage(
     Counted on both sides, no other pair.
     """
     return _counted(
-        "prometheus.sleep-to-productpage", client, namespace, [edge], sending, None, timeout, clock
+        "prometheus.sleep-to-productpage", client, namespace, [edge], sending, None, reporters, timeout, clock
     )
 
 
@@ -105,13 +113,14 @@ def _counted(
     edges: Sequence[Edge],
     sending: Sending,
     code: str | None,
+    reporters: Sequence[str],
     timeout: float,
     clock: Clock | None,
 ) -> CheckResult:
     """One of the document's queries: wait until each expected series was scraped twice, ask once, judge once."""
     selector = SELECTORS[check_id]
     log = SentLog(client, sending, code)
-    missing = _await_series(client, selector, namespace, edges, log, timeout, clock)
+    missing = _await_series(client, selector, namespace, edges, log, reporters, timeout, clock)
     at = log.mark()
     found = client.query(selector, at=at)
     scraped = scrape_times(found, client.range_samples(selector, STALE_SECONDS, at=at))
@@ -132,12 +141,12 @@ def _counted(
         others = "; other codes: " + (
             ", ".join(f"{s.labels.get('response_code')}: {s.value:.0f}" for s in other) or "none"
         )
-    seen = len({(e, r) for e in edges for r in REPORTERS if _of(found, namespace, e, r)})
+    seen = len({(e, r) for e in edges for r in reporters if _of(found, namespace, e, r)})
     return judged(
         check_id,
         problems,
-        f"{len(found)} series, {seen} of {2 * len(edges)} expected edges and reporters; "
-        f"{_told(scraped, namespace, edges[0], log, baseline)}{others}",
+        f"{len(found)} series, {seen} of {len(reporters) * len(edges)} expected edges and reporters; "
+        f"{_told(scraped, namespace, edges[0], log, baseline, reporters[0])}{others}",
         evidence,
         remedy="keep the traffic loop running; the nearest series above names the label that differs",
     )
@@ -239,12 +248,17 @@ def judge_values(
 
 
 def _told(
-    found: Sequence[Sample], namespace: str, edge: Edge, log: SentLog, baseline: Mapping[str, float]
+    found: Sequence[Sample],
+    namespace: str,
+    edge: Edge,
+    log: SentLog,
+    baseline: Mapping[str, float],
+    reporter: str,
 ) -> str:
-    mine = _of(found, namespace, edge, "source")
+    mine = _of(found, namespace, edge, reporter)
     if not mine:
         return f"no call of {edge[1]} by {edge[0]}"
-    rise = sum(s.value for s in mine if answered(s.labels.get("response_code", ""))) - baseline["source"]
+    rise = sum(s.value for s in mine if answered(s.labels.get("response_code", ""))) - baseline[reporter]
     least, most = log.least(min(s.time for s in mine)), log.most(max(s.time for s in mine))
     return f"{edge[0]} to {edge[1]} {rise:.0f} requests at the last scrape, {least} to {most} sent by then"
 
@@ -284,6 +298,7 @@ def _await_series(
     namespace: str,
     edges: Sequence[Edge],
     log: SentLog,
+    reporters: Sequence[str],
     timeout: float,
     clock: Clock | None,
 ) -> list[tuple[Edge, str]]:
@@ -292,7 +307,7 @@ def _await_series(
     Returns those that were not, after the deadline.
     """
     since = log.mark()
-    expected = [(edge, reporter) for edge in edges for reporter in REPORTERS]
+    expected = [(edge, reporter) for edge in edges for reporter in reporters]
     last: list[tuple[Edge, str]] = []
 
     def look() -> list[tuple[Edge, str]]:

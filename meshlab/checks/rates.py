@@ -17,6 +17,7 @@ from meshlab.core.waiting import Clock, wait
 from meshlab.envoy.stats import REQUESTS
 from meshlab.observability.addons.explain import explain_miss
 from meshlab.observability.addons.query import PrometheusClient, RangeSamples, Sample
+from meshlab.observability.addons.scraping import REPORTERS
 from meshlab.run.results import CheckResult, Table
 
 CHECK = "prometheus.rate-5m"
@@ -75,6 +76,7 @@ def rate_5m(
     client: PrometheusClient,
     *,
     asked_rate: float,
+    reporters: Sequence[str] = REPORTERS,
     timeout: float = 60,
     clock: Clock | None = None,
 ) -> CheckResult:
@@ -89,13 +91,14 @@ def rate_5m(
         client: Asks Prometheus.
         asked_rate: Requests per second of the traffic loop, only shown, as sleep's own rate is lower until
             the window is full.
+        reporters: Whose side the Prometheus keeps.
         timeout: Seconds, at most.
         clock: Of the wait; the real one where not given.
 
     Returns:
         The check.
     """
-    reading = _read_consistently(client, timeout, clock)
+    reading = _read_consistently(client, reporters, timeout, clock)
     rates = {_key(s.labels): s for s in reading.rates}
     raw = {_key(s.labels): s for s in reading.raw}
     rows: Table = []
@@ -109,11 +112,11 @@ def rate_5m(
         wrong = _deviation(answer, expected)
         if wrong:
             problems.append(f"{_pair(labels)}: {wrong}")
-    for reporter in ("source", "destination"):
+    for reporter in reporters:
         if not any(r["reporter"] == reporter and r["source"] == "sleep" and r["answer"] for r in rows):
             wanted = RATE_OF.replace("}", f',source_app="sleep",reporter="{reporter}"}}')
             problems.append(f"no rate of sleep's calls ({reporter} reporter): {explain_miss(client, wanted)}")
-    own = sum(r["answer"] or 0.0 for r in rows if r["reporter"] == "source" and r["source"] == "sleep")
+    own = sum(r["answer"] or 0.0 for r in rows if r["reporter"] == reporters[0] and r["source"] == "sleep")
     covered = max((r["covered_seconds"] for r in rows), default=0.0)
     worst = max((r["deviation"] or 0.0 for r in rows), default=0.0)
     return judged(
@@ -137,7 +140,9 @@ class _Reading:
     consistent: bool
 
 
-def _read_consistently(client: PrometheusClient, timeout: float, clock: Clock | None) -> _Reading:
+def _read_consistently(
+    client: PrometheusClient, reporters: Sequence[str], timeout: float, clock: Clock | None
+) -> _Reading:
     """Read until sleep's series have two samples on both sides and no scrape came in between the reads.
 
     After the deadline the last reading is judged, if it is consistent; else WaitTimeout.
@@ -159,11 +164,11 @@ def _read_consistently(client: PrometheusClient, timeout: float, clock: Clock | 
             for s in reading.raw
             if s.labels.get("source_app") == "sleep" and len(s.points) > 1
         }
-        return reading.consistent and {"source", "destination"} <= seen
+        return reading.consistent and set(reporters) <= seen
 
     try:
         return wait(
-            "two scrapes of sleep's calls by both reporters",
+            f"two scrapes of sleep's calls by {' and '.join(reporters)}",
             read,
             ready=ready,
             describe=lambda r: f"{len(r.raw)} series, {len(r.rates)} rates",

@@ -184,7 +184,7 @@ def _destination_problems(
 def _scraped_problems(after: Snapshot, scraped: Scraped | None) -> list[str]:
     if scraped is None:
         return []
-    raw = {key: value for key, value in after.totals().items() if value}
+    raw = {key: value for key, value in after.totals().items() if value and key[0] in scraped.reporters}
     return [
         f"Prometheus has {scraped.totals.get(key, 0):.0f} for reporter {key[0]}, code {key[1]}; "
         f"the sidecars counted {raw.get(key, 0):.0f}"

@@ -16,7 +16,7 @@ from meshlab.istio.mesh import Mesh
 from meshlab.kube.client import Kube
 from meshlab.kube.pods import PodSummary
 from meshlab.observability.addons.query import PrometheusClient, RangeSamples
-from meshlab.observability.addons.scraping import USUAL, Scraping
+from meshlab.observability.addons.scraping import REPORTERS, USUAL, Scraping
 from meshlab.run.results import Table
 
 SOURCE_APP, DESTINATION_APP = "sleep", "productpage"
@@ -65,13 +65,15 @@ class Snapshot:
 class Scraped:
     """What Prometheus had scraped of the same counters, after two scrapes in a row agreed: (reporter, code) → value.
 
-    falls: counters that fell or vanished between the two snapshots, as its scrapes tell: the window is void.
+    falls: counters that fell or vanished between the two snapshots, as its scrapes tell: the window is void. reporters: whose
+    side it keeps.
     """
 
     totals: Mapping[tuple[str, str], float]
     scrapes: int = 2
     series: Table = field(default_factory=list)
     falls: tuple[str, ...] = ()
+    reporters: tuple[str, ...] = REPORTERS
 
 
 def take_snapshot(
@@ -292,7 +294,7 @@ def _scraped(series: Sequence[RangeSamples], scraping: Scraping, scrapes: int) -
                 "scraped": when,
             }
         )
-    return Scraped(dict(totals), scrapes, rows)
+    return Scraped(dict(totals), scrapes, rows, reporters=scraping.reporters)
 
 
 def _pods(kube: Kube, namespace: str, app: str) -> list[PodSummary]:

@@ -6,10 +6,12 @@ well scrape no sidecar at all.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
+from typing import Any
 
 import yaml
 
@@ -23,6 +25,8 @@ from meshlab.observability.dashboards.intervals import seconds as duration
 # by addons up to Istio 1.7, by Istio's samples for the Operator, and what a target's own label had to give way to.
 PODS = ("pod", "kubernetes_pod_name", "pod_name", "exported_pod")
 NAMESPACES = ("namespace", "kubernetes_namespace", "exported_namespace")
+REPORTERS = ("source", "destination")  # whose sidecar counts a request
+COUNTED = "istio_requests_total"
 USUAL_SECONDS = 15.0  # between scrapes, in Istio's addon
 LOOKED_BACK = 600.0  # seconds of samples that tell the interval
 SLACK = 10.0  # seconds beside the scrapes that a wait for them has
@@ -35,11 +39,13 @@ class Scraping:
     Attributes:
         seconds: Between two scrapes.
         pod, namespace: Names of the labels that hold the pod's name and its namespace; the second may be "".
+        reporters: Whose side of a request it keeps: both, unless its scrape job drops one.
     """
 
     seconds: float = USUAL_SECONDS
     pod: str = "pod"
     namespace: str = "namespace"
+    reporters: tuple[str, ...] = REPORTERS
 
     def up(self, namespace: str) -> str:
         """Return the selector of `up` for the pods of a namespace.
@@ -119,7 +125,8 @@ def _labels(client: PrometheusClient, namespace: str, pods: Sequence[str]) -> Sc
         if found:
             labels = found[0].labels
             of_namespace = next((name for name in NAMESPACES if labels.get(name) == namespace), "")
-            return Scraping(_interval(client, f'up{{{label}=~"{those}"}}'), label, of_namespace)
+            seconds = _interval(client, f'up{{{label}=~"{those}"}}')
+            return Scraping(seconds, label, of_namespace, _kept(client, labels.get("job", "")))
     return None
 
 
@@ -137,3 +144,28 @@ def _interval(client: PrometheusClient, selector: str) -> float:
         return duration(str((known.get("global") or {}).get("scrape_interval") or f"{USUAL_SECONDS:g}s"))
     except (QueryError, IstioError, yaml.YAMLError, AttributeError):
         return USUAL_SECONDS  # Google's managed Prometheus tells nobody its configuration
+
+
+def _kept(client: PrometheusClient, job: str) -> tuple[str, ...]:
+    """The reporters whose series the scrape job keeps; both where its configuration can't be read."""
+    try:
+        known = yaml.safe_load(client.configuration()) or {}
+        jobs = [each for each in known.get("scrape_configs") or () if each.get("job_name") == job]
+        rules = [rule for each in jobs for rule in each.get("metric_relabel_configs") or ()]
+        return tuple(each for each in REPORTERS if not _dropped(rules, each)) or REPORTERS
+    except (QueryError, IstioError, yaml.YAMLError, AttributeError, re.error):
+        return REPORTERS
+
+
+def _dropped(rules: Sequence[Mapping[str, Any]], reporter: str) -> bool:
+    """Whether a rule that looks at nothing but the name and the reporter drops that reporter's series."""
+    labels = {"__name__": COUNTED, "reporter": reporter}
+    for rule in rules:
+        looked_at = rule.get("source_labels") or ()
+        if "reporter" not in looked_at or not labels.keys() >= set(looked_at):
+            continue
+        value = str(rule.get("separator", ";")).join(labels[each] for each in looked_at)
+        matches = re.fullmatch(str(rule.get("regex", "(.*)")), value) is not None
+        if matches == {"drop": True, "keep": False}.get(rule.get("action", "replace")):
+            return True
+    return False

@@ -10,9 +10,11 @@ from dataclasses import replace
 
 from meshlab.core.errors import QueryError, WaitTimeout
 from meshlab.core.waiting import Clock, SystemClock, wait
+from meshlab.observability.addons.scraping import REPORTERS
 from meshlab.observability.dashboards.asking import Asking, Job
 from meshlab.observability.dashboards.expected import Expectations
 from meshlab.observability.dashboards.model import Dashboard
+from meshlab.observability.dashboards.one_sided import excuse
 from meshlab.observability.dashboards.prove import Prover
 from meshlab.observability.dashboards.results import Examination, Result
 from meshlab.observability.dashboards.sources import Source
@@ -29,6 +31,7 @@ def examine(
     *,
     scrape_seconds: float,
     timeout: float,
+    reporters: Sequence[str] = REPORTERS,
     clock: Clock | None = None,
 ) -> Examination:
     """Ask all queries of all dashboards, and again those without data until they have some or time is over.
@@ -39,6 +42,7 @@ def examine(
         expectations: Which queries may be empty, and why.
         scrape_seconds: What Grafana would take as the datasource's scrape interval.
         timeout: Seconds for all of it.
+        reporters: Whose side of a request the Prometheus keeps.
         clock: Of the wait; the real one where not given.
 
     Returns:
@@ -54,13 +58,18 @@ def examine(
     jobs = list(_jobs(dashboards, expectations))
     prover = Prover(source)
 
+    def left() -> list[Job]:
+        asking.round(jobs)
+        excuse(jobs, reporters)
+        return [job for job in jobs if not job.done]
+
     def answered() -> None:
         try:
             wait(
                 "data for every query that must have some",
-                lambda: asking.round(jobs),
-                ready=lambda left: not left,
-                describe=lambda left: f"{len(left)} of {len(jobs)} without data",
+                left,
+                ready=lambda those: not those,
+                describe=lambda those: f"{len(those)} of {len(jobs)} without data",
                 timeout=max(start + timeout - clock.now(), 0.0),
                 delay=1.0,
                 clock=clock,

@@ -21,7 +21,6 @@ REQUESTS = "istio_requests_total"
 # Counted when a connection closes. The embedded distribution has no counter of opened ones.
 CONNECTIONS = "istio_tcp_connections_closed_total"
 BUCKETS = "istio_request_duration_milliseconds_bucket"
-REPORTERS = ("source", "destination")
 QUANTILE = 0.95
 PAIR = "source_workload,source_workload_namespace,destination_workload,destination_workload_namespace"
 
@@ -238,7 +237,7 @@ def wait_for_edges(
 
     def missing(graph: MetricGraph) -> int:
         seen = graph.reporters()
-        return sum(seen.get(edge, set()) != set(REPORTERS) for edge in wanted)
+        return sum(seen.get(edge, set()) != set(scraping.reporters) for edge in wanted)
 
     return wait_for(
         "the service graph",

@@ -85,3 +85,5 @@ def take_down(place: Place) -> None:
         cwd=ROOT, capture_output=True, text=True, timeout=180, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
+    if done.stderr:
+        print(done.stderr, flush=True)  # what was slow, say

@@ -102,6 +102,8 @@ def test_an_extra_edge_is_named_and_the_runs_other_traffic_is_not():
 def test_an_edge_that_only_one_side_counted():
     half = [counted(EXPECTED[0], by=["destination"]), *WHOLE.edges[1:]]
     result = edges(metrics(*half), EXPECTED)
+    for kept, verdict in (("destination", Verdict.PASS), ("source", Verdict.FAIL)):
+        assert edges(metrics(*half), EXPECTED, reporters=[kept]).verdict is verdict
     assert result.verdict is Verdict.FAIL and "sleep → productpage-v1" in str(result.reason)
     assert result.evidence["edges"][0]["counted_by_source"] != 10.0
 

@@ -206,3 +206,18 @@ def test_a_prometheus_that_went_away_is_told_with_what_to_do() -> None:
     )
     assert result.verdict is Verdict.INFRA_ERROR
     assert result.reason and result.remedy == "look at the addon's pod"
+
+
+@pytest.mark.parametrize(("kept", "lost"), [("source", "destination"), ("destination", "source")])
+def test_a_prometheus_that_keeps_one_side_is_asked_for_that_side(kept: str, lost: str) -> None:
+    world = World(without=tuple((edge, lost) for edge in EDGES))
+    result = requests_total(
+        world.prometheus, "default", EDGES, world.sending(), reporters=(kept,), clock=world.clock
+    )
+    assert result.verdict is Verdict.PASS, result.reason
+    assert result.summary.startswith("7 series, 7 of 7 expected edges")
+    broken = World(without=(*((edge, lost) for edge in EDGES), (FIRST, kept)))
+    result = requests_total(
+        broken.prometheus, "default", EDGES, broken.sending(), reporters=(kept,), clock=broken.clock
+    )
+    assert result.verdict is Verdict.FAIL

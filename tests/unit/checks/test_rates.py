@@ -105,6 +105,15 @@ def test_the_answer_is_what_the_raw_samples_give_though_the_window_is_not_full()
     assert "sleep 0.413/s over 5 min (60 s scraped, asked 2.000/s), largest deviation 0.00%" in result.summary
 
 
+def test_where_one_side_is_kept_the_other_is_not_awaited() -> None:
+    clock = FakeClock(start=62.0)
+    prometheus = FakePrometheus(clock)
+    prometheus.add(lambda t: 2 * t, **labels("destination"))
+    result = rate_5m(prometheus, asked_rate=2.0, reporters=("destination",), timeout=10, clock=clock)
+    assert result.verdict is Verdict.PASS, result.reason
+    assert clock.now() == 62.0 and "sleep 0.413/s" in result.summary
+
+
 def test_it_waits_for_two_scrapes_of_both_reporters() -> None:
     clock = FakeClock(start=62.0)
     result = rate_5m(steady(FakePrometheus(clock), since=65.0), asked_rate=2.0, clock=clock)

@@ -139,6 +139,15 @@ def test_prometheus_must_have_what_the_sidecars_counted() -> None:
     assert result.verdict is Verdict.FAIL and "1 for reporter source, code 503" in result.summary
 
 
+def test_a_prometheus_that_keeps_one_side_is_held_to_that_side() -> None:
+    one = {("source", "200"): 40.0}
+    kept = Scraped(one, reporters=("source",))
+    assert reconcile(BEFORE, AFTER, {"200": 30}, kept).verdict is Verdict.PASS
+    assert reconcile(BEFORE, AFTER, {"200": 30}, Scraped(one)).verdict is Verdict.FAIL
+    less = Scraped({("source", "200"): 39.0}, reporters=("source",))
+    assert reconcile(BEFORE, AFTER, {"200": 30}, less).verdict is Verdict.FAIL
+
+
 def test_a_void_window_is_repeated_once_and_says_so() -> None:
     void = reconcile(BEFORE, AFTER, {"200": 30}, Scraped({}, falls=("a counter fell",)))
     right = reconcile(BEFORE, AFTER, {"200": 30})

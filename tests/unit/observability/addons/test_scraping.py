@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 
 from meshlab.observability.addons.query import Sample
-from meshlab.observability.addons.scraping import USUAL, Scraping, read_scraping, scrape_job
+from meshlab.observability.addons.scraping import REPORTERS, USUAL, Scraping, read_scraping, scrape_job
 from tests.fakes.clock import FakeClock
 from tests.fakes.prometheus import FakePrometheus
 
@@ -42,6 +43,33 @@ def read(client: FakePrometheus) -> Scraping | None:
 )  # fmt: skip
 def test_interval_and_labels_are_read(labels: dict[str, str], wanted: Scraping) -> None:
     assert read(scraping(labels, 30.0)) == wanted
+
+
+DROP = {"source_labels": ["reporter"], "regex": "destination", "action": "drop"}
+KEEP = {"source_labels": ["__name__", "reporter"], "regex": "istio_.+;destination", "action": "keep"}
+OTHER = {"source_labels": ["reporter", "response_code"], "regex": "destination;503", "action": "drop"}
+
+
+@pytest.mark.parametrize(
+    ("job", "rules", "kept"),
+    [
+        ("ours", [], REPORTERS),
+        ("ours", [DROP], ("source",)),
+        ("ours", [KEEP], ("destination",)),
+        ("ours", [OTHER], REPORTERS),  # drops a few, not the side
+        ("ours", [DROP, {**DROP, "regex": "source"}], REPORTERS),  # keeps nothing: the checks say so
+        ("ours", [{**DROP, "regex": "("}], REPORTERS),
+        ("another", [DROP], REPORTERS),
+    ],
+)
+def test_the_side_that_the_scrape_job_drops_is_read_from_its_configuration(
+    job: str, rules: list[dict[str, object]], kept: tuple[str, ...]
+) -> None:
+    client = scraping({"pod": "sleep-1", "namespace": "shop", "job": "ours"}, 30.0)
+    configured = {"scrape_configs": [{"job_name": job, "metric_relabel_configs": rules}, {"job_name": "x"}]}
+    client.configuration = lambda: yaml.safe_dump(configured)  # type: ignore[attr-defined]
+    found = read(client)
+    assert found is not None and found.reporters == kept
 
 
 def test_waits_have_time_for_rare_scrapes_and_no_less_than_was_set() -> None:

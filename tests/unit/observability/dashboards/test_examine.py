@@ -276,3 +276,29 @@ def test_drawing_again_brings_new_values_and_no_other_class():
     )
     assert {query.intervals.step for query in source.queries[-2:]} == {5}
     assert {query.intervals.step for query in source.queries[:2]} == {15}
+
+
+SIDED = dashboard(json_dashboard(json_panel(1, 'x{reporter="destination"}', 'y{reporter=~"source"}')))
+OF_SOURCE = {
+    'y{reporter=~"source"}': ONE,
+    'x{reporter="destination"}': [],
+    'istio_requests_total{reporter="destination"}': [],
+    'istio_requests_total{reporter!="destination"}': ONE,
+}
+
+
+def test_a_query_for_the_side_that_is_not_kept_is_empty_for_that_reason_and_awaits_nothing():
+    found, source = run(SIDED, OF_SOURCE, reporters=("source",))
+    assert [kind for kind, _ in told(found)] == ["expected-empty", "data"]
+    assert "keeps no series of the reporter destination" in told(found)[0][1] and source.clock.slept == []
+
+
+def test_where_both_sides_are_kept_an_empty_one_is_a_fault():
+    found, _ = run(SIDED, OF_SOURCE)
+    assert [kind for kind, _ in told(found)] == ["unexpected-empty", "data"]
+
+
+def test_that_a_side_is_not_kept_is_proven():
+    lies = {**OF_SOURCE, 'istio_requests_total{reporter="destination"}': ONE}
+    found, _ = run(SIDED, lies, reporters=("source",))
+    assert [kind for kind, _ in told(found)] == ["unexpected-empty", "data"]
