@@ -5,6 +5,7 @@ A control that does not trip makes the verdict `broken`: a pass would prove noth
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +15,7 @@ from cryptography import x509
 from meshlab.app.once import RoundResult
 from meshlab.checks.base import broken, failed, judged, passed, skipped
 from meshlab.core.address import host_port
+from meshlab.core.errors import KubeError
 from meshlab.core.text import pluralize
 from meshlab.run.results import CheckResult, Table
 from meshlab.security.mtls.capture import Captured, Seen
@@ -25,6 +27,7 @@ from meshlab.security.mtls.stage import Window
 
 REFUSAL, PACKETS, IDENTITY, COUNTER = "mtls.refusal", "mtls.packets", "mtls.identity", "mtls.counter"
 FORBIDDEN = 403
+POD_SECURITY = re.compile(r'violates PodSecurity "(\w+)')  # of the API server's refusal
 STRICT_REMEDY = "look for a PeerAuthentication that allows plaintext: kubectl get peerauthentication -A"
 
 
@@ -92,6 +95,14 @@ def refusal(permissive: Round, strict: Round, inside: Sequence[RoundResult]) -> 
     )
 
 
+def _why(refused: KubeError) -> str:
+    """Who refuses captures: a Pod Security Standard by its name, in the same words for every pod."""
+    standard = POD_SECURITY.search(refused.message)
+    if standard is None:
+        return refused.message
+    return f"the namespace's Pod Security Standard {standard[1]} refuses raw sockets (NET_RAW)"
+
+
 def packets(edges: Sequence[Edge], window: Window) -> CheckResult:
     """Make mtls.packets: TLS records and no byte of the requests are on the wire of every edge.
 
@@ -109,7 +120,7 @@ def packets(edges: Sequence[Edge], window: Window) -> CheckResult:
     if window.no_capture is not None:
         if window.no_capture.status != FORBIDDEN:
             raise window.no_capture
-        return skipped(PACKETS, f"refusal only: {window.no_capture.message}", remedy=window.no_capture.remedy)
+        return skipped(PACKETS, f"refusal only: {_why(window.no_capture)}", remedy=window.no_capture.remedy)
     rows, problems, controls = _packet_rows(edges, window)
     evidence = {"wire": rows, "requests": window.sent.sent, "answers": dict(window.sent.by_status)}
     if problems:

@@ -220,3 +220,16 @@ def test_another_identity_another_root_or_another_time_is_a_failure(authority: A
         found = identity(authority, **altered)
         assert found.verdict is Verdict.FAIL
         assert why in (found.reason or "")
+
+
+def test_a_pod_security_standard_that_refuses_captures_is_named_and_no_pod() -> None:
+    said = (
+        'pods "details-1" is forbidden: violates PodSecurity "restricted:latest": unrestricted capabilities'
+    )
+    window = replace(made.window(), captured={}, no_capture=KubeError(said, status=403))
+    found = mtls.packets(made.edges(), window)
+    assert found.verdict is Verdict.SKIPPED
+    assert (
+        found.reason
+        == "refusal only: the namespace's Pod Security Standard restricted refuses raw sockets (NET_RAW)"
+    )

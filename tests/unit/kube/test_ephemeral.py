@@ -71,3 +71,10 @@ def test_all_capabilities_but_the_named_are_dropped() -> None:
     found = security_context(["NET_RAW"])
     assert (found["runAsUser"], found["capabilities"]) == (0, {"drop": ["ALL"], "add": ["NET_RAW"]})
     assert found["allowPrivilegeEscalation"] is False
+
+
+def test_a_container_without_rights_is_as_the_strictest_standard_demands() -> None:
+    found = security_context([])
+    assert found["runAsNonRoot"] is True and found["runAsUser"] > 0
+    assert found["capabilities"] == {"drop": ["ALL"]} and found["allowPrivilegeEscalation"] is False
+    assert found["seccompProfile"] == {"type": "RuntimeDefault"}
