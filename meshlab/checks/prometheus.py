@@ -141,12 +141,13 @@ def _counted(
         others = "; other codes: " + (
             ", ".join(f"{s.labels.get('response_code')}: {s.value:.0f}" for s in other) or "none"
         )
+    first = _of(scraped, namespace, edges[0], reporters[0])
     seen = len({(e, r) for e in edges for r in reporters if _of(found, namespace, e, r)})
     return judged(
         check_id,
         problems,
         f"{len(found)} series, {seen} of {len(reporters) * len(edges)} expected edges and reporters; "
-        f"{_told(scraped, namespace, edges[0], log, baseline, reporters[0])}{others}",
+        f"{_told(first, edges[0], log, baseline[reporters[0]])}{others}",
         evidence,
         remedy="keep the traffic loop running; the nearest series above names the label that differs",
     )
@@ -247,18 +248,10 @@ def judge_values(
     return problems
 
 
-def _told(
-    found: Sequence[Sample],
-    namespace: str,
-    edge: Edge,
-    log: SentLog,
-    baseline: Mapping[str, float],
-    reporter: str,
-) -> str:
-    mine = _of(found, namespace, edge, reporter)
+def _told(mine: Sequence[Sample], edge: Edge, log: SentLog, baseline: float) -> str:
     if not mine:
         return f"no call of {edge[1]} by {edge[0]}"
-    rise = sum(s.value for s in mine if answered(s.labels.get("response_code", ""))) - baseline[reporter]
+    rise = sum(s.value for s in mine if answered(s.labels.get("response_code", ""))) - baseline
     least, most = log.least(min(s.time for s in mine)), log.most(max(s.time for s in mine))
     return f"{edge[0]} to {edge[1]} {rise:.0f} requests at the last scrape, {least} to {most} sent by then"
 

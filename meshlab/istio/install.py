@@ -39,9 +39,9 @@ GRACE = 60.0  # seconds that istioctl gets to end by itself, past the timeout th
 class InstallResult:
     """What runs now. reused: it was there before and was left as it is.
 
-    profile: empty where reused. deployments: Istio's own, all Ready. overridden: settings of the user's that
-    were replaced by what the embedded distribution needs. operator: the IstioOperator that was applied over the
-    profile. seconds: of the whole step. homes: the namespace of each of the deployments.
+    profile: empty where reused. deployments: Istio's own, all Ready; `namespace/name` outside of istio-system.
+    overridden: settings of the user's that were replaced by what the embedded distribution needs. operator: the
+    IstioOperator that was applied over the profile. seconds: of the whole step.
     """
 
     reused: bool
@@ -50,15 +50,13 @@ class InstallResult:
     overridden: tuple[str, ...] = ()
     operator: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
-    homes: tuple[str, ...] = ()
 
     @property
     def refs(self) -> tuple[ObjectRef, ...]:
         """The Deployments."""
-        homes = self.homes or (SYSTEM_NAMESPACE,) * len(self.deployments)
+        pairs = (each.rpartition("/") for each in self.deployments)
         return tuple(
-            ObjectRef("apps/v1", "Deployment", home, each)
-            for home, each in zip(homes, self.deployments, strict=True)
+            ObjectRef("apps/v1", "Deployment", home or SYSTEM_NAMESPACE, name) for home, _, name in pairs
         )
 
 
@@ -100,8 +98,8 @@ def install(
     start = time.monotonic()
     if not begun and has_external_istio(config, kube):
         log.info("using the Istio that the cluster has")
-        homes, names = _wait_ready(config, kube, progress, clock)
-        return InstallResult(True, "", names, seconds=time.monotonic() - start, homes=homes)
+        names = _wait_ready(config, kube, progress, clock)
+        return InstallResult(True, "", names, seconds=time.monotonic() - start)
     if distribution.embedded and not distribution.images:
         document, overridden = from_cluster(
             kube, lambda held: operator_document(config, distribution, held), clock=clock
@@ -113,9 +111,9 @@ def install(
     _apply(config, document, kube, istioctl, progress, stop)
     if distribution.embedded:
         apply(kube, _metrics(config, document))
-    homes, names = _wait_ready(config, kube, progress, clock)
+    names = _wait_ready(config, kube, progress, clock)
     profile = document["spec"]["profile"]
-    return InstallResult(False, profile, names, overridden, document, time.monotonic() - start, homes)
+    return InstallResult(False, profile, names, overridden, document, time.monotonic() - start)
 
 
 def has_external_istio(config: LabConfig, kube: Kube) -> bool:
@@ -253,10 +251,8 @@ def _tell(line: str, progress: Progress) -> None:
         progress(Update("install Istio", detail=text.lstrip("- ")))
 
 
-def _wait_ready(
-    config: LabConfig, kube: Kube, progress: Progress, clock: Clock | None
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The namespace and the name of each of Istio's Deployments, once all are Ready."""
+def _wait_ready(config: LabConfig, kube: Kube, progress: Progress, clock: Clock | None) -> tuple[str, ...]:
+    """Istio's Deployments, once all are Ready."""
     found = deployments(kube)
     if not found:
         raise IstioError(
@@ -265,5 +261,8 @@ def _wait_ready(
     timeout = config.istio.install_timeout
     for home, names in found.items():
         wait_deployments(kube, home, names, timeout=timeout, progress=progress, clock=clock)
-    pairs = [(home, name) for home, names in found.items() for name in names]
-    return tuple(home for home, _ in pairs), tuple(name for _, name in pairs)
+    return tuple(
+        name if home == SYSTEM_NAMESPACE else f"{home}/{name}"
+        for home, names in found.items()
+        for name in names
+    )

@@ -46,6 +46,7 @@ def test_every_setting_is_a_file_key_a_variable_and_a_set_key(tmp_path: Path, ke
         "local.image_archives": '["images.tar"]',
         "local.network": "10.9",
         "local.network_policy": "true",
+        "local.cni": "true",
         "gke.zone": "europe-west1-b",
         "gke.disk_gb": "64",
         "gke.version": "1.33",
