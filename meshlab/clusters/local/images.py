@@ -51,11 +51,17 @@ ADDONS: Mapping[str, tuple[str, RunConfig]] = {
         "cmd/jaeger/jaeger-linux",
         RunConfig(entrypoint=("/cmd/jaeger/jaeger-linux",), env=(PATH,), user="10001:10001"),
     ),
+    "fortio": ("usr/bin/fortio", RunConfig(entrypoint=("/usr/bin/fortio",), env=(PATH,), user="65534:65534")),
 }
-ADDON_FOLDERS = {"prometheus": ("prometheus", "etc/prometheus"), "jaeger": ("badger",)}
+ADDON_FOLDERS = {"prometheus": ("prometheus", "etc/prometheus"), "jaeger": ("badger",), "fortio": ()}
 # Upstream repositories (the last two parts of an image's name) whose image an embedded one replaces. Those of
 # Istio's samples are known by their last part alone, because Istio publishes them in several places.
-REPLACED = {"curlimages/curl": "curl", "prom/prometheus": "prometheus", "jaegertracing/jaeger": "jaeger"}
+REPLACED = {
+    "curlimages/curl": "curl",
+    "prom/prometheus": "prometheus",
+    "jaegertracing/jaeger": "jaeger",
+    "fortio/fortio": "fortio",
+}
 TCP_ECHO = "tcp-echo-server"
 SAMPLES = (*BOOKINFO, TCP_ECHO)
 
@@ -234,7 +240,7 @@ def addon_image(
     """Describe the image of an addon, entered as the upstream manifest expects.
 
     Args:
-        name: prometheus or jaeger.
+        name: prometheus, jaeger, or fortio, which is no addon but comes as one.
         program: Its binary.
         base: The layer that all images share.
         layers: Remembers the digests of layers.

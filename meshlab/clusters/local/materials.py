@@ -127,7 +127,7 @@ def addon_images(
 
     Args:
         machine: This machine, for its cache folder.
-        addons: prometheus, jaeger.
+        addons: prometheus, jaeger, fortio.
         runner: Starts processes.
         progress: Gets what is being done.
 

@@ -78,6 +78,7 @@ STAGES: Mapping[str, Stage] = {
             tags=("remove_all_sd", "enable_kubernetes_sd"),
         ),
         Stage("jaeger", "jaeger", (Target("jaeger", "github.com/jaegertracing/jaeger/cmd/jaeger"),)),
+        Stage("fortio", "fortio", (Target("fortio", "fortio.org/fortio"),)),
         Stage("network-policy", "network-policy", (Target("kube-network-policies", "./enforcer"),)),
         Stage(
             "cni",

@@ -26,7 +26,17 @@ OURS = tuple(
 def programs(tmp_path: Path) -> dict[str, Path]:
     """Small files where the build would put binaries."""
     made = {}
-    for name in ("pilot-discovery", "pilot-agent", "coredns", "envoy", "prometheus", "jaeger", "template"):
+    names = (
+        "pilot-discovery",
+        "pilot-agent",
+        "coredns",
+        "envoy",
+        "prometheus",
+        "jaeger",
+        "fortio",
+        "template",
+    )
+    for name in names:
         made[name] = tmp_path / "bin" / name
         made[name].parent.mkdir(exist_ok=True)
         made[name].write_text(f"program {name}")
@@ -121,6 +131,15 @@ def test_addons_start_as_upstream(
     assert inside[folder].mode == 0o777
     # Debian's /bin is a link to usr/bin, which a layer must not turn into a folder.
     assert "bin" not in inside
+
+
+def test_fortio_starts_as_upstream_without_a_shell_and_not_as_root(
+    programs: dict[str, Path], layers: LayerCache
+) -> None:
+    spec = images.addon_image("fortio", programs["fortio"], base=BASE, layers=layers)
+    assert spec.config.entrypoint == ("/usr/bin/fortio",) and spec.config.user == "65534:65534"
+    assert "usr/bin/fortio" in members(spec.layers[1])
+    assert images.replacement("fortio/fortio:1.68.1", [spec.reference]) == spec.reference
 
 
 def test_prometheus_finds_its_page_below_its_working_directory(
