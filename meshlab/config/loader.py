@@ -118,6 +118,7 @@ FLAGS: dict[str, str] = {
     "istio.operator_file": "--operator-file",
     "istio.istioctl": "--istioctl",
     "app.namespace": "--namespace",
+    "load.profile": "--load",
     "runs_dir": "--runs-dir",
     "keep": "--keep",
     "serve": "--serve",

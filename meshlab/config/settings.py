@@ -16,6 +16,7 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from meshlab.config.base import SettingsBase as SettingsBase
 from meshlab.config.settings_gke import GkeSettings as GkeSettings
+from meshlab.config.settings_load import LoadSettings as LoadSettings
 from meshlab.config.settings_local import LocalSettings as LocalSettings
 from meshlab.config.settings_local import Pull
 from meshlab.config.settings_report import ReportSettings as ReportSettings
@@ -301,6 +302,7 @@ class LabConfig(SettingsBase):
     istio: IstioSettings = IstioSettings()
     app: AppSettings = AppSettings()
     traffic: TrafficSettings = TrafficSettings()
+    load: LoadSettings = LoadSettings()
     prometheus: PrometheusSettings = PrometheusSettings()
     tracing: TracingSettings = TracingSettings()
     grafana: PlaceSettings = PlaceSettings()

@@ -68,6 +68,8 @@ def test_every_setting_is_a_file_key_a_variable_and_a_set_key(tmp_path: Path, ke
         "keep_on_failure": "true",
         "allow_changes": "true",
         "local.nodes": "2",
+        "load.profile": "50,8,30s",
+        "load.pods": "2",
         "pages.port": "8080",
         "local.pull": "never",
         "local.registry_mirrors": '{"*": "http://127.0.0.1:5000"}',
