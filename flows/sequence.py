@@ -25,6 +25,7 @@ from tasks.dashboards_and_traces import begin_phase, check_dashboards, check_gra
 from tasks.edge import check_edge
 from tasks.gateway_api import make_gateway_api
 from tasks.istio import enable_injection, find_istio, install_istio
+from tasks.load import measure_load
 from tasks.mesh_checks import check_app, check_cluster, check_istio
 from tasks.nights import compare_paths, deploy_outside, measure_proxies
 from tasks.observability import (
@@ -147,6 +148,8 @@ def prove_mesh(run: RunRef, config: LabConfig, created: CreatedResources, *, nig
     reconcile_requests(run, config, cluster, before, [sent_fast, sent_gentle])
     if nightly:
         attempt(compare_paths, run, config, cluster)  # when nothing else is sent
+    if config.load.asked:  # --load; after the counts, which it would change
+        attempt(measure_load, run, config, cluster)
 
     strict = attempt(begin_strict, run, config, cluster, istio)  # measures plaintext, then forbids it
     check_mtls(run, config, cluster, strict)

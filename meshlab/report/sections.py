@@ -24,6 +24,8 @@ from meshlab.report.dashboards import dashboards_html, tally
 from meshlab.report.edge import edge_html
 from meshlab.report.evidence import Limits, evidence_html, value_html
 from meshlab.report.graph import draw_graph, edge_rows
+from meshlab.report.load import TITLE as LOAD_TITLE
+from meshlab.report.load import load_html
 from meshlab.report.material import Classification, Dashboard, QueryChart, ReportMaterial, ServiceGraph, Trace
 from meshlab.report.mtls import TITLE as MTLS_TITLE
 from meshlab.report.mtls import mtls_body
@@ -37,7 +39,7 @@ Result = Mapping[str, Any]
 CAUSES, CAUSES_CAPTION = 5, "Objects that explain red checks, the best first"
 VERSIONS, PODS, QUERIES, DASHBOARDS, TRACES, GRAPH = 10, 20, 30, 40, 50, 60  # positions
 EXTRA, EDGE, AUDIT, FAULTS, CHECKS, MEASURES, STEPS, EVIDENCE = 70, 73, 75, 80, 90, 92, 94, 99
-MTLS, AUTHORIZATION = 64, 66
+LOAD, MTLS, AUTHORIZATION = 62, 64, 66
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,7 @@ def sections_of(
         Section("pods", "Pods", table(drawn.pods, "Pods of the mesh and of the app"), PODS),
         Section("queries", "Queries", _queries(result, drawn, limits), QUERIES),
         *drawn.sections,
+        Section("load", LOAD_TITLE, load_html(result.get("load")), LOAD),
         Section("mtls", MTLS_TITLE, mtls_body(result["checks"]), MTLS),
         Section("edge", "The mesh's edge", edge_html(result["checks"]), EDGE),
         Section("audit", "Audit", audit_html(result["checks"]), AUDIT),

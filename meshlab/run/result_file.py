@@ -74,8 +74,8 @@ def summarise(run: RunRef, *, optional: Iterable[str], signum: int | None) -> tu
     facts: dict[str, Any] = {}
     for event in events:
         if event["event"] == "facts":
-            if "mesh" in event["facts"]:
-                facts.pop("mesh", None)  # the last reading as a whole: parts of two make no mesh
+            for whole in {"mesh", "load"} & event["facts"].keys():
+                facts.pop(whole, None)  # the last reading as a whole: parts of two make no mesh
             _merge(facts, event["facts"])
     code = exit_code(checks, steps, signum)
     return {
@@ -93,6 +93,7 @@ def summarise(run: RunRef, *, optional: Iterable[str], signum: int | None) -> tu
         "steps": [vars(step) for step in steps],
         "checks": [check.as_json() for check in checks],
         "measures": _measures(events),
+        **({"load": facts["load"]} if "load" in facts else {}),
         "catches": [_without(event, "at", "event") for event in events if event["event"] == "catch"],
         **({"links": facts["links"]} if facts.get("links") else {}),
         **({"published": facts["published"]} if facts.get("published") else {}),

@@ -75,6 +75,7 @@ def needs(
         ("revisions", None),
         *(("configuration", plane) for plane in planes),
         ("written", config.namespace),
+        *([("loaded", config.namespace)] if config.load.asked else []),
         *(("written", place) for place in common if whole_mesh),
         *([("installed", None)] if whole_mesh and not istio_there else []),
     ]

@@ -67,6 +67,16 @@ def test_our_own_namespace_is_all_that_is_written_by_default() -> None:
     assert {"kube-system", "istio-system", "meshlab"} <= {each.namespace for each in whole}
 
 
+def test_jobs_are_made_only_where_a_load_test_is_asked_for() -> None:
+    def jobs(config: LabConfig) -> set[str]:
+        wanted = needs(config, namespace_there=True, istio_there=True)
+        return {verb for each in wanted if each.resource == "jobs" for verb in each.verbs}
+
+    assert jobs(OWN) == {"list"}
+    loaded = LabConfig.model_validate({"cluster": "existing", "load": {"profile": "50,8,30s"}})
+    assert jobs(loaded) == {"list", "get", "create", "update", "patch", "delete"}
+
+
 def test_without_istio_what_installs_it_is_asked_for() -> None:
     without = set(needs(WHOLE, namespace_there=True, istio_there=False))
     more = without - set(needs(WHOLE, namespace_there=True, istio_there=True))
