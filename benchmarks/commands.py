@@ -73,6 +73,7 @@ class Bench:
         module: str = "flows.full_lab",
         verdict: str = "pass",
         env: Mapping[str, str] | None = None,
+        watch: Path | None = None,
     ) -> tuple[Cost, Path]:
         """Run a flow with a Prefect of its own.
 
@@ -82,6 +83,7 @@ class Bench:
             module: The flow's.
             verdict: That the run must have; a benchmark of a lab that failed says nothing.
             env: Added to the environment.
+            watch: Gets a note of each call of the API, and of the process's memory; see `benchmarks.watched`.
 
         Returns:
             What it took, and the run's directory.
@@ -94,7 +96,8 @@ class Bench:
         runs.mkdir(parents=True)
         own = {"PREFECT_HOME": str(self.folder / f"{name}-prefect"), **(env or {})}
         good = [code for code, word in VERDICTS.items() if word == verdict]
-        cost = self.python(module, "--runs-dir", str(runs), *more, env=own, good=good)
+        start = (module,) if watch is None else ("benchmarks.watched", str(watch), module)
+        cost = self.python(*start, "--runs-dir", str(runs), *more, env=own, good=good)
         return cost, next(path for path in runs.iterdir() if (path / "evidence").is_dir())
 
     def timeline(self) -> steps.Timeline:

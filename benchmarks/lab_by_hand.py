@@ -32,17 +32,9 @@ def prepare(run: Path, folder: Path, config: LabConfig) -> None:
     Raises:
         MeshlabError: The run's steps tell not all of it.
     """
-    found, installed, cluster = (
-        result_of(run, step) for step in ("find-istio", "install-istio", "start-cluster")
-    )
+    installed, cluster = (result_of(run, step) for step in ("install-istio", "start-cluster"))
     images = [*_images(run), *cluster["images"]]
-    istio = Distribution(
-        found["kind"],
-        Path(found["istioctl"]),
-        found["version"],
-        Path(found["samples"]),
-        tuple(found["images"]),
-    )
+    istio = distribution_of(run)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "operator.json").write_text(json.dumps(installed["operator"]))
     _write(folder / "bookinfo.json", replace(bookinfo.manifests(istio), istio.images))
@@ -79,6 +71,18 @@ def result_of(run: Path, step: str) -> Mapping[str, Any]:
             f"{path} does not tell what the step gave: {problem!r}", remedy="run the lab once more"
         ) from problem
     return result
+
+
+def distribution_of(run: Path) -> Distribution:
+    """Return the istioctl and samples that a run used. Raises MeshlabError where it did not keep them."""
+    found = result_of(run, "find-istio")
+    return Distribution(
+        found["kind"],
+        Path(found["istioctl"]),
+        found["version"],
+        Path(found["samples"]),
+        tuple(found["images"]),
+    )
 
 
 def _images(run: Path) -> list[str]:

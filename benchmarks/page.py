@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
+from benchmarks.growth import growth_table
+from benchmarks.mesh_cost import cost_table
 from benchmarks.parts import PARTS
 from meshlab.core.files import write_atomically
 from meshlab.report.svg import add, picture, standalone
@@ -27,6 +29,11 @@ SAID = {
     "first_run": "first run",
     "help": "--help",
 }
+# Part → writes a table of its own of what it found.
+TABLES: Mapping[str, Callable[[Mapping[str, Any]], list[str]]] = {
+    "growth": lambda run: growth_table(run["nights"]),
+    "mesh-cost": lambda run: cost_table(run["rows"], run["published"]),
+}
 
 
 def text(latest: Mapping[str, Any]) -> str:
@@ -44,6 +51,9 @@ def text(latest: Mapping[str, Any]) -> str:
             unit = "" if kind == "ratios" else " s"
             single = ", ".join(f"{value:.3g}" for value in values)
             lines.append(f"| {part} | {SAID[name]} | {latest[kind][name]:.3g}{unit} | {single} | {where} |")
+    for part, write in TABLES.items():
+        if part in latest["runs"]:
+            lines += ["", *write(latest["runs"][part])]
     missing = [part for part in PARTS.values() if part.name not in latest["runs"]]
     lines += [
         "",

@@ -10,6 +10,9 @@ from typing import Any
 
 from benchmarks import lab_by_hand, steps
 from benchmarks.commands import CLUSTER, LAB, NETWORK, Bench
+from benchmarks.growth import growth
+from benchmarks.kept import night_words
+from benchmarks.mesh_cost import mesh_cost
 from benchmarks.record import Found
 from meshlab.clusters.local.compile_profile import kept, table
 from meshlab.config.settings import LabConfig, LocalSettings
@@ -92,14 +95,7 @@ def nightly(bench: Bench) -> Found:
     run = bench.timeline()  # says so where none is named
     assert bench.run is not None
     cluster = lab_by_hand.result_of(bench.run, "start-cluster")
-    words = [
-        "--kubeconfig",
-        cluster["kubeconfig"],
-        "--set",
-        "istio.distribution=embedded",
-        "--set",
-        "images=embedded",
-    ]
+    words = night_words(cluster["kubeconfig"])
     costs = []
     for turn in range(bench.times):
         cost, _ = bench.lab(f"night-{turn}", *words, module="flows.nightly")
@@ -176,5 +172,17 @@ PARTS = {
         Part("nightly", "a night on a kept lab", "within 100 s", nightly, needs_run=True),
         Part("first-run", "a first run, nothing compiled", "within 10 min on two quiet cores", first_run),
         Part("cluster", "the cluster as a step of the lab, beside itself alone", "1.0", cluster),
+        Part(
+            "growth",
+            "nights on 1, 4 and 10 copies of Bookinfo, and with 300 Services that nobody calls",
+            "10 copies: at most 10; 300 Services: at most 1.3",
+            growth,
+        ),
+        Part(
+            "mesh-cost",
+            "times, CPU and memory with sidecars and without, beside Istio's figures",
+            "told",
+            mesh_cost,
+        ),
     )
 }
