@@ -148,8 +148,7 @@ def prove_mesh(run: RunRef, config: LabConfig, created: CreatedResources, *, nig
     reconcile_requests(run, config, cluster, before, [sent_fast, sent_gentle])
     if nightly:
         attempt(compare_paths, run, config, cluster)  # when nothing else is sent
-    if config.load.asked:  # --load; after the counts, which it would change
-        attempt(measure_load, run, config, cluster)
+    measure_load(run, config, cluster)  # where --load asks for it; after the counts, which it would change
 
     strict = attempt(begin_strict, run, config, cluster, istio)  # measures plaintext, then forbids it
     check_mtls(run, config, cluster, strict)

@@ -15,10 +15,25 @@ from meshlab.run.results import Measure
 from tasks.addons import bring_image
 from tasks.common import lab_task, log_info
 from tasks.resume import any_value
+from tasks.teardown import attempt
+
+
+def measure_load(run: RunRef, config: LabConfig, cluster: ClusterRef) -> LoadResult | None:
+    """Send what --load asks for; no step where it asks for nothing. That it failed keeps nothing else from being tried.
+
+    Args:
+        run: The run.
+        config: Its settings.
+        cluster: Its cluster.
+
+    Returns:
+        What fortio found; None where nothing was asked for, and where it failed.
+    """
+    return attempt(send_load, run, config, cluster) if config.load.asked else None
 
 
 @lab_task("measure-load", verify=any_value, depends_on_pods=True)
-def measure_load(run: RunRef, config: LabConfig, cluster: ClusterRef) -> LoadResult:
+def send_load(run: RunRef, config: LabConfig, cluster: ClusterRef) -> LoadResult:
     """Send what --load asks for to the page, from inside of the mesh, and keep rates, errors and times.
 
     A load that is not reached is told as saturated, no verdict: how much the mesh bears is what is measured.
@@ -32,7 +47,7 @@ def measure_load(run: RunRef, config: LabConfig, cluster: ClusterRef) -> LoadRes
         What fortio found.
     """
     profile = config.load.asked
-    assert profile is not None, "the flow asks for this step only with --load"
+    assert profile is not None, "there is no step without --load"
     kube, images = kube_of(cluster), bring_image(run, config, cluster, "fortio")
     own = images if config.image_source == "embedded" else ()
     sender = Sender(pods=config.load.pods)

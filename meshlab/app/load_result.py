@@ -142,7 +142,7 @@ def combine(profile: LoadProfile, found: Sequence[Mapping[str, Any]]) -> LoadRes
             profile.rate is not None
         ):  # a connection's last request may begin one interval after the time that was asked
             interval = profile.connections / profile.rate
-            seconds = max(profile.seconds, seconds - interval)
+            seconds = max(int(profile.seconds / interval) * interval, seconds - interval)
         longest = max(longest, seconds)
         reached += total["Count"] / seconds if seconds else 0.0
         for code, count in each["RetCodes"].items():

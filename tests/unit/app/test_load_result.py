@@ -61,6 +61,12 @@ def test_connections_that_begin_one_after_the_other_are_not_saturated() -> None:
     assert (found.reached, found.saturated) == (10, False)
 
 
+def test_requests_that_the_connections_can_t_share_evenly_are_not_missing() -> None:
+    # fortio makes 37 requests on each of 4 connections of the 150 that 50/s are in 3 s.
+    found = combine(LoadProfile(50, 4, 3), [result([(0.02, 0.025, 148)], seconds=2.97)])
+    assert found.reached == pytest.approx(50) and not found.saturated
+
+
 def test_a_closed_loop_asks_for_no_rate_and_is_never_saturated() -> None:
     found = combine(LoadProfile(None, 4, 2), [result(FAST)])
     assert (found.asked, found.share, found.saturated, found.reached) == (None, None, False, 50)

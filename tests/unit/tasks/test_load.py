@@ -13,7 +13,7 @@ from meshlab.clusters.base import ClusterRef
 from meshlab.config.settings import LabConfig, Machine
 from meshlab.config.settings_load import LoadProfile
 from meshlab.lifecycle.context import begin_context
-from meshlab.run.journal import RunRef, create
+from meshlab.run.journal import RunRef, create, read_journal
 from meshlab.run.result_file import finish
 from tasks import load
 from tests.fakes.kube import FakeKube
@@ -53,7 +53,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Sender, LoadProfile]]:
 def test_the_warm_up_is_kept_apart_and_the_numbers_are_in_the_result(
     run: RunRef, sent: list[tuple[Sender, LoadProfile]]
 ) -> None:
-    found = load.measure_load.fn(run, asked_for(pods=2), CLUSTER)
+    found = load.send_load.fn(run, asked_for(pods=2), CLUSTER)
     assert [(each.name, each.pods, profile.seconds) for each, profile in sent] == [
         ("meshlab-load-warmup", 2, 5),
         ("meshlab-load", 2, 2),
@@ -69,7 +69,12 @@ def test_the_warm_up_is_kept_apart_and_the_numbers_are_in_the_result(
 def test_what_a_step_that_ran_again_has_found_counts_as_a_whole(
     run: RunRef, sent: list[tuple[Sender, LoadProfile]]
 ) -> None:
-    load.measure_load.fn(run, asked_for(), CLUSTER)
-    load.measure_load.fn(run, asked_for(warmup_seconds=0), CLUSTER)
+    load.send_load.fn(run, asked_for(), CLUSTER)
+    load.send_load.fn(run, asked_for(warmup_seconds=0), CLUSTER)
     finish(run)
     assert "warmup" not in written(run)["load"] and len(sent) == 3
+
+
+def test_without_load_there_is_no_step(run: RunRef, sent: list[tuple[Sender, LoadProfile]]) -> None:
+    assert load.measure_load(run, LabConfig(), CLUSTER) is None
+    assert sent == [] and not [each for each in read_journal(run) if each["event"] == "step"]
