@@ -15,7 +15,7 @@ from meshlab.core.errors import MeshlabError
 from meshlab.core.process import Completed, Runner
 
 ROOT = Path(__file__).resolve().parents[1]
-NAME, NETWORK = "mlbench", "10.182"
+NAME, NETWORK = "mlbench", "10.183"
 CLUSTER = ("--name", NAME, "--network", NETWORK)
 LAB = ("--set", f"local.name={NAME}", "--set", f"local.network={NETWORK}")
 LONGEST = 45 * 60.0  # seconds of one run, a compile included

@@ -46,7 +46,7 @@ def watch_calls(notes: Notes) -> None:
         notes.note("call", f"{method} {urlsplit(url).path}")
         return original(self, method, url, *words, **named)
 
-    TimedClient.call_api = noting  # type: ignore[method-assign, assignment]
+    TimedClient.call_api = noting  # type: ignore[method-assign]
 
 
 def watch_memory(notes: Notes, ended: threading.Event) -> None:
