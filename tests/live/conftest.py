@@ -37,6 +37,7 @@ ORDER = (
     "test_mtls",
     "test_authz",
     "test_audit",
+    "test_load",
     "test_edge",
     "test_sabotage",
     "test_existing",
