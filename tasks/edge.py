@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import timedelta
 
-from meshlab.app.deployment import fitted
+from meshlab.app.deployment import fitted, with_images
 from meshlab.app.pod_security import enforces_restricted
+from meshlab.checks import bypass as bypass_checks
 from meshlab.checks import egress as egress_checks
 from meshlab.checks import ingress as ingress_checks
 from meshlab.checks.base import infra_error, run_check, skipped
@@ -22,6 +23,7 @@ from meshlab.lifecycle.context import context_of, istioctl_of, kube_of, mesh_of
 from meshlab.run.journal import RunRef, record_check
 from meshlab.run.results import CheckResult
 from meshlab.security.gateways import egress, ingress
+from meshlab.security.gateways.bypass import BypassProbe
 from meshlab.security.gateways.entry import IngressProbe, Missing, opened, usable
 from meshlab.security.gateways.exit import EgressProbe
 from meshlab.security.gateways.pki import LIFETIME, make_keys
@@ -98,20 +100,22 @@ def check_egress(
     distribution: Distribution,
     alter: ingress.Alter = ingress.unchanged,
 ) -> list[CheckResult]:
-    """egress.blocked, egress.gateway: asked from the sleep pod; the destination and the gateway count.
+    """egress.blocked, egress.gateway, and where it is asked for egress.no-bypass; the destination and the gateway count.
 
     alter: what a planted fault makes of the objects that close the path out.
     """
     kube, whole = kube_of(cluster), config.scope == "mesh"
+    through = ("egress.gateway", *([bypass_checks.CHECK] if config.security.bypass else []))
     found = (
         attempt(lambda: usable(kube, egress.GATEWAY, mesh_of(run, cluster).egress_namespace)) if whole else []
     )
     if isinstance(found, MeshlabError):
-        return _recorded(run, _without(found, "egress.blocked", "egress.gateway"))
+        return _recorded(run, _without(found, "egress.blocked", *through))
     asked: list[tuple[egress_checks.Open, egress_checks.Closed]] = []
     where = egress.OUTSIDE if whole else config.namespace
     restricted = enforces_restricted(kube, where)
-    with Changes(kube, context_of(run).ledger, run) as changes:
+    ledger = context_of(run).ledger
+    with Changes(kube, ledger, run) as changes, Changes(kube, ledger, run) as fence:
         probe = EgressProbe(
             kube,
             istioctl_of(cluster, distribution),
@@ -132,16 +136,36 @@ def check_egress(
 
         def gateway() -> CheckResult:
             if not asked:
-                raise MeshlabError(
-                    "the path out could not be closed: see egress.blocked",
-                    remedy="mend what kept egress.blocked from being made",
-                )
+                raise _not_closed()
             return egress_checks.gateway(*asked[0], egress_checks.ask_declared(probe))
+
+        def no_bypass() -> CheckResult:
+            if not asked:
+                raise _not_closed()
+            around = BypassProbe(
+                kube,
+                istioctl_of(cluster, distribution),
+                changes,
+                fence,
+                probe,
+                images=lambda callers: with_images(kube, config, callers, ()),
+            )
+            around.begin()
+            return bypass_checks.no_bypass(*bypass_checks.ask(around))
 
         checks = [run_check("egress.blocked", blocked, granted=config.scope)]
         if isinstance(found, Missing):
-            return _recorded(run, [*checks, *_without(found, "egress.gateway")])
-        return _recorded(run, [*checks, run_check("egress.gateway", gateway, granted=config.scope)])
+            return _recorded(run, [*checks, *_without(found, *through)])
+        making = {"egress.gateway": gateway, bypass_checks.CHECK: no_bypass}
+        checks += [run_check(name, making[name], granted=config.scope) for name in through]
+        return _recorded(run, checks)
+
+
+def _not_closed() -> MeshlabError:
+    return MeshlabError(
+        "the path out could not be closed: see egress.blocked",
+        remedy="mend what kept egress.blocked from being made",
+    )
 
 
 def _without(found: Missing | MeshlabError, *check_ids: str) -> list[CheckResult]:

@@ -77,6 +77,12 @@ _SPECS = (
     ),
     CheckSpec("egress.blocked", "What is not declared can't be reached from the mesh", scope="namespace"),
     CheckSpec("egress.gateway", "A declared host is reached through the egress gateway only", scope="mesh"),
+    CheckSpec(
+        "egress.no-bypass",
+        "With a NetworkPolicy nobody gets around the egress gateway",
+        scope="mesh",
+        asked_by="security.bypass",
+    ),
     CheckSpec("audit.istio-version", "Istio's version is supported and has no known advisory"),
     CheckSpec("audit.strict-mtls", "Mutual TLS is STRICT in the whole mesh"),
     CheckSpec("audit.default-deny", "Requests that no policy allows are refused"),

@@ -206,11 +206,15 @@ class PrometheusSettings(PlaceSettings):
 
 
 class SecuritySettings(SettingsBase):
-    """The proofs of mutual TLS, and of the edge by Gateway API."""
+    """The proofs of mutual TLS, and of the edge."""
 
     plain_requests: int = Field(3, ge=3, le=100, description="Plaintext requests per way to each server.")
     requests: int = Field(30, ge=5, le=1000, description="Page requests while packets are captured.")
     capture_image: str | None = Field(None, description="Image with Python 3; ours, or the official one.")
+    bypass: bool = Field(
+        False,
+        description="Try ways around the egress gateway, too, where NetworkPolicies are enforced (local.network_policy).",
+    )
     gateway_api: bool = Field(
         False,
         description="Prove the edge with Gateway API, too; a cluster without its CustomResourceDefinitions gets them.",

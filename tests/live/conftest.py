@@ -52,6 +52,7 @@ ORDER = (
     "test_adopted",
     "test_own_shapes",
     "test_network_policy",
+    "test_bypass",
     "test_interrupted",
     "test_signals",
     "test_operator_file",

@@ -11,6 +11,7 @@ import pytest
 from meshlab.checks import egress as egress_checks
 from meshlab.checks import ingress as ingress_checks
 from meshlab.config.settings import LabConfig, Machine
+from meshlab.core.errors import NotHereError
 from meshlab.istio.distribution import locate
 from meshlab.istio.facts import read_facts
 from meshlab.istio.istioctl import Istioctl
@@ -20,6 +21,7 @@ from meshlab.run.journal import create
 from meshlab.run.ledger import Ledger
 from meshlab.run.results import CheckResult, Verdict
 from meshlab.security.gateways import egress
+from meshlab.security.gateways.bypass import BypassProbe
 from meshlab.security.gateways.entry import gateway_pods, opened
 from meshlab.security.gateways.exit import EgressProbe
 from meshlab.security.gateways.ingress import HOSTS, Document
@@ -163,3 +165,20 @@ def test_a_direct_path_to_the_declared_host_turns_the_gateway_red(
     assert blocked.verdict is Verdict.PASS
     assert gateway.verdict is Verdict.FAIL
     assert "rose by 0, 5 requests were sent" in gateway.summary
+
+
+def test_where_nothing_enforces_network_policies_ways_around_the_gateway_are_not_judged(
+    kube: Kube, istioctl: Istioctl, changes: Changes, tmp_path: Path
+) -> None:
+    run = create(tmp_path / "fence", "test")
+    fence = Changes(kube, Ledger.open(Machine.here({"HOME": str(tmp_path / "fence")}), run), run)
+    out = EgressProbe(
+        kube, istioctl, changes, read_facts(kube, NAMESPACE), egress.OUTSIDE,
+        gateways=gateway_pods(kube, egress.GATEWAY, SYSTEM),
+    )  # fmt: skip
+    out.begin()
+    around = BypassProbe(
+        kube, istioctl, changes, fence, out, images=lambda found: [dict(each) for each in found]
+    )
+    with pytest.raises(NotHereError, match="not enforced"):
+        around.begin()
