@@ -1,22 +1,26 @@
-"""The rule about what may be called outside: REGISTRY_ONLY, where it holds."""
+"""The rule about what may be called outside: REGISTRY_ONLY, where it holds, and who gets around it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from meshlab.core.text import pluralize
+from meshlab.security.audit.gateways import is_egress
 from meshlab.security.audit.inventory import Inventory
 from meshlab.security.audit.istio_objects import in_root, oldest, selector, selects
-from meshlab.security.audit.mends import mesh_fragment, whole
+from meshlab.security.audit.mends import as_yaml, mesh_fragment, whole
 from meshlab.security.audit.model import Examined, Finding, Severity, named
 from meshlab.security.audit.objects import Object
 from meshlab.security.audit.workloads import Place, place_of
 
 RULE, CLOSED = "egress-policy", "REGISTRY_ONLY"
+NETWORK_POLICY = "NetworkPolicy"
+KEPT_IN = "what leaves the cluster then goes through the egress gateway; add what else these pods call, such as the API server"
 
 
 def egress_policy(inventory: Inventory) -> Examined:
-    """Only declared destinations may be called: REGISTRY_ONLY, in the mesh's configuration or by Sidecars."""
+    """Only declared destinations may be called: REGISTRY_ONLY, and where there is an egress gateway nobody gets around it."""
     sidecars = inventory.of("Sidecar")
     mode = str((inventory.mesh.get("outboundTrafficPolicy") or {}).get("mode") or "ALLOW_ANY")
     findings = []
@@ -33,7 +37,86 @@ def egress_policy(inventory: Inventory) -> Examined:
             why = f"opens egress for its workloads: {_egress(each)}"
             about = {"namespace": each["metadata"]["namespace"]}
             findings.append(Finding(RULE, Severity.WARNING, named("Sidecar", each), why, fix, about))
-    return Examined(len(sidecars) + 1, "Sidecars and the mesh's own policy", tuple(findings))
+    around, notes = _ways_around(inventory, mode, apps, sidecars)
+    looked = "Sidecars and the mesh's own policy"
+    return Examined(len(sidecars) + 1, looked, (*findings, *around), notes)
+
+
+def _ways_around(
+    inventory: Inventory, mode: str, pods: Sequence[Object], sidecars: Sequence[Object]
+) -> tuple[list[Finding], tuple[str, ...]]:
+    """Where an egress gateway is used and sidecars are closed: namespaces whose pods can walk around it, and notes.
+
+    A sidecar holds what passes through it only: a NetworkPolicy must hold the pods.
+    """
+    if not any(is_egress(each, inventory) for each in inventory.of("Gateway")):
+        return [], ()
+    if NETWORK_POLICY in inventory.unreadable:
+        return [], (
+            f"whether pods can get around the egress gateway: {inventory.unreadable[NETWORK_POLICY]}",
+        )
+    held = [each for each in inventory.of(NETWORK_POLICY) if "Egress" in _directions(each)]
+    free: dict[str, list[str]] = {}
+    for pod in pods:
+        if (_own_policy(pod, sidecars, inventory) or mode) == CLOSED and not any(
+            _holds(each, pod) for each in held
+        ):
+            free.setdefault(pod["metadata"]["namespace"], []).append(pod["metadata"]["name"])
+    return [
+        Finding(
+            RULE,
+            Severity.WARNING,
+            f"Namespace {namespace}",
+            f"{pluralize(len(names), 'pods')} can get around the egress gateway ({', '.join(sorted(names)[:3])}): no "
+            "NetworkPolicy holds what does not pass through their sidecars; egress.no-bypass shows such a policy at work",
+            as_yaml(_kept_in(namespace), how=KEPT_IN),
+            {"namespace": namespace, "around": "true"},
+        )
+        for namespace, names in sorted(free.items())
+    ], ()
+
+
+def _directions(policy: Object) -> Sequence[str]:
+    """The directions that a NetworkPolicy closes; Egress without being named where it has rules for it."""
+    spec = policy.get("spec") or {}
+    return spec.get("policyTypes") or ["Ingress", *(["Egress"] if spec.get("egress") else [])]
+
+
+def _holds(policy: Object, pod: Object) -> bool:
+    """Whether a NetworkPolicy selects a pod, and has no rule that lets everything out."""
+    spec = policy.get("spec") or {}
+    chosen, labels = spec.get("podSelector") or {}, pod["metadata"].get("labels") or {}
+    if policy["metadata"]["namespace"] != pod["metadata"]["namespace"] or {} in (spec.get("egress") or ()):
+        return False
+    return (chosen.get("matchLabels") or {}).items() <= labels.items() and all(
+        _meets(term, labels) for term in chosen.get("matchExpressions") or ()
+    )
+
+
+def _meets(term: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    """One expression of a label selector, as Kubernetes reads it."""
+    key, values = str(term["key"]), term.get("values") or ()
+    return {
+        "In": labels.get(key) in values and key in labels,
+        "NotIn": labels.get(key) not in values,
+        "Exists": key in labels,
+        "DoesNotExist": key not in labels,
+    }[str(term["operator"])]
+
+
+def _kept_in(namespace: str) -> Object:
+    """A policy that lets the pods of a namespace reach the cluster's, and DNS, and nothing outside."""
+    ports = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": NETWORK_POLICY,
+        "metadata": {"name": "out-by-the-egress-gateway", "namespace": namespace},
+        "spec": {
+            "podSelector": {},
+            "policyTypes": ["Egress"],
+            "egress": [{"to": [{"namespaceSelector": {}}]}, {"ports": ports}],
+        },
+    }
 
 
 def _closed(sidecar: Object) -> str:

@@ -29,6 +29,7 @@ KINDS: Mapping[str, str] = {
     "VirtualService": "networking.istio.io/v1",
     "DestinationRule": "networking.istio.io/v1",
     "Sidecar": "networking.istio.io/v1",
+    "NetworkPolicy": "networking.k8s.io/v1",
     # The name of a kind ends with its group where another has the same.
     "Gateway.gateway.networking.k8s.io": "gateway.networking.k8s.io/v1",
     "HTTPRoute": "gateway.networking.k8s.io/v1",

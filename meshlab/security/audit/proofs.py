@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 from meshlab.app.source import Source, find_source
 from meshlab.core.address import host_port
 from meshlab.core.errors import MeshlabError
+from meshlab.istio.control_plane import SIDECAR
 from meshlab.kube.client import Kube
 from meshlab.kube.exec import run_in_pod
+from meshlab.kube.pods import serving
 from meshlab.security.audit.account_rules import TOKEN_PATH
 from meshlab.security.audit.inventory import Inventory
 from meshlab.security.audit.model import Finding, Proof
@@ -150,7 +152,9 @@ class Prover:
     def _undeclared(self, finding: Finding) -> Proof | None:
         namespace = finding.about.get("namespace")
         source = self._meshed
-        if namespace and (source is None or namespace != source.namespace):
+        if namespace and "around" in finding.about:
+            source = self._beside_the_proxy(namespace)
+        elif namespace and (source is None or namespace != source.namespace):
             source = find_source(self._kube, namespace)
         facts = self._inventory.facts
         istiod = next(
@@ -166,6 +170,15 @@ class Prover:
             str(answer),
             answer.status not in ("000", "502"),
         )
+
+    def _beside_the_proxy(self, namespace: str) -> Source | None:
+        """Who sends past the sidecars of a namespace: a pod without one, else the proxy's own user in a pod with one."""
+        if self._bare is not None and self._bare.namespace == namespace:
+            return self._bare
+        for pod in serving(self._kube.pods(namespace)):
+            if SIDECAR in pod.images:
+                return Source(namespace, pod.name, SIDECAR, pod.uid)
+        return None
 
     def _beside_the_mesh(self, finding: Finding) -> Proof | None:
         ip, port = finding.about.get("ip"), finding.about.get("port")

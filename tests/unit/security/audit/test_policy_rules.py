@@ -153,3 +153,81 @@ def test_an_egress_proxy_goes_with_the_mode_that_it_needs() -> None:
     ]
     assert yaml.safe_load(finding.fix)["spec"] == {"outboundTrafficPolicy": {"mode": "REGISTRY_ONLY"}}
     assert finding.fix.startswith("# kubectl replace")
+
+
+# ── who gets around an egress gateway
+
+CLOSED_MESH = {"outboundTrafficPolicy": {"mode": "REGISTRY_ONLY"}}
+LEAVES = thing("Gateway", "out", "shop", {"selector": {"istio": "egressgateway"}, "servers": []})
+
+
+def kept_in(spec: dict[str, Any], home: str = "shop") -> dict[str, Any]:
+    return thing("NetworkPolicy", "it", home, spec)
+
+
+def test_an_egress_gateway_asks_for_a_network_policy() -> None:
+    found = examine("egress-policy", SHOP, LEAVES, mesh=CLOSED_MESH)
+    assert told(found) == [("warning", "Namespace shop")]
+    (finding,) = found.findings
+    assert "egress.no-bypass" in finding.why and finding.about == {"namespace": "shop", "around": "true"}
+    assert told(examine("egress-policy", SHOP, LEAVES, yaml.safe_load(finding.fix), mesh=CLOSED_MESH)) == []
+
+
+def test_without_an_egress_gateway_or_a_closed_egress_there_is_nothing_to_walk_around() -> None:
+    assert told(examine("egress-policy", SHOP, mesh=CLOSED_MESH)) == []
+    assert told(examine("egress-policy", SHOP, LEAVES)) == [("warning", "MeshConfig istio-system/istio")]
+    enters = thing("Gateway", "in", "shop", {"selector": {"istio": "ingressgateway"}, "servers": []})
+    assert told(examine("egress-policy", SHOP, enters, mesh=CLOSED_MESH)) == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "holds"),
+    [
+        ({"podSelector": {}, "policyTypes": ["Egress"]}, True),
+        ({"podSelector": {"matchLabels": {"app": "web"}}, "policyTypes": ["Ingress", "Egress"]}, True),
+        ({"podSelector": {}, "egress": [{"ports": [{"port": 53}]}]}, True),
+        ({"podSelector": {"matchLabels": {"app": "cart"}}, "policyTypes": ["Egress"]}, False),
+        ({"podSelector": {}, "policyTypes": ["Ingress"]}, False),
+        ({"podSelector": {}}, False),
+        ({"podSelector": {}, "policyTypes": ["Egress"], "egress": [{}]}, False),
+        (
+            {
+                "podSelector": {"matchExpressions": [{"key": "app", "operator": "In", "values": ["web"]}]},
+                "policyTypes": ["Egress"],
+            },
+            True,
+        ),
+        (
+            {
+                "podSelector": {"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["web"]}]},
+                "policyTypes": ["Egress"],
+            },
+            False,
+        ),
+        (
+            {
+                "podSelector": {"matchExpressions": [{"key": "app", "operator": "DoesNotExist"}]},
+                "policyTypes": ["Egress"],
+            },
+            False,
+        ),
+        (
+            {
+                "podSelector": {"matchExpressions": [{"key": "app", "operator": "Exists"}]},
+                "policyTypes": ["Egress"],
+            },
+            True,
+        ),
+    ],
+)
+def test_which_policies_keep_a_pod_in(spec: dict[str, Any], holds: bool) -> None:
+    found = examine("egress-policy", SHOP, LEAVES, kept_in(spec), mesh=CLOSED_MESH)
+    assert (told(found) == []) is holds
+    assert told(examine("egress-policy", SHOP, LEAVES, kept_in(spec, "other"), mesh=CLOSED_MESH)) != []
+
+
+def test_policies_that_may_not_be_read_are_told_and_blamed_on_nobody() -> None:
+    found = examine(
+        "egress-policy", SHOP, LEAVES, mesh=CLOSED_MESH, unreadable={"NetworkPolicy": "403: forbidden"}
+    )
+    assert told(found) == [] and "403: forbidden" in found.notes[0]

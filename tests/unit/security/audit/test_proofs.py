@@ -10,7 +10,7 @@ from meshlab.app.source import Source
 from meshlab.security.audit.inventory import Inventory
 from meshlab.security.audit.model import Acceptance, Finding, Proof, Severity
 from meshlab.security.audit.proofs import PER_RULE, Prover
-from tests.fakes.kube import FakeExecStream, FakeKube, exit_status
+from tests.fakes.kube import FakeExecStream, FakeKube, exit_status, make_pod
 from tests.unit.security.audit.samples import examine, thing
 from tests.unit.security.audit.test_rules import bad
 
@@ -128,3 +128,25 @@ def test_those_that_count_are_shown_first_and_only_a_few() -> None:
     kube = answers(*["200 0 0.1"] * PER_RULE)
     shown = Prover(kube, bad(), MESHED, BARE).prove(findings)  # type: ignore[arg-type]
     assert [each.proof is not None for each in shown] == [False] * 3 + [True] * 3
+
+
+def at_home(kube: FakeKube, home: str) -> FakeKube:
+    """The same cluster, with an istiod and a pod of a namespace."""
+    kube.put(make_pod("istiod-1", namespace="istio-system", labels={"app": "istiod"}))
+    kube.put(make_pod("cart-1", namespace=home))
+    return kube
+
+
+@pytest.mark.parametrize(
+    ("home", "asks"),
+    [("shop", ("shop", "caller", "curl")), ("cart", ("cart", "cart-1", "istio-proxy"))],
+    ids=["a pod without a sidecar", "the proxy's own user"],
+)
+@pytest.mark.parametrize(("said", "shows"), [("200 0 0.001", True), ("000 28 0.000000", False)])
+def test_a_way_around_the_egress_gateway_is_shown_by_who_no_sidecar_holds(
+    home: str, asks: tuple[str, ...], said: str, shows: bool
+) -> None:
+    kube = at_home(answers(said), home)
+    found = proof(kube, finding("egress-policy", namespace=home, around="true"))
+    assert found is not None and found.shows is shows, found
+    assert kube.opened[0][:3] == asks and "10.0.0.1:8080/ready" in found.request
