@@ -11,7 +11,7 @@ from meshlab.core.errors import IstioError, KubeError
 from meshlab.istio.injection import API_VERSION, KIND, Webhook, asked_for, tags_of, webhooks_in
 from meshlab.istio.injection import INJECTION_LABEL as INJECTION_LABEL  # others import it from here
 from meshlab.istio.injection import REVISION_LABEL as REVISION_LABEL
-from meshlab.istio.names import DEFAULT_REVISION, ISTIOD_SELECTOR
+from meshlab.istio.names import DEFAULT_REVISION, ISTIOD_SELECTOR, SYSTEM_NAMESPACE
 from meshlab.kube.api_errors import api_errors
 from meshlab.kube.apply import apply
 from meshlab.kube.client import Kube
@@ -167,6 +167,21 @@ def deployments(kube: Kube) -> dict[str, tuple[str, ...]]:
         )
         for home in homes
     }
+
+
+def to_name(planes: Sequence[ControlPlane]) -> tuple[tuple[str, str], ...]:
+    """Tell which control planes istioctl has to be told: it looks in one namespace, for the default revision alone.
+
+    Args:
+        planes: The cluster's.
+
+    Returns:
+        Revision and namespace of each that runs, or of all where none does; empty where istioctl finds the only one.
+    """
+    named = [
+        (each.revision, each.namespace) for each in planes if each.ready or not any(p.ready for p in planes)
+    ]
+    return () if named == [(DEFAULT_REVISION, SYSTEM_NAMESPACE)] else tuple(named)
 
 
 def injection_label(planes: Sequence[ControlPlane]) -> tuple[str, str]:

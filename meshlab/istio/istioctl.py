@@ -103,6 +103,8 @@ class Istioctl:
         kubeconfig: None for istioctl's own default.
         context: None for the kubeconfig's current one.
         runner: Starts it.
+        planes: Tells revision and namespace of each control plane that has to be named, because istioctl asks that of
+            the default tag alone; nothing where it finds all by itself.
     """
 
     def __init__(
@@ -111,11 +113,18 @@ class Istioctl:
         kubeconfig: Path | None = None,
         context: str | None = None,
         runner: Runner | None = None,
+        planes: Callable[[], Sequence[tuple[str, str]]] | None = None,
     ) -> None:
         self.path = path
         self.kubeconfig = kubeconfig
         self.context = context
         self._runner = runner or SystemRunner()
+        self._planes = planes
+
+    def _each_plane(self) -> list[list[str]]:
+        """Flags for each call that together reach every control plane."""
+        named = self._planes() if self._planes else ()
+        return [[f"--revision={name}", f"--istioNamespace={home}"] for name, home in named] or [[]]
 
     def install(
         self,
@@ -202,29 +211,35 @@ class Istioctl:
     def version(self, *, remote: bool = True) -> MeshVersions:
         """Return versions of this program and (remote) of every istiod and proxy. Raises IstioError."""
         argv = ["version", "--output=json", f"--remote={str(remote).lower()}"]
-        answer = self._json(self._run(argv, timeout=QUERY_TIMEOUT, cluster=remote))
-        client = answer.get("clientVersion") or {}
+        answers = [
+            self._json(self._run([*argv, *flags], timeout=QUERY_TIMEOUT, cluster=remote))
+            for flags in (self._each_plane() if remote else [[]])
+        ]
+        client = answers[0].get("clientVersion") or {}
         return MeshVersions(
             client=client.get("version", "unknown"),
             client_revision=client.get("revision", "unknown"),
             control_plane=tuple(
                 (each.get("Revision", ""), (each.get("Info") or {}).get("version", "unknown"))
+                for answer in answers
                 for each in answer.get("meshVersion") or []
             ),
             data_plane=tuple(
                 (each.get("ID", ""), each.get("IstioVersion", "unknown"))
+                for answer in answers
                 for each in answer.get("dataPlaneVersion") or []
             ),
         )
 
     def proxy_status(self) -> tuple[ProxyStatus, ...]:
         """Return every proxy that is connected to any istiod, sorted by name. Raises IstioError."""
-        done = self._run(["proxy-status", "--output=json"], timeout=QUERY_TIMEOUT)
         found = {}
-        for answer in _documents(done.stdout):
-            for resource in answer.get("resources") or []:
-                status = _proxy(resource.get("resource", resource))
-                found[status.name] = status
+        for flags in self._each_plane():
+            done = self._run(["proxy-status", *flags, "--output=json"], timeout=QUERY_TIMEOUT)
+            for answer in _documents(done.stdout):
+                for resource in answer.get("resources") or []:
+                    status = _proxy(resource.get("resource", resource))
+                    found[status.name] = status
         return tuple(found[name] for name in sorted(found))
 
     def analyze(

@@ -15,6 +15,7 @@ from meshlab.clusters.provider import provider_of
 from meshlab.config.settings import ExistingSettings, LabConfig, Machine
 from meshlab.core.errors import MeshlabError
 from meshlab.core.registry import find, instance, put
+from meshlab.istio.control_plane import control_planes, to_name
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.facts import read_facts
 from meshlab.istio.istioctl import Istioctl
@@ -178,4 +179,9 @@ def istioctl_of(cluster: ClusterRef, distribution: Distribution) -> Istioctl:
     Returns:
         It.
     """
-    return Istioctl(distribution.istioctl, kubeconfig=cluster.kubeconfig, context=cluster.context)
+    return Istioctl(
+        distribution.istioctl,
+        kubeconfig=cluster.kubeconfig,
+        context=cluster.context,
+        planes=lambda: to_name(control_planes(kube_of(cluster))),
+    )

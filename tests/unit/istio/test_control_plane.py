@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from meshlab.core.errors import IstioError
@@ -11,6 +13,7 @@ from meshlab.istio.control_plane import (
     deployments,
     injection_label,
     label_namespace,
+    to_name,
     unlabel_namespace,
 )
 from tests.fakes import istio_objects as objects
@@ -92,3 +95,18 @@ def test_unlabelling_keeps_other_labels_and_forgives_a_missing_namespace():
     unlabel_namespace(kube, "shop")
     unlabel_namespace(kube, "gone")
     assert kube.get("v1", "Namespace", "shop")["metadata"]["labels"] == {"team": "a"}
+
+
+@pytest.mark.parametrize(
+    ("planes", "named"),
+    [
+        ([ControlPlane("istiod", "istio-system", "default", True)], []),
+        ([plane("stable"), plane("canary")], ["stable", "canary"]),
+        ([plane("stable"), replace(plane("canary"), ready=False)], ["stable"]),
+        ([replace(plane("stable"), ready=False)], ["stable"]),
+        ([ControlPlane("istiod", "mesh-control", "default", True)], ["default"]),
+        ([], []),
+    ],
+)
+def test_istioctl_is_told_what_it_does_not_find_by_itself(planes: list[ControlPlane], named: list[str]):
+    assert [revision for revision, _ in to_name(planes)] == named

@@ -156,3 +156,32 @@ def test_findings_of_precheck_are_an_answer_and_a_crash_is_not():
     assert istioctl(x=Said("[]"))[0].precheck() == ()
     with pytest.raises(IstioError):
         istioctl(x=Said("", "no route to host", 1))[0].precheck()
+
+
+def test_each_control_plane_that_has_to_be_named_is_asked_and_their_answers_are_one():
+    other = {
+        "clientVersion": VERSION["clientVersion"],
+        "meshVersion": [{"Component": "pilot", "Revision": "canary", "Info": {"version": "1.31.0"}}],
+    }
+    one, two = ({"resources": [client(name)]} for name in ("sleep-1", "web-1"))
+    fake = FakeIstioctl(
+        {
+            "version": [Said(json.dumps(VERSION)), Said(json.dumps(other))],
+            "proxy-status": [Said(json.dumps(one)), Said(json.dumps(two))],
+        }
+    )
+    planes = [("stable", "istio-system"), ("canary", "mesh-control")]
+    tool = Istioctl(Path("/bin/istioctl"), runner=fake, planes=lambda: planes)
+    found = tool.version()
+    assert found.control_plane == (("default", "1.31.0"), ("canary", "1.31.0"))
+    assert found.data_plane == (("sleep-1.default", "1.30.2"),)
+    assert [each.pod for each in tool.proxy_status()] == ["sleep-1", "web-1"]
+    for words, (revision, home) in zip(fake.commands, [*planes, *planes], strict=True):
+        assert {f"--revision={revision}", f"--istioNamespace={home}"} <= set(words)
+    assert tool.version(remote=False).client == "1.31.0" and len(fake.commands) == 5
+
+
+def test_where_none_has_to_be_named_it_is_asked_as_ever():
+    fake = FakeIstioctl({"version": Said(json.dumps(VERSION))})
+    Istioctl(Path("/bin/istioctl"), runner=fake, planes=lambda: ()).version()
+    assert not any(word.startswith("--revision") for word in fake.commands[0])
