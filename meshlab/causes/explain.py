@@ -28,6 +28,8 @@ NAMED, OF_ITS_TRAFFIC, OF_SOME = (
 PAGE = frozenset({"productpage", "details", "reviews", "ratings", "sleep"})
 # These look at other traffic, or at objects themselves.
 OTHERS = ("ingress.", "egress.", "audit.", "istio.", "kiali.")
+# The evidence of these lists all that was asked, whatever became of it; the reason alone names what went wrong.
+LISTS_ALL = ("grafana.",)
 # What a pod or its Service does for its own traffic only: no addon or gateway of the control plane's explains the app's.
 OF_ITS_PODS = (Does.NO_SIDECAR, Does.PROTOCOL)
 _LATE = (Does.ABORTS, Does.GIVES_UP, Does.DELAYS, Does.LIMITS, Does.REROUTES)
@@ -149,7 +151,8 @@ def _causes(
     check: Mapping[str, Any], known: Iterable[Effect], namespace: str, news: Mapping[str, str]
 ) -> list[Effect]:
     wanted = _explained_by(check["id"])
-    said = json.dumps([check["summary"], check.get("reason"), check["evidence"]], default=str)
+    evidence = {} if check["id"].startswith(LISTS_ALL) else check["evidence"]
+    said = json.dumps([check["summary"], check.get("reason"), evidence], default=str)
     words = frozenset(re.findall(r"[a-z0-9][a-z0-9.-]*", said.lower()))
     found: dict[str, tuple[tuple[int, bool, str], Effect]] = {}
     for effect in known:

@@ -277,6 +277,15 @@ def test_an_addon_or_gateway_of_the_control_plane_does_not_explain_the_apps_traf
     ]
 
 
+def test_what_a_dashboard_lists_beside_the_queries_that_failed_explains_nothing() -> None:
+    """Seen live: the Service of the echo stood first, as the table of all queries names it."""
+    planted = found_of("ConfigMap", prometheus(scraping.without_istiod)[0])
+    said = red("grafana.all-panels", evidence={"targets": [{"query": 'rate(x{destination="tcp-echo"})'}]})
+    found = explain([said], [*bookinfo(), planted], namespace=NAMESPACE, root=ROOT)
+    assert found[0].object == "ConfigMap istio-system/prometheus"
+    assert "Service shop/tcp-echo" not in {each.object for each in found}
+
+
 def test_objects_that_only_look_like_a_fault_explain_nothing() -> None:
     own = prometheus(lambda settings: None)[0]
     kept = {"action": "labeldrop", "regex": "(source|destination)_peer"}
