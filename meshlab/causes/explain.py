@@ -70,8 +70,9 @@ EXPLAINED_BY: Mapping[str, Sequence[Does]] = {
     "graph": _COUNTED,
     "kiali": _COUNTED,
     "jaeger": (Does.NO_TRACES, *_LOST),
-    "mtls": (Does.NO_MTLS, Does.PLAINTEXT, Does.NO_SIDECAR),
-    "mtls.counter": (Does.NO_MTLS, Does.PLAINTEXT, Does.REPEATS, Does.NO_SIDECAR),
+    # A proxy that does not know a service passes its requests through as they are: in clear, and counted nowhere.
+    "mtls": (Does.NO_MTLS, Does.PLAINTEXT, Does.HIDES, Does.NO_SIDECAR),
+    "mtls.counter": (Does.NO_MTLS, Does.PLAINTEXT, Does.REPEATS, Does.HIDES, Does.NO_SIDECAR),
     "mtls.refusal": (Does.PLAINTEXT, Does.NO_SIDECAR),
     "authz": (Does.ALLOWS, Does.REFUSES, Does.TOKENS, Does.NO_MTLS, Does.PLAINTEXT, *_LATE),
     "ingress": (Does.CONFLICTS, Does.EDGE, Does.REFUSES, Does.ABORTS, Does.REROUTES),

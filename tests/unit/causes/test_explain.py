@@ -286,6 +286,19 @@ def test_what_a_dashboard_lists_beside_the_queries_that_failed_explains_nothing(
     assert "Service shop/tcp-echo" not in {each.object for each in found}
 
 
+@pytest.mark.parametrize("check", ["mtls.packets", "mtls.identity", "grafana.workload", "graph.edges"])
+def test_a_hidden_service_explains_requests_in_clear(check: str) -> None:
+    """Seen live: what the Sidecar of reviews hides is passed through in clear, by nobody's identity."""
+    sidecar = {
+        "workloadSelector": {"labels": {"app": "reviews"}},
+        "egress": [{"hosts": ["./details.shop.svc"]}],
+    }
+    planted = document("Sidecar", "only-what-we-need", sidecar)
+    said = red(check, "reviews-v2 → ratings-v1: 15 HTTP messages in clear on eth0")
+    found = explain([said], [*bookinfo(), planted], namespace=NAMESPACE, root=ROOT)
+    assert found[0].object == "Sidecar shop/only-what-we-need"
+
+
 def test_objects_that_only_look_like_a_fault_explain_nothing() -> None:
     own = prometheus(lambda settings: None)[0]
     kept = {"action": "labeldrop", "regex": "(source|destination)_peer"}
