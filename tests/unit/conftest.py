@@ -1,3 +1,4 @@
+import gc
 import os
 
 import pytest
@@ -9,6 +10,19 @@ from meshlab.kube import client
 # A busy machine is slow, which is no fault of what is tested; times belong to benchmarks.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
+
+# What is imported stays until the end. Python would look through all of it for garbage again and again: while it is
+# imported, and then whenever some tests have left a little.
+gc.disable()
+# New objects, and collections of each generation, until garbage is looked for; Python's own are 700, 10, 10.
+OFTEN = (20_000, 10, 10)
+
+
+def pytest_collection_finish() -> None:
+    """From here on look for garbage among what the tests leave only."""
+    gc.freeze()
+    gc.set_threshold(*OFTEN)
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)
