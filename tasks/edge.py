@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from datetime import timedelta
 
 from meshlab.app.deployment import fitted, with_images
@@ -13,16 +13,18 @@ from meshlab.checks import bypass as bypass_checks
 from meshlab.checks import egress as egress_checks
 from meshlab.checks import ingress as ingress_checks
 from meshlab.checks.base import infra_error, run_check, skipped
+from meshlab.checks.gateway_api import REMEDY as CRDS_REMEDY
 from meshlab.clusters.base import ClusterRef
 from meshlab.config.settings import LabConfig
 from meshlab.core.attempt import attempt, given
 from meshlab.core.errors import MeshlabError
 from meshlab.istio.distribution import Distribution
+from meshlab.istio.gateway_api import definitions, validates_frontend
 from meshlab.kube.changes import Changes
 from meshlab.lifecycle.context import context_of, istioctl_of, kube_of, mesh_of
 from meshlab.run.journal import RunRef, record_check
 from meshlab.run.results import CheckResult
-from meshlab.security.gateways import egress, ingress
+from meshlab.security.gateways import egress, gateway_api, ingress
 from meshlab.security.gateways.bypass import BypassProbe
 from meshlab.security.gateways.entry import IngressProbe, Missing, opened, usable
 from meshlab.security.gateways.exit import EgressProbe
@@ -36,12 +38,18 @@ INGRESS: dict[str, Callable[[IngressProbe], CheckResult]] = {
     "ingress.mtls": ingress_checks.mtls,
     "ingress.jwt": ingress_checks.tokens,
 }
+GATEWAY: dict[str, Callable[[IngressProbe], CheckResult]] = {
+    "gateway.https": lambda probe: ingress_checks.https(probe, "gateway.https"),
+    "gateway.mtls": lambda probe: ingress_checks.mtls(probe, "gateway.mtls"),
+    "gateway.jwt": lambda probe: ingress_checks.tokens(probe, "gateway.jwt"),
+}
 
 
 def check_edge(run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution) -> None:
-    """Check ingress and egress side by side.
+    """Check ingress and egress side by side, then the edge by Gateway API where it is asked for.
 
-    They share no object, and removing the namespace outside takes five seconds.
+    The first two share no object, and removing the namespace outside takes five seconds. The last serves the keys for
+    tokens from the same pod as the ingress, so it comes after it.
 
     Args:
         run: The run.
@@ -55,6 +63,8 @@ def check_edge(run: RunRef, config: LabConfig, cluster: ClusterRef, distribution
     finally:
         inwards.wait()
     inwards.result()
+    if config.security.gateway_api:
+        check_gateway(run, config, cluster, distribution)
 
 
 @lab_task("check-ingress", verify=checks_passed, depends_on_pods=True)
@@ -76,20 +86,67 @@ def check_ingress(
     found = attempt(lambda: usable(kube, ingress.GATEWAY, mesh_of(run, cluster).ingress_namespace))
     if not isinstance(found, list):
         return _recorded(run, _without(found, *INGRESS))
-    with Changes(kube, context_of(run).ledger, run) as changes, ExitStack() as stack:
 
-        def opening() -> IngressProbe:
-            keys = make_keys(*ingress.HOSTS, lifetime=lifetime)
-            istioctl, mesh = istioctl_of(cluster, distribution), mesh_of(run, cluster)
-            return stack.enter_context(opened(kube, istioctl, changes, mesh, keys=keys, alter=alter))
+    def open_(changes: Changes) -> AbstractContextManager[IngressProbe]:
+        keys = make_keys(*ingress.HOSTS, lifetime=lifetime)
+        istioctl, mesh = istioctl_of(cluster, distribution), mesh_of(run, cluster)
+        return opened(kube, istioctl, changes, mesh, keys=keys, alter=alter)
 
-        probe = attempt(opening)
-        pool = stack.enter_context(ThreadPoolExecutor(max_workers=len(INGRESS), thread_name_prefix="ingress"))
-        checks = _recorded(
-            run, pool.map(lambda name: run_check(name, lambda: INGRESS[name](given(probe))), INGRESS)
+    return _asked(run, config, cluster, "check-ingress", INGRESS, open_)
+
+
+@lab_task("check-gateway", verify=checks_passed, depends_on_pods=True)
+def check_gateway(
+    run: RunRef,
+    config: LabConfig,
+    cluster: ClusterRef,
+    distribution: Distribution,
+    alter: ingress.Alter = ingress.unchanged,
+    lifetime: timedelta = LIFETIME,
+) -> list[CheckResult]:
+    """gateway.https, gateway.mtls, gateway.jwt: what the three of the ingress prove, at a gateway by Gateway API.
+
+    Istio makes the gateway for the run's own Gateway; afterwards nothing of it may be left. alter, lifetime: what a
+    planted fault makes of the objects, and of the gateway's certificates.
+    """
+    kube = kube_of(cluster)
+    if config.scope != "mesh":
+        return _recorded(run, (run_check(*check, granted=config.scope) for check in GATEWAY.items()))
+    known = attempt(lambda: (definitions(kube), mesh_of(run, cluster)))
+    if isinstance(known, MeshlabError):
+        return _recorded(run, _without(known, *GATEWAY))
+    found, mesh = known
+    if not found:
+        why = "the cluster has no CustomResourceDefinitions of Gateway API"
+        return _recorded(run, (skipped(each, why, asked_for=True, remedy=CRDS_REMEDY) for each in GATEWAY))
+    running = mesh.serving.version if mesh.serving else distribution.version
+    frontend = validates_frontend(found, running)
+
+    def open_(changes: Changes) -> AbstractContextManager[IngressProbe]:
+        istioctl, keys = istioctl_of(cluster, distribution), make_keys(*ingress.HOSTS, lifetime=lifetime)
+        return gateway_api.opened(kube, istioctl, changes, mesh, frontend=frontend, keys=keys, alter=alter)
+
+    with gateway_api.gone_afterwards(kube, mesh.namespace):
+        return _asked(run, config, cluster, "check-gateway", GATEWAY, open_)
+
+
+def _asked(
+    run: RunRef,
+    config: LabConfig,
+    cluster: ClusterRef,
+    step: str,
+    checks: Mapping[str, Callable[[IngressProbe], CheckResult]],
+    open_: Callable[[Changes], AbstractContextManager[IngressProbe]],
+) -> list[CheckResult]:
+    """Open a gateway, make its checks side by side, and put everything back."""
+    with Changes(kube_of(cluster), context_of(run).ledger, run) as changes, ExitStack() as stack:
+        probe = attempt(lambda: stack.enter_context(open_(changes)))
+        pool = stack.enter_context(ThreadPoolExecutor(max_workers=len(checks), thread_name_prefix=step))
+        found = _recorded(
+            run, pool.map(lambda name: run_check(name, lambda: checks[name](given(probe))), checks)
         )
-        note_causes(run, "check-ingress", (config, cluster))  # while the stage's own objects are there
-        return checks
+        note_causes(run, step, (config, cluster))  # while the stage's own objects are there
+        return found
 
 
 @lab_task("check-egress", verify=checks_passed, depends_on_pods=True)

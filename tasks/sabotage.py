@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from prefect import Task
+
 from meshlab.clusters.base import ClusterRef
 from meshlab.config.settings import LabConfig
 from meshlab.core.errors import MeshlabError
@@ -33,13 +35,9 @@ from tasks.audit import check_audit
 from tasks.authorization import check_authz
 from tasks.common import lab_task, log_info
 from tasks.dashboards_and_traces import begin_phase, check_dashboards, check_graph, check_traces
-from tasks.edge import check_egress, check_ingress
+from tasks.edge import check_egress, check_gateway, check_ingress
 from tasks.mesh_checks import check_app, check_cluster, check_istio
-from tasks.observability import (
-    check_prometheus,
-    count_requests,
-    reconcile_requests,
-)
+from tasks.observability import check_prometheus, count_requests, reconcile_requests
 from tasks.report import publish_table
 from tasks.security import begin_strict, check_mtls, end_strict
 from tasks.teardown import attempt
@@ -87,7 +85,9 @@ def plan(
     """
     chosen = []
     for fault in catalogue.choose(only):
-        why = catalogue.why_not(fault, config.scope, local=config.cluster == "local")
+        why = catalogue.why_not(
+            fault, config.scope, local=config.cluster == "local", gateway_api=config.security.gateway_api
+        )
         if why:
             record_check(run, unproven(fault, why, skipped=True, remedy="plant it on a local cluster"))
             skip_step(run, f"fault-{fault.name}", why)
@@ -351,9 +351,11 @@ def _grafana(probe_run: RunRef, lab: Lab) -> None:
         log_info(f"the traffic failed: {problem.message}")  # its step says so
 
 
-def _ingress(probe_run: RunRef, lab: Lab) -> None:
-    edge = lab.edge
-    attempt(check_ingress, probe_run, lab.config, lab.cluster, lab.istio, edge.ingress, edge.lifetime)
+def _edge(check: Task[..., Any], alter: str) -> Callable[[RunRef, Lab], object]:
+    """Make the checks of a way in, with what the fault makes of its objects and certificates."""
+    return lambda run, lab: attempt(
+        check, run, lab.config, lab.cluster, lab.istio, getattr(lab.edge, alter), lab.edge.lifetime
+    )
 
 
 MAKERS: Mapping[str, Callable[[RunRef, Lab], object]] = {
@@ -363,7 +365,8 @@ MAKERS: Mapping[str, Callable[[RunRef, Lab], object]] = {
     "load": _load,
     "grafana": _grafana,
     "authz": lambda run, lab: attempt(check_authz, run, lab.config, lab.cluster, lab.istio),
-    "ingress": _ingress,
+    "ingress": _edge(check_ingress, "ingress"),
+    "gateway": _edge(check_gateway, "gateway"),
     "egress": lambda run, lab: attempt(
         check_egress, run, lab.config, lab.cluster, lab.istio, lab.edge.egress
     ),

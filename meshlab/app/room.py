@@ -20,6 +20,7 @@ from meshlab.config.settings import LabConfig
 from meshlab.core.address import host_port
 from meshlab.core.errors import KubeError
 from meshlab.istio.control_plane import objects_if_served
+from meshlab.istio.gateway_api import OWN_GATEWAY_ACCOUNT
 from meshlab.istio.in_force import namespace_wide
 from meshlab.istio.mesh import Mesh
 from meshlab.kube.apply import ObjectRef
@@ -258,6 +259,8 @@ def _own_calls(kube: Kube, mesh: Mesh, config: LabConfig) -> Object:
     if config.scope == "mesh":
         gateways = kube.pods(mesh.ingress_namespace, f"app={INGRESS}")
         callers += sorted({mesh.principal(pod.namespace, pod.service_account) for pod in gateways})
+    if config.security.gateway_api:
+        callers.append(mesh.principal(mesh.namespace, OWN_GATEWAY_ACCOUNT))
     policy: Object = manifests.read("room-calls", NAME=CALLS, NAMESPACE=mesh.namespace)
     policy["apiVersion"] = served(kube, SECURITY, POLICY)
     http, tcp = policy["spec"]["rules"]

@@ -27,7 +27,7 @@ NAMED, OF_ITS_TRAFFIC, OF_SOME = (
 # its evidence.
 PAGE = frozenset({"productpage", "details", "reviews", "ratings", "sleep"})
 # These look at other traffic, or at objects themselves.
-OTHERS = ("ingress.", "egress.", "audit.", "istio.", "kiali.")
+OTHERS = ("ingress.", "gateway.", "egress.", "audit.", "istio.", "kiali.")
 # The evidence of these lists all that was asked, whatever became of it; the reason alone names what went wrong.
 LISTS_ALL = ("grafana.",)
 # What a pod or its Service does for its own traffic only: no addon or gateway of the control plane's explains the app's.
@@ -43,6 +43,7 @@ _LOST = (
     Does.LIMITS,
     Does.PROTOCOL,
 )
+_TOKENS = (Does.TRIAL, Does.TOKENS, Does.REFUSES, Does.EDGE, Does.ABORTS, Does.REROUTES)
 _COUNTED = (Does.METRICS, Does.REPEATS, *_LOST, Does.NO_SIDECAR, Does.NO_MTLS, Does.FILTERS)
 # Check, or family of checks → what would explain that it is red, the likeliest first.
 EXPLAINED_BY: Mapping[str, Sequence[Does]] = {
@@ -76,7 +77,9 @@ EXPLAINED_BY: Mapping[str, Sequence[Does]] = {
     "mtls.refusal": (Does.PLAINTEXT, Does.NO_SIDECAR),
     "authz": (Does.ALLOWS, Does.REFUSES, Does.TOKENS, Does.NO_MTLS, Does.PLAINTEXT, *_LATE),
     "ingress": (Does.CONFLICTS, Does.EDGE, Does.REFUSES, Does.ABORTS, Does.REROUTES),
-    "ingress.jwt": (Does.TRIAL, Does.TOKENS, Does.REFUSES, Does.EDGE, Does.ABORTS, Does.REROUTES),
+    "ingress.jwt": _TOKENS,
+    "gateway": (Does.REFUSES, Does.EDGE),
+    "gateway.jwt": _TOKENS,
     "egress": (Does.OPENS, Does.REROUTES, Does.HIDES, Does.NO_MTLS),
     "audit.strict-mtls": (Does.PLAINTEXT,),
     "audit.default-deny": (Does.ALLOWS,),

@@ -71,6 +71,24 @@ _SPECS = (
     ),
     CheckSpec("ingress.jwt", "The gateway tells good tokens from all kinds of bad ones", scope="mesh"),
     CheckSpec(
+        "gateway.https",
+        "A gateway by Gateway API: own authority, name, TLS version, redirect",
+        scope="mesh",
+        asked_by="security.gateway_api",
+    ),
+    CheckSpec(
+        "gateway.mtls",
+        "A gateway by Gateway API takes clients with a certificate of the right authority only",
+        scope="mesh",
+        asked_by="security.gateway_api",
+    ),
+    CheckSpec(
+        "gateway.jwt",
+        "A gateway by Gateway API tells good tokens from all kinds of bad ones",
+        scope="mesh",
+        asked_by="security.gateway_api",
+    ),
+    CheckSpec(
         "gateway.crds",
         "The CustomResourceDefinitions of Gateway API are new enough for this Istio",
         asked_by="security.gateway_api",

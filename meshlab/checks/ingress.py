@@ -23,13 +23,18 @@ STRANGE = "strange.meshlab.test"  # a name that no gateway of ours serves
 TITLE = re.compile(r"<title>\s*(.*?)\s*</title>", re.DOTALL)
 PAGE = f"200 {PAGE_TITLE!r}"
 REFUSED = "refused"
-REMEDY = "compare the Gateway, its Secrets and `istioctl proxy-config listener` of the ingress gateway"
+REMEDY = "compare the Gateway, its Secrets and `istioctl proxy-config listener` of the gateway's pod"
 
 
-def https(entry: IngressProbe) -> CheckResult:
-    """Own authority, right name, TLS 1.2 and up, plain HTTP redirected.
+def https(entry: IngressProbe, check_id: str = "ingress.https") -> CheckResult:
+    """Check own authority, right name, TLS 1.2 and up, plain HTTP redirected.
 
-    Evidence: `requests` (every case with its control), `certificate`, `tls` (version → cipher).
+    Args:
+        entry: The open gateway, Istio's own or one by Gateway API.
+        check_id: Of the check that is made.
+
+    Returns:
+        The check. Evidence: `requests` (every case with its control), `certificate`, `tls` (version → cipher).
     """
     ours = trusting(entry.keys.authority)
     capable = can_speak(OLD)
@@ -71,15 +76,23 @@ def https(entry: IngressProbe) -> CheckResult:
     wrong = problems(tried)
     if not wrong and capable != "TLSv1.1":
         why = f"this client does not speak TLS 1.1 even with a server of ours ({capable})"
-        return broken("ingress.https", why, evidence, remedy="use a Python whose OpenSSL offers TLS 1.1")
+        return broken(check_id, why, evidence, remedy="use a Python whose OpenSSL offers TLS 1.1")
     summary = (
         f"{_sum(tried)}; {', '.join(sorted(seen))}; TLS 1.1 and another name refused; HTTP gets {target}"
     )
-    return judged("ingress.https", wrong, summary, evidence, remedy=REMEDY)
+    return judged(check_id, wrong, summary, evidence, remedy=REMEDY)
 
 
-def mtls(entry: IngressProbe) -> CheckResult:
-    """A client certificate is required, and it must be of the right authority. Evidence: `requests`."""
+def mtls(entry: IngressProbe, check_id: str = "ingress.mtls") -> CheckResult:
+    """Check that a client certificate is required, and that it must be of the right authority.
+
+    Args:
+        entry: The open gateway, Istio's own or one by Gateway API.
+        check_id: Of the check that is made.
+
+    Returns:
+        The check. Evidence: `requests`.
+    """
     known, nobody, stranger = (
         trusting(entry.keys.authority, client=client)
         for client in (entry.keys.client, None, entry.keys.stranger)
@@ -98,11 +111,19 @@ def mtls(entry: IngressProbe) -> CheckResult:
         ),
     ])  # fmt: skip
     summary = f"{_sum(tried)}; without a certificate and with one of another authority refused"
-    return judged("ingress.mtls", problems(tried), summary, {"requests": rows(tried)}, remedy=REMEDY)
+    return judged(check_id, problems(tried), summary, {"requests": rows(tried)}, remedy=REMEDY)
 
 
-def tokens(entry: IngressProbe) -> CheckResult:
-    """Each kind of token and its answer. Evidence: `requests`; no token is in it."""
+def tokens(entry: IngressProbe, check_id: str = "ingress.jwt") -> CheckResult:
+    """Check each kind of token and its answer.
+
+    Args:
+        entry: The open gateway, Istio's own or one by Gateway API.
+        check_id: Of the check that is made.
+
+    Returns:
+        The check. Evidence: `requests`; no token is in it.
+    """
     context = trusting(entry.keys.authority)
 
     def trial(case: TokenCase) -> Trial:
@@ -122,11 +143,11 @@ def tokens(entry: IngressProbe) -> CheckResult:
     told = ", ".join(f"{case.name} {case.status}" for case in cases)
     evidence = {"requests": rows(tried), "issuer": entry.issuer.name, "audience": entry.issuer.audience}
     return judged(
-        "ingress.jwt",
+        check_id,
         problems(tried),
         f"{_sum(tried)}; {told}",
         evidence,
-        remedy="compare the RequestAuthentication and AuthorizationPolicy in istio-system; istiod's log tells "
+        remedy="compare the RequestAuthentication and AuthorizationPolicy of the gateway; istiod's log tells "
         "whether it could fetch the key set",
     )
 

@@ -23,6 +23,17 @@ def hosts_widened(documents: list[Document]) -> list[Document]:
     return _changed(documents, "Gateway", widen)
 
 
+def listener_widened(documents: list[Document]) -> list[Document]:
+    """The listener of one host, by Gateway API, takes every name."""
+
+    def widen(spec: dict[str, Any]) -> None:
+        for listener in spec["listeners"]:
+            if listener.get("hostname") == SECURE:
+                del listener["hostname"]
+
+    return _changed(documents, "Gateway", widen)
+
+
 def issuer_changed(documents: list[Document]) -> list[Document]:
     """Tokens of another issuer are expected."""
 

@@ -42,6 +42,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "mtls": ("mtls.refusal", "mtls.packets", "mtls.identity", "mtls.counter"),
     "authz": ("authz.truth-table",),
     "ingress": ("ingress.https", "ingress.mtls", "ingress.jwt"),
+    "gateway": ("gateway.https", "gateway.mtls", "gateway.jwt"),
     "egress": ("egress.blocked", "egress.gateway"),
     "audit": (
         "audit.strict-mtls",
@@ -91,10 +92,11 @@ class Site:
 class Edge:
     """What is wrong with the objects that the stages of the mesh's edge apply and take away themselves.
 
-    ingress, egress: what becomes of them. lifetime: of the gateway's certificates.
+    ingress, egress, gateway (the edge by Gateway API): what becomes of them. lifetime: of the gateways' certificates.
     """
 
     ingress: Alter = unchanged
+    gateway: Alter = unchanged
     egress: Alter = unchanged
     lifetime: timedelta = LIFETIME
 

@@ -8,6 +8,7 @@ from meshlab.app import bookinfo
 from meshlab.faults import edge
 from meshlab.faults.fault import QUERIES, Edge, Fault
 from meshlab.faults.nodes import NODES
+from meshlab.faults.of_gateway_api import GATEWAY_API
 from meshlab.faults.of_policies import POLICIES
 from meshlab.faults.of_routes import ROUTES
 from meshlab.faults.of_scrapes import SCRAPES
@@ -168,7 +169,7 @@ _FIRST: tuple[Fault, ...] = (
         plant=plant_objects("tls-switched-off"),
     ),
 )
-FAULTS = (*_FIRST, *ROUTES, *WORKLOADS, *POLICIES, *SCRAPES, *NODES)
+FAULTS = (*_FIRST, *GATEWAY_API, *ROUTES, *WORKLOADS, *POLICIES, *SCRAPES, *NODES)
 NAMES = tuple(fault.name for fault in FAULTS)
 
 
@@ -180,17 +181,20 @@ def choose(only: Sequence[str] = ()) -> tuple[Fault, ...]:
     return tuple(fault for fault in FAULTS if not only or fault.name in only)
 
 
-def why_not(fault: Fault, scope: str, *, local: bool) -> str:
+def why_not(fault: Fault, scope: str, *, local: bool, gateway_api: bool = False) -> str:
     """Say why a fault can't be planted with this write scope on this kind of cluster.
 
     Args:
         fault: The fault.
         scope: The write scope.
         local: The cluster is on this machine.
+        gateway_api: The edge by Gateway API is proven, too.
 
     Returns:
         The reason; empty where it can be planted.
     """
+    if "gateway" in fault.groups and not gateway_api:
+        return "not asked for: --set security.gateway_api=true"
     if fault.local and not local:
         return "needs a node of the local cluster"
     order = ("observe", "namespace", "mesh")

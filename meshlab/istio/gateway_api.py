@@ -32,6 +32,8 @@ MESH_CLASSES = (
     "istio-east-west",
     "istio-agentgateway-waypoint",
 )  # for the mesh's own traffic
+OWN_GATEWAY = "meshlab-gateway"  # the Gateway of a run
+OWN_GATEWAY_ACCOUNT = f"{OWN_GATEWAY}-{ISTIO_CLASSES[0]}"  # Istio names what it makes after Gateway and class
 Object = Mapping[str, Any]
 Number = tuple[int, int, int]
 

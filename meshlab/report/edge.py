@@ -9,12 +9,12 @@ from markupsafe import Markup
 
 from meshlab.report.rendering import TONES, render, table
 
-FAMILIES = ("ingress.", "egress.")
+FAMILIES = ("ingress.", "gateway.", "egress.")
 REQUESTS, COUNTED, BYPASS = "requests", "counted", "by-pass that remains"  # names in the checks' evidence
 
 
 def edge_html(checks: Sequence[Mapping[str, Any]]) -> Markup:
-    """The requests of every ingress and egress check as tables; nothing where none was made."""
+    """The requests of every ingress, gateway and egress check as tables; nothing where none was made."""
     told = [
         {
             "check": check,

@@ -61,6 +61,7 @@ def needs(
         The permissions.
     """
     whole_mesh = config.scope == "mesh"
+    by_gateway_api = whole_mesh and config.security.gateway_api
     mesh = mesh or Mesh(config.namespace)
     planes = dict.fromkeys((mesh.system_namespace, *(each.namespace for each in mesh.control_planes)))
     common = dict.fromkeys(
@@ -77,6 +78,7 @@ def needs(
         ("written", config.namespace),
         *([("loaded", config.namespace)] if config.load.asked else []),
         *(("written", place) for place in common if whole_mesh),
+        *([("gateway-api", config.namespace), ("gateway-api-definitions", None)] if by_gateway_api else []),
         *([("installed", None)] if whole_mesh and not istio_there else []),
     ]
     return _asked_for(*places_of)

@@ -39,6 +39,7 @@ ORDER = (
     "test_audit",
     "test_load",
     "test_edge",
+    "test_gateway_api",
     "test_sabotage",
     "test_existing",
     "test_nightly",

@@ -31,6 +31,7 @@ ROLLOUT_TIMEOUT = 90.0  # seconds for the pod that serves the keys
 class IngressProbe:
     """The gateway as it stands open. http, https: port-forwards to its ports. keys: what it shows and accepts.
 
+    mutual: a port of its own for the host that takes known clients only; None where it shares the others'.
     Both methods raise KubeError where the port-forward broke: that is no refusal of the gateway's.
     """
 
@@ -38,6 +39,7 @@ class IngressProbe:
     https: PortForward
     keys: GatewayKeys
     issuer: Issuer
+    mutual: PortForward | None = None
 
     def get(
         self,
@@ -60,8 +62,9 @@ class IngressProbe:
         Returns:
             What came of it; a refusal is a Reply, too.
         """
-        reply = ask(self.https.port, host, path, context=context, server_name=server_name, headers=headers)
-        return _over(self.https, reply)
+        forward = self.mutual if self.mutual is not None and host == ingress.MUTUAL else self.https
+        reply = ask(forward.port, host, path, context=context, server_name=server_name, headers=headers)
+        return _over(forward, reply)
 
     def get_plain(self, host: str, path: str) -> Reply:
         """Send one GET without TLS.
@@ -169,9 +172,32 @@ def opened(
     changes.apply(*alter(objects))
     wait_acknowledged(kube, istioctl, pods)
     wait_key(kube, pods, issuer.key_id)
+    with forwarded(kube, ingress.GATEWAY, place, keys, issuer) as probe:
+        yield probe
+
+
+@contextmanager
+def forwarded(
+    kube: Kube, service: str, namespace: str, keys: GatewayKeys, issuer: Issuer, *, mutual: int | None = None
+) -> Iterator[IngressProbe]:
+    """Keep port-forwards to a gateway open.
+
+    Args:
+        kube: Client of the cluster.
+        service: The gateway's.
+        namespace: Where it runs.
+        keys: What it shows and accepts.
+        issuer: Of the tokens that it accepts.
+        mutual: The port for known clients, where that is not 443.
+
+    Yields:
+        The open gateway.
+    """
     with ExitStack() as stack:
-        http, https = (
-            stack.enter_context(PortForward(kube, namespace=place, port=port, service=ingress.GATEWAY))
-            for port in (HTTP, HTTPS)
+
+        def forward(port: int) -> PortForward:
+            return stack.enter_context(PortForward(kube, namespace=namespace, port=port, service=service))
+
+        yield IngressProbe(
+            forward(HTTP), forward(HTTPS), keys, issuer, forward(mutual) if mutual is not None else None
         )
-        yield IngressProbe(http, https, keys, issuer)

@@ -52,12 +52,40 @@ def documents(mesh: Mesh, keys: GatewayKeys, issuer: Issuer) -> list[Document]:
         "NAMESPACE": mesh.namespace,
         "SYSTEM": mesh.ingress_namespace,
         "TAG": tag,
+        **token_words(mesh, issuer),
+    }
+    return [*key_secrets(keys, tag, mesh.ingress_namespace), *manifests.read("ingress", **words)]
+
+
+def token_words(mesh: Mesh, issuer: Issuer) -> dict[str, str]:
+    """Fill in what a policy for tokens asks for.
+
+    Args:
+        mesh: Its facts, for the app's namespace.
+        issuer: Of the tokens.
+
+    Returns:
+        Placeholder → text.
+    """
+    return {
         "ISSUER": issuer.name,
         "AUDIENCE": issuer.audience,
         "JWKS_URI": f"http://{mesh.service_host(JWKS)}{jwks_path(issuer)}",
     }
-    place = mesh.ingress_namespace
-    return [*(_secret(host, tag, keys, place) for host in HOSTS), *manifests.read("ingress", **words)]
+
+
+def key_secrets(keys: GatewayKeys, tag: str, namespace: str) -> list[Document]:
+    """Make the Secret of each host.
+
+    Args:
+        keys: What the gateway shows and accepts.
+        tag: Ends their names: another one in every run.
+        namespace: Of the gateway.
+
+    Returns:
+        The Secrets.
+    """
+    return [_secret(host, tag, keys, namespace) for host in HOSTS]
 
 
 def jwks_path(issuer: Issuer) -> str:

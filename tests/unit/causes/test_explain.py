@@ -101,9 +101,15 @@ def prometheus(change: Callable[[dict[str, Any]], None]) -> list[dict[str, Any]]
     return [{"kind": "ConfigMap", "metadata": meta, "data": {"prometheus.yml": yaml.safe_dump(settings)}}]
 
 
-def edge_of(alter: Callable[[list[Any]], list[Any]]) -> list[dict[str, Any]]:
+def edge_of(alter: Callable[[list[Any]], list[Any]], manifest: str = "ingress") -> list[dict[str, Any]]:
     words = {"NAMESPACE": NAMESPACE, "SYSTEM": ROOT, "ISSUER": "https://issuer.test"}
-    return alter(manifests.read("ingress", **words))
+    return alter(manifests.read(manifest, **words))
+
+
+def at_gateway(alter: Callable[[list[Any]], list[Any]]) -> list[dict[str, Any]]:
+    """What causes read of the edge by Gateway API: Istio's policies."""
+    made = edge_of(alter, "gateway-api")
+    return [each for each in made if each["apiVersion"].startswith("security.istio.io/")]
 
 
 # What a fault leaves in the cluster that is planted by a function, and is no object of faults.yaml.
@@ -133,6 +139,8 @@ LEFT: Mapping[str, list[dict[str, Any]]] = {
     "gateway-host-widened": edge_of(edge.hosts_widened),
     "jwt-issuer-changed": edge_of(edge.issuer_changed),
     "policy-on-trial": edge_of(edge.on_trial),
+    "gateway-api-issuer-changed": at_gateway(edge.issuer_changed),
+    "gateway-api-policy-on-trial": at_gateway(edge.on_trial),
     "injector-gone": [
         {
             "kind": "MutatingWebhookConfiguration",

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,9 +16,9 @@ from meshlab.security.gateways.tokens import Issuer
 from tests.fakes.gateway import FakeGateway
 
 CHECKS: dict[str, Callable[[IngressProbe], CheckResult]] = {
-    "ingress.https": ingress.https,
-    "ingress.mtls": ingress.mtls,
-    "ingress.jwt": ingress.tokens,
+    f"{family}.{name}": partial(check, check_id=f"{family}.{name}")
+    for family in ("ingress", "gateway")
+    for name, check in (("https", ingress.https), ("mtls", ingress.mtls), ("jwt", ingress.tokens))
 }
 
 
@@ -33,11 +34,19 @@ def issuer() -> Issuer:
 
 def checked(name: str, keys: GatewayKeys, issuer: Issuer, **faults: Any) -> CheckResult:
     with FakeGateway(keys, issuer, **faults) as gateway:
-        entry = IngressProbe(gateway.http, gateway.https, keys, issuer)  # type: ignore[arg-type]
+        apart = gateway.https if name.startswith("gateway.") else None
+        entry = IngressProbe(gateway.http, gateway.https, keys, issuer, apart)  # type: ignore[arg-type]
         return run_check(name, CHECKS[name], entry)
 
 
-@pytest.mark.parametrize(("name", "asked"), [("ingress.https", 15), ("ingress.mtls", 9), ("ingress.jwt", 18)])
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [
+        (f"{family}.{check}", asked)
+        for family in ("ingress", "gateway")
+        for check, asked in (("https", 15), ("mtls", 9), ("jwt", 18))
+    ],
+)
 def test_a_good_gateway_passes_and_every_request_is_told(
     name: str, asked: int, keys: GatewayKeys, issuer: Issuer
 ) -> None:
@@ -59,6 +68,9 @@ def test_a_good_gateway_passes_and_every_request_is_told(
         ("ingress.https", {"redirects": False}, "plain HTTP: expected 301"),
         ("ingress.mtls", {"anybody": True}, "no client certificate: expected refused, got 200"),
         ("ingress.jwt", {"expects": "another.test"}, "valid token"),
+        ("gateway.https", {"any_name": True}, "another server name: expected refused, got 200"),
+        ("gateway.mtls", {"anybody": True}, "no client certificate: expected refused, got 200"),
+        ("gateway.jwt", {"expects": "another.test"}, "valid token"),
     ],
 )
 def test_what_the_gateway_leaves_out_turns_its_check_red(

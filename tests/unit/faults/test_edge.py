@@ -7,7 +7,7 @@ import pytest
 from meshlab.faults import edge
 from meshlab.faults.faults import FAULTS
 from meshlab.istio.mesh import Mesh
-from meshlab.security.gateways import egress, ingress
+from meshlab.security.gateways import egress, gateway_api, ingress
 from meshlab.security.gateways.ingress import Alter, Document
 from meshlab.security.gateways.pki import make_keys
 from meshlab.security.gateways.tokens import Issuer
@@ -37,6 +37,24 @@ def test_a_server_of_one_host_serves_every_host() -> None:
     hosts = [server["hosts"] for server in after["spec"]["servers"]]
     assert hosts.count(["*"]) == 1 and [ingress.SECURE] not in hosts
     assert [ingress.MUTUAL] in hosts and before["kind"] == "Gateway"
+
+
+def by_gateway_api() -> list[Document]:
+    return gateway_api.documents(Mesh("default"), make_keys(*ingress.HOSTS), Issuer())
+
+
+def test_a_listener_of_one_host_takes_every_name() -> None:
+    before, after = changes(edge.listener_widened, by_gateway_api())
+    assert before["apiVersion"] == "gateway.networking.k8s.io/v1"
+    hosts = {each["name"]: each.get("hostname") for each in after["spec"]["listeners"]}
+    assert hosts["https-secure"] is None and hosts["https-token"] == ingress.TOKEN
+
+
+def test_the_policies_at_a_gateway_by_gateway_api_are_changed_as_the_ingress_s() -> None:
+    assert changes(edge.issuer_changed, by_gateway_api())[1]["kind"] == "RequestAuthentication"
+    assert changes(edge.on_trial, by_gateway_api())[1]["metadata"]["annotations"] == {
+        "istio.io/dry-run": "true"
+    }
 
 
 def test_another_issuer_is_expected() -> None:

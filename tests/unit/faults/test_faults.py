@@ -176,6 +176,7 @@ def test_faults_are_chosen_by_name_in_the_catalogues_order() -> None:
 @pytest.mark.parametrize(
     ("name", "scope", "local", "why"),
     [
+        ("gateway-api-host-widened", "mesh", True, "not asked for: --set security.gateway_api=true"),
         ("istiod-stopped", "mesh", True, ""),
         ("istiod-stopped", "namespace", True, "needs scope mesh"),
         ("edge-cut-by-firewall", "mesh", False, "needs a node of the local cluster"),
@@ -186,6 +187,8 @@ def test_faults_are_chosen_by_name_in_the_catalogues_order() -> None:
 def test_what_can_not_be_planted_somewhere_says_why(name: str, scope: str, local: bool, why: str) -> None:
     [fault] = faults.choose([name])
     assert faults.why_not(fault, scope, local=local) == why
+    if "not asked for" in why:
+        assert faults.why_not(fault, scope, local=local, gateway_api=True) == ""
 
 
 def test_a_fault_is_planted_under_the_meshs_own_names(ledger: Ledger, run: RunRef) -> None:
@@ -218,7 +221,7 @@ def test_the_object_of_a_fault_is_named_as_causes_name_it() -> None:
 
 
 # Kinds of checks that no fault is planted for: a cluster of its own is needed, or an image that is not there.
-ALONE = {"kiali", "uninstall", "teardown", "gateway"}
+ALONE = {"kiali", "uninstall", "teardown"}
 
 
 def test_every_family_of_checks_has_two_faults_at_least() -> None:

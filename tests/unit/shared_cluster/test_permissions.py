@@ -115,3 +115,15 @@ def test_a_token_is_asked_for_one_account_and_for_no_other() -> None:
     [found] = problems(kube, OWN)  # type: ignore[arg-type]
     assert found.what == "may not create serviceaccounts/token of default in namespace istio-system"
     assert found.remedy.endswith("resourceNames [default]")
+
+
+def test_the_edge_by_gateway_api_needs_more_only_where_it_is_proven() -> None:
+    asked = {"security": {"gateway_api": True}}
+    proven = LabConfig.model_validate({"cluster": "existing", "allow_changes": True, **asked})
+    below = LabConfig.model_validate({"cluster": "existing", **asked})
+
+    def groups(config: LabConfig) -> set[str]:
+        return {each.group for each in needs(config, namespace_there=True, istio_there=True)}
+
+    assert groups(proven) - groups(WHOLE) == {"gateway.networking.k8s.io", "apiextensions.k8s.io"}
+    assert groups(below) == groups(OWN)
