@@ -22,7 +22,7 @@ from meshlab.run.journal import create
 from meshlab.run.ledger import Ledger
 from tests.live.conftest import NAME, NETWORK, Ran, run_lab
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.long]  # fortio is compiled the first time
 CONFIG = LabConfig(local=LocalSettings(name=NAME, network=NETWORK))
 # Few enough for a busy machine: a page takes 20 to 100 ms.
 STEADY, CLOSED = LoadProfile(5, 2, 8), LoadProfile(None, 2, 4)
@@ -95,7 +95,6 @@ def test_a_closed_loop_sends_as_much_as_is_answered_and_its_sidecar_counts_it(
     assert found.requests <= counted <= found.requests + 2 * CLOSED.connections
 
 
-@pytest.mark.long
 def test_a_run_with_load_has_its_numbers_beside_all_checks(
     kept_lab: Ran, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
