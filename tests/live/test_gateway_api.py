@@ -30,7 +30,7 @@ from meshlab.security.gateways.ingress import HOSTS, Alter, unchanged
 from meshlab.security.gateways.pki import EXPIRED, LIFETIME, make_keys
 from tests.live.conftest import NAME, Ran
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.long]
 NAMESPACE = "default"
 OLD = "v1.4.1"  # of Gateway API: the last whose standard channel lets no Gateway choose its clients
 CHECKS = (
@@ -108,7 +108,6 @@ def test_the_definitions_fit_and_all_three_checks_pass(kube: Kube, machine: Mach
         assert found[name].summary.startswith(f"{asked} of {asked} as expected")
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(
     ("alter", "wrong", "says"),
     [
@@ -126,7 +125,6 @@ def test_each_thing_that_is_wrong_turns_its_own_check_red(
     assert says in str(found[wrong].reason)
 
 
-@pytest.mark.long
 def test_expired_certificates_turn_all_three_red(kube: Kube, machine: Machine, tmp_path: Path) -> None:
     found = proven(kube, machine, tmp_path, lifetime=EXPIRED)
     assert red(found) == {name for name, _ in CHECKS}
