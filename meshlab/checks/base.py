@@ -133,6 +133,12 @@ _SPECS = (
         "mtls.identity", "Every peer's certificate names its service account and is valid", scope="namespace"
     ),
     CheckSpec("mtls.counter", "The mutual_tls counters rise by exactly the requests sent", scope="namespace"),
+    CheckSpec(
+        "restart.no-failed-request",
+        "Restarts of our workloads fail no request, and a Job with a sidecar ends",
+        scope="namespace",
+        asked_by="security.restarts",
+    ),
     CheckSpec("uninstall.nothing-left", "Nothing of Istio is left after the uninstall", scope="mesh"),
     CheckSpec("teardown.nothing-left", "Nothing that the run made is left"),
 )

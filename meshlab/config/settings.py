@@ -215,6 +215,10 @@ class SecuritySettings(SettingsBase):
         False,
         description="Try ways around the egress gateway, too, where NetworkPolicies are enforced (local.network_policy).",
     )
+    restarts: bool = Field(
+        False,
+        description="Restart the application's servers under load, too (restart.no-failed-request); takes minutes.",
+    )
     gateway_api: bool = Field(
         False,
         description="Prove the edge with Gateway API, too; a cluster without its CustomResourceDefinitions gets them.",

@@ -40,6 +40,7 @@ ORDER = (
     "test_load",
     "test_edge",
     "test_gateway_api",
+    "test_restarts",
     "test_sabotage",
     "test_existing",
     "test_nightly",

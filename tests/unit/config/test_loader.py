@@ -64,6 +64,7 @@ def test_every_setting_is_a_file_key_a_variable_and_a_set_key(tmp_path: Path, ke
         "istio.version": "1.21.0",
         "keep": "true",
         "security.bypass": "true",
+        "security.restarts": "true",
         "serve": "true",
         "security.gateway_api": "true",
         "keep_on_failure": "true",
