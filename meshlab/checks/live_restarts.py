@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from meshlab import manifests
 from meshlab.app.bookinfo import DETAILS, PAGE_PATH, PRODUCTPAGE, RATINGS, REVIEWS_V1, REVIEWS_V2, REVIEWS_V3
 from meshlab.app.bookinfo import Workload as App
+from meshlab.app.job import JOB, job_with_sidecar
 from meshlab.app.loop import Request, RequestLoop
 from meshlab.app.source import Source, find_source
 from meshlab.core.address import host_port
@@ -30,7 +30,7 @@ LOOPS, PAUSE = 6, 0.2  # with answers within 100 ms these send 20 requests/s and
 REQUEST_TIMEOUT = 5.0  # seconds; a request that takes longer has failed
 FIRST, TO_START = 10, 30.0  # requests that must be sent before the restart, and seconds for that
 GONE_TIMEOUT = 90.0  # seconds until the old pods are gone: longer than Kubernetes' 30 s of grace
-JOB, JOB_TIMEOUT = "meshlab-job", 120.0
+JOB_TIMEOUT = 120.0  # seconds
 PATHS: Mapping[App, str] = {
     PRODUCTPAGE: PAGE_PATH,
     DETAILS: "/details/0",
@@ -241,12 +241,7 @@ def run_job(
         KubeError: The API server refuses it.
     """
     native = mesh.sidecars == "native"
-    words = {
-        "NAMESPACE": mesh.namespace,
-        "URL": f"http://{host_port(PRODUCTPAGE.app, PRODUCTPAGE.port)}{PAGE_PATH}",
-        "BYE": "" if native else "&& curl -fsS -X POST http://127.0.0.1:15020/quitquitquit",
-    }
-    changes.apply(*images([manifests.read("job-with-sidecar", **words)]))
+    changes.apply(*images([job_with_sidecar(mesh.namespace, native=native)]))
 
     def ended() -> Mapping[str, Any]:
         status = (kube.get("batch/v1", "Job", JOB, mesh.namespace) or {}).get("status") or {}
