@@ -36,6 +36,7 @@ from meshlab.faults.fault import Fault
 from meshlab.run.journal import RunRef
 from tasks.addons import deploy_jaeger, deploy_prometheus, deploy_traffic_clients
 from tasks.bookinfo import deploy_bookinfo
+from tasks.rotation import check_rotation
 from tasks.run import applied, begin_run
 from tasks.sabotage import hold_control, not_planted, plan, prove, publish_catches
 from tasks.teardown import CreatedResources, take_down
@@ -67,6 +68,8 @@ def sabotage(config: LabConfig = LabConfig(), only: tuple[str, ...] = ()) -> Sta
             while faults and prove(run, lab, faults.pop(0)):
                 pass  # nothing is planted in a lab that is not as it was
             hold_control(run, lab, chosen, "control")
+        if config.security.rotation:  # takes minutes
+            check_rotation(run, config, cluster, istio)
         not_planted(run, faults, "the lab was not green, or not as it was, before it")
 
     def leave(stopped: int | None) -> None:

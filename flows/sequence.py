@@ -34,7 +34,7 @@ from tasks.observability import (
     count_requests,
     reconcile_requests,
 )
-from tasks.restarts import check_restarts
+from tasks.replaced import check_replaced
 from tasks.room import make_room, make_room_for_plaintext
 from tasks.run import applied, run_to_end
 from tasks.security import begin_strict, check_mtls, end_strict
@@ -156,6 +156,5 @@ def prove_mesh(run: RunRef, config: LabConfig, created: CreatedResources, *, nig
     check_authz(run, config, cluster, istio)
     check_edge(run, config, cluster, istio)
     check_audit(run, config, cluster, istio)
-    if config.security.restarts:  # takes minutes
-        check_restarts(run, config, cluster)
+    check_replaced(run, config, cluster, istio)  # where settings ask for it: it takes minutes
     end_strict(run, config, cluster, strict)

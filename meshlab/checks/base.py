@@ -139,6 +139,18 @@ _SPECS = (
         scope="namespace",
         asked_by="security.restarts",
     ),
+    CheckSpec(
+        "rotation.leaf",
+        "Every proxy renews its certificate in time, and no request fails",
+        scope="mesh",
+        asked_by="security.rotation",
+    ),
+    CheckSpec(
+        "rotation.root",
+        "Another intermediate and another root reach every proxy, and no request fails",
+        scope="mesh",
+        asked_by="security.rotation",
+    ),
     CheckSpec("uninstall.nothing-left", "Nothing of Istio is left after the uninstall", scope="mesh"),
     CheckSpec("teardown.nothing-left", "Nothing that the run made is left"),
 )

@@ -219,6 +219,10 @@ class SecuritySettings(SettingsBase):
         False,
         description="Restart the application's servers under load, too (restart.no-failed-request); takes minutes.",
     )
+    rotation: bool = Field(
+        False,
+        description="Rotate certificates, an intermediate and the root under load (rotation.leaf, rotation.root); takes minutes.",
+    )
     gateway_api: bool = Field(
         False,
         description="Prove the edge with Gateway API, too; a cluster without its CustomResourceDefinitions gets them.",

@@ -41,6 +41,7 @@ ORDER = (
     "test_edge",
     "test_gateway_api",
     "test_restarts",
+    "test_rotation",
     "test_sabotage",
     "test_existing",
     "test_nightly",

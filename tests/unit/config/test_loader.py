@@ -65,6 +65,7 @@ def test_every_setting_is_a_file_key_a_variable_and_a_set_key(tmp_path: Path, ke
         "keep": "true",
         "security.bypass": "true",
         "security.restarts": "true",
+        "security.rotation": "true",
         "serve": "true",
         "security.gateway_api": "true",
         "keep_on_failure": "true",

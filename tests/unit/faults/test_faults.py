@@ -222,7 +222,7 @@ def test_the_object_of_a_fault_is_named_as_causes_name_it() -> None:
 
 # Kinds of checks that no fault is planted for: a cluster of its own is needed, an image that is not there, or a setting that
 # asks for them (their faults are planted by tests/live).
-ALONE = {"kiali", "uninstall", "teardown", "restart"}
+ALONE = {"kiali", "uninstall", "teardown", "restart", "rotation"}
 
 
 def test_every_family_of_checks_has_two_faults_at_least() -> None:
