@@ -19,7 +19,10 @@ from tasks.resume import objects_ready
 def make_gateway_api(
     run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
 ) -> tuple[ObjectRef, ...]:
-    """Install the definitions of Gateway API where they are asked for; no step where they are not, or may not be.
+    """Install the definitions of Gateway API where they are asked for, on a cluster of ours; no step elsewhere.
+
+    They go with the run's objects, and with them whatever somebody has made of their kinds: on a cluster of others they
+    are for its owner to install.
 
     Args:
         run: The run.
@@ -30,7 +33,7 @@ def make_gateway_api(
     Returns:
         What was applied.
     """
-    if not config.security.gateway_api or config.scope != "mesh" or not distribution.embedded:
+    if not config.security.gateway_api or not config.ours or not distribution.embedded:
         return ()
     return install_gateway_api(run, config, cluster)
 

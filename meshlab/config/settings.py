@@ -225,7 +225,7 @@ class SecuritySettings(SettingsBase):
     )
     gateway_api: bool = Field(
         False,
-        description="Prove the edge with Gateway API, too; a cluster without its CustomResourceDefinitions gets them.",
+        description="Prove the edge with Gateway API, too; a cluster of ours gets its CustomResourceDefinitions.",
     )
 
 

@@ -23,7 +23,7 @@ CLUSTER = ClusterRef("local", "lab", Path("kubeconfig"))
 ISTIO = Distribution("embedded", Path("istioctl"), "1.31.0-dev", Path("samples"))
 RELEASE = Distribution("release", Path("istioctl"), "1.31.1", Path("samples"))
 ASKED = LabConfig(security={"gateway_api": True})
-NIGHT = LabConfig(cluster="existing", security={"gateway_api": True})
+NIGHT = LabConfig(cluster="existing", security={"gateway_api": True}, allow_changes=True)
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_definitions_of_others_are_left_as_they_are(
 @pytest.mark.parametrize(
     ("config", "istio"),
     [(LabConfig(), ISTIO), (NIGHT, ISTIO), (ASKED, RELEASE)],
-    ids=["not asked for", "may not", "a release"],
+    ids=["not asked for", "a cluster of others", "a release"],
 )
 def test_without_need_or_leave_there_is_no_step(run: RunRef, config: LabConfig, istio: Distribution) -> None:
     assert gateway_api.make_gateway_api(run, config, CLUSTER, istio) == ()
