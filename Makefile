@@ -10,13 +10,16 @@ ARGS ?=
 UNIT := PYTHONDONTWRITEBYTECODE= $(PY) -m pytest
 SIDE_BY_SIDE := -n 3 --dist worksteal -o tmp_path_retention_policy=failed
 
-.PHONY: help lab sabotage sabotage-page up down status bench first-run-profile test test-unit test-long check format lock setup go clean
+.PHONY: help lab upgrade sabotage sabotage-page up down status bench first-run-profile test test-unit test-long check format lock setup go clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 lab: setup ## run the whole lab: cluster, mesh, app, traffic, checks, teardown   (ARGS="--keep …")
 	$(PY) -m flows.full_lab $(ARGS)
+
+upgrade: setup ## upgrade Istio by a new revision while requests flow; it rolls back by itself   (ARGS="--ask …")
+	$(PY) -m flows.upgrade $(ARGS)
 
 sabotage: setup ## break one thing at a time: the checks that must see it have to turn red   (ARGS="--only FAULT …")
 	$(PY) -m flows.sabotage $(ARGS)

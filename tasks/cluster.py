@@ -15,6 +15,8 @@ from meshlab.core.process import SystemRunner
 from meshlab.core.text import pluralize
 from meshlab.faults.planting import CHANGES, firewall_of, put_back
 from meshlab.istio.acknowledge import remove_sentinels
+from meshlab.istio.upgrade import owes as owes_upgrade
+from meshlab.istio.upgrade import take_back
 from meshlab.lifecycle.context import context_of, kube_of
 from meshlab.run.journal import RunRef, keep_evidence, record_check, record_facts, report_progress
 from meshlab.run.ledger import Entry, Ledger
@@ -86,6 +88,9 @@ def put_back_orphans(run: RunRef, cluster: ClusterRef, machine: Machine, config:
         log_info(f"put back what run {ledger.run_id} left changed: {', '.join(restored) or 'nothing here'}")
     if left:
         remove_sentinels(kube_of(cluster))
+    for ledger in (each for each in orphans(machine) if owes_upgrade(each)):
+        done = take_back(kube_of(cluster), ledger, timeout=config.app.rollout_timeout)
+        log_info(f"rolled back the upgrade of run {ledger.run_id}: {', '.join(done) or 'nothing here'}")
     if config.cluster == "existing":
         kube = kube_of(cluster)
         for ledger in (each for each in orphans(machine) if left_here(kube, each)):

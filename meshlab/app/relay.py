@@ -24,7 +24,7 @@ class Relay:
     """
 
     def __init__(self, kube: Kube, url: str, book: RequestBook, budget: Budget) -> None:
-        self._kube, self._url, self._book, self._budget = kube, url, book, budget
+        self._kube, self.url, self._book, self._budget = kube, url, book, budget
         self._loops: list[RequestLoop] = []
         self._written: list[int] = []
         self._lock = threading.Lock()
@@ -32,7 +32,7 @@ class Relay:
     def begin(self, source: Source) -> None:
         """Send from this pod, too. Raises KubeError, ExecError or WaitTimeout where it can't."""
         loop = RequestLoop(
-            self._kube, source, self._url, interval=INTERVAL, request_timeout=REQUEST_TIMEOUT
+            self._kube, source, self.url, interval=INTERVAL, request_timeout=REQUEST_TIMEOUT
         ).start()
         with self._lock:
             self._loops.append(loop)

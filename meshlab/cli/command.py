@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshlab.cli.flags import Again, Flag
 from meshlab.config.settings import LabConfig, Machine, Provider
+from meshlab.core.errors import Problem
 
 if TYPE_CHECKING:
     from meshlab.clusters.base import ClusterRef
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 # Reads a command line: the configuration, and the flow's own parameters. Raises InputError.
 Decide = Callable[[list[str], Machine], tuple[LabConfig, Mapping[str, Any]]]
+# What a flow finds wrong with settings that are good for others, and with its own parameters.
+Judge = Callable[[LabConfig, Mapping[str, Any]], list[Problem]]
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Command:
     program: what the help calls it. about: the help's description. flow: its name. own: flags of its own; it gets them
     as parameters. providers: those that it runs on, its default first; empty for all. decide: reads the command line of
     a flow that needs no cluster, and gives its parameters. resumable: it takes --resume and --from. plannable: it takes
-    --plan.
+    --plan. judge: finds further problems.
     """
 
     program: str
@@ -35,6 +38,7 @@ class Command:
     decide: Decide | None = None
     resumable: bool = False
     plannable: bool = False
+    judge: Judge | None = None
 
 
 @dataclass(frozen=True)

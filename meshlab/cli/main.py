@@ -6,14 +6,14 @@ Little is imported before that, so that `--help` and bad input are answered at o
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import psutil
 
 from meshlab.cli.command import Asked, Command
 from meshlab.cli.flags import PLAN, RESUME, complain, judge, parse, take_again
-from meshlab.config.settings import Machine
+from meshlab.config.settings import LabConfig, Machine
 from meshlab.core.environment import mark_children, quieten_prefect
 from meshlab.core.errors import InputError
 from meshlab.core.redaction import guard_logging
@@ -68,12 +68,14 @@ def read_command_line(command: Command, arguments: list[str]) -> Asked:
             sys.exit(0)
         config = judge(words, machine, providers=command.providers)
         if again is None:
+            _judge_own(command, config, words.own)
             return Asked(config, machine, words.own)
         from meshlab.cli import resume as resuming
 
         run, kept = resuming.kept_settings(config, again, command.flow)
         resuming.judge_state(run, again, machine)
         config = judge(words, machine, providers=command.providers, kept=kept)
+        _judge_own(command, config, words.own)
         return Asked(config, machine, words.own, again, run, resuming.judge_cluster(run))
     except InputError as problem:
         complain(command.program, problem.message)
@@ -86,3 +88,10 @@ def _judge_credentials(machine: Machine) -> None:
         from meshlab.lifecycle.credentials import judge_credentials
 
         judge_credentials(machine)
+
+
+def _judge_own(command: Command, config: LabConfig, chosen: Mapping[str, Any]) -> None:
+    """Raises InputError for what the flow itself finds wrong."""
+    found = command.judge(config, chosen) if command.judge is not None else []
+    if found:
+        raise InputError(found)

@@ -110,6 +110,30 @@ def locate(
     return Distribution("embedded", compiled["istioctl"], version, module / "samples", tuple(images))
 
 
+def earlier(
+    istioctl: Path, *, machine: Machine, images: Iterable[str], runner: Runner | None = None
+) -> Distribution:
+    """Return the older embedded Istio from which an upgrade of the local lab begins, once it is compiled.
+
+    Args:
+        istioctl: Its program.
+        machine: This machine: its cache, and its PATH.
+        images: References of the images that the cluster was given, its own pilot and proxyv2 first.
+        runner: Starts Go.
+
+    Returns:
+        It.
+
+    Raises:
+        BuildError: The source of the Istio module can't be had.
+    """
+    module = build.module_dir(
+        pins.ISTIO, machine=machine, runner=runner or SystemRunner(), stage=pins.EARLIER
+    )
+    version, _ = pins.istio_of(pins.STAGES[pins.EARLIER].module)
+    return Distribution("embedded", istioctl, version, module / "samples", tuple(images))
+
+
 def _release(
     config: LabConfig, machine: Machine, runner: Runner, kubernetes: str | None, progress: Progress
 ) -> Distribution:

@@ -108,7 +108,7 @@ def install(
         document, overridden = operator_document(config, distribution, distribution.images)
     for line in overridden:
         log.warning("%s", line)
-    _apply(config, document, kube, istioctl, progress, stop)
+    apply_operator(config, document, kube, istioctl, progress=progress, stop=stop)
     if distribution.embedded:
         apply(kube, _metrics(config, document))
     names = _wait_ready(config, kube, progress, clock)
@@ -132,17 +132,30 @@ def has_external_istio(config: LabConfig, kube: Kube) -> bool:
     return not config.ours and bool(control_planes(kube))
 
 
-def _apply(
+def apply_operator(
     config: LabConfig,
     document: dict[str, Any],
     kube: Kube,
     istioctl: Istioctl,
-    progress: Progress,
-    stop: threading.Event | None,
+    *,
+    progress: Progress = silent,
+    stop: threading.Event | None = None,
 ) -> None:
     """Run `istioctl install`, and end it as soon as a pod has a cause that doesn't heal.
 
     istioctl itself looks at none.
+
+    Args:
+        config: The settings of the run.
+        document: The IstioOperator.
+        kube: Client of the cluster.
+        istioctl: Runs istioctl on the mesh.
+        progress: Gets what is being done.
+        stop: Ends istioctl when it is set.
+
+    Raises:
+        IstioError: istioctl fails; its text names the cause found in the cluster.
+        RolloutError: A pod has a cause that does not heal.
     """
     timeout = config.istio.install_timeout
     ending = threading.Event()

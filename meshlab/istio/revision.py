@@ -83,7 +83,18 @@ def _named_for(meta: Mapping[str, str], revision: str, home: str) -> bool:
 
 
 def proxies_of_revision(kube: Kube, revision: str) -> tuple[str, ...]:
-    """List the pods, as `namespace/name`, whose proxies a revision made, gateways included. Raises KubeError."""
+    """List the pods whose proxies a revision made, gateways included.
+
+    Args:
+        kube: Client of the cluster.
+        revision: The revision.
+
+    Returns:
+        The pods as `namespace/name`, sorted.
+
+    Raises:
+        KubeError: They can't be listed.
+    """
     pods = [pod for pod in kube.pods(None) if SIDECAR in pod.containers and not pod.deleting]
     return tuple(sorted(f"{p.namespace}/{p.name}" for p in pods if p.labels.get(REVISION_LABEL) == revision))
 
@@ -126,6 +137,11 @@ def remove_revision(
     refs = [_ref(kind, name) for kind, names in left.items() if kind != SIDECARS for name in names]
     removed = delete(kube, refs, timeout=timeout)
     return Removal(before, revision_inventory(kube, revision, home), tuple(map(str, removed)), output)
+
+
+def istiod_of(revision: str) -> str:
+    """Name the Deployment of a revision's control plane."""
+    return of_revision(ISTIOD, revision)
 
 
 def _ref(kind: str, name: str) -> ObjectRef:

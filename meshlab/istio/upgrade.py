@@ -90,7 +90,7 @@ def plan_upgrade(kube: Kube, old: ControlPlane, version: str, *, but: Sequence[s
     """
     new, problems = revision_name(version), []
     webhooks = webhooks_in(objects_if_served(kube, API_VERSION, KIND))
-    others = [plane for plane in control_planes(kube) if plane != old and plane.revision != new]
+    others = [plane for plane in control_planes(kube) if plane.revision not in (old.revision, new)]
     if old.revision == new or _same(old.version, version):
         problems.append(f"Istio {version} runs already, as revision {old.revision}")
     if others:
@@ -177,16 +177,67 @@ def move(
         WaitTimeout: It took too long.
         KubeError: The API server refuses it.
     """
-    if not any(each.kind == MOVED and each.name == one.namespace for each in ledger.entries()):
-        ledger.intend(Entry(MOVED, one.namespace, kube.host, json.dumps({"before": dict(one.before)})))
+    intend_move(kube, ledger, one.namespace, one.before)
     relabel(kube, one.namespace, {INJECTION_LABEL: None, REVISION_LABEL: revision})
     for ref in one.workloads:
         restart_workload(kube, ref, timeout=timeout, clock=clock)
         check()
 
 
+def intend_move(kube: Kube, ledger: Ledger, namespace: str, before: Labels) -> None:
+    """Write down that a namespace is about to be moved; what was written down before stays.
+
+    Args:
+        kube: Client of the cluster.
+        ledger: Where it is written down.
+        namespace: The namespace.
+        before: Its two injection labels.
+    """
+    if moved_from(ledger, namespace) is None:
+        ledger.intend(Entry(MOVED, namespace, kube.host, json.dumps({"before": dict(before)})))
+
+
+def moved_from(ledger: Ledger, namespace: str) -> Labels | None:
+    """Give the labels that a moved namespace had before.
+
+    Args:
+        ledger: Of the run that upgraded.
+        namespace: The namespace.
+
+    Returns:
+        Its two injection labels; None where it is not moved.
+    """
+    for entry in ledger.entries():
+        if entry.kind == MOVED and entry.name == namespace:
+            before: Labels = json.loads(entry.content)["before"]
+            return before
+    return None
+
+
+def moved_back(kube: Kube, ledger: Ledger, namespace: str) -> None:
+    """Strike a namespace that is as it was before.
+
+    Args:
+        kube: Client of the cluster.
+        ledger: Of the run that upgraded.
+        namespace: The namespace.
+    """
+    for entry in _of(ledger, kube, MOVED):
+        if entry.name == namespace:
+            ledger.gone(entry)
+
+
 def relabel(kube: Kube, namespace: str, labels: Labels) -> None:
-    """Set or take away labels of a namespace. Raises KubeError."""
+    """Set or take away labels of a namespace.
+
+    Args:
+        kube: Client of the cluster.
+        namespace: The namespace.
+        labels: The labels; None takes one away.
+
+    Raises:
+        KubeError: The API server refuses it.
+    """
     kube.patch("v1", "Namespace", namespace, {"metadata": {"labels": dict(labels)}})
 
 

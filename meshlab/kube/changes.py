@@ -80,6 +80,11 @@ class Changes:
         self._intend(ref, {"undo": undo_of(patch, found)})
         self._kube.patch(ref.api_version, ref.kind, ref.name, patch, ref.namespace)
 
+    def keep(self, *refs: ObjectRef) -> None:
+        """Write down objects as they are, which somebody else is about to change; they come back as they were."""
+        for ref in refs:
+            self._intend(ref, {"before": _kept(present(self._kube, ref))})
+
     def restore(self) -> tuple[ObjectRef, ...]:
         """Put everything back, newest first; returns what was put back. May be called twice.
 

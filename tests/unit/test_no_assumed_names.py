@@ -27,6 +27,7 @@ OWNERS = {
     "meshlab/istio/control_plane.py": "finds control planes",
     "meshlab/istio/operator_file.py": "where this lab installs Istio itself",
     "meshlab/istio/install.py": "where this lab installs Istio itself",
+    "meshlab/istio/revision_install.py": "where this lab installs a further revision",
     "meshlab/istio/revision.py": "which objects a revision without a name calls its own",
     "meshlab/istio/inventory.py": "what an installation of this lab brings",
     "meshlab/clusters/local/layout.py": "the local cluster's own domain, by default",

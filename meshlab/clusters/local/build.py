@@ -29,7 +29,10 @@ from meshlab.core.progress import Progress, silent
 from meshlab.core.waiting import Clock, SystemClock, wait
 
 MANIFEST = "manifest.json"
-SOURCES = {"cluster": (pins.ISTIO,)}  # modules whose source folders later steps read
+SOURCES = {
+    "cluster": (pins.ISTIO,),
+    pins.EARLIER: (pins.ISTIO,),
+}  # modules whose source folders later steps read
 
 
 def output_dir(stage: str, machine: Machine) -> Path:
@@ -126,16 +129,17 @@ def build(
     return found
 
 
-def module_dir(module: str, *, machine: Machine, runner: Runner) -> Path:
+def module_dir(module: str, *, machine: Machine, runner: Runner, stage: str = "cluster") -> Path:
     """Return the folder with a Go module's source at its pinned version, for example Istio's with `samples/` in it.
 
     It costs nothing where the build recorded it and it is still there; else Go is asked, which downloads it where it is
     missing.
 
     Args:
-        module: Its path, for example istio.io/istio; the stage `cluster` requires it.
+        module: Its path, for example istio.io/istio; the stage requires it.
         machine: This machine: its cache folder, and the PATH on which Go is looked for.
         runner: Starts Go.
+        stage: A name of `pins.STAGES`.
 
     Returns:
         The folder.
@@ -143,14 +147,12 @@ def module_dir(module: str, *, machine: Machine, runner: Runner) -> Path:
     Raises:
         BuildError: There is no Go, or the module can't be had.
     """
-    folder = output_dir("cluster", machine)
+    folder = output_dir(stage, machine)
     recorded = _manifest(folder).get("modules", {}).get(module)
     if recorded and Path(recorded).is_dir():
         return Path(recorded)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    return Compiler(STAGES["cluster"], runner, machine.path, folder.with_suffix(".log"), silent).source(
-        module
-    )
+    return Compiler(STAGES[stage], runner, machine.path, folder.with_suffix(".log"), silent).source(module)
 
 
 def _manifest(folder: Path) -> dict[str, Any]:

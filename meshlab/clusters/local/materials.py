@@ -151,6 +151,35 @@ def addon_images(
     )
 
 
+def earlier_istio(
+    machine: Machine, *, runner: Runner, progress: Progress, stop: threading.Event | None = None
+) -> tuple[Path, tuple[ImageSpec, ImageSpec]]:
+    """Compile the Istio from which an upgrade begins, where that was not done before, and describe its images.
+
+    Args:
+        machine: This machine: its cache and state folders, its PATH.
+        runner: Starts processes.
+        progress: Gets what is being done.
+        stop: Ends it when it is set.
+
+    Returns:
+        Its istioctl, and its pilot and proxyv2.
+
+    Raises:
+        BuildError: It can't be compiled.
+        ProcessError: mmdebstrap failed.
+    """
+    binaries = build.build(
+        [pins.EARLIER], machine=machine, runner=runner, log_dir=machine.state / "logs", progress=progress, stop=stop
+    )  # fmt: skip
+    base = rootfs.ensure(cache_dir=machine.cache, runner=runner, progress=progress)
+    source = build.module_dir(pins.ISTIO, machine=machine, runner=runner, stage=pins.EARLIER)
+    specs = images.istio_images(
+        binaries, base=base, bootstrap_template=source / BOOTSTRAP_TEMPLATE, layers=layer_cache(machine)
+    )
+    return binaries["istioctl"], specs
+
+
 def layer_cache(machine: Machine) -> images.LayerCache:
     """Return the cache that remembers layers' digests."""
     return images.LayerCache(machine.cache / "layers")

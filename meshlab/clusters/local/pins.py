@@ -15,6 +15,7 @@ from pathlib import Path
 
 GOMOD = Path(__file__).parent / "gomod"
 ISTIO = "istio.io/istio"
+EARLIER = "istio-earlier"  # the stage of an older Istio, from which an upgrade begins; compiled when one is asked for
 IMAGE_HUB = "localhost/istio"
 BUILD_FLAGS = ("-trimpath", "-buildvcs=false")
 
@@ -79,6 +80,15 @@ STAGES: Mapping[str, Stage] = {
         ),
         Stage("jaeger", "jaeger", (Target("jaeger", "github.com/jaegertracing/jaeger/cmd/jaeger"),)),
         Stage("fortio", "fortio", (Target("fortio", "fortio.org/fortio"),)),
+        Stage(
+            EARLIER,
+            "istio-earlier",
+            (
+                Target("istioctl", "istio.io/istio/istioctl/cmd/istioctl"),
+                Target("pilot-agent", "istio.io/istio/pilot/cmd/pilot-agent"),
+                Target("pilot-discovery", "istio.io/istio/pilot/cmd/pilot-discovery"),
+            ),
+        ),
         Stage("network-policy", "network-policy", (Target("kube-network-policies", "./enforcer"),)),
         Stage(
             "cni",
@@ -115,22 +125,33 @@ def requirements(module: str) -> Mapping[str, str]:
 def versions() -> Versions:
     """Return the versions that the pins mean.
 
-    Istio's pin is a commit between releases, so its number comes from the istio.io/api that it requires
-    (v1.31.0-rc… → 1.31.0-dev). Prometheus publishes 3.X.Y as the Go module v0.3XX.Y.
+    Prometheus publishes 3.X.Y as the Go module v0.3XX.Y.
     """
     mesh = requirements("mesh")
-    api = re.match(r"v(\d+\.\d+\.\d+)", mesh["istio.io/api"])
+    istio, revision = istio_of("mesh")
     prometheus = re.match(
         r"v0\.(\d)(\d\d)\.(\d+)", requirements("prometheus")["github.com/prometheus/prometheus"]
     )
-    assert api and prometheus, "gomod holds a version in a form that this function was not written for"
+    assert prometheus, "gomod holds a version in a form that this function was not written for"
     return Versions(
         kubernetes=mesh["k8s.io/kubernetes"],
-        istio=f"{api[1]}-dev",
-        istio_revision=mesh[ISTIO].rsplit("-", 1)[-1],
+        istio=istio,
+        istio_revision=revision,
         prometheus=f"{prometheus[1]}.{int(prometheus[2])}.{prometheus[3]}",
         jaeger=requirements("jaeger")["github.com/jaegertracing/jaeger"].removeprefix("v"),
     )
+
+
+def istio_of(module: str) -> tuple[str, str]:
+    """Return the version of the Istio that a module requires, and its commit.
+
+    The pin is a commit between releases, so its number comes from the istio.io/api beside it: v1.31.0-rc… and v1.31.2
+    both mean 1.31.0-dev.
+    """
+    pinned = requirements(module)
+    api = re.match(r"v(\d+\.\d+)\.", pinned["istio.io/api"])
+    assert api, "gomod holds a version in a form that this function was not written for"
+    return f"{api[1]}.0-dev", pinned[ISTIO].rsplit("-", 1)[-1]
 
 
 def ldflags(stage: Stage) -> str:
@@ -153,11 +174,13 @@ def ldflags(stage: Stage) -> str:
         }
         for package in ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version"):
             stamps |= {f"{package}.{key}": value for key, value in kubernetes.items()}
+    if stage.module in ("mesh", "cni", EARLIER):
+        version, commit = istio_of(stage.module)
         istio = {
-            "buildVersion": pinned.istio,
-            "buildTag": pinned.istio,
+            "buildVersion": version,
+            "buildTag": version,
             "buildHub": IMAGE_HUB,
-            "buildGitRevision": pinned.istio_revision,
+            "buildGitRevision": commit,
             "buildStatus": "Clean",
         }
         stamps |= {f"istio.io/istio/pkg/version.{key}": value for key, value in istio.items()}

@@ -175,3 +175,12 @@ def test_the_undo_of_a_patch_restores_whole_lists_and_removes_what_is_new() -> N
     before = {"spec": {"ports": [1, 2], "mode": "a", "deep": {"x": 1}}}
     patch = {"spec": {"ports": [3], "mode": {"now": "a mapping"}, "deep": None, "new": {"y": 2}}}
     assert undo_of(patch, before) == {"spec": {"ports": [1, 2], "mode": "a", "deep": {"x": 1}, "new": None}}
+
+
+def test_what_somebody_else_changes_comes_back_as_it_was(run: RunRef, ledger: Ledger) -> None:
+    kube = FakeKube([stored(mesh="old")])
+    changes(kube, ledger, run).keep(MAP)
+    kube.put({**stored(mesh="new"), "metadata": {**stored()["metadata"], "labels": {"app": "others"}}})
+    assert restore_left(kube, ledger, clock=FakeClock()) == (MAP,)  # type: ignore[arg-type]
+    found = kube.get("v1", "ConfigMap", "mesh", "default")
+    assert found["data"] == {"mesh": "old"} and found["metadata"]["labels"] == {"app": "theirs"}

@@ -36,6 +36,16 @@ def test_versions_are_read_from_the_pins() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+", pinned.jaeger)
 
 
+def test_an_upgrade_begins_at_an_istio_of_another_minor() -> None:
+    earlier, commit = pins.istio_of(STAGES[pins.EARLIER].module)
+    today = pins.versions()
+    assert earlier == "1.30.0-dev" and commit != today.istio_revision
+    assert pins.requirements(STAGES[pins.EARLIER].module)[pins.ISTIO] < pins.requirements("mesh")[pins.ISTIO]
+    flags = pins.ldflags(STAGES[pins.EARLIER])
+    assert f"version.buildVersion={earlier} " in flags and f"buildGitRevision={commit} " in flags
+    assert "gitVersion" not in flags, "only Kubernetes' own programs say so"
+
+
 def test_kubernetes_libraries_are_those_of_the_kubernetes_that_is_pinned() -> None:
     text = (pins.GOMOD / "mesh" / "go.mod").read_text()
     replaced = dict(re.findall(r"^\s*(k8s\.io/\S+) => \1 (v\S+)$", text, re.MULTILINE))

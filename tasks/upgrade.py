@@ -1,0 +1,385 @@
+"""An upgrade of Istio, step by step: the old revision, the plan, the new revision, the moves, and the old one's end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from meshlab.app.upgrade_client import client_namespace
+from meshlab.cli.flags import wrong_provider
+from meshlab.cli.upgrade import PROVIDERS, problems
+from meshlab.clusters.base import ClusterRef
+from meshlab.clusters.local import materials
+from meshlab.clusters.local.cluster import LocalCluster
+from meshlab.config.settings import LabConfig
+from meshlab.core.cancellation import stopping
+from meshlab.core.errors import InputError, IstioError
+from meshlab.core.process import SystemRunner
+from meshlab.istio.control_plane import control_planes, deployments
+from meshlab.istio.distribution import Distribution, earlier
+from meshlab.istio.injection import INJECTION_LABEL, REVISION_LABEL
+from meshlab.istio.install import InstallResult, install
+from meshlab.istio.revision import (
+    Removal,
+    istiod_of,
+    proxies_of_revision,
+    remove_revision,
+    revision_inventory,
+)
+from meshlab.istio.revision_install import gateway_refs, install_revision
+from meshlab.istio.upgrade import (
+    Move,
+    UpgradePlan,
+    finished,
+    intend_move,
+    intend_revision,
+    move,
+    plan_upgrade,
+    settle_labels,
+)
+from meshlab.kube.changes import KIND as CHANGE
+from meshlab.kube.changes import Changes
+from meshlab.kube.client import Kube
+from meshlab.lifecycle import resume
+from meshlab.lifecycle.context import context_of, istioctl_of, kube_of, mesh_of
+from meshlab.run.journal import RunRef, keep_evidence, report_progress, step
+from meshlab.run.ledger import Entry
+from tasks.common import lab_task, log_info
+from tasks.report import progress_artifact
+from tasks.resume import any_value, istio_ready
+from tasks.sabotage import Lab, begin_round, changed, check_groups, end_round
+from tasks.upgrade_traffic import check_budget, switch_client, tell_traffic
+
+GROUPS = ("istio", "app")  # of the checks that are made on both sides
+
+
+def judge_upgrade(config: LabConfig) -> None:
+    """Refuse a cluster that may not be changed so. Raises InputError; the command line says it earlier."""
+    wrong = [wrong_provider(config, PROVIDERS)] if config.cluster not in PROVIDERS else problems(config)
+    if wrong:
+        raise InputError(wrong)
+
+
+@lab_task("install-old-istio", retries=1, verify=any_value)
+def install_old_istio(run: RunRef, config: LabConfig, cluster: ClusterRef) -> InstallResult:
+    """Use the Istio that is there; on a local cluster without one, compile and install the one to be replaced.
+
+    Args:
+        run: The run.
+        config: The settings of the run.
+        cluster: The cluster.
+
+    Returns:
+        What was installed or found.
+
+    Raises:
+        IstioError: There is none, and the cluster is not ours; or it can't be installed.
+    """
+    kube, ledger = kube_of(cluster), context_of(run).ledger
+    entry = Entry("istio", cluster.name, cluster.endpoint)
+    begun = entry in ledger.entries()
+    if control_planes(kube) and not begun:
+        log_info("the Istio that the cluster has is upgraded")
+        found = (f"{home}/{name}" for home, names in deployments(kube).items() for name in names)
+        return InstallResult(True, "", tuple(found))
+    if config.cluster != "local":
+        raise IstioError(
+            f"the cluster {cluster.name} has no Istio", remedy="name a cluster whose Istio is to be upgraded"
+        )
+    machine, runner = context_of(run).machine, SystemRunner()
+    with progress_artifact("progress-istio-earlier", "Compile the Istio to be replaced"):
+        program, specs = materials.earlier_istio(
+            machine, runner=runner, progress=report_progress, stop=stopping()
+        )
+    LocalCluster(config.local, machine, run_id=run.run_id).add_images(specs)
+    held = (*(spec.reference for spec in specs), *cluster.images)
+    old = earlier(program, machine=machine, images=held, runner=runner)
+    ledger.intend(entry)
+    plain = changed(config, {"istio": {"operator_file": None}})  # that file is for the new one
+    with progress_artifact("progress-istio", "Istio"):
+        installed = install(
+            plain, old, kube, istioctl_of(cluster, old), begun=begun, progress=report_progress
+        )
+    log_info(
+        f"Istio {old.version} installed in {installed.seconds:.1f} s: {', '.join(installed.deployments)}"
+    )
+    return installed
+
+
+@lab_task("plan-upgrade", verify=any_value)
+def plan(run: RunRef, config: LabConfig, cluster: ClusterRef, istio: Distribution) -> UpgradePlan:
+    """Ask `istioctl x precheck`, and find out what is to be moved from which revision to which.
+
+    Args:
+        run: The run.
+        config: The settings of the run.
+        cluster: The cluster.
+        istio: Istio's istioctl and samples, of the new version.
+
+    Returns:
+        The plan.
+
+    Raises:
+        IstioError: The mesh can't be upgraded; the text names every reason.
+    """
+    kube, istioctl = kube_of(cluster), istioctl_of(cluster, istio)
+    found = istioctl.precheck()
+    keep_evidence(run, "upgrade-precheck.json", found)
+    wrong = [f"{each.code} {each.message}" for each in found if each.level == "Error"]
+    if wrong:
+        raise IstioError(
+            f"istioctl x precheck: {'; '.join(wrong)}", remedy="mend what it names, then upgrade"
+        )
+    serving = context_of(run).read_mesh_again(cluster).serving
+    if serving is None:
+        raise IstioError(
+            f"no control plane serves {config.namespace}, or several may",
+            remedy="label the namespace with the revision that is to be upgraded: istio.io/rev=NAME",
+        )
+    told = dict(istioctl.version().control_plane)
+    old = replace(serving, version=told.get(serving.revision, serving.version))
+    chosen = plan_upgrade(kube, old, istio.version, but=[client_namespace(config)])
+    keep_evidence(run, "upgrade-plan.json", chosen)
+    log_info(
+        f"from {chosen.old_version} ({chosen.old}) to {chosen.version} ({chosen.new}): "
+        f"{', '.join(each.namespace for each in chosen.moves)}; {len(found)} findings of precheck"
+    )
+    return chosen
+
+
+def check_round(run: RunRef, config: LabConfig, cluster: ClusterRef, istio: Distribution, name: str) -> None:
+    """Make the checks of Istio and the application, in a journal of their own.
+
+    Args:
+        run: The run.
+        config: The settings of the run.
+        cluster: The cluster.
+        istio: Istio's istioctl and samples, of the new version.
+        name: Of the round.
+
+    Raises:
+        IstioError: A check is red.
+    """
+    step_name = f"round-{name}"
+    resumption = resume.active(run)
+    if resumption is not None and step_name in resumption.finished:
+        return
+    with step(run, step_name):
+        lab = Lab(config, cluster, istio)
+        context_of(run).read_mesh_again(cluster)
+        probe_run = begin_round(run, lab, name)
+        try:
+            found = check_groups(probe_run, lab, GROUPS)
+        finally:
+            end_round(probe_run, lab)
+        red = {name: each for name, each in found.items() if each["verdict"] not in ("pass", "skipped")}
+        log_info(f"round {name}: {len(found) - len(red)} of {len(found)} checks are not red")
+        if red or not found:
+            told = "; ".join(f"{name}: {each['reason'] or each['summary']}" for name, each in red.items())
+            raise IstioError(
+                f"{len(red)} checks are red in round {name}: {told or 'none was made'}",
+                remedy=f"rounds/{name} in the run's evidence has what they saw",
+            )
+    tell_traffic(run)
+
+
+@lab_task("install-new-revision", verify=istio_ready)
+def install_new_revision(
+    run: RunRef, config: LabConfig, cluster: ClusterRef, istio: Distribution, chosen: UpgradePlan
+) -> InstallResult:
+    """Install the control plane of the new revision beside the old one; nothing is served by it yet.
+
+    Args:
+        run: The run.
+        config: The settings of the run.
+        cluster: The cluster.
+        istio: Istio's istioctl and samples, of the new version.
+        chosen: The plan.
+
+    Returns:
+        What was installed.
+    """
+    kube = kube_of(cluster)
+    intend_revision(kube, context_of(run).ledger, chosen)
+    mesh = context_of(run).read_mesh_again(cluster)
+    with progress_artifact("progress-istio-new", "The new revision of Istio"):
+        document = install_revision(
+            config, istio, kube, istioctl_of(cluster, istio), chosen, mesh,
+            gateways=False, progress=report_progress, stop=stopping(),
+        )  # fmt: skip
+    keep_evidence(run, "upgrade-operator.json", document)
+    check_budget(run)
+    names = (istiod_of(chosen.new),)
+    return InstallResult(False, document["spec"]["profile"], names, operator=document)
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A namespace that was moved to a revision. old: from this one; home: of both control planes."""
+
+    namespace: str
+    revision: str
+    old: str
+
+
+def still_moved(kube: Kube, config: LabConfig, value: Moved) -> str:
+    """The namespace asks for the new revision, and no proxy of the old one runs there."""
+    found = kube.get("v1", "Namespace", value.namespace) or {}
+    labels = (found.get("metadata") or {}).get("labels") or {}
+    if labels.get(REVISION_LABEL) != value.revision and value.namespace:
+        return f"{value.namespace} does not name revision {value.revision}"
+    left = [
+        each for each in proxies_of_revision(kube, value.old) if each.partition("/")[0] == value.namespace
+    ]
+    return f"{', '.join(left)} still of revision {value.old}" if left else ""
+
+
+def move_namespace(
+    run: RunRef, config: LabConfig, cluster: ClusterRef, chosen: UpgradePlan, one: Move
+) -> Moved:
+    """Move one namespace: its label, its workloads one by one, while the error budget is looked at.
+
+    Args:
+        run: The run.
+        config: The settings of the run.
+        cluster: The cluster.
+        chosen: The plan.
+        one: The namespace.
+
+    Returns:
+        What was moved.
+    """
+
+    def work(run: RunRef, config: LabConfig, cluster: ClusterRef) -> Moved:
+        check_budget(run)
+        move(
+            kube_of(cluster), context_of(run).ledger, one, chosen.new,
+            timeout=config.app.rollout_timeout, check=lambda: check_budget(run),
+        )  # fmt: skip
+        return Moved(one.namespace, chosen.new, chosen.old)
+
+    tell_traffic(run)
+    work.__name__ = work.__qualname__ = f"move_{one.namespace}"  # Prefect's key of the task
+    return lab_task(f"move-{one.namespace}", verify=still_moved)(work)(run, config, cluster)
+
+
+@lab_task("move-upgrade-client", verify=still_moved)
+def move_client(
+    run: RunRef, config: LabConfig, cluster: ClusterRef, istio: Distribution, chosen: UpgradePlan
+) -> Moved:
+    """Move the namespace that sends: a pod of the new revision takes over, then the one of the old goes.
+
+    Args:
+        run: The run.
+        config: The settings of the run.
+        cluster: The cluster.
+        istio: Istio's samples.
+        chosen: The plan.
+
+    Returns:
+        What was moved.
+    """
+    kube, home = kube_of(cluster), client_namespace(config)
+    found = kube.get("v1", "Namespace", home) or {}
+    labels = (found.get("metadata") or {}).get("labels") or {}
+    before = {key: labels.get(key) for key in (INJECTION_LABEL, REVISION_LABEL)}
+    intend_move(kube, context_of(run).ledger, home, before)
+    switch_client(run, config, cluster, istio, {INJECTION_LABEL: None, REVISION_LABEL: chosen.new})
+    check_budget(run)
+    return Moved(home, chosen.new, chosen.old)
+
+
+def gateways_moved(kube: Kube, config: LabConfig, value: Moved) -> str:
+    """No gateway of the old revision is left where the control planes are."""
+    left = [
+        each for each in proxies_of_revision(kube, value.old) if each.partition("/")[0] == value.namespace
+    ]
+    return f"{', '.join(left)} still of revision {value.old}" if left else ""
+
+
+@lab_task("move-gateways", verify=gateways_moved)
+def move_gateways(
+    run: RunRef, config: LabConfig, cluster: ClusterRef, istio: Distribution, chosen: UpgradePlan
+) -> Moved:
+    """Let the new revision take over the gateways that istioctl installed, each by a roll-out.
+
+    Args:
+        run: The run.
+        config: The settings of the run.
+        cluster: The cluster.
+        istio: Istio's istioctl and samples, of the new version.
+        chosen: The plan.
+
+    Returns:
+        What was moved.
+    """
+    if chosen.gateways:
+        kube, context = kube_of(cluster), context_of(run)
+        Changes(kube, context.ledger, run).keep(*gateway_refs(kube, chosen))
+        install_revision(
+            config, istio, kube, istioctl_of(cluster, istio), chosen, mesh_of(run, cluster),
+            gateways=True, progress=report_progress, stop=stopping(),
+        )  # fmt: skip
+    check_budget(run)
+    return Moved(chosen.home, chosen.new, chosen.old)
+
+
+@lab_task("list-old-revision", verify=any_value)
+def list_old_revision(
+    run: RunRef, config: LabConfig, cluster: ClusterRef, chosen: UpgradePlan
+) -> dict[str, tuple[str, ...]]:
+    """Everything of the old revision, before any of it is removed: the control of the claim that it is gone.
+
+    Args:
+        run: The run.
+        config: The settings of the run.
+        cluster: The cluster.
+        chosen: The plan.
+
+    Returns:
+        Kind → names.
+
+    Raises:
+        IstioError: A proxy of it still runs, or the error budget is broken.
+    """
+    kube = kube_of(cluster)
+    left = proxies_of_revision(kube, chosen.old)
+    if left:
+        raise IstioError(
+            f"proxies of revision {chosen.old} still run: {', '.join(left)}",
+            remedy="restart their workloads, then upgrade again",
+        )
+    check_budget(run)
+    return revision_inventory(kube, chosen.old, chosen.home)
+
+
+@lab_task("retire-old-revision", verify=any_value)
+def retire_old_revision(
+    run: RunRef, config: LabConfig, cluster: ClusterRef, istio: Distribution, chosen: UpgradePlan
+) -> Removal:
+    """Let the tags lead to the new revision, give the namespaces their labels, and remove the old revision.
+
+    From here on there is no way back.
+
+    Args:
+        run: The run.
+        config: The settings of the run.
+        cluster: The cluster.
+        istio: Istio's istioctl and samples, of the new version.
+        chosen: The plan.
+
+    Returns:
+        What was removed.
+    """
+    kube, ledger, istioctl = kube_of(cluster), context_of(run).ledger, istioctl_of(cluster, istio)
+    finished(kube, ledger)
+    for entry in ledger.entries():
+        if entry.kind == CHANGE:  # the gateways: they stay as they are now
+            ledger.gone(entry)
+    for tag in chosen.tags:
+        istioctl.set_tag(tag, chosen.new)
+    settle_labels(kube, ledger, chosen)
+    removal = remove_revision(kube, chosen.old, chosen.home, istioctl)
+    keep_evidence(run, "upgrade-removal.json", removal)
+    context_of(run).read_mesh_again(cluster)
+    log_info(f"revision {chosen.old} removed; by us after istioctl: {len(removal.removed)} objects")
+    return removal
