@@ -208,7 +208,7 @@ def versions(
     """Judge Istio's versions: client, control plane and data plane tell theirs; skew is named.
 
     Fails for a version that says nothing, a plane that does not answer, a proxy that is missing, and a
-    proxy ahead of its control plane or more than two minors behind. Evidence: table `versions` (component,
+    proxy that is ahead of every control plane or more than two minors behind. Evidence: table `versions` (component,
     version, count), `data_plane` (version → proxies), table `proxies`; `others` where something is wrong with
     a proxy of somebody else, which fails nothing.
 
@@ -245,6 +245,8 @@ def versions(
     told_only = [f"{name} did not report" for name in absent if name not in missing]
     for proxy in sorted(proxies):
         unsupported = [text for plane in planes if (text := _unsupported(plane, proxy))]
+        if len(unsupported) < len(planes):
+            continue  # of several control planes one supports it, as during an upgrade by revisions
         if proxy in judged_proxies:
             problems += unsupported
         else:

@@ -208,6 +208,15 @@ def test_planes_that_do_not_fit_fail(plane: str | None, proxies: list, says: str
     assert says in (result.reason or "")
 
 
+@pytest.mark.parametrize(
+    ("proxy", "verdict"), [("1.31.0", Verdict.PASS), ("1.32.0", Verdict.FAIL), ("1.27.0", Verdict.FAIL)]
+)
+def test_of_two_control_planes_side_by_side_one_must_fit(proxy: str, verdict: Verdict) -> None:
+    planes = (("default", "1.30.0"), ("1-31-0", "1.31.0"))
+    found = MeshVersions("1.31.0", "abc", planes, (("a.x", proxy), ("b.x", "1.30.0")))
+    assert istio.versions(found).verdict is verdict
+
+
 def test_a_proxy_that_does_not_report_is_named() -> None:
     found = MeshVersions("1.31.0", "abc", (("default", "1.31.0"),), (("a.x", "1.31.0"),))
     assert "b.x" in (istio.versions(found, expected_proxies=["a.x", "b.x"]).reason or "")
