@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import permutations
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -25,38 +24,29 @@ VALUES = {
 }  # fmt: skip
 
 
-def written(name: str) -> list[tuple[str, list[str]]]:
-    """Each way to write a field: as it is or as its opposite, with one value or two."""
-    values = VALUES[name]
-    some = [[one] for one in values] + [[one, other] for one in values for other in values]
-    keys = [name] if name == "cats" else [name, f"not{name[0].upper()}{name[1:]}"]
-    return [(key, each) for key in keys for each in some]
-
-
-def fields(*names: str) -> st.SearchStrategy[tuple[str, ...]]:
-    """None to two fields in any order; each number of them as often as the others."""
-    pairs = list(permutations(names, 2))
-    often = len(pairs) // len(names)
-    chosen: list[tuple[str, ...]] = [*[()] * len(pairs), *[(name,) for name in names] * often, *pairs]
-    return st.sampled_from(chosen)
-
-
-# A draw takes longer than what is tested, so one draw makes as much as it can. Made once: hypothesis looks into a strategy
-# when it is new.
-WAYS = {name: st.sampled_from(written(name)) for name in VALUES}
-SOURCES = fields("principals", "namespaces", "ipBlocks", "requestPrincipals", "cats")
-OPERATIONS = fields("methods", "paths", "ports", "hosts", "cats")
-NUMBERS = st.integers(0, 99)
+# Made once: hypothesis looks into a strategy when it is new, which takes longer than to draw from it.
+SOME_VALUES = {
+    name: st.lists(st.sampled_from(values), min_size=1, max_size=2) for name, values in VALUES.items()
+}
+SOURCES = st.lists(
+    st.sampled_from(("principals", "namespaces", "ipBlocks", "requestPrincipals", "cats")),
+    unique=True,
+    max_size=2,
+)
+OPERATIONS = st.lists(
+    st.sampled_from(("methods", "paths", "ports", "hosts", "cats")), unique=True, max_size=2
+)
+EITHER, NUMBERS = st.booleans(), st.integers(0, 99)
 LABELS = st.sampled_from(({}, {"app": "httpbin"}, {"app": "other"}))
 NAMESPACES = st.sampled_from(("foo", "istio-system"))
 
 
 @st.composite
-def parts(draw: st.DrawFn, names: st.SearchStrategy[tuple[str, ...]]) -> dict[str, list[str]]:
+def parts(draw: st.DrawFn, names: st.SearchStrategy[list[str]]) -> dict[str, list[str]]:
     found = {}
     for name in draw(names):
-        key, values = draw(WAYS[name])
-        found[key] = list(values)
+        key = name if draw(EITHER) or name == "cats" else f"not{name[0].upper()}{name[1:]}"
+        found[key] = draw(SOME_VALUES[name])
     return found
 
 
