@@ -25,9 +25,9 @@ from meshlab.run.results import Verdict
 from tasks import upgrade, upgrade_rollback
 from tasks.upgrade import (
     Moved,
-    gateways_moved,
     judge_upgrade,
     list_old_revision,
+    none_of_the_old,
     retire_old_revision,
     still_moved,
 )
@@ -149,7 +149,7 @@ def test_a_moved_namespace_is_trusted_while_its_label_and_its_proxies_say_so(
     assert "revision" in still_moved(mesh, CONFIG, Moved("shop", NEW, "default"))
     mesh.patch("v1", "Namespace", "shop", {"metadata": {"labels": {"istio.io/rev": NEW}}})
     assert "shop/web-1" in still_moved(mesh, CONFIG, Moved("shop", NEW, "default"))
-    assert "shop/web-1" in gateways_moved(mesh, CONFIG, Moved("shop", NEW, "default"))
+    assert "shop/web-1" in none_of_the_old(mesh, CONFIG, Moved("shop", NEW, "default"))
 
 
 def test_the_client_of_a_life_before_is_moved_back_like_any_namespace(run: RunRef, mesh: RollingMesh) -> None:
