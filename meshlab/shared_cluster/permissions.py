@@ -78,6 +78,7 @@ def needs(
         ("written", config.namespace),
         *([("loaded", config.namespace)] if config.load.asked else []),
         *(("written", place) for place in common if whole_mesh),
+        *([("edge", config.namespace), ("edge-keys", mesh.ingress_namespace)] if whole_mesh else []),
         *([("gateway-api", config.namespace), ("gateway-api-definitions", None)] if by_gateway_api else []),
         *([("installed", None)] if whole_mesh and not istio_there else []),
     ]

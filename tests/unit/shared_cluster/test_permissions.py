@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from meshlab import manifests
 from meshlab.config.settings import LabConfig
 from meshlab.core.errors import KubeError
+from meshlab.istio.mesh import INGRESS, Gateway, Mesh
+from meshlab.security.gateways import ingress
+from meshlab.security.gateways.pki import make_keys
 from meshlab.shared_cluster.permissions import Need, missing, needs, problems
 from tests.fakes.kube import FakeKube
 
@@ -115,6 +119,26 @@ def test_a_token_is_asked_for_one_account_and_for_no_other() -> None:
     [found] = problems(kube, OWN)  # type: ignore[arg-type]
     assert found.what == "may not create serviceaccounts/token of default in namespace istio-system"
     assert found.remedy.endswith("resourceNames [default]")
+
+
+@pytest.mark.parametrize("manifest", ["ingress", "egress-gateway"])
+def test_every_object_of_the_edge_is_asked_for_where_it_is_made(manifest: str) -> None:
+    words = {"NAMESPACE": "meshlab", "SYSTEM": "istio-ingress"}
+    mesh = Mesh("meshlab", gateways=(Gateway("istio-ingressgateway", "istio-ingress", INGRESS),))
+    wanted = needs(WHOLE, namespace_there=True, istio_there=True, mesh=mesh)
+    may = {(each.group, each.resource, each.namespace) for each in wanted if "create" in each.verbs}
+    made = manifests.read(manifest, **words)
+    if manifest == "ingress":
+        made = [*made, *ingress.key_secrets(make_keys(*ingress.HOSTS), "tag", "istio-ingress")]
+    plural = {"ServiceEntry": "serviceentries", "AuthorizationPolicy": "authorizationpolicies"}
+    assert {
+        (
+            each["apiVersion"].rpartition("/")[0],
+            plural.get(each["kind"], f"{each['kind'].lower()}s"),
+            each["metadata"]["namespace"],
+        )
+        for each in made
+    } <= may
 
 
 def test_the_edge_by_gateway_api_needs_more_only_where_it_is_proven() -> None:
