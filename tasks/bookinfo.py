@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from meshlab.app import bookinfo
 from meshlab.app.deployment import put_up
+from meshlab.app.graceful import graceful
 from meshlab.checks.base import run_check, skipped
 from meshlab.checks.footprint import unchanged
 from meshlab.checks.leftovers import teardown_nothing_left
@@ -42,12 +43,15 @@ def deploy_bookinfo(
         What was applied.
     """
     context_of(run).ledger.intend(Entry("app", config.namespace, cluster.endpoint))
+    kube, wanted = kube_of(cluster), bookinfo.manifests(distribution)
+    if config.security.restarts:
+        wanted = graceful(wanted, kube.server_version())
     with progress_artifact("progress-bookinfo", "Bookinfo and sleep"):
         # The namespace has its label: a pod gets its sidecar when it is created, and older ones are restarted.
         refs = put_up(
-            kube_of(cluster),
+            kube,
             config,
-            bookinfo.manifests(distribution),
+            wanted,
             distribution.images,
             unmeshed=[workload.selector for workload in bookinfo.WORKLOADS],
             progress=report_progress,
