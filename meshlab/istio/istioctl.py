@@ -321,7 +321,7 @@ class Istioctl:
 
     def _refused(self, said: str, argv: Sequence[str], retryable: bool = False) -> IstioError:
         return IstioError(
-            f"istioctl {argv[0]} failed: {said}",
+            f"istioctl {argv[0]} failed: {_problem(said)}",
             remedy=f"run it yourself to see all of its output: {self.path} {' '.join(argv)}",
             retryable=retryable,
         )
@@ -331,6 +331,13 @@ class Istioctl:
         if len(answers) != 1 or not isinstance(answers[0], dict):
             raise self._refused(f"its answer is not JSON: {done.stdout[:200]!r}", done.argv[1:])
         return answers[0]
+
+
+def _problem(said: str) -> str:
+    """What istioctl says of its end: without the ship that it draws, and without what it was doing before."""
+    lines = [line.rstrip() for line in said.splitlines() if any(map(str.isalnum, line))]
+    told = [line for line in lines if not line.startswith("- ")]
+    return "\n".join(told or lines)
 
 
 def _findings(told: Sequence[Mapping[str, Any]]) -> tuple[Finding, ...]:

@@ -54,6 +54,14 @@ def test_version_of_the_program_alone_needs_no_cluster():
     assert not any(word.startswith("--kubeconfig") for word in fake.commands[0])
 
 
+def test_the_ship_that_istioctl_draws_is_no_reason():
+    said = "   |\\\n  /|| \\\n\\_____/\n- Processing resources for Istiod.\n✘ Istiod: not ready after 1m0s\n"
+    tool, _ = istioctl(install=Said(stderr=said, returncode=1))
+    with pytest.raises(IstioError) as refused:
+        tool.install({"kind": "IstioOperator"}, timeout=60)
+    assert refused.value.message == "istioctl install failed: ✘ Istiod: not ready after 1m0s"
+
+
 def test_an_answer_that_is_no_json():
     tool, _ = istioctl(version=Said("client version: 1.5.0"))
     with pytest.raises(IstioError, match=r"client version: 1\.5\.0"):
