@@ -21,7 +21,7 @@ from meshlab.core.errors import IstioError, MeshlabError
 from meshlab.core.waiting import wait, wait_or_last
 from meshlab.istio.control_plane import SIDECAR
 from meshlab.istio.distribution import Distribution
-from meshlab.istio.injection import REVISION_LABEL
+from meshlab.istio.injection import made_by
 from meshlab.istio.revision import proxies_of_revision, revision_inventory
 from meshlab.istio.syncz import proxy_states
 from meshlab.istio.upgrade import UpgradePlan, moved_back, moved_from, owes, take_back
@@ -194,7 +194,7 @@ def list_proxies(kube: Kube, cluster: ClusterRef, istio: Distribution) -> list[P
         names = [f"{pod.name}.{pod.namespace}" for pod in pods]
         told = {each.name: each.version for each in proxy_states(kube, istioctl, names)}
         return [
-            Proxy(f"{pod.namespace}/{pod.name}", pod.labels.get(REVISION_LABEL, ""), told.get(name, ""))
+            Proxy(f"{pod.namespace}/{pod.name}", made_by(pod), told.get(name, ""))
             for pod, name in zip(pods, names, strict=True)
         ]
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from meshlab.istio.names import DEFAULT_REVISION
+from meshlab.kube.pods import PodSummary
 
 API_VERSION, KIND = "admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration"
 INJECTION_LABEL, REVISION_LABEL, TAG_LABEL = "istio-injection", "istio.io/rev", "istio.io/tag"
@@ -127,6 +128,15 @@ def _holds(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
 
 def _calls(webhook: Webhook, revision: str, namespace: str) -> bool:
     return webhook.revision == revision and webhook.namespace in ("", namespace)
+
+
+def made_by(pod: PodSummary) -> str:
+    """Name the revision whose webhook gave a pod its proxy; "" where that is not told.
+
+    The webhook writes it as an annotation; a label of the same name is the pod's own, and may name a tag. Gateways that
+    istioctl installs have the label.
+    """
+    return pod.annotations.get(REVISION_LABEL) or pod.labels.get(REVISION_LABEL, "")
 
 
 def asked_for(labels: Mapping[str, str]) -> str | None:

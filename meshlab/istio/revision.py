@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from meshlab.istio.control_plane import SIDECAR, objects_if_served
-from meshlab.istio.injection import REVISION_LABEL
+from meshlab.istio.injection import REVISION_LABEL, made_by
 from meshlab.istio.inventory import COMPONENT_KINDS, COMPONENT_LABEL, SIDECARS
 from meshlab.istio.istioctl import Istioctl
 from meshlab.istio.names import DEFAULT_REVISION, ISTIOD, of_revision
@@ -96,7 +96,7 @@ def proxies_of_revision(kube: Kube, revision: str) -> tuple[str, ...]:
         KubeError: They can't be listed.
     """
     pods = [pod for pod in kube.pods(None) if SIDECAR in pod.containers and not pod.deleting]
-    return tuple(sorted(f"{p.namespace}/{p.name}" for p in pods if p.labels.get(REVISION_LABEL) == revision))
+    return tuple(sorted(f"{pod.namespace}/{pod.name}" for pod in pods if made_by(pod) == revision))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -34,6 +34,7 @@ class PodSummary:
     service_account: str
     is_ready: bool
     deleting: bool
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 def summarise(pod: Mapping[str, Any]) -> PodSummary:
@@ -63,6 +64,7 @@ def summarise(pod: Mapping[str, Any]) -> PodSummary:
         service_account=spec.get("serviceAccountName", ""),
         is_ready=condition(pod, "Ready").get("status") == "True",
         deleting="deletionTimestamp" in meta,
+        annotations=dict(meta.get("annotations") or {}),
     )
 
 

@@ -47,7 +47,8 @@ class RollingMesh(FakeMesh):
         workload = self.store["apps/v1", kind, namespace, name]
         ready = revision not in self.stuck
         workload["status"] = {**DONE, **SETS.get(kind, {})} if ready else {**DONE, "availableReplicas": 0}
-        pod = make_pod(f"{name}-1", namespace=namespace, labels={"app": name, "istio.io/rev": revision})
+        pod = make_pod(f"{name}-1", namespace=namespace, labels={"app": name})
+        pod["metadata"]["annotations"] = {"istio.io/rev": revision}  # as the webhook does it; no label
         if not revision:
             pod["spec"].pop("initContainers")
         self.put(pod)

@@ -71,6 +71,25 @@ def test_a_version_names_its_revision() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("labels", "annotations", "revision"),
+    [
+        ({}, {"istio.io/rev": "default"}, "default"),
+        ({"istio.io/rev": "prod"}, {"istio.io/rev": NEW}, NEW),
+        ({"istio.io/rev": "default"}, {}, "default"),
+    ],
+    ids=["of the webhook", "a label may name a tag", "a gateway of istioctl"],
+)
+def test_a_proxys_revision_is_what_the_webhook_wrote(
+    labels: dict[str, str], annotations: dict[str, str], revision: str
+) -> None:
+    mesh, made = two_namespaces(), make_pod("one", namespace="plain", labels=labels)
+    made["metadata"]["annotations"] = annotations
+    mesh.put(made)
+    assert "plain/one" in proxies_of_revision(mesh, revision)
+    assert "plain/one" not in proxies_of_revision(mesh, "prod")
+
+
 def test_the_plan_names_the_namespaces_of_the_old_revision_with_their_workloads_and_labels() -> None:
     plan = planned(two_namespaces())
     assert (plan.old, plan.new, plan.old_version) == ("default", NEW, "1.30.0")
