@@ -18,7 +18,7 @@ from meshlab.core.attempt import attempt, given
 from meshlab.core.errors import KubeError, MeshlabError, SecretsWithheldError
 from meshlab.istio.analysis import analyze_mesh
 from meshlab.istio.distribution import Distribution
-from meshlab.istio.istioctl import Finding as Analyzed
+from meshlab.istio.findings import Finding as Analyzed
 from meshlab.istio.istioctl import MeshVersions
 from meshlab.istio.mesh import Mesh
 from meshlab.kube.client import Kube

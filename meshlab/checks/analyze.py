@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from meshlab.checks.base import judged
-from meshlab.istio.istioctl import Finding, concerns
+from meshlab.istio.findings import Finding, concerns
 from meshlab.run.results import CheckResult
 
 SEVERITIES = ("Error", "Warning", "Info")

@@ -15,7 +15,8 @@ from typing import Any
 import yaml
 
 from meshlab.core.errors import KubeError, SecretsWithheldError, UnknownFlagError
-from meshlab.istio.istioctl import Finding, Istioctl
+from meshlab.istio.findings import Finding
+from meshlab.istio.istioctl import Istioctl
 from meshlab.kube.client import Kube
 
 SELECTOR = "istio/multiCluster=true"

@@ -15,6 +15,7 @@ import yaml
 from meshlab.clusters.local.files import sha256
 from meshlab.core.errors import IstioError, ProcessError, SecretsWithheldError, UnknownFlagError
 from meshlab.core.process import Completed, Runner, SystemRunner
+from meshlab.istio.findings import Finding, findings_of
 
 QUERY_TIMEOUT = 60.0  # seconds, for commands that only ask
 REMOTE_FLAG = "--remote-contexts"  # of analyze
@@ -62,37 +63,6 @@ class ProxyStatus:
     def kind(self) -> str:
         """Which proxy it is, told by what it asks for: ztunnel knows workloads, and neither clusters nor listeners."""
         return ZTUNNEL if {ADDRESS, WORKLOAD} & self.types.keys() else ENVOY
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One message of `istioctl analyze`.
-
-    level: Info, Warning or Error. origin: the object, as `Kind namespace/name`.
-    """
-
-    code: str
-    level: str
-    origin: str
-    message: str
-    documentation_url: str = ""
-
-
-def concerns(finding: Finding, namespaces: Sequence[str]) -> bool:
-    """Tell whether a finding is about an object of some namespaces, or about one of no namespace.
-
-    Args:
-        finding: The finding.
-        namespaces: The namespaces.
-
-    Returns:
-        True where it is.
-    """
-    kind, _, name = finding.origin.partition(" ")
-    namespace, slash, _ = name.partition("/")
-    if kind == "Namespace":
-        return name in namespaces
-    return not slash or namespace in namespaces
 
 
 class Istioctl:
@@ -206,7 +176,7 @@ class Istioctl:
         told = [each for one in _documents(done.stdout) for each in (one if isinstance(one, list) else [one])]
         if done.returncode != 0 and not told:
             raise self._refused(done.stderr.strip() or done.stdout.strip(), ["x", "precheck"])
-        return _findings(told)
+        return findings_of(told)
 
     def version(self, *, remote: bool = True) -> MeshVersions:
         """Return versions of this program and (remote) of every istiod and proxy. Raises IstioError."""
@@ -280,10 +250,7 @@ class Istioctl:
             raise self._refused(done.stderr.strip() or done.stdout.strip(), ["analyze"])
         answers = list(_documents(done.stdout))
         told = [each for one in answers for each in (one if isinstance(one, list) else [one])]
-        if own_cluster_only:
-            # What it tells of the cluster under its context's name is what it tells of it anyway.
-            told = [each for each in told if each.get("cluster") != self.context] or told
-        return _findings(told)
+        return findings_of(told, twice=self.context if own_cluster_only else None)
 
     def checksum(self) -> str:
         """Return SHA-256 of the program, in hex. Raises IstioError when it can't be read."""
@@ -338,20 +305,6 @@ def _problem(said: str) -> str:
     lines = [line.rstrip() for line in said.splitlines() if any(map(str.isalnum, line))]
     told = [line for line in lines if not line.startswith("- ")]
     return "\n".join(told or lines)
-
-
-def _findings(told: Sequence[Mapping[str, Any]]) -> tuple[Finding, ...]:
-    found = (
-        Finding(
-            code=each.get("code", ""),
-            level=each.get("level", ""),
-            origin=each.get("origin", ""),
-            message=each.get("message", ""),
-            documentation_url=each.get("documentationUrl", ""),
-        )
-        for each in told
-    )
-    return tuple(dict.fromkeys(found))
 
 
 def _documents(text: str) -> Iterator[Any]:

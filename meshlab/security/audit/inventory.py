@@ -9,8 +9,8 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from meshlab.core.errors import KubeError
+from meshlab.istio.findings import Finding as Analyzed
 from meshlab.istio.gateway_api import outer
-from meshlab.istio.istioctl import Finding as Analyzed
 from meshlab.istio.mesh import Mesh
 from meshlab.istio.names import CONFIG_MAP, DEFAULT_REVISION, of_revision
 from meshlab.kube.client import Kube

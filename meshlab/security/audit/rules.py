@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meshlab.istio.istioctl import concerns
+from meshlab.istio.findings import concerns
 from meshlab.security.audit import (
     account_rules,
     egress_rules,

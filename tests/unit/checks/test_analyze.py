@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from meshlab.checks.analyze import analyze
-from meshlab.istio.istioctl import Finding, concerns
+from meshlab.istio.findings import Finding, concerns
 from meshlab.run.results import Verdict
 
 NAMESPACES = ("istio-system", "default")

@@ -14,7 +14,8 @@ import yaml
 from meshlab.core.errors import IstioError, KubeError, SecretsWithheldError
 from meshlab.core.process import Completed
 from meshlab.istio.analysis import CODE, analyze_mesh, unsafe_remote_secrets
-from meshlab.istio.istioctl import Finding, Istioctl
+from meshlab.istio.findings import Finding
+from meshlab.istio.istioctl import Istioctl
 from tests.fakes.kube import FakeKube
 from tests.fakes.programs import Call, FakePrograms
 

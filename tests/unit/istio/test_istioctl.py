@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from meshlab.core.errors import IstioError, SecretsWithheldError
-from meshlab.istio.istioctl import Finding, Istioctl, MeshVersions
+from meshlab.istio.findings import Finding
+from meshlab.istio.istioctl import Istioctl, MeshVersions
 from tests.fakes.istioctl import FakeIstioctl, Said
 
 CDS = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
