@@ -143,7 +143,7 @@ def bring_up_old(
     created.mesh = install_old_istio(run, config, cluster)
     created.labelled = enable_injection(run, config, cluster)
     created.objects = list(make_room(run, config, cluster))
-    created.objects += deploy_bookinfo(run, config, cluster, istio)
+    created.objects += deploy_bookinfo(run, config, cluster, istio, for_restarts=True)
     return cluster, istio
 
 

@@ -29,7 +29,11 @@ from tasks.resume import objects_ready
 
 @lab_task("deploy-bookinfo", retries=1, verify=objects_ready, records_objects=True)
 def deploy_bookinfo(
-    run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
+    run: RunRef,
+    config: LabConfig,
+    cluster: ClusterRef,
+    distribution: Distribution,
+    for_restarts: bool = False,
 ) -> tuple[ObjectRef, ...]:
     """Apply Bookinfo and sleep and wait until all of it is Ready.
 
@@ -38,13 +42,14 @@ def deploy_bookinfo(
         config: Its settings.
         cluster: Its cluster.
         distribution: Its Istio.
+        for_restarts: The run restarts it while requests flow, so its servers must not drop any.
 
     Returns:
         What was applied.
     """
     context_of(run).ledger.intend(Entry("app", config.namespace, cluster.endpoint))
     kube, wanted = kube_of(cluster), bookinfo.manifests(distribution)
-    if config.security.restarts:
+    if for_restarts or config.security.restarts:
         wanted = graceful(wanted, kube.server_version())
     with progress_artifact("progress-bookinfo", "Bookinfo and sleep"):
         # The namespace has its label: a pod gets its sidecar when it is created, and older ones are restarted.
