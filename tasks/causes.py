@@ -11,17 +11,19 @@ from typing import Any
 from meshlab.causes.explain import explain
 from meshlab.causes.objects import Found, read
 from meshlab.causes.snapshot import Baseline, keep, load
+from meshlab.causes.trials import tried
 from meshlab.clusters.base import ClusterRef
 from meshlab.config.settings import LabConfig
 from meshlab.core.errors import MeshlabError
 from meshlab.history.store import History
 from meshlab.lifecycle.context import context_of, kube_of, mesh_of
-from meshlab.run.journal import RunRef, read_journal, record
+from meshlab.run.journal import RunRef, now, read_journal, record
 
 log = logging.getLogger(__name__)
 # Steps at whose end the configuration is kept whether or not a check is red: the last of the set-up, where plaintext is
 # allowed, and the last under STRICT, before what the run applied is taken away.
 KEPT_AFTER = ("check-app", "check-audit")
+SABOTAGE = "sabotage-round"  # the flow of a round in which a fault is planted: its causes are put to the test
 
 
 def note_causes(run: RunRef, step: str, args: tuple[Any, ...]) -> None:
@@ -59,6 +61,10 @@ def note_causes(run: RunRef, step: str, args: tuple[Any, ...]) -> None:
     found = explain(red, objects, namespace=config.namespace, root=root, green=green)
     checks = [event["id"] for event in red]
     record(run, {"event": "causes", "checks": checks, "causes": [asdict(each) for each in found]})
+    if run.flow == SABOTAGE:
+        ways = tried(red, objects, namespace=config.namespace, root=root, green=green, now=now())
+        told = {way: [asdict(each) for each in causes] for way, causes in ways.items()}
+        record(run, {"event": "causes-tried", "ways": told})
 
 
 def _keep(run: RunRef, step: str, objects: Iterable[Found]) -> None:

@@ -27,12 +27,13 @@ from meshlab.kube import fingerprint
 from meshlab.kube.changes import restore_left
 from meshlab.lifecycle.context import begin_context, context_of, istioctl_of, kube_of, mesh_of
 from meshlab.report.catches import rows
-from meshlab.report.causes import place_of
-from meshlab.run.journal import RunRef, begin, now, record, record_check, skip_step, step
+from meshlab.report.causes import place_of, places_tried
+from meshlab.run.journal import RunRef, begin, now, read_journal, record, record_check, skip_step, step
 from meshlab.run.ledger import Entry
 from meshlab.run.result_file import summarise
 from tasks.audit import check_audit
 from tasks.authorization import check_authz
+from tasks.causes import SABOTAGE
 from tasks.common import lab_task, log_info
 from tasks.dashboards_and_traces import begin_phase, check_dashboards, check_graph, check_traces
 from tasks.edge import check_egress, check_gateway, check_ingress
@@ -202,13 +203,14 @@ def prove(run: RunRef, lab: Lab, fault: Fault) -> bool:
     return not left
 
 
-def _culprit(probe_run: RunRef, fault: Fault, namespace: str) -> dict[str, int | None]:
-    """At which place the causes of the round name the planted object; nothing where the fault is no object."""
+def _culprit(probe_run: RunRef, fault: Fault, namespace: str) -> dict[str, Any]:
+    """At which place the causes of the round name the planted object, in each way; nothing where the fault is no object."""
     planted = object_of(fault, namespace)
     if planted is None:
         return {}
     result, _ = summarise(probe_run, optional=(), signum=None)
-    return {"culprit_rank": place_of(result.get("causes", ()), planted)}
+    rank = place_of(result.get("causes", ()), planted)
+    return {"culprit_rank": rank, "culprit_ranks": places_tried(read_journal(probe_run), planted)}
 
 
 @lab_task("plant")
@@ -275,7 +277,7 @@ def _firewall(run: RunRef, lab: Lab) -> Firewall | None:
 
 def begin_round(run: RunRef, lab: Lab, name: str) -> RunRef:
     """A run below the run: with its own journal, evidence and ledger."""
-    probe_run = RunRef(f"{run.run_id}.{name}", run.evidence / "rounds" / name, "sabotage-round", now())
+    probe_run = RunRef(f"{run.run_id}.{name}", run.evidence / "rounds" / name, SABOTAGE, now())
     begin(probe_run)
     begin_context(probe_run, lab.config, context_of(run).machine)
     if lab.config.cluster == "local":  # what removes the cluster closes this ledger, too

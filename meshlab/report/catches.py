@@ -31,10 +31,19 @@ def cell(catch: Mapping[str, Any], check: str) -> str:
 
 
 def culprit(catch: Mapping[str, Any]) -> str:
-    """Say at which place the causes named the planted object; empty where the fault is no object."""
+    """Say at which place the causes named the planted object; empty where the fault is no object.
+
+    Where its history is unknown, or newer changes stand beside it, the place is told where it is another.
+    """
     if "culprit_rank" not in catch:
         return ""
-    return f"named no. {catch['culprit_rank']}" if catch["culprit_rank"] else "not named"
+    place = catch["culprit_rank"]
+    others = {way: each for way, each in catch.get("culprit_ranks", {}).items() if each != place}
+    return "; ".join([_place(place), *(f"{way} {_place(each)}" for way, each in others.items())])
+
+
+def _place(rank: int | None) -> str:
+    return f"named no. {rank}" if rank else "not named"
 
 
 def columns(catches: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -94,6 +94,23 @@ def place_of(causes: Iterable[Mapping[str, str]], name: str) -> int | None:
     return next((place for place, each in enumerate(named, 1) if fnmatchcase(each, name)), None)
 
 
+def places_tried(events: Iterable[Mapping[str, Any]], name: str) -> dict[str, int | None]:
+    """Say at which place an object is named in each way in which a round's causes were put to the test.
+
+    Args:
+        events: The round's journal.
+        name: The object, as for `place_of`.
+
+    Returns:
+        Way → place.
+    """
+    ways: dict[str, list[Mapping[str, str]]] = {}
+    for event in events:
+        for way, causes in event.get("ways", {}).items():
+            ways.setdefault(way, []).extend(causes)
+    return {way: place_of(causes, name) for way, causes in ways.items()}
+
+
 def cause_rows(causes: Iterable[Mapping[str, str]]) -> list[Row]:
     """List the objects that explain red checks; the one that explains most of them, and best, comes first.
 

@@ -14,6 +14,7 @@ CATCHES = [
         "red": ["x.one", "x.three"],
         "restored": True,
         "culprit_rank": 2,
+        "culprit_ranks": {"without history": 2, "beside newer changes": None},
     },
     {"fault": "b", "must": ["x.two"], "may": ["x.quiet"], "red": ["x.four", "x.two"], "restored": False},
 ]
@@ -24,7 +25,7 @@ def test_the_matrix_has_a_column_for_each_check_that_had_to_or_did_turn_red() ->
     assert rows(CATCHES) == [
         {
             "fault": "a",
-            "culprit": "named no. 2",
+            "culprit": "named no. 2; beside newer changes not named",
             "restored": "yes",
             "x.four": "",
             "x.one": "caught",
@@ -53,7 +54,7 @@ def test_the_page_is_made_from_a_result(tmp_path: Path) -> None:
     text = page({**FULL, "catches": CATCHES})
     assert "**0 of 2 faults caught**" in text
     assert "| fault | x.four | x.one | x.three | x.two | culprit | restored |" in text
-    assert "| a |  | ● | ○ | ✗ missed | named no. 2 | yes |" in text
+    assert "| a |  | ● | ○ | ✗ missed | named no. 2; beside newer changes not named | yes |" in text
     assert "| b | ✗ unexpected |  |  | ● |  | **no** |" in text
 
 

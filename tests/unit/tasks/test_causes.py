@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -68,6 +69,14 @@ def test_a_red_check_is_explained_once(run: RunRef, tmp_path: Path) -> None:
     (event,) = events(run)
     assert event["checks"] == ["app.productpage"]
     assert [cause["object"] for cause in event["causes"]] == ["VirtualService default/aborts"]
+
+
+def test_in_a_round_of_sabotage_they_are_put_to_the_test(run: RunRef, tmp_path: Path) -> None:
+    check(run, Verdict.FAIL)
+    causes.note_causes(replace(run, flow=causes.SABOTAGE), "check-x", args(run, tmp_path))
+    (event,) = [each for each in read_journal(run) if each["event"] == "causes-tried"]
+    assert set(event["ways"]) == {"without history", "beside newer changes"}
+    assert {found[0]["object"] for found in event["ways"].values()} == {"VirtualService default/aborts"}
 
 
 def test_green_checks_and_steps_without_a_cluster_ask_nothing(

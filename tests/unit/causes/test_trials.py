@@ -1,0 +1,43 @@
+"""The planted object is named whatever is known of its history; what is newer and does no harm explains nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from meshlab.causes.explain import explain
+from meshlab.causes.objects import Found
+from meshlab.causes.snapshot import Baseline, entry_of
+from meshlab.causes.trials import BESIDE_NEWER, WITHOUT_HISTORY, newer, tried
+
+NOW = "2026-11-28T12:00:00Z"
+ABORTS = Found(
+    "VirtualService", "shop", "aborts",
+    {"hosts": ["productpage"], "http": [{"fault": {"abort": {"httpStatus": 500}}}]},
+    changed="created 2020-01-01T00:00:00Z by somebody",
+)  # fmt: skip
+DETAILS = Found("Service", "shop", "details", {"ports": [{"port": 9080, "name": "http"}]})
+RED: dict[str, Any] = {
+    "id": "app.productpage", "verdict": "fail", "summary": "0 of 20", "reason": "500", "evidence": {},
+}  # fmt: skip
+
+
+def test_the_planted_object_stands_first_in_each_way() -> None:
+    old = Baseline("earlier", {"check-app": {str(each): entry_of(each) for each in (DETAILS, ABORTS)}})
+    found = tried([RED], [DETAILS, ABORTS], namespace="shop", root="mesh", green=old, now=NOW)
+    assert set(found) == {WITHOUT_HISTORY, BESIDE_NEWER}
+    for causes in found.values():
+        assert causes[0].object == "VirtualService shop/aborts"
+    assert found[WITHOUT_HISTORY][0].change == ""
+    assert "2020" in found[BESIDE_NEWER][0].change
+
+
+def test_the_newer_changes_are_there_and_of_the_same_traffic() -> None:
+    found = {str(each): each for each in newer([DETAILS, ABORTS], "shop", NOW)}
+    fresh = [name for name, each in found.items() if NOW in each.changed]
+    assert len(fresh) == 3 and "Service shop/details" in fresh
+    assert found["Service shop/details"].annotations and not DETAILS.annotations
+
+
+def test_of_what_is_new_only_a_policy_that_refuses_something_is_named() -> None:
+    found = explain([RED], [*newer([DETAILS], "shop", NOW)], namespace="shop", root="mesh")
+    assert [each.object for each in found] == ["AuthorizationPolicy shop/harmless-denial"]
