@@ -187,6 +187,20 @@ def judge(
     return loaded.config
 
 
+def read_settings(words: Words) -> LabConfig:
+    """Read what the command line, files and variables say, to know where the runs are.
+
+    The machine is not asked: a run that goes on is judged with what it was asked for, not with defaults.
+
+    Raises:
+        InputError: A setting is wrong; it names each.
+    """
+    loaded = load(words.flags, words.sets, words.config)
+    if problems := [*words.problems, *loaded.problems]:
+        raise InputError(problems)
+    return loaded.config
+
+
 def wrong_provider(config: LabConfig, providers: Sequence[Provider]) -> Problem:
     """Say that a flow can't run on a provider.
 

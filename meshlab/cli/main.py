@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 
 from meshlab.cli.command import Asked, Command
-from meshlab.cli.flags import PLAN, RESUME, complain, judge, parse, take_again
+from meshlab.cli.flags import PLAN, RESUME, complain, judge, parse, read_settings, take_again
 from meshlab.config.settings import LabConfig, Machine
 from meshlab.core.environment import mark_children, quieten_prefect
 from meshlab.core.errors import InputError
@@ -66,13 +66,13 @@ def read_command_line(command: Command, arguments: list[str]) -> Asked:
 
             show(words, machine, resumes=again is not None)
             sys.exit(0)
-        config = judge(words, machine, providers=command.providers)
         if again is None:
+            config = judge(words, machine, providers=command.providers)
             _judge_own(command, config, words.own)
             return Asked(config, machine, words.own)
         from meshlab.cli import resume as resuming
 
-        run, kept = resuming.kept_settings(config, again, command.flow)
+        run, kept = resuming.kept_settings(read_settings(words), again, command.flow)
         resuming.judge_state(run, again, machine)
         config = judge(words, machine, providers=command.providers, kept=kept)
         _judge_own(command, config, words.own)

@@ -11,15 +11,16 @@ import httpx
 import pytest
 import yaml
 
-from meshlab.cli import launch
+from meshlab.cli import launch, preflight
 from meshlab.cli.command import Command
 from meshlab.cli.flags import Flag
 from meshlab.cli.launch import Launch, next_commands, owing, prepared
 from meshlab.cli.main import main, read_command_line
 from meshlab.config.settings import LabConfig, Machine
-from meshlab.core.errors import Interrupted
+from meshlab.core.errors import Interrupted, Problem
 from meshlab.core.signals import signals_raise, signals_wait
 from meshlab.lifecycle.kept_lab import KeptLab, hand_over, serves_pages
+from meshlab.lifecycle.resume import keep_config
 from meshlab.run.journal import create, note_end, read_journal, record_check
 from meshlab.run.ledger import Entry, Ledger, ledgers
 from meshlab.run.results import CheckResult, Verdict
@@ -353,3 +354,23 @@ def test_help_is_given_before_anything_slow_is_imported() -> None:
     code += "main(['--help'], Command('lab', 'The lab.'), lambda: None)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert "--runs-dir" in done.stdout and done.stdout.splitlines()[-1] == "slow:"
+
+
+def test_a_run_that_goes_on_is_judged_with_what_it_was_asked_for(
+    good: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not with defaults: a machine without room for the default cluster may hold the run's own."""
+    command = Command("lab", "The lab.", "full-lab", resumable=True)
+    begun = create(tmp_path / "runs", "full-lab")
+    keep_config(begun, read_command_line(LAB, good).config)
+    judged = []
+
+    def problems(config: LabConfig, machine: Machine) -> list[Problem]:
+        judged.append(config.cluster)
+        return [Problem("the machine", "is full", "free it")] if config.cluster == "local" else []
+
+    monkeypatch.setattr(preflight, "provider_problems", problems)
+    asked = read_command_line(command, ["--resume", begun.run_id, "--runs-dir", str(tmp_path / "runs")])
+    assert judged == ["existing"] and asked.config.cluster == "existing"
+    with pytest.raises(SystemExit):  # the control: a new run is judged with what it is asked for
+        read_command_line(command, ["--runs-dir", str(tmp_path / "runs")])
