@@ -33,19 +33,21 @@ LONGEST = 60 * 60  # seconds: the first upgrade of a machine compiles the older 
 POLL = 0.05  # seconds
 
 
-def down() -> None:
+def cluster(*words: str, timeout: float = 180) -> None:
     done = subprocess.run(
-        command("down", "--name", NAME, "--network", NETWORK, module="meshlab.clusters.local"),
-        cwd=ROOT, capture_output=True, text=True, timeout=180, check=False,
+        command(*words, "--name", NAME, "--network", NETWORK, module="meshlab.clusters.local"),
+        cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module", autouse=True)
 def lab() -> Iterator[None]:
-    down()
+    """A cluster alone, so that each test can be run without the others; the first upgrade brings the older Istio."""
+    cluster("down")
+    cluster("up", "--nodes", "1", timeout=LONGEST)
     yield
-    down()
+    cluster("down")
 
 
 @pytest.fixture
