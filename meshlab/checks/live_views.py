@@ -94,7 +94,7 @@ def examine_shipped(
         MeshlabError: Neither Grafana nor Prometheus can be asked, or a dashboard can't be understood.
     """
     expectations = read_expectations(
-        distribution.kind, config.namespace, domain=mesh.cluster_domain, scope=config.scope
+        distribution.kind, config.namespace, domain=mesh.cluster_domain, scope=config.scope, ours=config.ours
     )
     patience = patience_of(run.run_id)
     interval = scrape_interval(distribution.samples)

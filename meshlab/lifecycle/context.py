@@ -26,18 +26,32 @@ from meshlab.run.ledger import Ledger
 
 
 class Connections:
-    """The connections of this process, one per cluster: each is safe for threads, and its discovery costs a second."""
+    """The connections of this process, one per cluster: each is safe for threads, and its discovery costs a second.
+
+    A cluster that was made anew under the same name has other keys, so a kubeconfig that was written again is read again.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._known: dict[ClusterRef, Kube] = {}
+        self._known: dict[ClusterRef, tuple[int, Kube]] = {}
 
     def to(self, cluster: ClusterRef) -> Kube:
         """Return the connection to a cluster; the first caller opens it."""
         with self._lock:
-            if cluster not in self._known:
-                self._known[cluster] = Kube.connect(cluster.kubeconfig, cluster.context)
-            return self._known[cluster]
+            written, kube = self._known.get(cluster, (0, None))
+            now = _written(cluster.kubeconfig) or written  # what is gone by now is not read again
+            if kube is None or now != written:
+                kube = Kube.connect(cluster.kubeconfig, cluster.context)
+                self._known[cluster] = now, kube
+            return kube
+
+
+def _written(kubeconfig: Path) -> int:
+    """When a file was written, in ns; 0 where there is none."""
+    try:
+        return kubeconfig.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 class LabContext:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,23 @@ def test_the_facts_of_the_mesh_are_read_once(
     assert context.mesh_of(lab.run, cluster).trust_domain == "corp.example"
     assert lab.read_mesh_again(cluster).trust_domain == "other.example"
     assert context.mesh_of(lab.run, cluster).trust_domain == "other.example"
+
+
+def test_a_cluster_made_anew_under_the_same_name_is_connected_to_anew(tmp_path: Path) -> None:
+    file, found = tmp_path / "kubeconfig", context.Connections()
+    ref = ClusterRef("local", "lab", file, "lab")
+
+    def written(server: str) -> None:
+        clusters = [{"name": "c", "cluster": {"server": server}}]
+        contexts = [{"name": "lab", "context": {"cluster": "c"}}]
+        file.write_text(yaml.safe_dump({"clusters": clusters, "contexts": contexts}))
+
+    written("http://127.0.0.1:1")
+    first = found.to(ref)
+    assert found.to(ref) is first
+    written("http://127.0.0.1:2")
+    os.utime(file, ns=(1, 1))
+    assert found.to(ref).host == "http://127.0.0.1:2"
+    second = found.to(ref)
+    file.unlink()
+    assert found.to(ref) is second, "what is gone is not read again"

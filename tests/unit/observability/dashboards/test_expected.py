@@ -122,6 +122,16 @@ def test_with_the_embedded_distribution_everything_else_must_be_empty():
     )
 
 
+def test_what_others_configure_may_be_counted_where_the_mesh_is_theirs():
+    lists = read_expectations("embedded", "default", domain="corp.local", scope="mesh", ours=False)
+    assert {entry.precondition.name for entry in lists.entries if entry.optional} == {
+        "no-rejected-configuration",
+        "no-internal-error",
+        "no-invalid-object",
+        "no-failed-injection",
+    }
+
+
 def test_on_a_mesh_that_others_use_only_their_traffic_is_left_open():
     lists = read_expectations("embedded", "default", domain="corp.local")
     assert {entry.precondition.name for entry in lists.entries if entry.optional} == {"no-ingress-traffic"}
