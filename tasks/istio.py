@@ -151,11 +151,25 @@ def uninstall_istio(
     cluster: ClusterRef,
     distribution: Distribution,
     before: dict[str, tuple[str, ...]] | None = None,
+    timeout: float = 180,
 ) -> UninstallResult:
-    """`istioctl uninstall --purge`, then a named step of ours removes what that leaves; inventories before, between, after."""
+    """`istioctl uninstall --purge`, then a named step of ours removes what that leaves; inventories before, between, after.
+
+    Args:
+        run: The run.
+        config: The settings of the run.
+        cluster: The cluster.
+        distribution: Istio's istioctl and samples.
+        before: What was there of Istio; taken now where not given.
+        timeout: Seconds for each of the two.
+
+    Returns:
+        What was there, and what is left.
+    """
     result = uninstall(
         kube_of(cluster),
         istioctl_of(cluster, distribution),
+        timeout=timeout,
         before=before,
         namespaces=None if config.ours else {config.namespace},
         progress=report_progress,
@@ -169,12 +183,32 @@ def uninstall_istio(
 
 @lab_task("check-uninstall", teardown=True)
 def check_uninstall(
-    run: RunRef, config: LabConfig, cluster: ClusterRef, result: UninstallResult
+    run: RunRef,
+    config: LabConfig,
+    cluster: ClusterRef,
+    before: dict[str, tuple[str, ...]],
+    result: UninstallResult | None,
+    failure: str = "",
+    timeout: float = 60,
 ) -> CheckResult:
-    """uninstall.nothing-left: the inventory that found Istio before finds nothing now, three times in a row."""
+    """uninstall.nothing-left: the inventory that found Istio before finds nothing now, three times in a row.
+
+    Args:
+        run: The run.
+        config: The settings of the run.
+        cluster: The cluster.
+        before: What was there of Istio before, the control.
+        result: Of the uninstall; None where it failed, which leaves the question what is there.
+        failure: Why it failed.
+        timeout: Seconds until nothing may be left.
+
+    Returns:
+        The check.
+    """
     kube = kube_of(cluster)
     check = run_check(
-        "uninstall.nothing-left", uninstall_nothing_left, result.before, result.left_by_purge, lambda: istio_inventory(kube),
-        granted=config.scope,
+        "uninstall.nothing-left", uninstall_nothing_left,
+        before, result.left_by_purge if result is not None else None, lambda: istio_inventory(kube),
+        failure=failure, timeout=timeout, granted=config.scope,
     )  # fmt: skip
     return record_check(run, check)

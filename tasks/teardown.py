@@ -203,9 +203,10 @@ def remove_istio(run: RunRef, config: LabConfig, created: CreatedResources, stop
         skip_step(run, "uninstall-istio", "the run was interrupted; Istio goes with the cluster")
     else:
         before = attempt(list_istio, run, config, cluster)
-        gone = attempt(uninstall_istio, run, config, cluster, istio, before)
-        if gone is not None:
-            attempt(check_uninstall, run, config, cluster, gone)
+        tried = outcome(uninstall_istio, run, config, cluster, istio, before)
+        gone, why = tried
+        if (was := before if gone is None else dict(gone.before)) is not None:
+            attempt(check_uninstall, run, config, cluster, was, gone, why)
 
 
 def istio_begun(run: RunRef, config: LabConfig) -> bool:
@@ -224,5 +225,22 @@ def attempt(task: Task[P, R], *args: P.args, **kwargs: P.kwargs) -> R | None:
     Returns:
         Its result; None when it failed.
     """
+    return outcome(task, *args, **kwargs)[0]
+
+
+def outcome(task: Task[P, R], *args: P.args, **kwargs: P.kwargs) -> tuple[R | None, str]:
+    """Run a task as `attempt` does, and say why it failed.
+
+    Args:
+        task: The task.
+        args: Its arguments.
+        kwargs: Its keyword arguments.
+
+    Returns:
+        Its result, None when it failed; and why it failed, "" when it did not.
+    """
     state = task(*args, return_state=True, **kwargs)
-    return state.result() if state.is_completed() else None
+    if state.is_completed():
+        return state.result(), ""
+    problem = state.result(raise_on_failure=False)
+    return None, getattr(problem, "message", "") or str(problem) or type(problem).__name__

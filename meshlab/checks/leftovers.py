@@ -17,22 +17,26 @@ LISTED = 40  # names of one kind that the evidence holds; the counts are of all
 
 def uninstall_nothing_left(
     before: Inventory,
-    left_by_purge: Inventory,
+    left_by_purge: Inventory | None,
     inventory: Callable[[], Inventory],
     *,
+    failure: str = "",
     keep: bool = False,
     timeout: float = 60,
     clock: Clock | None = None,
 ) -> CheckResult:
     """Make uninstall.nothing-left: nothing of Istio is there after purge and our removal of the rest.
 
-    Evidence: `before`, `left_by_purge`, `after` (kind → how many) and the table `inventory`.
+    It is made of an uninstall that failed, too: what is left is what counts, and it says both.
+
+    Evidence: `before`, `left_by_purge`, `after` (kind → how many), the table `inventory`, and `failure`.
 
     Args:
         before: The inventory while Istio was installed, the control.
-        left_by_purge: The inventory between purge and our removal.
+        left_by_purge: The inventory between purge and our removal; None of an uninstall that failed.
         inventory: Asks the cluster again; it must be empty three times in a row within `timeout` seconds
             (namespaces and their pods need a while to go).
+        failure: Why the uninstall failed; "" where it did not.
         keep: The lab is left up on purpose.
         timeout: Seconds, at most.
         clock: Of the wait; the real one where not given.
@@ -46,6 +50,7 @@ def uninstall_nothing_left(
         inventory,
         between=left_by_purge,
         between_name="left_by_purge",
+        failure=failure,
         keep=keep,
         timeout=timeout,
         clock=clock,
@@ -103,10 +108,11 @@ def _nothing_left(
     remedy: str,
     between: Inventory | None = None,
     between_name: str = "",
+    failure: str = "",
 ) -> CheckResult:
     if keep:
         return skipped(check_id, "the lab is kept (--keep)", asked_for=True)
-    evidence: dict[str, object] = {"before": _counts(before)}
+    evidence: dict[str, object] = {"before": _counts(before), **({"failure": failure} if failure else {})}
     stages = [("before", before)]
     if between is not None:
         evidence[between_name] = _counts(between)
@@ -153,9 +159,12 @@ def _nothing_left(
             if names
         ]
         told = ", ".join(f"{kind} {n}" for kind, n in _counts(after).items() if n)
-        return failed(check_id, [f"{count(after)} left of {found}: {told}", *kinds], evidence, remedy=remedy)
+        problems = [f"{count(after)} left of {found}: {told}", *kinds]
+        problems += [f"the removal itself failed: {failure}"] if failure else []
+        return failed(check_id, problems, evidence, remedy=remedy)
     steps = f", {count(between)} left by the purge and removed" if between is not None else ""
-    return passed(check_id, f"{found}{steps}, 0 after ({IN_A_ROW} looks in a row)", evidence)
+    ended = f", though the removal itself failed: {failure}" if failure else ""
+    return passed(check_id, f"{found}{steps}, 0 after ({IN_A_ROW} looks in a row){ended}", evidence)
 
 
 def _counts(inventory: Inventory) -> dict[str, int]:

@@ -81,3 +81,15 @@ def test_the_evidence_holds_some_names_of_each_kind_and_all_counts() -> None:
     assert result.evidence["before"] == {"cgroups": 569}
     assert len(result.evidence["inventory"]) == 41
     assert result.evidence["inventory"][-1]["name"] == "… and 529 more"
+
+
+def test_what_an_uninstall_that_failed_left_is_named_beside_why_it_failed() -> None:
+    hung = "a finalizer is served by nobody"
+    left = uninstall_nothing_left(
+        BEFORE, None, Inventories(PURGED), failure=hung, timeout=5, clock=FakeClock()
+    )
+    assert left.verdict is Verdict.FAIL
+    assert "namespaces istio-system" in left.reason and hung in left.reason
+    assert left.evidence["failure"] == hung and "left_by_purge" not in left.evidence
+    gone = uninstall_nothing_left(BEFORE, None, Inventories(EMPTY), failure=hung, clock=FakeClock())
+    assert gone.verdict is Verdict.PASS and hung in gone.summary

@@ -1,11 +1,17 @@
 """A run that is cut off at any step of a cluster that stays: what it had made by then is removed."""
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from meshlab.checks.leftovers import uninstall_nothing_left
 from meshlab.clusters.base import ClusterRef
 from meshlab.config.settings import LabConfig, Machine
+from meshlab.core.errors import MeshlabError, WaitTimeout
+from meshlab.istio.distribution import Distribution
+from meshlab.istio.install import InstallResult
 from meshlab.istio.tracing import API_VERSION, KIND, Before, note
 from meshlab.kube.apply import ObjectRef, apply
 from meshlab.lifecycle import context
@@ -13,13 +19,16 @@ from meshlab.lifecycle.context import begin_context
 from meshlab.run.journal import RunRef, create, read_journal
 from meshlab.run.ledger import Entry, Ledger
 from meshlab.run.results import Verdict
-from tasks import addons, bookinfo, common
+from tasks import addons, bookinfo, common, teardown
 from tasks import istio as istio_tasks
 from tasks.addons import restore_tracing
 from tasks.bookinfo import list_objects, remove_objects
 from tasks.common import lab_task
+from tasks.teardown import CreatedResources, outcome, remove_istio
 from tests.fakes.clock import FakeClock
 from tests.fakes.kube import ISTIOD, FakeKube
+from tests.fakes.mesh import FakeMesh, make_object
+from tests.fakes.tasks import called_here
 
 CLUSTER = ClusterRef("existing", "prod", Path("kubeconfig"), "prod", adopted=True)
 CONFIG = LabConfig.model_validate({"cluster": "existing", "app": {"namespace": "shop"}})
@@ -100,3 +109,44 @@ def test_tracing_that_was_being_switched_on_is_put_back(run: RunRef, kube: FakeK
     restore_tracing.fn(run, CONFIG, CLUSTER, None)
     assert kube.get(API_VERSION, KIND, "meshlab-tracing", "shop") is None
     assert ledger.entries() == ()
+
+
+ISTIO = Distribution("embedded", Path("istioctl"), "1.2.3", Path("samples"))
+INSTALLED = InstallResult(reused=False, profile="default", deployments=("istiod",))
+
+
+@pytest.mark.parametrize(("left", "verdict"), [("default", "fail"), ("", "pass")])
+def test_what_is_left_is_looked_at_though_the_uninstall_failed(
+    left: str, verdict: str, run: RunRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mesh = FakeMesh([make_object("v1", "ConfigMap", "istio-ca-root-cert", "default")])
+
+    def hangs(*_: Any, **__: Any) -> None:
+        if not left:
+            mesh.store.clear()
+        raise WaitTimeout(
+            "ConfigMap default/istio-ca-root-cert (example.org/nobody) stays", last="", seconds=1.0
+        )
+
+    looks = partial(uninstall_nothing_left, clock=FakeClock())
+    monkeypatch.setattr(istio_tasks, "kube_of", lambda _: mesh)
+    monkeypatch.setattr(istio_tasks, "uninstall", hangs)
+    monkeypatch.setattr(istio_tasks, "uninstall_nothing_left", looks)
+    for name in ("list_istio", "uninstall_istio", "check_uninstall"):
+        monkeypatch.setattr(teardown, name, called_here(getattr(istio_tasks, name)))
+    config = LabConfig.model_validate({"cluster": "existing", "allow_changes": True})
+    remove_istio(run, config, CreatedResources(cluster=CLUSTER, istio=ISTIO, mesh=INSTALLED), None)
+    events = read_journal(run)
+    [check] = [event for event in events if event["event"] == "check"]
+    assert (check["id"], check["verdict"]) == ("uninstall.nothing-left", verdict)
+    assert "example.org/nobody" in (check["reason"] or check["summary"])
+    ended = {event["name"]: event["state"] for event in events if event["event"] == "step"}
+    assert ended["uninstall-istio"] == "failed" and ended["check-uninstall"] == "done"
+
+
+def test_a_step_that_fails_says_why_and_keeps_nothing_from_being_tried(run: RunRef) -> None:
+    @lab_task("refused")
+    def refused(run: RunRef) -> None:
+        raise MeshlabError("it is in use", remedy="end what uses it")
+
+    assert outcome(called_here(refused), run) == (None, "it is in use")  # type: ignore[arg-type]
