@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import ParamSpec, TypeVar
 
 from prefect import Task
 
 from meshlab.checks.base import skipped
-from meshlab.clusters.base import ClusterRef
+from meshlab.clusters.base import ClusterRef, Leftovers
 from meshlab.clusters.local.child import UpChild
 from meshlab.config.settings import LabConfig
 from meshlab.core.cancellation import cancel
@@ -35,6 +35,20 @@ from tasks.security import restore_changes
 P = ParamSpec("P")
 R = TypeVar("R")
 MADE = "made"  # the name under which CreatedResources is kept
+
+
+@dataclass(frozen=True)
+class BeforeRemoval:
+    """What is done right before something is removed, given what is there of it. It raises nothing.
+
+    uninstall: before Istio is. cluster: before the cluster is.
+    """
+
+    uninstall: Callable[[Mapping[str, tuple[str, ...]]], object] = lambda there: None
+    cluster: Callable[[Leftovers], object] = lambda there: None
+
+
+NOTHING_BEFORE = BeforeRemoval()
 
 
 @dataclass
@@ -67,6 +81,7 @@ def take_down(
     stopped: int | None,
     expected: Iterable[str] | None = None,
     why_kept: str = "",
+    first: BeforeRemoval = NOTHING_BEFORE,
 ) -> None:
     """Collect evidence where something failed, remove what was made, and check that nothing of it is left.
 
@@ -80,6 +95,7 @@ def take_down(
         stopped: The signal that ended the run, if one did.
         expected: Ids of the checks that the run owes, those of its settings where None; those that were not made are named.
         why_kept: Another reason to remove nothing; "" where there is none.
+        first: What is done right before the removals.
     """
     cancel(run.run_id)  # of a run that was cut off, steps still go on in other threads
     going_on = on_its_way_out(run)
@@ -96,7 +112,7 @@ def take_down(
         if created.cluster is not None and stopped is None and not why_kept:
             attempt(open_links, run, config, created.cluster, created.istio)
     else:
-        remove(run, config, created, stopped)
+        remove(run, config, created, stopped, first)
     if stopped is None:
         fill_in(run, config, expected)
 
@@ -164,7 +180,13 @@ def leave(run: RunRef, created: CreatedResources, stopped: int | None) -> None:
         resume.keep(run, MADE, replace(created, child=None), CreatedResources, cluster="", inputs="", pods={})
 
 
-def remove(run: RunRef, config: LabConfig, created: CreatedResources, stopped: int | None) -> None:
+def remove(
+    run: RunRef,
+    config: LabConfig,
+    created: CreatedResources,
+    stopped: int | None,
+    first: BeforeRemoval = NOTHING_BEFORE,
+) -> None:
     """Remove app, Istio and cluster, as far as the run made them.
 
     Args:
@@ -172,6 +194,7 @@ def remove(run: RunRef, config: LabConfig, created: CreatedResources, stopped: i
         config: The settings of the run.
         created: What is there to be removed.
         stopped: The signal that ended the run, if one did.
+        first: What is done right before the removals.
     """
     leave(run, created, stopped)
     if created.cluster is not None and not config.ours:
@@ -179,18 +202,26 @@ def remove(run: RunRef, config: LabConfig, created: CreatedResources, stopped: i
         refs = [*created.objects, *created.labelled.created]
         objects = attempt(list_objects, run, config, created.cluster, refs)
         attempt(remove_objects, run, config, created.cluster, refs, created.labelled.labelled, objects)
-    remove_istio(run, config, created, stopped)
+    remove_istio(run, config, created, stopped, first)
     if not config.ours:
         skip_step(run, "remove-cluster", "the cluster is not ours")
         return
     there = attempt(take_inventory, run, config)
+    if there is not None:
+        first.cluster(there)
     attempt(remove_cluster, run, config, created.child)
     if there is not None and (created.cluster is not None or any(there.items.values())):
         # Nothing there, and no cluster ever came up: not a control that failed, a check that can't be made.
         attempt(check_teardown, run, config, there)
 
 
-def remove_istio(run: RunRef, config: LabConfig, created: CreatedResources, stopped: int | None) -> None:
+def remove_istio(
+    run: RunRef,
+    config: LabConfig,
+    created: CreatedResources,
+    stopped: int | None,
+    first: BeforeRemoval = NOTHING_BEFORE,
+) -> None:
     """Remove Istio where the run installed it, or began to."""
     cluster, istio, mesh = created.cluster, created.istio, created.mesh
     if cluster is None or istio is None or (mesh is None and not istio_begun(run, config)):
@@ -203,6 +234,8 @@ def remove_istio(run: RunRef, config: LabConfig, created: CreatedResources, stop
         skip_step(run, "uninstall-istio", "the run was interrupted; Istio goes with the cluster")
     else:
         before = attempt(list_istio, run, config, cluster)
+        if before is not None:
+            first.uninstall(before)
         tried = outcome(uninstall_istio, run, config, cluster, istio, before)
         gone, why = tried
         if (was := before if gone is None else dict(gone.before)) is not None:
