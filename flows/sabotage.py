@@ -2,6 +2,7 @@
 
 A lab that is up (`make lab ARGS=--keep`) is used and left as it was; else one is brought up and removed again.
 Round without a fault → for each fault: plant, check, take out, compare the cluster with before → round without a fault.
+Where the run removes the lab itself, two more are planted in the way of that: one of the uninstall, one of the teardown.
 
 Started by hand (`python -m flows.sabotage [--only FAULT]`), or from Prefect. Requires what the full lab requires.
 """
@@ -38,8 +39,9 @@ from tasks.addons import deploy_jaeger, deploy_prometheus, deploy_traffic_client
 from tasks.bookinfo import deploy_bookinfo
 from tasks.rotation import check_rotation
 from tasks.run import applied, begin_run
-from tasks.sabotage import hold_control, not_planted, plan, prove, publish_catches
-from tasks.teardown import CreatedResources, take_down
+from tasks.sabotage import hold_control, plan, prove
+from tasks.sabotage_end import LastFaults, judge_last, not_planted, publish_catches, why_it_stays
+from tasks.teardown import NOTHING_BEFORE, CreatedResources, take_down
 
 REMOVED = ("uninstall.nothing-left", "teardown.nothing-left")  # checks of the lab's own removal
 
@@ -53,7 +55,7 @@ def sabotage(config: LabConfig = LabConfig(), only: tuple[str, ...] = ()) -> Sta
         only: Names of the faults to plant; all when empty.
     """
     run, child = begin_run(config, "sabotage")
-    created, faults = CreatedResources(child=child), list[Fault]()
+    created, faults, last = CreatedResources(child=child), list[Fault](), LastFaults()
 
     def prove_faults(run: RunRef, config: LabConfig, created: CreatedResources) -> None:
         cluster, istio = bring_up(run, config, created)
@@ -62,19 +64,28 @@ def sabotage(config: LabConfig = LabConfig(), only: tuple[str, ...] = ()) -> Sta
             task.submit(run, config, cluster, istio) for task in (deploy_bookinfo, deploy_traffic_clients)
         ]
         created.objects += applied(*addons, *parts)
-        lab, chosen = plan(run, config, cluster, istio, only)
+        lab, chosen = plan(run, config, cluster, istio, only, stays=why_it_stays(config, created))
         faults.extend(chosen)
-        if hold_control(run, lab, chosen, "baseline"):
-            while faults and prove(run, lab, faults.pop(0)):
-                pass  # nothing is planted in a lab that is not as it was
-            hold_control(run, lab, chosen, "control")
+        rounds = [fault for fault in chosen if not fault.last]
+        alone = bool(chosen) and not rounds  # the removal's faults need no round: their checks hold a control
+        if good := alone or hold_control(run, lab, rounds, "baseline"):
+            while good and faults and not faults[0].last:
+                good = prove(run, lab, faults.pop(0))  # nothing is planted in a lab that is not as it was
+            good = (alone or hold_control(run, lab, rounds, "control")) and good
         if config.security.rotation:  # takes minutes
             check_rotation(run, config, cluster, istio)
+        if good:
+            last.lab, last.waiting = lab, faults[:]
+            faults.clear()
         not_planted(run, faults, "the lab was not green, or not as it was, before it")
 
     def leave(stopped: int | None) -> None:
+        first = last.before_removal(run) if stopped is None else NOTHING_BEFORE
+        why_kept = created.found_up
+        take_down(run, config, created, stopped=stopped, expected=REMOVED, why_kept=why_kept, first=first)
+        if stopped is None:
+            judge_last(run, last)
         publish_catches(run)
-        take_down(run, config, created, stopped=stopped, expected=REMOVED, why_kept=created.found_up)
 
     return run_lab(
         run,

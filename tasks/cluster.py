@@ -13,6 +13,7 @@ from meshlab.config.settings import LabConfig, Machine
 from meshlab.core.cancellation import stopping
 from meshlab.core.process import SystemRunner
 from meshlab.core.text import pluralize
+from meshlab.faults.held_mount import held_mount_of
 from meshlab.faults.planting import CHANGES, firewall_of, put_back
 from meshlab.istio.acknowledge import remove_sentinels
 from meshlab.istio.upgrade import owes as owes_upgrade
@@ -84,7 +85,8 @@ def put_back_orphans(run: RunRef, cluster: ClusterRef, machine: Machine, config:
     left = [ledger for ledger in orphans(machine) if any(each.kind in CHANGES for each in ledger.entries())]
     for ledger in left:
         firewall = firewall_of(config, machine, SystemRunner(), ledger)
-        restored = put_back(kube_of(cluster), ledger, firewall)
+        mount = held_mount_of(config, machine, SystemRunner(), ledger)
+        restored = put_back(kube_of(cluster), ledger, firewall, mount)
         log_info(f"put back what run {ledger.run_id} left changed: {', '.join(restored) or 'nothing here'}")
     if left:
         remove_sentinels(kube_of(cluster))
@@ -133,10 +135,21 @@ def release_cluster(run: RunRef, config: LabConfig) -> None:
 
 
 @lab_task("check-teardown", teardown=True)
-def check_teardown(run: RunRef, config: LabConfig, before: Leftovers) -> CheckResult:
-    """teardown.nothing-left: the inventory that found things before finds nothing now."""
+def check_teardown(run: RunRef, config: LabConfig, before: Leftovers, timeout: float = 15) -> CheckResult:
+    """teardown.nothing-left: the inventory that found things before finds nothing now.
+
+    Args:
+        run: The run.
+        config: The settings of the run.
+        before: What was there before the removal, the control.
+        timeout: Seconds until nothing may be left.
+
+    Returns:
+        The check.
+    """
     provider = context_of(run).provider
     check = run_check(
-        "teardown.nothing-left", teardown_nothing_left, before.items, lambda: provider.inventory().items
-    )
+        "teardown.nothing-left", teardown_nothing_left, before.items, lambda: provider.inventory().items,
+        timeout=timeout,
+    )  # fmt: skip
     return record_check(run, check)

@@ -26,7 +26,6 @@ from meshlab.istio.distribution import Distribution
 from meshlab.kube import fingerprint
 from meshlab.kube.changes import restore_left
 from meshlab.lifecycle.context import begin_context, context_of, istioctl_of, kube_of, mesh_of
-from meshlab.report.catches import rows
 from meshlab.report.causes import place_of, places_tried
 from meshlab.run.journal import RunRef, begin, now, read_journal, record, record_check, skip_step, step
 from meshlab.run.ledger import Entry
@@ -39,7 +38,6 @@ from tasks.dashboards_and_traces import begin_phase, check_dashboards, check_gra
 from tasks.edge import check_egress, check_gateway, check_ingress
 from tasks.mesh_checks import check_app, check_cluster, check_istio
 from tasks.observability import check_prometheus, count_requests, reconcile_requests
-from tasks.report import publish_table
 from tasks.security import begin_strict, check_mtls, end_strict
 from tasks.teardown import attempt
 from tasks.traffic import (
@@ -70,7 +68,13 @@ class Lab:
 
 
 def plan(
-    run: RunRef, config: LabConfig, cluster: ClusterRef, istio: Distribution, only: Sequence[str]
+    run: RunRef,
+    config: LabConfig,
+    cluster: ClusterRef,
+    istio: Distribution,
+    only: Sequence[str],
+    *,
+    stays: str = "",
 ) -> tuple[Lab, tuple[Fault, ...]]:
     """Choose the faults that can be planted in this lab; of the others it is recorded why not.
 
@@ -80,6 +84,7 @@ def plan(
         cluster: The cluster.
         istio: Istio's istioctl and samples.
         only: Names of the faults; all where empty.
+        stays: Why the run leaves the lab up; "" where it takes it down.
 
     Returns:
         The lab as the rounds look at it, and the faults.
@@ -87,10 +92,15 @@ def plan(
     chosen = []
     for fault in catalogue.choose(only):
         why = catalogue.why_not(
-            fault, config.scope, local=config.cluster == "local", gateway_api=config.security.gateway_api
+            fault,
+            config.scope,
+            local=config.cluster == "local",
+            gateway_api=config.security.gateway_api,
+            stays=stays,
         )
         if why:
-            record_check(run, unproven(fault, why, skipped=True, remedy="plant it on a local cluster"))
+            place = "in a lab that the run makes and removes" if fault.last else "on a local cluster"
+            record_check(run, unproven(fault, why, skipped=True, remedy=f"plant it {place}"))
             skip_step(run, f"fault-{fault.name}", why)
         else:
             chosen.append(fault)
@@ -300,7 +310,20 @@ def check_groups(probe_run: RunRef, lab: Lab, groups: Iterable[str]) -> Checks:
     strict = [group for group in groups if group in STRICT]
     if strict:
         _under_strict(probe_run, lab, strict)
-    result, _ = summarise(probe_run, optional=lab.config.checks.optional, signum=None)
+    return checks_of(probe_run, lab)
+
+
+def checks_of(run: RunRef, lab: Lab) -> Checks:
+    """What a run or a round has made so far.
+
+    Args:
+        run: It.
+        lab: The lab.
+
+    Returns:
+        Id → the check as `result.json` holds it.
+    """
+    result, _ = summarise(run, optional=lab.config.checks.optional, signum=None)
     return {check["id"]: check for check in result["checks"]}
 
 
@@ -374,26 +397,3 @@ MAKERS: Mapping[str, Callable[[RunRef, Lab], object]] = {
     ),
     "audit": lambda run, lab: attempt(check_audit, run, lab.config, lab.cluster, lab.istio),
 }
-
-
-# ── the end
-
-
-def not_planted(run: RunRef, faults: Iterable[Fault], why: str) -> None:
-    """Record of faults that were to be planted why they were not.
-
-    Args:
-        run: The run.
-        faults: The faults.
-        why: The reason.
-    """
-    for fault in faults:
-        record_check(run, unproven(fault, why, remedy="mend what ended the run and run again"))
-        skip_step(run, f"fault-{fault.name}", why)
-
-
-def publish_catches(run: RunRef) -> None:
-    """The catch matrix as an artifact."""
-    result, _ = summarise(run, optional=(), signum=None)
-    catches = result["catches"]
-    publish_table("catches", rows(catches), "Planted faults and the checks that they turned red")

@@ -9,6 +9,7 @@ from functools import cached_property
 
 from meshlab.config.settings import LabConfig
 from meshlab.faults.firewall import Firewall
+from meshlab.faults.held_mount import HeldMount
 from meshlab.istio.istioctl import Istioctl
 from meshlab.istio.mesh import Mesh
 from meshlab.kube.changes import Changes
@@ -56,6 +57,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "audit.sidecars",
         "audit.analyze",
     ),
+    "uninstall": ("uninstall.nothing-left",),
+    "teardown": ("teardown.nothing-left",),
 }
 
 QUERIES = (
@@ -73,6 +76,7 @@ class Site:
     """Where a fault is planted.
 
     changes: what undoes itself. mesh: what is called what. firewall: None where no node can be entered.
+    mount: None where the cluster has no folder on this machine.
     """
 
     kube: Kube
@@ -81,6 +85,7 @@ class Site:
     changes: Changes
     mesh: Mesh
     firewall: Firewall | None = None
+    mount: HeldMount | None = None
 
     @property
     def namespace(self) -> str:
@@ -120,7 +125,8 @@ class Fault:
     until every node is Ready again. pages: requests of
     app.productpage while it is planted; a fault of some requests only needs many to be seen. edge: for a fault
     in what the stages of the edge apply. culprit: the object that the causes should name, where it is not the
-    one in `faults.yaml`: Kind NAMESPACE/name, or SYSTEM for the control plane's; `*` stands for any text.
+    one in `faults.yaml`: Kind NAMESPACE/name, or SYSTEM for the control plane's; `*` stands for any text. last: planted
+    while the lab is removed, and only where the run removes it; what it plants is named by the checks that catch it.
     """
 
     name: str
@@ -137,6 +143,7 @@ class Fault:
     pages: int = 20
     edge: Edge = field(default=NO_FAULT, repr=False)
     culprit: str = ""
+    last: bool = False
 
     @cached_property
     def checks(self) -> tuple[str, ...]:

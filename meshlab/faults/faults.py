@@ -10,6 +10,7 @@ from meshlab.faults.fault import QUERIES, Edge, Fault
 from meshlab.faults.nodes import NODES
 from meshlab.faults.of_gateway_api import GATEWAY_API
 from meshlab.faults.of_policies import POLICIES
+from meshlab.faults.of_removal import REMOVAL
 from meshlab.faults.of_routes import ROUTES
 from meshlab.faults.of_scrapes import SCRAPES
 from meshlab.faults.of_workloads import WORKLOADS
@@ -169,7 +170,16 @@ _FIRST: tuple[Fault, ...] = (
         plant=plant_objects("tls-switched-off"),
     ),
 )
-FAULTS = (*_FIRST, *GATEWAY_API, *ROUTES, *WORKLOADS, *POLICIES, *SCRAPES, *NODES)
+FAULTS = (
+    *_FIRST,
+    *GATEWAY_API,
+    *ROUTES,
+    *WORKLOADS,
+    *POLICIES,
+    *SCRAPES,
+    *NODES,
+    *REMOVAL,
+)  # in the order in which they are planted
 NAMES = tuple(fault.name for fault in FAULTS)
 
 
@@ -181,7 +191,7 @@ def choose(only: Sequence[str] = ()) -> tuple[Fault, ...]:
     return tuple(fault for fault in FAULTS if not only or fault.name in only)
 
 
-def why_not(fault: Fault, scope: str, *, local: bool, gateway_api: bool = False) -> str:
+def why_not(fault: Fault, scope: str, *, local: bool, gateway_api: bool = False, stays: str = "") -> str:
     """Say why a fault can't be planted with this write scope on this kind of cluster.
 
     Args:
@@ -189,12 +199,15 @@ def why_not(fault: Fault, scope: str, *, local: bool, gateway_api: bool = False)
         scope: The write scope.
         local: The cluster is on this machine.
         gateway_api: The edge by Gateway API is proven, too.
+        stays: Why the run leaves the lab up; "" where it takes it down.
 
     Returns:
         The reason; empty where it can be planted.
     """
     if "gateway" in fault.groups and not gateway_api:
         return "not asked for: --set security.gateway_api=true"
+    if fault.last and stays:
+        return f"it is planted while the lab is removed, and this one stays: {stays}"
     if fault.local and not local:
         return "needs a node of the local cluster"
     order = ("observe", "namespace", "mesh")

@@ -11,6 +11,8 @@ from meshlab.core.process import Runner
 from meshlab.faults.fault import Fault, Site
 from meshlab.faults.firewall import KIND as FIREWALL
 from meshlab.faults.firewall import Firewall
+from meshlab.faults.held_mount import KIND as MOUNT
+from meshlab.faults.held_mount import HeldMount
 from meshlab.faults.nodes import wait_nodes_ready
 from meshlab.faults.scraping import PODS
 from meshlab.faults.settle import wait_settled
@@ -27,7 +29,7 @@ from meshlab.run.ledger import Entry, Ledger
 
 HEAL = "restart"  # of the ledger's entries: pods (namespace/selector) whose proxies remember a fault
 NODES = "nodes"  # of the ledger's entries: nodes that are to be Ready again
-CHANGES = (CHANGE, FIREWALL, HEAL, NODES)  # kinds of entries that `put_back` acts on
+CHANGES = (CHANGE, FIREWALL, HEAL, NODES, MOUNT)  # kinds of entries that `put_back` acts on
 HEAL_TIMEOUT = 60.0  # seconds
 
 
@@ -95,7 +97,9 @@ def remove(
     return done
 
 
-def put_back(kube: Kube, ledger: Ledger, firewall: Firewall | None) -> tuple[str, ...]:
+def put_back(
+    kube: Kube, ledger: Ledger, firewall: Firewall | None, mount: HeldMount | None = None
+) -> tuple[str, ...]:
     """Take out all that a ledger names in this cluster, of a killed run, too.
 
     Changes of objects, firewall rules of ours (by their mark), pods whose proxies remember what is gone.
@@ -104,11 +108,13 @@ def put_back(kube: Kube, ledger: Ledger, firewall: Firewall | None) -> tuple[str
         kube: Client of the cluster.
         ledger: Names what was planted.
         firewall: Of the cluster's nodes; None where they are not on this machine.
+        mount: Below the cluster's folder; None where it can't be there.
 
     Returns:
         What was put back.
     """
-    done = list(firewall.restore()) if firewall else []
+    done = list(mount.restore()) if mount else []
+    done += list(firewall.restore()) if firewall else []
     done += [str(ref) for ref in restore_left(kube, ledger)]
     return (*done, *heal(kube, ledger))
 

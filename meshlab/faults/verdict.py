@@ -56,6 +56,30 @@ def catch_of(fault: Fault, checks: Mapping[str, Mapping[str, Any]], *, restored:
     return Catch(fault.name, fault.must, fault.may, red, restored)
 
 
+def told_of_it(
+    checks: Mapping[str, Mapping[str, Any]], planted: Sequence[str]
+) -> dict[str, Mapping[str, Any]]:
+    """Count a check of what is left as red only where what it found names all that was planted.
+
+    Args:
+        checks: Id → a check with a table `inventory`, as JSON.
+        planted: Names of things, or `Kind name`.
+
+    Returns:
+        The checks; one that is red for something else is an infra-error, which says so.
+    """
+    found: dict[str, Mapping[str, Any]] = {}
+    for check_id, check in checks.items():
+        rows = [row for row in check["evidence"].get("inventory", []) if row["stage"] == "after"]
+        named = {each for row in rows for each in (row["name"], f"{row['kind']} {row['name']}")}
+        missing = [each for each in planted if each not in named]
+        if check["verdict"] in RED and (missing or not planted):
+            told = f"it is red without naming {', '.join(missing) or 'anything'}: {check['summary']}"
+            check = {**check, "verdict": Verdict.INFRA_ERROR, "summary": told}
+        found[check_id] = check
+    return found
+
+
 def judge(
     fault: Fault, checks: Mapping[str, Mapping[str, Any]], left: Sequence[str], *, seconds: float
 ) -> CheckResult:

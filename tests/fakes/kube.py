@@ -51,8 +51,8 @@ class FakeKube:
     """Stands in for meshlab.kube.client.Kube. An unknown method is an AttributeError, an unknown kind a 404.
 
     calls: what was applied and deleted, in order. refuse: called with (verb, kind, name) before a write;
-    may raise. streams: what open_exec and open_portforward hand out, in order; a KubeError among them is
-    raised.
+    may raise. An object with finalizers stays when it is deleted, marked. streams: what open_exec and
+    open_portforward hand out, in order; a KubeError among them is raised.
     """
 
     host = "https://cluster.test"
@@ -156,6 +156,9 @@ class FakeKube:
             raise KubeError(f"{kind} {name} was changed", status=409, retryable=True)
         assert document["metadata"].get("namespace") == namespace
         self.put(document)
+        meta = document["metadata"]
+        if "deletionTimestamp" in meta and not meta.get("finalizers"):  # the last one was taken away
+            del self.store[document["apiVersion"], kind, namespace, name]
         return copy.deepcopy(dict(document))
 
     def delete(
@@ -163,7 +166,11 @@ class FakeKube:
     ) -> bool:
         self.calls.append(("delete", kind, name))
         self.refuse("delete", kind, name)
-        return self.store.pop((api_version, kind, namespace, name), None) is not None
+        key = (api_version, kind, namespace, name)
+        if key in self.store and self.store[key]["metadata"].get("finalizers"):
+            self.store[key]["metadata"].setdefault("deletionTimestamp", "2026-01-02T03:04:05Z")
+            return True
+        return self.store.pop(key, None) is not None
 
     def pods(self, namespace: str | None, selector: str | None = None) -> list[PodSummary]:
         return [summarise(pod) for pod in self.objects("v1", "Pod", namespace, selector=selector)]

@@ -56,6 +56,7 @@ ORDER = (
     "test_own_shapes",
     "test_network_policy",
     "test_bypass",
+    "test_removal",
     "test_interrupted",
     "test_signals",
     "test_operator_file",

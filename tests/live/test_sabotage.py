@@ -53,7 +53,7 @@ def test_three_faults_are_caught_and_leave_nothing(kube: Kube, tmp_path: Path) -
 def test_every_fault_is_caught(kube: Kube, tmp_path: Path) -> None:
     before = fingerprint.take(kube)
     ran = run_lab(tmp_path / "runs", "--set", "security.gateway_api=true", module=MODULE)
-    caught(ran, tuple(fault.name for fault in FAULTS))
+    caught(ran, tuple(fault.name for fault in FAULTS if not fault.last))  # those need a lab that goes
     assert len(ran.result["catches"]) >= 16
     assert fingerprint.difference(before, fingerprint.take(kube)) == ()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,8 @@ def lab() -> FakeKube:
         meta = {"name": name, "namespace": namespace}
         spec = {"clusterIP": "10.0.0.7", "selector": {"app": name}, "ports": [{"port": 9080, "name": "http"}]}
         kube.put({"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec})
+    meta = {"name": "istio-ca-root-cert", "namespace": "default"}
+    kube.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"root-cert.pem": "…"}})
     meta = {"name": "prometheus", "namespace": "istio-system"}
     kube.put(
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"prometheus.yml": SETTINGS}}
@@ -110,7 +113,10 @@ def test_a_fault_declares_checks_that_exist_and_that_are_made(fault: Fault) -> N
     assert set(fault.groups) <= set(GROUPS)
     made = set(fault.checks)
     assert {*fault.must, *fault.may} <= made <= set(CATALOG)
-    assert made - {*fault.must, *fault.may}, "some check must stay green, or a dead lab would be a catch"
+    if (
+        not fault.last
+    ):  # a lab that is being removed has but the one check; it holds a control, and passes afterwards
+        assert made - {*fault.must, *fault.may}, "some check must stay green, or a dead lab would be a catch"
     assert (fault.plant is nothing) == (fault.edge != NO_FAULT)
     assert fault.title and fault.scope in ("namespace", "mesh")
 
@@ -120,7 +126,7 @@ def test_a_fault_declares_checks_that_exist_and_that_are_made(fault: Fault) -> N
     [
         each
         for each in faults.FAULTS
-        if each.plant is not nothing and each.name not in (FIREWALL, "never-restarted")
+        if each.plant is not nothing and each.name not in (FIREWALL, "never-restarted", "mount-in-use")
     ],
     ids=lambda fault: fault.name,
 )
@@ -220,9 +226,10 @@ def test_the_object_of_a_fault_is_named_as_causes_name_it() -> None:
     assert sum(each is not None for each in named.values()) >= 30, "of 40 faults 30 are configuration"
 
 
-# Kinds of checks that no fault is planted for: a cluster of its own is needed, an image that is not there, or a setting that
-# asks for them (tests/live has a fault of rotation; restarts are red on Istio's samples as they are).
-ALONE = {"kiali", "uninstall", "teardown", "restart", "rotation"}
+# Kinds of checks that no fault is planted for: an image is needed that is not there, or a setting that asks for them
+# (tests/live has a fault of rotation; restarts are red on Istio's samples as they are).
+ALONE = {"kiali", "restart", "rotation"}
+ONE = {"uninstall", "teardown"}  # a check each, of one moment
 
 
 def test_every_family_of_checks_has_two_faults_at_least() -> None:
@@ -231,7 +238,46 @@ def test_every_family_of_checks_has_two_faults_at_least() -> None:
         name: {each.name for each in faults.FAULTS if any(c.startswith(f"{name}.") for c in each.must)}
         for name in families
     }
-    assert {name for name, which in caught.items() if len(which) < 2} == set()
+    assert {name for name, which in caught.items() if len(which) < 2} == ONE
+    assert all(len(caught[name]) == 1 for name in ONE)
+    last = [fault.name for fault in faults.FAULTS if fault.last]
+    assert last == list(faults.NAMES[-2:]), "nothing is planted after the lab is gone"
+
+
+def test_a_fault_of_the_removal_is_for_labs_that_are_removed() -> None:
+    finalizer, mount = (fault for fault in faults.FAULTS if fault.last)
+    for fault in (finalizer, mount):
+        assert "--keep was given" in faults.why_not(fault, "mesh", local=True, stays="--keep was given")
+        assert faults.why_not(fault, "mesh", local=True) == ""
+    assert faults.why_not(finalizer, "mesh", local=False) == ""
+    assert faults.why_not(mount, "mesh", local=False) == "needs a node of the local cluster"
+    [other] = faults.choose(["abort-10-percent"])
+    assert faults.why_not(other, "mesh", local=True, stays="--keep was given") == ""
+
+
+def test_what_a_finalizer_holds_is_gone_once_the_fault_is_taken_out(ledger: Ledger, run: RunRef) -> None:
+    kube = lab()
+    [fault] = faults.choose(["finalizer-without-controller"])
+    fault.plant(site(kube, ledger, run))
+    cert = ("v1", "ConfigMap", "istio-ca-root-cert", "default")
+    assert kube.delete(*cert) and kube.get(*cert) is not None, "the control: nobody takes it away"
+    restore_left(kube, ledger)
+    assert kube.get(*cert) is None and ledger.entries() == ()
+
+
+def test_a_mount_is_held_where_the_cluster_has_a_folder(ledger: Ledger, run: RunRef) -> None:
+    class FakeMount:
+        held = 0
+
+        def occupy(self) -> None:
+            self.held += 1
+
+    [fault] = faults.choose(["mount-in-use"])
+    plain, mount = site(lab(), ledger, run), FakeMount()
+    fault.plant(replace(plain, mount=mount))
+    assert mount.held == 1
+    with pytest.raises(ClusterError, match="no folder"):
+        fault.plant(plain)
 
 
 def test_a_pod_that_was_never_restarted_stands_in_a_namespace_that_asks_for_sidecars(

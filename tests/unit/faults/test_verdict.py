@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from meshlab.faults.fault import GROUPS, Fault
-from meshlab.faults.verdict import catch_of, control, judge, unproven
+from meshlab.faults.verdict import catch_of, control, judge, told_of_it, unproven
 from meshlab.run.results import Verdict
 
 MUST, MAY, GREEN = "app.productpage", "envoy.scrape", "app.bookinfo"
@@ -103,3 +103,24 @@ def test_a_fault_that_was_not_planted_says_why() -> None:
     assert unproven(FAULT, "no node").verdict is Verdict.INFRA_ERROR
     left_out = unproven(FAULT, "needs scope mesh", skipped=True)
     assert (left_out.verdict, left_out.asked_for) == (Verdict.SKIPPED, True)
+
+
+@pytest.mark.parametrize(
+    ("stage", "planted", "verdict"),
+    [
+        ("after", ["ConfigMap default/cert"], "fail"),
+        ("after", ["default/cert"], "fail"),
+        ("after", ["ConfigMap default/other"], "infra-error"),
+        ("before", ["ConfigMap default/cert"], "infra-error"),
+        ("after", [], "infra-error"),
+    ],
+)
+def test_what_is_left_counts_where_it_is_what_was_planted(
+    stage: str, planted: list[str], verdict: str
+) -> None:
+    rows = [{"stage": stage, "kind": "ConfigMap", "name": "default/cert"}]
+    check = {"verdict": "fail", "summary": "1 left", "evidence": {"inventory": rows}}
+    green = {"verdict": "pass", "summary": "0 left", "evidence": {}}
+    found = told_of_it({"uninstall.nothing-left": check, "teardown.nothing-left": green}, planted)
+    assert found["uninstall.nothing-left"]["verdict"] == verdict
+    assert found["teardown.nothing-left"] == green
