@@ -113,6 +113,9 @@ def judge(
     told = f"{len(catch.must) - len(catch.missed)} of {len(catch.must)} checks caught it: {', '.join(catch.must)}"
     also = [check for check in catch.red if check in catch.may]
     told += f"; red with it: {', '.join(also)}" if also else ""
+    told += (
+        "" if fault.last else f"; {pluralize(green, 'checks')} stayed green"
+    )  # a lab that goes has no others
     evidence = {
         "checks": _table(fault, checks),
         "missed": list(catch.missed),
@@ -134,9 +137,7 @@ def judge(
         id=fault.check_id,
         title=fault.title,
         verdict=verdict,
-        summary=f"{told}; {pluralize(green, 'checks')} stayed green"
-        if verdict is Verdict.PASS
-        else reason.split("; ")[0],
+        summary=told if verdict is Verdict.PASS else reason.split("; ")[0],
         scope=fault.scope,
         seconds=seconds,
         evidence=evidence,

@@ -159,6 +159,7 @@ def test_both_are_planted_caught_taken_out_and_the_runs_own_removal_is_green(
     assert "meshlab/sabotage" in held["evidence"]["failure"], "what holds it is told, too"
     busy = round_of(run, MOUNT)[TEARDOWN]
     assert busy["verdict"] == "fail" and "mounts /state/lab/sabotage" in busy["reason"]
+    assert not any("green" in check["summary"] for check in recorded(run, "check")), "no other check was made"
     assert world.removals == 2 and context_of(run).ledger.entries() == ()
     assert len(world.istioctl.commands) == 2
     states = {event["name"]: event["state"] for event in recorded(run, "step")}
