@@ -200,12 +200,13 @@ def _versions_in(documents: Sequence[Mapping[str, Any]], namespaces: Set[str]) -
     """The versions of the objects that every istiod keeps.
 
     One that is labelled for a revision is kept by that revision's only, and one without a version was made by istiod itself.
+    A Gateway of Gateway API is another kind than Istio's of that name.
     """
-    kinds = {kind for _, kind in STORED}
+    kinds = {(api_version.partition("/")[0], kind) for api_version, kind in STORED}
     return {
         (each["kind"], meta["namespace"], meta["name"]): meta["resourceVersion"]
         for each in documents
-        if each["kind"] in kinds
+        if (each["apiVersion"].partition("/")[0], each["kind"]) in kinds
         and (meta := each["metadata"]).get("namespace") in namespaces
         and meta.get("resourceVersion")
         and REVISION_LABEL not in (meta.get("labels") or {})

@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.fakes.kube import FakeKube
 
-ISTIO = ("networking.istio.io/", "security.istio.io/", "telemetry.istio.io/")
+ISTIO = ("networking.istio.io/", "security.istio.io/", "telemetry.istio.io/", "gateway.networking.k8s.io/")
 
 
 class FakePages:

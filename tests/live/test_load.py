@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from meshlab.app.bookinfo import PRODUCTPAGE
 from meshlab.app.load import Sender, run_load
 from meshlab.app.load_result import LoadResult
 from meshlab.clusters.local import build, materials
@@ -15,9 +16,9 @@ from meshlab.config.settings import LabConfig, LocalSettings, Machine
 from meshlab.config.settings_load import LoadProfile
 from meshlab.core.process import SystemRunner
 from meshlab.core.progress import silent
+from meshlab.envoy.stats import SidecarReader
 from meshlab.kube.changes import Changes
 from meshlab.kube.client import Kube
-from meshlab.kube.exec import run_in_pod
 from meshlab.run.journal import create
 from meshlab.run.ledger import Ledger
 from tests.live.conftest import NAME, NETWORK, Ran, run_lab
@@ -26,7 +27,6 @@ pytestmark = [pytest.mark.live, pytest.mark.long]  # fortio is compiled the firs
 CONFIG = LabConfig(local=LocalSettings(name=NAME, network=NETWORK))
 # Few enough for a busy machine: a page takes 20 to 100 ms.
 STEADY, CLOSED = LoadProfile(5, 2, 8), LoadProfile(None, 2, 4)
-COUNTED = "outbound|9080||productpage."
 TOO_MUCH = LoadProfile(5000, 2, 4)
 
 
@@ -81,18 +81,26 @@ def test_a_rate_that_nobody_bears_is_told_as_saturated(
     assert found.saturated and found.share is not None and found.share < 0.5
 
 
-def test_a_closed_loop_sends_as_much_as_is_answered_and_its_sidecar_counts_it(
+def counted(kube: Kube, reader: SidecarReader) -> int:
+    """Requests of the load's pods that the page's own sidecars have counted."""
+    return sum(
+        int(sample.value)
+        for pod in kube.pods(CONFIG.namespace, PRODUCTPAGE.selector)
+        for sample in reader.stats(pod.name)
+        if sample.get("reporter") == "destination" and sample.get("source_workload") == "load-test"
+    )
+
+
+def test_a_closed_loop_sends_as_much_as_is_answered_and_the_page_counts_it(
     kube: Kube, changes: Changes, images: tuple[str, ...]
 ) -> None:
-    found = load(kube, changes, images, CLOSED, 1)
+    with SidecarReader(kube, CONFIG.namespace) as reader:
+        before = counted(kube, reader)
+        found = load(kube, changes, images, CLOSED, 1)
+        after = counted(kube, reader)
     assert found.asked is None and found.requests > 10 and not found.saturated
-    [pod] = kube.pods(CONFIG.namespace, "app=load-test")
-    # Its sidecar goes on until the Job is removed. fortio tries each connection once before it measures.
-    words = ["pilot-agent", "request", "GET", "clusters"]
-    told = run_in_pod(kube, pod.namespace, pod.name, "istio-proxy", words, timeout=20, check=True).stdout
-    lines = [line for line in told.splitlines() if line.startswith(COUNTED) and "::rq_total::" in line]
-    counted = sum(int(line.rpartition("::")[2]) for line in lines)
-    assert found.requests <= counted <= found.requests + 2 * CLOSED.connections
+    # fortio tries each connection once before it measures.
+    assert found.requests <= after - before <= found.requests + 2 * CLOSED.connections
 
 
 def test_a_run_with_load_has_its_numbers_beside_all_checks(

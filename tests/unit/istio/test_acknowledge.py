@@ -116,6 +116,17 @@ def test_objects_of_other_revisions_and_namespaces_are_not_awaited() -> None:
     wait_acknowledged(kube, istioctl(), sidecars(kube), timeout=3, clock=FakeClock(), pages=pages)
 
 
+def test_a_gateway_of_gateway_api_is_not_taken_for_istios() -> None:
+    """Istiod's store tells of it, too, and Istio's kind of the same name is not there."""
+    kube = cluster()
+    meta = {"name": "edge", "namespace": "default", "resourceVersion": "9"}
+    kube.put({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "metadata": meta})
+    found = wait_acknowledged(
+        kube, istioctl(), sidecars(kube), timeout=3, clock=FakeClock(), pages=FakePages(kube)
+    )
+    assert len(found.proxies) == len(PODS)
+
+
 def test_a_proxy_that_does_not_take_the_push_is_named_and_the_sentinel_goes() -> None:
     kube = cluster()
     pages = FakePages(kube)
