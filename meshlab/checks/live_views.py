@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
 from meshlab.app import bookinfo
@@ -22,19 +22,21 @@ from meshlab.istio.mesh import Mesh
 from meshlab.kube.client import Kube
 from meshlab.observability.addons import kiali
 from meshlab.observability.addons.kiali import KIALI
+from meshlab.observability.addons.whereabouts import called
 from meshlab.observability.dashboards.drawing import drawings
 from meshlab.observability.dashboards.examine import drawn_again, examine
 from meshlab.observability.dashboards.expected import read_expectations
 from meshlab.observability.dashboards.read import read_dashboards, scrape_interval
 from meshlab.observability.dashboards.results import Examination
 from meshlab.observability.dashboards.sources import source_of
-from meshlab.observability.graph.edges import Edge
+from meshlab.observability.graph.edges import UNKNOWN, Edge
 from meshlab.observability.graph.metrics import Baseline, MetricGraph, wait_for_edges
 from meshlab.observability.graph.traces import wait_for_traced_edges
 from meshlab.report.gathered import gather
 from meshlab.report.material import ServiceGraph
 from meshlab.run.journal import RunRef
 from meshlab.run.results import CheckResult
+from meshlab.security.audit.workloads import workload_of
 
 # Caller and called workload of the background traffic: from a pod without a sidecar, through the gateway, to the echo.
 CALLED_FROM_OUTSIDE = (
@@ -48,7 +50,6 @@ BACKGROUND = {
     *(("unknown", workload.name) for workload in CALLED_FROM_OUTSIDE),
     (INGRESS, bookinfo.PRODUCTPAGE.name),
     (bookinfo.SLEEPER.name, TCP_ECHO.name),
-    (bookinfo.SLEEPER.name, "prometheus"),
 }
 KIALI_SECONDS = 60.0  # least time that its graph covers: its rates need a few scrapes
 
@@ -206,7 +207,7 @@ class GraphChecks:
             )
         self._metrics = found
         self._draw(found.drawn())
-        others = _background(found)
+        others = background_edges(found, prometheus_workloads(self._kube, self._config))
         return graph_checks.edges(found, self._expected, others=others, reporters=scraping.reporters)
 
     def kiali_graph(self) -> CheckResult:
@@ -273,10 +274,44 @@ class GraphChecks:
         gather(self._run, graphs=self._drawn)
 
 
-def _background(graph: MetricGraph) -> list[Edge]:
-    """Edges of the run's other traffic: they may be there, any other is extra."""
+def background_edges(graph: MetricGraph, prometheus: Collection[str]) -> list[Edge]:
+    """Edges of the run's other traffic: they may be there, any other is extra.
+
+    Args:
+        graph: What was counted.
+        prometheus: Workloads as which the Prometheus that sleep calls is counted.
+
+    Returns:
+        Those edges that are there.
+    """
+    known = BACKGROUND | {(bookinfo.SLEEPER.name, workload) for workload in prometheus}
     return [
         (edge.source.key, edge.target.key)
         for edge in graph.edges
-        if (edge.source.workload, edge.target.workload) in BACKGROUND
+        if (edge.source.workload, edge.target.workload) in known
     ]
+
+
+def prometheus_workloads(kube: Kube, config: LabConfig) -> set[str]:
+    """Name the workloads as which sidecars count the Prometheus that sleep calls.
+
+    Behind a headless Service no workload is known to a proxy: it passes the call on to the address that it was made to.
+
+    Args:
+        kube: Client of the cluster.
+        config: The settings.
+
+    Returns:
+        Their names; none where sleep calls no Prometheus.
+
+    Raises:
+        KubeError: The API server does not answer.
+    """
+    server = called(kube, config)
+    service = kube.get("v1", "Service", server.service, server.namespace) if server else None
+    if server is None or service is None:
+        return set()
+    selector = ",".join(f"{key}={value}" for key, value in (service["spec"].get("selector") or {}).items())
+    pods = kube.objects("v1", "Pod", server.namespace, selector=selector) if selector else ()
+    headless = service["spec"].get("clusterIP") == "None"
+    return {workload_of(pod).rpartition("/")[2] for pod in pods} | ({UNKNOWN} if headless else set())

@@ -258,7 +258,7 @@ def planted(shape: Shape, kubeconfig: Path, folder: Path) -> str:
             *own_room.before_pods(kube, read_facts(kube, config.namespace), config, called(kube, config))
         )
         control = verdict()
-        for ref in changes.apply(*shape.objects("fault")):
+        for ref in fault_of(shape, changes):
             if ref.kind == "Deployment":
                 wait_deployments(kube, str(ref.namespace), [ref.name], timeout=60)
         if shape.gone:
@@ -266,6 +266,20 @@ def planted(shape: Shape, kubeconfig: Path, folder: Path) -> str:
         if shape.restart:
             restart(kube, config.namespace, shape)
         return shape.red if (control, verdict()) == ("pass", "fail") else ""
+
+
+def fault_of(shape: Shape, changes: Changes) -> list[ObjectRef]:
+    """Plant the shape's fault; of a workload that is there it names only what it changes."""
+    refs = []
+    for each in shape.objects("fault"):
+        meta = each["metadata"]
+        ref = ObjectRef(each["apiVersion"], each["kind"], meta["namespace"], meta["name"])
+        if ref.kind in ("Deployment", "DaemonSet"):
+            changes.patch(ref, {"spec": each["spec"]})
+        else:
+            changes.apply(each)
+        refs.append(ref)
+    return refs
 
 
 def wait_gone(kube: Kube, namespace: str, selector: str) -> None:

@@ -7,15 +7,22 @@ from pathlib import Path
 from meshlab.checks.base import passed
 from meshlab.checks.live_mesh import images_of, lab_pods
 from meshlab.checks.live_queries import ask_prometheus
-from meshlab.checks.live_views import GraphChecks, dashboard_checks
+from meshlab.checks.live_views import (
+    GraphChecks,
+    background_edges,
+    dashboard_checks,
+    prometheus_workloads,
+)
 from meshlab.config.settings import LabConfig
 from meshlab.core.attempt import attempt, given
 from meshlab.core.errors import KubeError
 from meshlab.istio.mesh import Mesh
+from meshlab.observability.graph.metrics import EdgeCount, MetricGraph
+from meshlab.report.material import GraphNode
 from meshlab.run.journal import create, read_journal
 from meshlab.run.results import CheckResult, Verdict
 from tasks.common import make_checks
-from tests.fakes.kube import FakeKube
+from tests.fakes.kube import FakeKube, make_pod
 
 CONFIG = LabConfig(cluster="existing")
 
@@ -93,3 +100,32 @@ def test_the_dashboards_that_the_document_opens_and_all_of_them() -> None:
         "grafana.workload",
         "grafana.all-panels",
     ]
+
+
+def test_sleeps_calls_of_prometheus_are_the_runs_own_whatever_its_workload_is_called() -> None:
+    """Prometheus Operator makes a StatefulSet with a headless Service: proxies know no workload behind it."""
+    meta = {
+        "name": "prometheus-operated",
+        "namespace": "monitoring",
+        "labels": {"operated-prometheus": "true"},
+    }
+    spec = {"clusterIP": "None", "selector": {"app": "prometheus"}, "ports": [{"name": "web", "port": 9090}]}
+    pod = make_pod("prometheus-k8s-0", namespace="monitoring", labels={"app": "prometheus"})
+    pod["metadata"]["ownerReferences"] = [
+        {"kind": "StatefulSet", "name": "prometheus-k8s", "controller": True}
+    ]
+    kube = FakeKube([pod, {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec}])
+    service = {"service": "monitoring/prometheus-operated:9090"}
+    config = LabConfig.model_validate({"cluster": "existing", "prometheus": service})
+    workloads = prometheus_workloads(kube, config)  # type: ignore[arg-type]
+    assert workloads == {"prometheus-k8s", "unknown"}
+    called, elsewhere = ("", "unknown"), ("bank", "ledger")
+    sleep = ("meshlab", "sleep")
+    graph = MetricGraph("meshlab", 1.0, 20.0, tuple(counted(sleep, key) for key in (called, elsewhere)))
+    assert background_edges(graph, workloads) == [(sleep, called)]
+    assert background_edges(graph, {"prometheus-k8s"}) == []
+
+
+def counted(source: tuple[str, str], target: tuple[str, str]) -> EdgeCount:
+    ends = (GraphNode(workload, workload, "", namespace) for namespace, workload in (source, target))
+    return EdgeCount(*ends, "http", {"source": 10.0})
