@@ -226,7 +226,8 @@ def asking_label(planes: Sequence[ControlPlane], labels: Mapping[str, str]) -> t
 def label_namespace(kube: Kube, namespace: str) -> str:
     """Make sure that a namespace exists and that pods created in it get a sidecar.
 
-    A label that is there and asks a control plane of the cluster stays as it is.
+    A label that is there and asks a control plane of the cluster stays as it is, and so does everything else of a
+    namespace that is there: it is somebody's.
 
     Args:
         kube: Client of the cluster.
@@ -240,14 +241,15 @@ def label_namespace(kube: Kube, namespace: str) -> str:
         KubeError: The API server refuses it.
     """
     planes = control_planes(kube)
-    labels = ((kube.get("v1", "Namespace", namespace) or {}).get("metadata") or {}).get("labels") or {}
+    there = kube.get("v1", "Namespace", namespace)
+    labels = ((there or {}).get("metadata") or {}).get("labels") or {}
     key, value = asking_label(planes, labels) or injection_label(planes)
-    document = {
-        "apiVersion": "v1",
-        "kind": "Namespace",
-        "metadata": {"name": namespace, "labels": {key: value}},
-    }
-    apply(kube, [document])
+    asked = {"metadata": {"labels": {key: value}}}
+    if there is None:
+        name = {"name": namespace, "labels": {key: value}}
+        apply(kube, [{"apiVersion": "v1", "kind": "Namespace", "metadata": name}])
+    elif labels.get(key) != value:
+        kube.patch("v1", "Namespace", namespace, asked)
     return f"{key}={value}"
 
 

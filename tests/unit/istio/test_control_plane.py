@@ -75,12 +75,15 @@ def test_a_label_that_asks_a_control_plane_stays():
     space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "labels": labels}}
     kube = FakeMesh([objects.istiod("a"), objects.istiod("b"), objects.webhooks("a", tag="prod"), space])
     assert label_namespace(kube, "shop") == "istio.io/rev=prod"
+    assert kube.calls == [], "nothing of a namespace of somebody's is written that is right"
 
 
 def test_a_label_that_asks_nobody_is_not_believed():
     labels = {"istio.io/rev": "gone"}
     space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "labels": labels}}
-    assert label_namespace(FakeMesh([objects.istiod("a"), space]), "shop") == "istio.io/rev=a"
+    kube = FakeMesh([objects.istiod("a"), space])
+    assert label_namespace(kube, "shop") == "istio.io/rev=a"
+    assert [call[:2] for call in kube.calls] == [("patch", "Namespace")]
 
 
 def test_labelling_makes_the_namespace_and_may_run_twice():
