@@ -97,7 +97,8 @@ def new_root() -> Signer:
     """Make another root."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=KEY_SIZE)
     name = _name("meshlab rotation root")
-    return Signer(_certificate(name, key, name, key, path_length=1), key)
+    own = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    return Signer(_certificate(name, key, name, key, own, path_length=1), key)
 
 
 def intermediate(root: Signer, name: str) -> Signer:
@@ -111,7 +112,10 @@ def intermediate(root: Signer, name: str) -> Signer:
         The authority.
     """
     key = rsa.generate_private_key(public_exponent=65537, key_size=KEY_SIZE)
-    return Signer(_certificate(_name(name), key, root.certificate.subject, root.key, path_length=0), key)
+    issuer = root.certificate
+    return Signer(
+        _certificate(_name(name), key, issuer.subject, root.key, _identifier(issuer), path_length=0), key
+    )
 
 
 def plugged(signer: Signer, roots: Sequence[Signer]) -> dict[str, str]:
@@ -146,15 +150,33 @@ def _name(common: str) -> x509.Name:
     )
 
 
+def _identifier(certificate: x509.Certificate) -> x509.SubjectKeyIdentifier | None:
+    """The name that a certificate has for its key.
+
+    It can't be computed from the key: Go has made it of SHA-1, and from 1.25 on of SHA-256. TLS libraries take an issuer
+    for another one where a certificate names its key differently.
+    """
+    try:
+        return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    except x509.ExtensionNotFound:
+        return None
+
+
 def _certificate(
-    subject: x509.Name, key: PrivateKey, issuer: x509.Name, issuer_key: PrivateKey, *, path_length: int
+    subject: x509.Name,
+    key: PrivateKey,
+    issuer: x509.Name,
+    issuer_key: PrivateKey,
+    issuer_identifier: x509.SubjectKeyIdentifier | None,
+    *,
+    path_length: int,
 ) -> x509.Certificate:
     now = datetime.now(UTC)
     usage = x509.KeyUsage(
         digital_signature=True, key_cert_sign=True, crl_sign=True, content_commitment=False,
         key_encipherment=False, data_encipherment=False, key_agreement=False, encipher_only=False, decipher_only=False,
     )  # fmt: skip
-    return (
+    builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
@@ -165,8 +187,8 @@ def _certificate(
         .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
         .add_extension(usage, critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False
-        )
-        .sign(issuer_key, hashes.SHA256())
     )
+    if issuer_identifier is not None:
+        named = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer_identifier)
+        builder = builder.add_extension(named, critical=False)
+    return builder.sign(issuer_key, hashes.SHA256())

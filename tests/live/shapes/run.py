@@ -273,7 +273,7 @@ def fault_of(shape: Shape, changes: Changes) -> list[ObjectRef]:
     refs = []
     for each in shape.objects("fault"):
         meta = each["metadata"]
-        ref = ObjectRef(each["apiVersion"], each["kind"], meta["namespace"], meta["name"])
+        ref = ObjectRef(each["apiVersion"], each["kind"], meta.get("namespace"), meta["name"])
         if ref.kind in ("Deployment", "DaemonSet"):
             changes.patch(ref, {"spec": each["spec"]})
         else:

@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 import base64
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
 
 from meshlab.core.errors import IstioError, NotHereError
 from meshlab.security.mtls.certificates import chain_problem
-from meshlab.security.rotation.authorities import intermediate, new_root, own_authority, plugged
+from meshlab.security.rotation.authorities import Signer, intermediate, new_root, own_authority, plugged
 from tests.fakes.kube import FakeKube
 
 SYSTEM = "istio-system"
@@ -77,3 +78,25 @@ def test_what_istiod_is_given_is_one_signer_and_all_roots() -> None:
     assert roots == [first.certificate, second.certificate]
     key = serialization.load_pem_private_key(content["ca-key.pem"].encode(), None)
     assert key.public_key() == below.certificate.public_key()
+
+
+@pytest.mark.parametrize("digest", [b"\x07" * 20, None], ids=["another way to name a key", "no name at all"])
+def test_an_intermediate_names_its_roots_key_as_the_root_does(digest: bytes | None) -> None:
+    """Go names keys by SHA-256 since 1.25: by a name that it computes itself a proxy does not find istiod's root."""
+    plain, now = new_root(), datetime.now(UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(plain.certificate.subject)
+        .issuer_name(plain.certificate.subject)
+        .public_key(plain.key.public_key())
+        .serial_number(7)
+        .not_valid_before(now - timedelta(minutes=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    )
+    if digest is not None:
+        builder = builder.add_extension(x509.SubjectKeyIdentifier(digest), critical=False)
+    root = Signer(builder.sign(plain.key, hashes.SHA256()), plain.key)
+    below = intermediate(root, "meshlab intermediate").certificate.extensions
+    named = [each.value for each in below if isinstance(each.value, x509.AuthorityKeyIdentifier)]
+    assert [each.key_identifier for each in named] == ([] if digest is None else [digest])
