@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
+import re
 from typing import Any, cast
 
 import urllib3
@@ -15,6 +17,8 @@ from meshlab.core.waiting import wait
 
 CONNECT_TIMEOUT, READ_TIMEOUT = 5.0, 30.0  # seconds, for calls that name no deadline of their own
 RESTART_TIMEOUT = 30.0  # seconds, for an API server that has answered before
+APPLY = "application/apply-patch+yaml"  # of server-side apply
+HALVES = re.compile(r"\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}")  # of one character, as json.dumps writes it
 # The library would keep its discovery in a file under /tmp named after the server's address, and a cluster that was
 # created anew at the same address would get the old one's kinds. A path that can't exist keeps it in memory.
 NO_CACHE_FILE = os.path.join(os.devnull, "none")  # noqa: PTH118 (never opened)
@@ -39,6 +43,8 @@ class TimedClient(client.ApiClient):
         _request_timeout: Any = None,
     ) -> Any:
         """Make a call, with a deadline; make it again after a restart of the server."""
+        if (header_params or {}).get("Content-Type") == APPLY and not isinstance(body, str | bytes | None):
+            body = yaml_of(body).encode()
         timeout = _request_timeout or (CONNECT_TIMEOUT, READ_TIMEOUT)
         ask = functools.partial(super().call_api, method, url, header_params, body, post_params, timeout)
         try:
@@ -72,6 +78,14 @@ class TimedClient(client.ApiClient):
             ready=lambda code: code in (200, 401, 403, 404),
             timeout=RESTART_TIMEOUT,
         )
+
+
+def yaml_of(document: Any) -> str:
+    """Write an object as JSON that is YAML, too.
+
+    The library's own JSON is not where a character is beyond U+FFFF: JSON escapes it as two halves, which YAML refuses.
+    """
+    return HALVES.sub(lambda halves: str(json.loads(f'"{halves[0]}"')), json.dumps(document))
 
 
 def discovering(api_client: client.ApiClient) -> DynamicClient:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from meshlab.core.errors import KubeError
 from meshlab.core.redaction import redact
@@ -55,14 +56,15 @@ def test_get_of_what_is_not_there(server: FakeApiServer, kube: Kube) -> None:
 
 
 def test_apply_is_server_side_and_takes_over(server: FakeApiServer, kube: Kube) -> None:
-    document = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}
+    meta = {"name": "shop", "annotations": {"note": "é 😀"}}
+    document = {"apiVersion": "v1", "kind": "Namespace", "metadata": meta}
     server.answers["PATCH", "/api/v1/namespaces/shop"] = (200, {**document, "status": {"phase": "Active"}})
     stored = kube.server_side_apply(document, namespace="ignored", field_manager="me")
     assert stored["status"] == {"phase": "Active"}
     _, path, headers, body = server.requests[-1]
     assert sorted(path.partition("?")[2].split("&")) == ["fieldManager=me", "force=true"]
     assert headers["Content-Type"] == "application/apply-patch+yaml"
-    assert json.loads(body) == document
+    assert json.loads(body) == yaml.safe_load(body) == document
 
 
 def test_delete_says_whether_it_was_there(server: FakeApiServer, kube: Kube) -> None:

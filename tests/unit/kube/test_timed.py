@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
 
 import pytest
+import yaml
 
 from meshlab.core.errors import KubeError
 from meshlab.kube.client import Kube
+from meshlab.kube.timed import yaml_of
 from tests.fakes.api_server import FakeApiServer
 from tests.fakes.kube import make_pod
 
@@ -38,3 +41,11 @@ def test_a_server_that_never_answered_is_not_waited_for(tmp_path: Path) -> None:
     with pytest.raises(KubeError, match="no answer from the API server"):
         kube.server_version()
     assert not kube.api_client.answered
+
+
+@pytest.mark.parametrize("text", ["a 😀 b", "é", "\x7f", "\\ud83d\\ude00", "\u2028", "plain"])
+def test_what_is_applied_is_yaml_whatever_its_characters(text: str) -> None:
+    """Istio's dashboards have a character beyond U+FFFF; the API server refused their ConfigMap."""
+    written = yaml_of({"data": {"a.json": text}})
+    assert yaml.safe_load(written) == json.loads(written) == {"data": {"a.json": text}}
+    assert "\\ud83d" not in written.replace("\\\\", "")
