@@ -18,6 +18,7 @@ class Does(StrEnum):
     PLAINTEXT = "takes plaintext"
     NO_MTLS = "switches mutual TLS off"
     REFUSES = "refuses requests"
+    REFUSES_OTHERS = "refuses requests of other paths"
     ALLOWS = "allows requests"
     ABORTS = "answers in the service's place"
     GIVES_UP = "gives up on requests early"

@@ -183,13 +183,16 @@ def _causes(
 def _explained_by(check_id: str) -> Sequence[Does]:
     """The most exact entry: the check's own, else that of its family."""
     fitting = [key for key in EXPLAINED_BY if check_id == key or check_id.startswith((f"{key}.", f"{key}-"))]
-    return EXPLAINED_BY[max(fitting, key=len)] if fitting else ()
+    wanted = EXPLAINED_BY[max(fitting, key=len)] if fitting else ()
+    return (*wanted, Does.REFUSES_OTHERS) if Does.REFUSES in wanted else wanted
 
 
 def _score(effect: Effect, wanted: Sequence[Does], words: frozenset[str], named: bool, namespace: str) -> int:
     score = len(wanted) - wanted.index(effect.does) if effect.does in wanted else 0
     if named:
         score += NAMED
+    if effect.does is Does.REFUSES_OTHERS:  # of the very workload, maybe, but not of what was asked
+        return score
     if effect.whose & words:
         score += OF_ITS_TRAFFIC  # the evidence speaks of the very workload
     elif effect.whose & PAGE:

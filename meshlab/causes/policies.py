@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 from meshlab.causes.effects import Does, Told, World, labels_of
 from meshlab.causes.objects import Found
+
+# How the paths begin that the checks ask for; one of them may stand for all below it.
+ASKED = (
+    "/productpage",
+    "/details",
+    "/reviews",
+    "/ratings",
+    "/api",
+    "/health",
+    "/static",
+    "/login",
+    "/logout",
+)
 
 
 def of_peer_authentication(found: Found, world: World) -> Told:
@@ -29,7 +45,8 @@ def of_authorization_policy(found: Found, world: World) -> Told:
         return
     action = found.spec.get("action", "ALLOW")
     if action == "DENY" and rules:
-        yield Does.REFUSES, whose, "action DENY refuses what its rules name"
+        does = Does.REFUSES if any(map(_of_our_paths, rules)) else Does.REFUSES_OTHERS
+        yield does, whose, "action DENY refuses what its rules name"
     elif action == "CUSTOM":
         yield Does.REFUSES, whose, "action CUSTOM asks an authorizer of its own"
     elif action == "ALLOW" and any(not rule for rule in rules):
@@ -39,6 +56,19 @@ def of_authorization_policy(found: Found, world: World) -> Told:
         yield Does.REFUSES, whose, f"action ALLOW with {named} refuses all that they do not name"
         if rules:
             yield Does.ALLOWS, whose, "action ALLOW lets pass what its rules name"
+
+
+def _of_our_paths(rule: Mapping[str, Any]) -> bool:
+    """Whether a rule can be about a request of the checks, as far as its paths tell."""
+    operations: Iterable[Any] = [each.get("operation") or {} for each in (rule or {}).get("to") or ()]
+    listed = [each.get("paths") for each in operations]
+    return not listed or any(not paths or any(_may_match(str(path)) for path in paths) for paths in listed)
+
+
+def _may_match(pattern: str) -> bool:
+    """Whether a path of the checks may match: where a wildcard or a template stands in front of it, all may."""
+    begin = pattern.partition("*")[0].partition("{")[0]
+    return begin in ("", "/") or any(begin.startswith(path) or path.startswith(begin) for path in ASKED)
 
 
 def of_request_authentication(found: Found, world: World) -> Told:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from meshlab.causes.explain import explain
 from meshlab.causes.objects import Found
 from meshlab.causes.snapshot import Baseline, entry_of
@@ -41,3 +43,32 @@ def test_the_newer_changes_are_there_and_of_the_same_traffic() -> None:
 def test_of_what_is_new_only_a_policy_that_refuses_something_is_named() -> None:
     found = explain([RED], [*newer([DETAILS], "shop", NOW)], namespace="shop", root="mesh")
     assert [each.object for each in found] == ["AuthorizationPolicy shop/harmless-denial"]
+
+
+POLICY = {"selector": {"matchLabels": {"app": "productpage"}}}
+
+
+@pytest.mark.parametrize(
+    ("paths", "first"),
+    [
+        (["/nobody-asks"], "allows-nobody"),
+        (["/admin*", "/x/{*}/y"], "allows-nobody"),
+        (["/productpage"], "denies"),
+        (["/prod*"], "denies"),
+        (["*"], "denies"),
+        (["{**}/page"], "denies"),
+        (None, "denies"),
+    ],
+)
+def test_a_newer_denial_of_other_paths_is_no_better_cause(paths: list[str] | None, first: str) -> None:
+    principals = [{"source": {"principals": ["cluster.local/ns/shop/sa/nobody"]}}]
+    older = Found(
+        "AuthorizationPolicy", "shop", "allows-nobody", {**POLICY, "rules": [{"from": principals}]},
+        changed="created 2020-01-01T00:00:00Z by somebody",
+    )  # fmt: skip
+    rule = {"to": [{"operation": {"methods": ["GET"]} if paths is None else {"paths": paths}}]}
+    denial = {**POLICY, "action": "DENY", "rules": [rule]}
+    denies = Found("AuthorizationPolicy", "shop", "denies", denial, changed=f"created {NOW} by somebody")
+    found = explain([RED], [older, denies], namespace="shop", root="mesh")
+    assert found[0].object == f"AuthorizationPolicy shop/{first}"
+    assert len(found) == 2
