@@ -63,7 +63,10 @@ def execute(asked: dict[str, Any], start: float, end: float) -> list[dict[str, A
         answer = ask("/api/v1/query", {"query": query, "time": end})
     else:
         answer = ask("/api/v1/query_range", {"query": query, "start": start, "end": end, "step": step})
-    return frames(answer["data"]["result"], asked["instant"])
+    result = answer["data"]["result"]
+    if answer["data"]["resultType"] == "scalar":  # a moment and a number, of no series
+        result = [{"metric": {}, "value": result, "values": [result]}]
+    return frames(result, asked["instant"])
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -76,7 +79,7 @@ class Handler(BaseHTTPRequestHandler):
         elif found := VALUES.fullmatch(place.path):
             self.reply(ask(found[1], urllib.parse.parse_qs(place.query)))
         elif place.path == "/":
-            self.reply("<!doctype html><title>Grafana</title><h1>Grafana's stand-in</h1>")
+            self.reply("<!doctype html><html><title>Grafana</title><h1>Grafana's stand-in</h1></html>")
         else:
             self.reply({"message": "not known to this stand-in"}, 404)
 

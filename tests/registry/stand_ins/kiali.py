@@ -72,7 +72,7 @@ class Handler(BaseHTTPRequestHandler):
         elif place.path == "/kiali/api/namespaces/graph" and asked["graphType"] == "workload":
             self.reply(graph(asked["namespaces"], asked["duration"]))
         elif place.path == "/kiali/":
-            self.reply("<!doctype html><title>Kiali</title><h1>Kiali's stand-in</h1>")
+            self.reply("<!doctype html><html><title>Kiali</title><h1>Kiali's stand-in</h1></html>")
         else:
             self.reply({"error": "not known to this stand-in"}, 404)
 

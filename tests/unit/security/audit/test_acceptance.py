@@ -99,6 +99,7 @@ def test_the_services_of_revision_tags_are_those_of_the_control_plane():
     made = lab_made(LabConfig(), Mesh("default", control_planes=(plane,)))
     services = {each.resource for each in made if each.rule == "debug-ports"}
     assert services == {
+        "Deployment istio-system/grafana",
         "Deployment istio-system/istiod-stable",
         "Service istio-system/istiod-stable*",
         "Service istio-system/istiod-revision-tag-default*",
