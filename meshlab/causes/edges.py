@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from meshlab.causes.effects import Does, Told, World, service_of
+from meshlab.causes.effects import Does, Told, World, name_of, service_of
 from meshlab.causes.objects import Found
 
 
 def of_gateway(found: Found, world: World) -> Told:
     """Tell what a Gateway does."""
     hosts = _hosts(found)
-    whose = frozenset(found.spec.get("selector", {}).values()) | hosts
+    selector = found.spec.get("selector") or {}
+    pods = [each for each in world.objects if each.kind == "Pod" and selector.items() <= each.labels.items()]
+    workloads = frozenset(name_of(pod.labels) for pod in pods if selector)  # in whatever namespace they run
+    whose = frozenset(selector.values()) | workloads | hosts
     rivals = [
         (each, shared)
         for each in world.objects

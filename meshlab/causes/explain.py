@@ -28,6 +28,7 @@ NAMED, OF_ITS_TRAFFIC, OF_SOME = (
 PAGE = frozenset({"productpage", "details", "reviews", "ratings", "sleep"})
 # These look at other traffic, or at objects themselves.
 OTHERS = ("ingress.", "gateway.", "egress.", "audit.", "istio.", "kiali.")
+AT_THE_EDGE, POLICIES = ("ingress.", "gateway."), ("AuthorizationPolicy", "RequestAuthentication")
 # The evidence of these lists all that was asked, whatever became of it; the reason alone names what went wrong.
 LISTS_ALL = ("grafana.",)
 # What a pod or its Service does for its own traffic only: no addon or gateway of the control plane's explains the app's.
@@ -152,12 +153,13 @@ def _concerns(effect: Effect, namespace: str, root: str) -> bool:
 
 
 def _causes(
-    check: Mapping[str, Any], known: Iterable[Effect], namespace: str, news: Mapping[str, str]
+    check: Mapping[str, Any], known: Sequence[Effect], namespace: str, news: Mapping[str, str]
 ) -> list[Effect]:
     wanted = _explained_by(check["id"])
     evidence = {} if check["id"].startswith(LISTS_ALL) else check["evidence"]
     said = json.dumps([check["summary"], check.get("reason"), evidence], default=str)
     words = frozenset(re.findall(r"[a-z0-9][a-z0-9.-]*", said.lower()))
+    guards = _gateways(known, words) if check["id"].startswith(AT_THE_EDGE) else frozenset()
     found: dict[str, tuple[tuple[int, bool, str], Effect]] = {}
     for effect in known:
         if effect.whose and not check["id"].startswith(OTHERS) and not effect.whose & (PAGE | words):
@@ -172,12 +174,21 @@ def _causes(
         if effect.does not in wanted and not (named and check["id"].startswith(("audit.", "istio.analyze"))):
             continue
         source = str(effect.source)
-        score = _score(effect, wanted, words, named, namespace)
+        policy = (
+            effect.source.kind in POLICIES
+        )  # one that selects the gateway selects what comes in through it
+        score = _score(effect, wanted, words | guards if policy else words, named, namespace)
         rank = (score, source in news, effect.source.changed.partition(" ")[2])
         if source not in found or rank > found[source][0]:
             found[source] = (rank, effect)
     best = sorted(found.values(), key=lambda each: each[0], reverse=True)[:MOST]
     return [effect for _, effect in best]
+
+
+def _gateways(known: Iterable[Effect], words: frozenset[str]) -> frozenset[str]:
+    """The workloads that serve the hosts of which a check speaks."""
+    edges = (each for each in known if each.does is Does.EDGE and each.source.kind == "Gateway")
+    return frozenset(name for each in edges if each.whose & words for name in each.whose)
 
 
 def _explained_by(check_id: str) -> Sequence[Does]:

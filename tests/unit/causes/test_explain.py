@@ -374,3 +374,18 @@ def test_config_maps_and_webhooks_of_others_are_not_read() -> None:
     kube.put({**hooks, "metadata": {"name": "other"}, "webhooks": [{"name": "pods.example.com"}]})
     kube.put({**hooks, "metadata": {"name": "istio"}, "webhooks": [HOOK, {"name": "pods.example.com"}]})
     assert [str(each) for each in read(kube)] == ["MutatingWebhookConfiguration istio"]
+
+
+def test_who_selects_the_gateway_of_the_hosts_that_were_asked_explains_its_tokens_best() -> None:
+    """As the lab has it: the gateway's pods are called otherwise than its selector, and the evidence names hosts."""
+    labels = {"app": "istio-ingressgateway", "istio": "ingressgateway"}
+    pod = found_of(
+        "Pod", {"metadata": {"namespace": ROOT, "name": "gateway-x-y", "labels": labels}, "spec": {}}
+    )
+    made = [found_of(each["kind"], each) for each in edge_of(edge.issuer_changed)]
+    check = {
+        **red("ingress.jwt"),
+        "evidence": {"requests": [{"url": "https://token.meshlab.test/productpage"}]},
+    }
+    found = explain([check], [*bookinfo(), pod, *made], namespace=NAMESPACE, root=ROOT)
+    assert found[0].object == f"RequestAuthentication {ROOT}/meshlab-edge"
