@@ -30,7 +30,7 @@ PAGE = frozenset({"productpage", "details", "reviews", "ratings", "sleep"})
 OTHERS = ("ingress.", "gateway.", "egress.", "audit.", "istio.", "kiali.")
 AT_THE_EDGE, POLICIES = ("ingress.", "gateway."), ("AuthorizationPolicy", "RequestAuthentication")
 # The evidence of these lists all that was asked, whatever became of it; the reason alone names what went wrong.
-LISTS_ALL = ("grafana.",)
+LISTS_ALL = ("grafana.", "audit.")  # queries; findings that are accepted, too
 # What a pod or its Service does for its own traffic only: no addon or gateway of the control plane's explains the app's.
 OF_ITS_PODS = (Does.NO_SIDECAR, Does.PROTOCOL)
 _LATE = (Does.ABORTS, Does.GIVES_UP, Does.DELAYS, Does.LIMITS, Does.REROUTES)

@@ -72,3 +72,15 @@ def test_a_newer_denial_of_other_paths_is_no_better_cause(paths: list[str] | Non
     found = explain([RED], [older, denies], namespace="shop", root="mesh")
     assert found[0].object == f"AuthorizationPolicy shop/{first}"
     assert len(found) == 2
+
+
+def test_a_finding_that_is_accepted_is_no_cause_of_the_others() -> None:
+    off = {"trafficPolicy": {"tls": {"mode": "DISABLE"}}}
+    planted = Found("DestinationRule", "shop", "planted", {"host": "reviews", **off}, changed="")
+    probe = Found(
+        "DestinationRule", "shop", "probe", {"host": "probe", **off}, changed=f"created {NOW} by us"
+    )
+    findings = [{"resource": f"DestinationRule shop/{name}"} for name in ("planted", "probe")]
+    check = {**RED, "id": "audit.destination-rule-tls", "evidence": {"findings": findings}}
+    check["reason"] = "error DestinationRule shop/planted: it switches TLS off"
+    assert explain([check], [planted, probe], namespace="shop", root="mesh")[0].object.endswith("/planted")
