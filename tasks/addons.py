@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -9,6 +10,7 @@ from prefect import Task
 
 from meshlab.app import traffic_clients
 from meshlab.app.deployment import put_up
+from meshlab.checks.live_mesh import IMAGE_PREFIX
 from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local import build, materials, web_ui
 from meshlab.clusters.local.cluster import LocalCluster
@@ -18,6 +20,7 @@ from meshlab.core.process import Runner, SystemRunner
 from meshlab.istio import tracing
 from meshlab.istio.distribution import Distribution
 from meshlab.kube.apply import ObjectRef
+from meshlab.kube.client import Kube
 from meshlab.lifecycle.context import context_of, kube_of, mesh_of
 from meshlab.observability.addons.addon import Addon
 from meshlab.observability.addons.grafana import GRAFANA
@@ -25,7 +28,7 @@ from meshlab.observability.addons.images import images
 from meshlab.observability.addons.jaeger import JAEGER, announce
 from meshlab.observability.addons.kiali import KIALI
 from meshlab.observability.addons.prometheus import PROMETHEUS
-from meshlab.run.journal import RunRef, report_progress
+from meshlab.run.journal import RunRef, record_facts, report_progress
 from meshlab.run.ledger import Entry
 from tasks.common import lab_task, log_info
 from tasks.images import PULLED, official_images
@@ -149,10 +152,24 @@ def deploy(
         refs = addon.deploy(
             config, distribution, kube, held=held, official=official, progress=report_progress
         )
+    record_facts(run, images=_images(kube, refs))
     if official:
         log_info(f"the official {addon.title} runs in place of the compiled one")
     log_info(f"{addon.title} is Ready in {addon.namespace(config)}: {len(refs)} objects applied")
     return refs
+
+
+def _images(kube: Kube, refs: Sequence[ObjectRef]) -> dict[str, dict[str, str | bool]]:
+    """Deployment → the image that was applied, and whether this project made it."""
+    found: dict[str, dict[str, str | bool]] = {}
+    for ref in (each for each in refs if each.kind == "Deployment"):
+        there = kube.get(ref.api_version, ref.kind, ref.name, ref.namespace) or {}
+        for container in (
+            ((there.get("spec") or {}).get("template") or {}).get("spec", {}).get("containers", [])[:1]
+        ):
+            image = str(container["image"])
+            found[ref.name] = {"image": image, "ours": image.startswith(IMAGE_PREFIX)}
+    return found
 
 
 def deploy_task(

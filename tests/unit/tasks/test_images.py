@@ -16,7 +16,7 @@ from meshlab.config.settings import LabConfig, LocalSettings, Machine
 from meshlab.core.errors import ClusterError, ProcessError
 from meshlab.istio.distribution import Distribution
 from meshlab.lifecycle.context import begin_context
-from meshlab.run.journal import RunRef, create
+from meshlab.run.journal import RunRef, create, read_journal
 from tasks import addons, images
 from tests.fakes.mesh import ReadyMesh, make_object
 
@@ -144,6 +144,8 @@ def test_a_pulled_jaeger_runs_in_place_of_the_compiled_one(
     assert found is not None
     image = found["spec"]["template"]["spec"]["containers"][0]["image"]
     assert image == (ALL[2] if pulled else compiled)
+    [facts] = [event["facts"] for event in read_journal(world.run) if event["event"] == "facts"]
+    assert facts == {"images": {"jaeger": {"image": image, "ours": not pulled}}}
     assert any("the official Jaeger runs" in each for each in world.said) is pulled
 
 
