@@ -19,9 +19,9 @@ from meshlab.causes.snapshot import Baseline
 
 MOST = 5  # causes of one check
 NAMED, OF_ITS_TRAFFIC, OF_SOME = (
-    100,
+    200,
+    80,
     40,
-    20,
 )  # what a name in the evidence counts, and whose traffic it concerns
 # A check's traffic: the services that its requests go to. Those of the document; a check of other names takes them from
 # its evidence.
@@ -199,7 +199,8 @@ def _explained_by(check_id: str) -> Sequence[Does]:
 
 
 def _score(effect: Effect, wanted: Sequence[Does], words: frozenset[str], named: bool, namespace: str) -> int:
-    score = len(wanted) - wanted.index(effect.does) if effect.does in wanted else 0
+    # Twice, so that the app's own namespace decides only between two that do the same.
+    score = 2 * (len(wanted) - wanted.index(effect.does)) if effect.does in wanted else 0
     if named:
         score += NAMED
     if effect.does is Does.REFUSES_OTHERS:  # of the very workload, maybe, but not of what was asked

@@ -84,3 +84,18 @@ def test_a_finding_that_is_accepted_is_no_cause_of_the_others() -> None:
     check = {**RED, "id": "audit.destination-rule-tls", "evidence": {"findings": findings}}
     check["reason"] = "error DestinationRule shop/planted: it switches TLS off"
     assert explain([check], [planted, probe], namespace="shop", root="mesh")[0].object.endswith("/planted")
+
+
+def test_what_is_done_counts_more_than_where_it_stands() -> None:
+    """A Gateway of somebody else takes our host: ours is newer, and in the app's namespace."""
+    servers = [{"hosts": ["secure.test"]}]
+    ours = Found("Gateway", "shop", "ours", {"servers": servers}, changed=f"created {NOW} by us")
+    route = Found(
+        "VirtualService", "shop", "ours", {"hosts": ["secure.test"], "gateways": ["ours"]}, changed=""
+    )
+    theirs = Found("Gateway", "mesh", "theirs", {"servers": servers}, changed="created 2020 by somebody")
+    check = {**RED, "id": "ingress.https", "reason": "secure.test: connection closed in the handshake"}
+    assert (
+        explain([check], [ours, route, theirs], namespace="shop", root="mesh")[0].object
+        == "Gateway mesh/theirs"
+    )
