@@ -44,10 +44,22 @@ def of_telemetry(found: Found, world: World) -> Told:
             yield Does.METRICS, whose, f"metrics.overrides: {shortly(each['overrides'])}"
 
 
+def _scaled_away(found: Found, selector: Mapping[str, str], world: World) -> bool:
+    """Whether a Deployment without replicas is why a Service has no pod: then the Deployment explains it."""
+    return any(
+        each.kind == "Deployment"
+        and each.namespace == found.namespace
+        and each.spec.get("replicas") == 0
+        and selector.items()
+        <= (((each.spec.get("template") or {}).get("metadata") or {}).get("labels") or {}).items()
+        for each in world.objects
+    )
+
+
 def of_service(found: Found, world: World) -> Told:
     """Tell what a Service does."""
     whose, selector = frozenset({found.name}), found.spec.get("selector") or {}
-    if selector and not world.pods(found.namespace, selector):
+    if selector and not world.pods(found.namespace, selector) and not _scaled_away(found, selector, world):
         why = f"its selector {shortly(selector)} finds no pod"
         yield Does.NO_PODS, whose, why
         if any(port.get("port") in COLLECTS for port in found.spec.get("ports") or ()):

@@ -99,3 +99,16 @@ def test_what_is_done_counts_more_than_where_it_stands() -> None:
         explain([check], [ours, route, theirs], namespace="shop", root="mesh")[0].object
         == "Gateway mesh/theirs"
     )
+
+
+def test_a_deployment_without_replicas_explains_its_service_without_pods() -> None:
+    labels = {"app": "istiod"}
+    template = {"metadata": {"labels": labels}}
+    away = Found("Deployment", "mesh", "istiod", {"replicas": 0, "template": template}, changed="")
+    service = Found(
+        "Service", "mesh", "istiod", {"selector": labels, "ports": []}, changed=f"created {NOW} by us"
+    )
+    check = {**RED, "id": "istio.control-plane", "reason": "istiod has no pod"}
+    found = explain([check], [service, away], namespace="shop", root="mesh")
+    assert [each.object for each in found] == ["Deployment mesh/istiod"]
+    assert explain([check], [service], namespace="shop", root="mesh")[0].object == "Service mesh/istiod"
