@@ -30,7 +30,12 @@ PAGE = frozenset({"productpage", "details", "reviews", "ratings", "sleep"})
 OTHERS = ("ingress.", "gateway.", "egress.", "audit.", "istio.", "kiali.")
 AT_THE_EDGE, POLICIES = ("ingress.", "gateway."), ("AuthorizationPolicy", "RequestAuthentication")
 # The evidence of these lists all that was asked, whatever became of it; the reason alone names what went wrong.
-LISTS_ALL = ("grafana.", "audit.")  # queries; findings that are accepted, too
+LISTS_ALL = (
+    "grafana.",
+    "audit.",
+    "istio.injection",
+)  # queries; accepted findings; pods that want no sidecar, too
+OF_PODS = "istio.injection"  # the pods that it names are its traffic
 # What a pod or its Service does for its own traffic only: no addon or gateway of the control plane's explains the app's.
 OF_ITS_PODS = (Does.NO_SIDECAR, Does.PROTOCOL)
 _LATE = (Does.ABORTS, Does.GIVES_UP, Does.DELAYS, Does.LIMITS, Does.REROUTES)
@@ -159,16 +164,15 @@ def _causes(
     evidence = {} if check["id"].startswith(LISTS_ALL) else check["evidence"]
     said = json.dumps([check["summary"], check.get("reason"), evidence], default=str)
     words = frozenset(re.findall(r"[a-z0-9][a-z0-9.-]*", said.lower()))
+    if check["id"] == OF_PODS:  # of a pod's name two parts are made up
+        words |= {"-".join(word.split("-")[:-2]) for word in words}
     guards = _gateways(known, words) if check["id"].startswith(AT_THE_EDGE) else frozenset()
     found: dict[str, tuple[tuple[int, bool, str], Effect]] = {}
     for effect in known:
-        if effect.whose and not check["id"].startswith(OTHERS) and not effect.whose & (PAGE | words):
+        elsewhere = check["id"].startswith(OTHERS) and check["id"] != OF_PODS
+        if effect.whose and not elsewhere and not effect.whose & (PAGE | words):
             continue  # of somebody else's traffic
-        if (
-            effect.does in OF_ITS_PODS
-            and not check["id"].startswith(OTHERS)
-            and effect.source.namespace != namespace
-        ):
+        if effect.does in OF_ITS_PODS and not elsewhere and effect.source.namespace not in ("", namespace):
             continue
         named = effect.source.name in words and effect.source.kind.lower() in said.lower()
         if effect.does not in wanted and not (named and check["id"].startswith(("audit.", "istio.analyze"))):

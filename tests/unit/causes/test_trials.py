@@ -112,3 +112,19 @@ def test_a_deployment_without_replicas_explains_its_service_without_pods() -> No
     found = explain([check], [service, away], namespace="shop", root="mesh")
     assert [each.object for each in found] == ["Deployment mesh/istiod"]
     assert explain([check], [service], namespace="shop", root="mesh")[0].object == "Service mesh/istiod"
+
+
+def test_what_wants_no_sidecar_does_not_explain_that_another_has_none() -> None:
+    off = {
+        "template": {"metadata": {"labels": {"app": "plaintext-caller", "sidecar.istio.io/inject": "false"}}}
+    }
+    caller = Found("Deployment", "shop", "plaintext-caller", off, changed=f"created {NOW} by us")
+    addon = Found("Deployment", "mesh", "jaeger", off, changed=f"created {NOW} by us")
+    nobody = {"name": "nobody", "namespace": "mesh"}
+    hooks = {"webhooks": [{"service": nobody, "failurePolicy": "Ignore"}]}
+    webhook = Found("MutatingWebhookConfiguration", "", "istio-sidecar-injector", hooks)
+    lacking = [{"pod": "details-v1-5cdd9c68fc-4chnk"}, {"pod": "plaintext-caller-6d875bbd7f-h6t7j"}]
+    check = {**RED, "id": "istio.injection", "evidence": {"pods": lacking}}
+    check["reason"] = "1 of 8 pods have no sidecar: details-v1-5cdd9c68fc-4chnk"
+    found = explain([check], [caller, addon, webhook], namespace="shop", root="mesh")
+    assert [each.object for each in found] == ["MutatingWebhookConfiguration istio-sidecar-injector"]
