@@ -20,7 +20,7 @@ from meshlab.faults.fault import GROUPS, NO_FAULT, STRICT, Edge, Fault
 from meshlab.faults.firewall import Firewall
 from meshlab.faults.planters import object_of
 from meshlab.faults.planting import firewall_of, plant, remove
-from meshlab.faults.settle import wait_settled
+from meshlab.faults.settle import start_anew, wait_settled
 from meshlab.faults.verdict import catch_of, control, crashed, judge, unproven
 from meshlab.istio.distribution import Distribution
 from meshlab.kube import fingerprint
@@ -52,9 +52,7 @@ Checks = Mapping[str, Mapping[str, Any]]  # id → the check as `result.json` ho
 BASELINE, CONTROL = "baseline", "control"
 # Of the rounds: a shorter and denser load, and deadlines after which a missing answer is one.
 LOAD_SECONDS, LOAD_INTERVAL, ANSWER_TIMEOUT, SYNC_TIMEOUT = 6, 0.1, 20, 15
-DASHBOARDS_TIMEOUT = (
-    60  # seconds; the rates of dashboards need a minute of a Prometheus that was started again
-)
+DASHBOARDS_TIMEOUT = 60  # seconds; rates need a minute of a Prometheus that was started again
 
 
 @dataclass(frozen=True)
@@ -364,9 +362,11 @@ def _load(probe_run: RunRef, lab: Lab) -> None:
 
 
 def _grafana(probe_run: RunRef, lab: Lab) -> None:
-    """Dashboards are asked under all of the lab's traffic, as in the full lab."""
+    """Dashboards are asked under all of the lab's traffic, as in the full lab, of proxies that remember no fault."""
     config = changed(lab.config, {"prometheus": {"answer_timeout": DASHBOARDS_TIMEOUT}})
     try:
+        kube, istioctl = kube_of(lab.cluster), istioctl_of(lab.cluster, lab.istio)
+        start_anew(kube, istioctl, mesh_of(probe_run, lab.cluster))
         start_background_traffic(probe_run, config, lab.cluster)
         load = generate_load(probe_run, config, lab.cluster, "fast")
         attempt(check_dashboards, probe_run, config, lab.cluster, lab.istio)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from meshlab.app.bookinfo import WORKLOADS
 from meshlab.core.waiting import Clock, wait
 from meshlab.istio.acknowledge import wait_acknowledged
 from meshlab.istio.control_plane import SIDECAR, istiod_pods
 from meshlab.istio.drained import wait_drained
 from meshlab.istio.istioctl import Istioctl
 from meshlab.istio.mesh import Mesh
+from meshlab.istio.sidecars import ask_to_go
+from meshlab.kube.apply import delete
 from meshlab.kube.client import Kube
 from meshlab.kube.pods import PodSummary
 from meshlab.kube.rollout import wait_deployments
@@ -49,6 +52,27 @@ def wait_settled(
     if istiod_pods(kube):
         wait_acknowledged(kube, istioctl, pods, timeout=TIMEOUT, clock=clock)
     wait_drained(kube, pods, timeout=TIMEOUT, clock=clock)
+
+
+def start_anew(kube: Kube, istioctl: Istioctl, mesh: Mesh, *, clock: Clock | None = None) -> None:
+    """Replace the application's pods, and return when the new ones are in force.
+
+    A proxy counts from its start on: what earlier faults did to its requests would stand in the dashboards for ever.
+
+    Args:
+        kube: Client of the cluster.
+        istioctl: Runs istioctl on the mesh.
+        mesh: The facts of the mesh.
+        clock: Of the waits; the real one where not given.
+
+    Raises:
+        WaitTimeout: A pod does not go, or a proxy does not acknowledge.
+        RolloutError: A workload does not get Ready.
+        KubeError: The API server refuses it.
+    """
+    pods = [pod for each in WORKLOADS for pod in kube.pods(mesh.namespace, each.selector) if not pod.deleting]
+    delete(kube, [ask_to_go(kube, pod) for pod in pods], timeout=TIMEOUT, clock=clock)
+    wait_settled(kube, istioctl, mesh, clock=clock)
 
 
 def proxies_of(kube: Kube, mesh: Mesh, rejecting: Sequence[str] = ()) -> list[PodSummary]:

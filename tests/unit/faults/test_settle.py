@@ -8,7 +8,7 @@ import pytest
 
 from meshlab.core.errors import WaitTimeout
 from meshlab.faults import settle
-from meshlab.faults.settle import proxies_of, wait_settled
+from meshlab.faults.settle import proxies_of, start_anew, wait_settled
 from meshlab.istio.istioctl import Istioctl
 from meshlab.istio.mesh import Mesh
 from tests.fakes.clock import FakeClock
@@ -86,3 +86,13 @@ def test_a_stopped_workload_must_have_no_pod_left(waited: Waited) -> None:
     kube.put(make_pod("istiod-1", namespace="istio-system", labels={"app": "istiod"}))
     with pytest.raises(WaitTimeout, match="istiod-1"):
         wait_settled(kube, ISTIOCTL, MESH, clock=FakeClock())
+
+
+def test_the_applications_pods_are_replaced_and_nobody_elses(waited: Waited) -> None:
+    kube = lab()
+    kube.put(make_pod("details-v1-1", labels={"app": "details", "version": "v1"}))
+    kube.put(make_pod("bank-1", labels={"app": "bank"}))
+    start_anew(kube, ISTIOCTL, MESH, clock=FakeClock())
+    left = {name for name in ("sleep-1", "details-v1-1", "bank-1") if kube.get("v1", "Pod", name, "default")}
+    assert left == {"bank-1"}
+    assert waited.acknowledged, "and the lab has come to rest"
