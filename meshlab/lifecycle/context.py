@@ -28,7 +28,8 @@ from meshlab.run.ledger import Ledger
 class Connections:
     """The connections of this process, one per cluster: each is safe for threads, and its discovery costs a second.
 
-    A cluster that was made anew under the same name has other keys, so a kubeconfig that was written again is read again.
+    A local cluster that was made anew under the same name has other keys, so its kubeconfig is read again where it was
+    written again. Those of others are their owners': a run stays with the cluster that it began on.
     """
 
     def __init__(self) -> None:
@@ -39,7 +40,10 @@ class Connections:
         """Return the connection to a cluster; the first caller opens it."""
         with self._lock:
             written, kube = self._known.get(cluster, (0, None))
-            now = _written(cluster.kubeconfig) or written  # what is gone by now is not read again
+            ours = cluster.provider == "local"
+            now = (
+                _written(cluster.kubeconfig) if ours else 0
+            ) or written  # what is gone by now is not read again
             if kube is None or now != written:
                 kube = Kube.connect(cluster.kubeconfig, cluster.context)
                 self._known[cluster] = now, kube

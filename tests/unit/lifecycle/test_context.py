@@ -89,8 +89,11 @@ def test_a_cluster_made_anew_under_the_same_name_is_connected_to_anew(tmp_path: 
     written("http://127.0.0.1:1")
     first = found.to(ref)
     assert found.to(ref) is first
+    theirs = ClusterRef("existing", "lab", file, "lab")
+    kept = found.to(theirs)
     written("http://127.0.0.1:2")
     os.utime(file, ns=(1, 1))
+    assert found.to(theirs) is kept, "a run stays with the cluster that it began on"
     assert found.to(ref).host == "http://127.0.0.1:2"
     second = found.to(ref)
     file.unlink()
