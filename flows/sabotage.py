@@ -82,10 +82,12 @@ def sabotage(config: LabConfig = LabConfig(), only: tuple[str, ...] = ()) -> Sta
     def leave(stopped: int | None) -> None:
         first = last.before_removal(run) if stopped is None else NOTHING_BEFORE
         why_kept = created.found_up
-        take_down(run, config, created, stopped=stopped, expected=REMOVED, why_kept=why_kept, first=first)
-        if stopped is None:
-            judge_last(run, last)
-        publish_catches(run)
+        try:
+            take_down(run, config, created, stopped=stopped, expected=REMOVED, why_kept=why_kept, first=first)
+            if stopped is None:
+                judge_last(run, last)
+        finally:
+            publish_catches(run)
 
     return run_lab(
         run,

@@ -366,7 +366,8 @@ def _grafana(probe_run: RunRef, lab: Lab) -> None:
     config = changed(lab.config, {"prometheus": {"answer_timeout": DASHBOARDS_TIMEOUT}})
     try:
         kube, istioctl = kube_of(lab.cluster), istioctl_of(lab.cluster, lab.istio)
-        start_anew(kube, istioctl, mesh_of(probe_run, lab.cluster))
+        with step(probe_run, "start-anew"):
+            start_anew(kube, istioctl, mesh_of(probe_run, lab.cluster))
         start_background_traffic(probe_run, config, lab.cluster)
         load = generate_load(probe_run, config, lab.cluster, "fast")
         attempt(check_dashboards, probe_run, config, lab.cluster, lab.istio)

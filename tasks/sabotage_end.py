@@ -201,19 +201,23 @@ def judge_last(run: RunRef, last: LastFaults) -> None:
                 left.append(f"{check_id} is {check['verdict']} without it, too: {check['summary']}")
         record(run, {"event": "catch", **catch_of(fault, proof.checks, restored=not left).as_json()})
         record_check(run, judge(fault, proof.checks, left, seconds=proof.seconds))
-    not_planted(run, last.waiting, "the lab was kept, or its removal did not come to it")
+    asked = last.lab.config.keep_on_failure  # then the lab of a run that failed stays, and that is no fault
+    why = "--keep-on-failure was given, and the run failed" if asked else "the removal did not come to it"
+    not_planted(run, last.waiting, why, asked_for=asked)
 
 
-def not_planted(run: RunRef, faults: Iterable[Fault], why: str) -> None:
+def not_planted(run: RunRef, faults: Iterable[Fault], why: str, *, asked_for: bool = False) -> None:
     """Record of faults that were to be planted why they were not.
 
     Args:
         run: The run.
         faults: The faults.
         why: The reason.
+        asked_for: A setting wants it so: they are skipped.
     """
     for fault in faults:
-        record_check(run, unproven(fault, why, remedy="mend what ended the run and run again"))
+        remedy = "mend what ended the run and run again"
+        record_check(run, unproven(fault, why, skipped=asked_for, remedy=remedy))
         skip_step(run, f"fault-{fault.name}", why)
 
 

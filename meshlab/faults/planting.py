@@ -113,10 +113,10 @@ def put_back(
     Returns:
         What was put back.
     """
-    done = list(mount.restore()) if mount else []
-    done += list(firewall.restore()) if firewall else []
+    done = list(firewall.restore()) if firewall else []
     done += [str(ref) for ref in restore_left(kube, ledger)]
-    return (*done, *heal(kube, ledger))
+    done += heal(kube, ledger)
+    return (*done, *(mount.restore() if mount else ()))  # last, as somebody else may hold it
 
 
 def heal(kube: Kube, ledger: Ledger) -> list[str]:
