@@ -164,8 +164,8 @@ def _causes(
     evidence = {} if check["id"].startswith(LISTS_ALL) else check["evidence"]
     said = json.dumps([check["summary"], check.get("reason"), evidence], default=str)
     words = frozenset(re.findall(r"[a-z0-9][a-z0-9.-]*", said.lower()))
-    if check["id"] == OF_PODS:  # of a pod's name two parts are made up
-        words |= {"-".join(word.split("-")[:-2]) for word in words}
+    if check["id"] == OF_PODS:  # of a pod's name one part is made up, or two
+        words |= {word.rsplit("-", parts)[0] for word in words for parts in (1, 2)}
     guards = _gateways(known, words) if check["id"].startswith(AT_THE_EDGE) else frozenset()
     found: dict[str, tuple[tuple[int, bool, str], Effect]] = {}
     for effect in known:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -76,4 +77,6 @@ def _about(told: Mapping[str, Any]) -> tuple[object, object]:
 
 
 def _once(listed: re.Match[str]) -> str:
-    return f"[{' '.join(dict.fromkeys(listed[0][1:-1].split(' ')))}]"
+    """A list that has each of its words twice has each once; any other text in brackets stays as it is."""
+    words = listed[0][1:-1].split(" ")
+    return f"[{' '.join(dict.fromkeys(words))}]" if set(Counter(words).values()) == {2} else listed[0]

@@ -19,6 +19,7 @@ from meshlab.istio.findings import Finding, findings_of
 
 QUERY_TIMEOUT = 60.0  # seconds, for commands that only ask
 REMOTE_FLAG = "--remote-contexts"  # of analyze
+DOING = ("- Processing", "- Pruning")  # how lines of its progress begin
 GRACE = 30.0  # seconds that istioctl gets beyond the readiness timeout it was given
 
 
@@ -303,7 +304,7 @@ class Istioctl:
 def _problem(said: str) -> str:
     """What istioctl says of its end: without the ship that it draws, and without what it was doing before."""
     lines = [line.rstrip() for line in said.splitlines() if any(map(str.isalnum, line))]
-    told = [line for line in lines if not line.startswith("- ")]
+    told = [line for line in lines if not line.startswith(DOING)]
     return "\n".join(told or lines)
 
 
