@@ -41,7 +41,7 @@ _FIRST: tuple[Fault, ...] = (
     ),
     Fault(
         "missing-sidecar",
-        "The pod of details was born without a sidecar",
+        "The pod of details was made without a sidecar",
         must=("istio.injection",),
         plant=no_sidecar,
         culprit="Deployment NAMESPACE/details-v1",

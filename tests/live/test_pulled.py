@@ -85,6 +85,8 @@ def test_the_official_images_run_unchanged(pulled: tuple[Ran, dict[str, str]], m
             "istio-system", f"app={addon}" if addon == "jaeger" else f"app.kubernetes.io/name={addon}"
         )
         assert name in pod.images.values() and pod.is_ready
+        told = ran.result["images"][addon]
+        assert name in told["image"] and told["ours"] is False
 
 
 def test_every_addon_has_a_page_that_answers(pulled: tuple[Ran, dict[str, str]]) -> None:
