@@ -50,6 +50,13 @@ class Side:
     def get(self, path: str) -> Any:
         return _said(httpx.get(f"{self.url}/{path}", timeout=60))
 
+    def pause_schedules(self) -> None:
+        """Pause every schedule of every deployment: a worker would else start what its hour is."""
+        for each in self.post("deployments/filter", {}):
+            name = f"{self.get('flows/' + each['flow_id'])['name']}/{each['name']}"
+            for schedule in (one for one in each["schedules"] if one["active"]):
+                self.prefect("deployment", "schedule", "pause", name, schedule["id"])
+
     def start_run(self, deployment: str, parameters: Mapping[str, Any]) -> str:
         """Start a run of a deployment; returns its id."""
         found = self.get(f"deployments/name/{deployment}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,15 +30,8 @@ def side(tmp_path: Path) -> Iterator[Side]:
     with serving(tmp_path / "prefect") as found:
         found.prefect("--no-prompt", "work-pool", "create", POOL, "--type", "process")
         found.prefect("--no-prompt", "deploy", "--all")
-        for each in found.post("deployments/filter", {}):
-            for schedule in (one for one in each["schedules"] if one["active"]):
-                found.prefect("deployment", "schedule", "pause", name_of(found, each), schedule["id"])
+        found.pause_schedules()
         yield found
-
-
-def name_of(side: Side, deployment: Mapping[str, Any]) -> str:
-    """A deployment's name with its flow's, as Prefect's commands want it."""
-    return f"{side.get('flows/' + deployment['flow_id'])['name']}/{deployment['name']}"
 
 
 def differences(side: Side, record: str, deployment: str, folder: Path, **given: Any) -> list[str]:

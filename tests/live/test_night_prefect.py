@@ -42,9 +42,7 @@ def deployed(side: Side) -> Side:
     """The repository's own deployment of the night, on this server; its schedule off."""
     side.prefect("--no-prompt", "work-pool", "create", POOL, "--type", "process")
     side.prefect("--no-prompt", "deploy", "--name", "nightly-validation")
-    found = side.get(f"deployments/name/{DEPLOYMENT}")
-    for each in found["schedules"]:
-        side.prefect("deployment", "schedule", "pause", DEPLOYMENT, each["id"])
+    side.pause_schedules()
     return side
 
 

@@ -52,6 +52,7 @@ def test_a_night_is_started_by_its_schedule_and_passes(kept_lab: Ran, deployed: 
     said = deployed.prefect(*deploy)
     for each in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]:
         assert f"/{each['name']}'" in said
+    deployed.pause_schedules()  # this may be the hour of another deployment: its lab would outlive the worker
     deployed.prefect(*deploy[:-1], "--name", NIGHT, "--prefect-file", str(in_two_minutes(tmp_path)))
     with deployed.worker(*worker[2:], KUBECONFIG=str(kubeconfig_of(kept_lab))):
         night = deployed.run_of(NIGHT, timeout=LONGEST + 180, auto_scheduled=True)

@@ -43,7 +43,7 @@ from tests.live.shapes.shape import FOLDER, NAMESPACE, Shape, not_as_listed
 LONGEST = 15 * 60  # seconds for a night, on a busy machine
 ACCEPTED = ("istio-version", "strict-mtls", "egress-policy", "limits", "run-as-root", "token-mounts", "debug-ports",
             "analyze", "shared-accounts")  # fmt: skip
-SPARE = 0.03  # CPU that the fillers of a full cluster leave on each node
+SPARE = 0.03  # CPU that the filler of a full node leaves
 Group = Callable[[RunRef, LabConfig, ClusterRef, Distribution], list[CheckResult]]
 GROUPS: dict[str, Group] = {
     "check_app": lambda run, config, cluster, _: mesh_checks.check_app.fn(run, config, cluster),
@@ -114,7 +114,7 @@ def made(shape: Shape, kube: Kube, kubeconfig: Path) -> Iterator[None]:
     before = kube.get("v1", "ConfigMap", "istio", "istio-system")
     assert before is not None or not shape.mesh
     refs: tuple[ObjectRef, ...] = ()
-    objects, gone = shape.objects(**words(kube)), ExitStack()
+    objects, gone = shape.objects(nodes=nodes(kube), **words(kube)), ExitStack()
     try:
         gone.enter_context(taken_away(kube, shape))
         refs = apply(kube, objects)
@@ -162,16 +162,20 @@ def more_control_planes(shape: Shape, kube: Kube, kubeconfig: Path) -> None:
 
 
 def words(kube: Kube) -> dict[str, str]:
-    """What is filled in: an image that every node has, and the CPU that fills the fullest node."""
-    free = min(node.free["cpu"] for node in rooms(kube.objects("v1", "Node"), kube.objects("v1", "Pod")))
+    """What is filled in: images that every node has, and the relabelling of the lab's Prometheus."""
     images = [image for pod in kube.pods("default", "app=sleep") for image in pod.images.values()]
     metrics = kube.pods("istio-system", "app.kubernetes.io/name=prometheus")
     return {
         "PROMETHEUS": next((image for pod in metrics for image in pod.images.values()), ""),
         "RELABEL": json.dumps(manifests.read("prometheus-relabel")),
         "IMAGE": next(each for each in images if "curl" in each),
-        "FREE_CPU": f"{float(free) - SPARE:.3f}",
     }
+
+
+def nodes(kube: Kube) -> list[dict[str, str]]:
+    """What is filled in of each node: its name, and the CPU that fills it."""
+    found = rooms(kube.objects("v1", "Node"), kube.objects("v1", "Pod"))
+    return [{"NODE_NAME": node.name, "FREE_CPU": f"{float(node.free['cpu']) - SPARE:.3f}"} for node in found]
 
 
 def night(shape: Shape, kubeconfig: Path, folder: Path) -> tuple[subprocess.CompletedProcess[str], float]:
@@ -225,8 +229,10 @@ def fault_of_small(shape: Shape, kube: Kube, kubeconfig: Path) -> str:
     """The shape is its own fault: the preflight names the nodes with the fillers, and nothing once they are gone."""
     config = LabConfig(cluster="existing")
     full = preflight.problems(kube, config)
-    kube.patch("apps/v1", "Deployment", "filler", {"spec": {"replicas": 0}}, "filled")
-    wait_deployments(kube, "filled", ["filler"], timeout=60)
+    fillers = [each["metadata"]["name"] for each in kube.objects("apps/v1", "Deployment", "filled")]
+    for name in fillers:
+        kube.patch("apps/v1", "Deployment", name, {"spec": {"replicas": 0}}, "filled")
+    wait_deployments(kube, "filled", fillers, timeout=60)
     free = [pod for pod in kube.pods("filled") if not pod.deleting]
     empty = preflight.problems(kube, config) if not free else full
     return "preflight: nodes" if [each.where for each in full] == ["nodes"] and not empty else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,17 +79,31 @@ class Shape:
         asked = sorted((self.local or {}).items())
         return (self.operator_file, tuple(asked), self.charts) if self.own_lab else ()
 
-    def objects(self, file: str = "objects", **words: str) -> list[dict[str, Any]]:
+    def objects(
+        self, file: str = "objects", nodes: Sequence[Mapping[str, str]] = (), **words: str
+    ) -> list[dict[str, Any]]:
         """Read the objects of one of the shape's files, with words filled in; none where there is no such file.
+
+        An object that names NODE_NAME is made once a node, with that node's words.
 
         `objects` is what the mesh has, `after` what comes once its Deployments are Ready, `changing` what comes and goes
         during the night, `fault` the planted fault.
         """
         path = FOLDER / self.name / f"{file}.yaml"
         text = path.read_text(encoding="utf-8") if path.exists() else ""
-        for word, value in {"NAMESPACE": NAMESPACE, **words}.items():
-            text = text.replace(word, value)
-        return [each for each in yaml.safe_load_all(text) if each]
+        texts = [
+            filled(document, {"NAMESPACE": NAMESPACE, **words, **node})
+            for document in text.split("\n---\n")
+            for node in (nodes if "NODE_NAME" in document else ({},))
+        ]
+        return [each for each in map(yaml.safe_load, texts) if each]
+
+
+def filled(text: str, words: Mapping[str, str]) -> str:
+    """Put the values of words into a text."""
+    for word, value in words.items():
+        text = text.replace(word, value)
+    return text
 
 
 def names() -> list[str]:
