@@ -1,11 +1,17 @@
-"""SIGINT and SIGTERM: raised where a `finally` can clean up, noted where it can't, and logged during a teardown."""
+"""Signals: raised where a `finally` can clean up, noted where it can't, logged during a teardown, or queued.
+
+A handler never sets a `threading.Event`, or takes another lock: it runs in the main thread, and where that thread holds
+the lock at this moment (as it does for an instant in each `Event.wait`), it waits for itself for ever.
+"""
 
 from __future__ import annotations
 
 import logging
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from queue import SimpleQueue
 from types import FrameType
 
 from meshlab.core.errors import Interrupted
@@ -63,6 +69,45 @@ def signals_wait(log_info: Callable[[str], None] = log.warning) -> Iterator[None
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler)
+
+
+def signals_queue(*signums: int) -> SimpleQueue[int]:
+    """Put signals into a queue as they come; `SimpleQueue.put` is the one that a handler may call at any moment.
+
+    Args:
+        signums: The signals.
+
+    Returns:
+        The queue of their numbers.
+    """
+    queue: SimpleQueue[int] = SimpleQueue()
+
+    def on_signal(signum: int, frame: FrameType | None) -> None:
+        queue.put(signum)
+
+    for signum in signums:
+        signal.signal(signum, on_signal)
+    return queue
+
+
+def signals_set(stop: threading.Event) -> list[int]:
+    """Set an event when SIGINT or SIGTERM comes, from a thread of its own.
+
+    Args:
+        stop: The event.
+
+    Returns:
+        The numbers of the signals that came; it grows.
+    """
+    queue, received = signals_queue(*ENDING), []
+
+    def hand_on() -> None:
+        while True:
+            received.append(queue.get())
+            stop.set()
+
+    threading.Thread(target=hand_on, name="signals", daemon=True).start()
+    return received
 
 
 def signal_of(problem: BaseException | None) -> int | None:

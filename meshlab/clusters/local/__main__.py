@@ -6,11 +6,9 @@ Plain lines on standard output. Exit codes: 0 fine, 2 bad input, 3 failed, 130 o
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import threading
 import time
-from types import FrameType
 
 from pydantic import ValidationError
 
@@ -19,6 +17,7 @@ from meshlab.clusters.local.preflight import problems
 from meshlab.config.settings import LocalSettings, Machine
 from meshlab.core.errors import InputError, MeshlabError
 from meshlab.core.progress import Update
+from meshlab.core.signals import signals_set
 from meshlab.core.text import pluralize
 from meshlab.run.ledger import Entry
 from meshlab.run.orphans import end_servers, forget
@@ -46,14 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     options = _parser().parse_args(arguments)
     machine, stop = Machine.here(), threading.Event()
-    received: list[int] = []
-
-    def on_signal(signum: int, frame: FrameType | None) -> None:
-        received.append(signum)
-        stop.set()
-
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signum, on_signal)
+    received = signals_set(stop)
     try:
         given = {name: value for name, value in vars(options).items() if value and name != "command"}
         settings = LocalSettings(**given)

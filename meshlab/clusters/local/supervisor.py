@@ -18,13 +18,13 @@ import socket
 import ssl
 import subprocess
 import sys
-import threading
 import time
 import urllib.parse
 from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
 from meshlab.clusters.local import cell
 from meshlab.clusters.local.cgroups import SYSTEM, Hierarchies
@@ -33,6 +33,7 @@ from meshlab.clusters.local.files import tail
 from meshlab.core.errors import ProcessError
 from meshlab.core.files import write_atomically
 from meshlab.core.process import Runner, SystemRunner
+from meshlab.core.signals import signals_queue
 
 log = logging.getLogger(__name__)
 TOO_MANY = 5  # exits …
@@ -238,27 +239,36 @@ def _https_answers(gate: Gate) -> bool:
         connection.close()
 
 
+def asked_to_stop(signals: SimpleQueue[int], seconds: float) -> bool:
+    """Wait for a signal, so many seconds at most; tell whether one came that asks the supervisor to stop.
+
+    Args:
+        signals: Those that came; all are taken out. A SIGCHLD only ends the wait.
+        seconds: How long to wait.
+
+    Returns:
+        Whether a SIGTERM or SIGINT is among them.
+    """
+    came = []
+    try:
+        came.append(signals.get(timeout=seconds))
+        while True:
+            came.append(signals.get_nowait())
+    except Empty:
+        return any(signum != signal.SIGCHLD for signum in came)
+
+
 def main(arguments: list[str]) -> int:
     """Run the plan named by the only argument until SIGTERM or SIGINT."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     plan = Plan.read(Path(arguments[0]))
-    wake, end = threading.Event(), threading.Event()
-
-    def on_signal(signum: int, _: object) -> None:
-        if signum != signal.SIGCHLD:
-            end.set()
-        wake.set()
-
-    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
-        signal.signal(signum, on_signal)
+    signals = signals_queue(signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
     Hierarchies.here().join(f"{plan.cgroup}/{SYSTEM}")
     runner = SystemRunner()
     cell.prepare(Path(plan.root), runner)
     supervisor = Supervisor(plan, runner)
-    while not end.is_set():
-        wake.clear()
-        waiting = supervisor.step()
-        wake.wait(BUSY if waiting else IDLE)
+    while not asked_to_stop(signals, BUSY if supervisor.step() else IDLE):
+        pass
     log.info("stopping")
     supervisor.stop()
     return 0

@@ -10,6 +10,7 @@ import socket
 import socketserver
 import sys
 import threading
+from queue import SimpleQueue
 from typing import Any
 
 LONGEST = 64 * 1024  # bytes of a line; a client that sends more without an end is cut off
@@ -61,13 +62,15 @@ def main(words: list[str]) -> None:
     if not ports or not all(port.isdigit() for port in ports):
         print("usage: tcp_echo.py PORT[,PORT...] PREFIX", file=sys.stderr)
         raise SystemExit(2)
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())  # process 1 has no default action for it
+    stop: SimpleQueue[int] = SimpleQueue()  # unlike an Event's, its lock can't be held when a handler puts
+    signal.signal(
+        signal.SIGTERM, lambda signum, _: stop.put(signum)
+    )  # process 1 has no default action for it
     servers = [Server(int(port), words[1]) for port in ports]
     for server in servers:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         print(f"listening on {server.server_address[1]}, prefix: {words[1]}", flush=True)
-    stop.wait()
+    stop.get()
     for server in servers:
         server.server_close()
 

@@ -20,7 +20,7 @@ NAMES = ("--name", "unit", "--network", "10.250")
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """Runs the command with folders of the test, without its signal handlers."""
     monkeypatch.setattr(Machine, "here", lambda: machine_in(tmp_path))
-    monkeypatch.setattr(command.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(command, "signals_set", lambda stop: [])
     monkeypatch.setattr(inventory, "NETNS_DIR", tmp_path / "netns")
     monkeypatch.setattr(command, "end_servers", list)  # those of this machine are no business of a test
     return lambda *words: command.main([*words])
