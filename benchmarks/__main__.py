@@ -50,9 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         bench = Bench(SystemRunner(), Path(folder), asked.times, asked.run)
         for part in chosen:
             print(f"{part.name}: {part.title} (wanted: {part.goal})", flush=True)
+            before = record.machine()  # its load is that of before the part's own
             try:
-                found = part.measure(bench)
-                latest = record.merge(record.read(), part.name, found, record.machine())
+                latest = record.merge(record.read(), part.name, part.measure(bench), before)
             except MeshlabError as problem:
                 print(f"{part.name}: {problem}", file=sys.stderr)
                 return 3

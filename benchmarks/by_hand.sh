@@ -7,7 +7,7 @@ cd "$1"
 . ./settings # PYTHON ISTIOCTL KUBECTL NAME NETWORK KUBECONFIG
 export KUBECONFIG
 now() { date +%s.%N; }
-step() { # step NAME COMMAND…
+step() { # step NAME COMMAND…   `set -e` does not reach into COMMAND, as `||` follows it: functions pass failures on
   name=$1
   shift
   began=$(now)
@@ -18,7 +18,7 @@ page() { $KUBECTL exec deploy/sleep -c sleep -- curl -s -o /dev/null -m 10 http:
 loop() { # loop TIMES PAUSE
   left=$1
   while [ "$left" -gt 0 ]; do
-    page
+    page || return
     sleep "$2"
     left=$((left - 1))
   done
@@ -26,18 +26,18 @@ loop() { # loop TIMES PAUSE
 ready() { # ready NAMESPACE DEPLOYMENT…
   space=$1
   shift
-  for each; do $KUBECTL -n "$space" rollout status --timeout=300s "$each"; done
+  for each; do $KUBECTL -n "$space" rollout status --timeout=300s "$each" || return; done
 }
 addon() {
-  $KUBECTL apply -f "$1.json"
-  ready istio-system "deployment/$1"
+  $KUBECTL apply -f "$1.json" &&
+    ready istio-system "deployment/$1"
 }
 install() {
-  $ISTIOCTL install -y -f operator.json
-  $KUBECTL label namespace default istio-injection=enabled --overwrite
+  $ISTIOCTL install -y -f operator.json &&
+    $KUBECTL label namespace default istio-injection=enabled --overwrite
 }
 bookinfo() {
-  $KUBECTL apply -f bookinfo.json
+  $KUBECTL apply -f bookinfo.json || return
   # shellcheck disable=SC2046
   ready default $($KUBECTL get deployments -o name)
 }
@@ -48,12 +48,12 @@ queries() {
   for each in istio_requests_total 'rate(istio_requests_total%5B5m%5D)' \
     'istio_requests_total%7Bdestination_service=%22productpage.default.svc.cluster.local%22%7D' \
     'rate(istio_requests_total%7Bdestination_service=~%22productpage.*%22,response_code=%22200%22%7D%5B5m%5D)'; do
-    ask "$each"
+    ask "$each" || return
   done
 }
 traces() { $KUBECTL get --raw /api/v1/namespaces/istio-system/services/tracing:80/proxy/jaeger/api/services; }
 
-began=$(now)
+whole_began=$(now)
 step up "$PYTHON" -m meshlab.clusters.local up --name "$NAME" --network "$NETWORK"
 step install install
 step bookinfo bookinfo
@@ -66,4 +66,4 @@ step loop-gentle loop 7 1.5
 step traces traces
 step uninstall "$ISTIOCTL" uninstall -y --purge
 step down "$PYTHON" -m meshlab.clusters.local down --name "$NAME" --network "$NETWORK"
-echo "whole $(echo "$(now) $began" | awk '{printf "%.3f", $1 - $2}')"
+echo "whole $(echo "$(now) $whole_began" | awk '{printf "%.3f", $1 - $2}')"

@@ -10,6 +10,7 @@ from xml.etree import ElementTree as ET
 from benchmarks.growth import growth_table
 from benchmarks.mesh_cost import cost_table
 from benchmarks.parts import PARTS
+from benchmarks.tables import first_run_table, hand_table, number
 from meshlab.core.files import write_atomically
 from meshlab.report.svg import add, picture, standalone
 
@@ -31,6 +32,8 @@ SAID = {
 }
 # Part → writes a table of its own of what it found.
 TABLES: Mapping[str, Callable[[Mapping[str, Any]], list[str]]] = {
+    "lab-by-hand": lambda run: hand_table(run["steps"], run["lab_steps"]),
+    "first-run": lambda run: first_run_table(run["compile"], run["path"]),
     "growth": lambda run: growth_table(run["nights"]),
     "mesh-cost": lambda run: cost_table(run["rows"], run["published"]),
 }
@@ -49,8 +52,10 @@ def text(latest: Mapping[str, Any]) -> str:
         for name, values in one["values"].items():
             kind = "ratios" if name in latest["ratios"] else "seconds"
             unit = "" if kind == "ratios" else " s"
-            single = ", ".join(f"{value:.3g}" for value in values)
-            lines.append(f"| {part} | {SAID[name]} | {latest[kind][name]:.3g}{unit} | {single} | {where} |")
+            single = ", ".join(map(number, values))
+            lines.append(
+                f"| {part} | {SAID[name]} | {number(latest[kind][name])}{unit} | {single} | {where} |"
+            )
     for part, write in TABLES.items():
         if part in latest["runs"]:
             lines += ["", *write(latest["runs"][part])]
@@ -88,8 +93,16 @@ def chart(latest: Mapping[str, Any]) -> str | None:
         add(root, "text", name, x=LABELS - 8, y=top + 13, fill="var(--ink)", font_size=12, text_anchor="end")
         wide = max(1.0, (WIDTH - LABELS - 80) * value / longest)
         add(root, "rect", None, x=LABELS, y=top, width=wide, height=ROW - 8, fill="var(--s1)")
-        add(root, "text", f"{value:.3g} s", x=LABELS + wide + 6, y=top + 13, fill="var(--ink)", font_size=12)
-    alt = "Seconds: " + ", ".join(f"{name} {value:.3g}" for name, value in seconds.items())
+        add(
+            root,
+            "text",
+            f"{number(value)} s",
+            x=LABELS + wide + 6,
+            y=top + 13,
+            fill="var(--ink)",
+            font_size=12,
+        )
+    alt = "Seconds: " + ", ".join(f"{name} {number(value)}" for name, value in seconds.items())
     return standalone(picture(root, alt, WIDTH, height))
 
 

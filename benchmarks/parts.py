@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -62,7 +62,7 @@ def critical_path(bench: Bench) -> Found:
 
 def by_hand(bench: Bench) -> Found:
     """Run the lab and the document's commands in turns, on the same cluster's pins and images."""
-    labs, hands, single = [], [], []
+    labs, hands, single, in_lab = [], [], [], []
     config = LabConfig(local=LocalSettings(name=CLUSTER[1], network=NETWORK))
     for turn in range(bench.times):
         cost, run = bench.lab(f"lab-{turn}", *LAB)
@@ -72,9 +72,18 @@ def by_hand(bench: Bench) -> Found:
         labs.append(cost.seconds)
         hands.append(said["whole"])
         single.append(said)
+        in_lab.append({each.name: each.ended - each.began for each in steps.read(run).steps})
     ratios = [lab / hand for lab, hand in zip(labs, hands, strict=True)]
-    per_step = {name: round(median(each[name] for each in single), 2) for name in single[0]}
-    return Found({"lab_by_hand": ratios}, {"lab": labs}, {"by_hand": hands, "steps": per_step})
+    return Found(
+        {"lab_by_hand": ratios},
+        {"lab": labs},
+        {"by_hand": hands, "steps": _medians(single), "lab_steps": _medians(in_lab)},
+    )
+
+
+def _medians(turns: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The median of each step; all turns have the same ones."""
+    return {name: round(median(each[name] for each in turns), 2) for name in turns[0]}
 
 
 def red_run(bench: Bench) -> Found:

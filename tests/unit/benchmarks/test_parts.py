@@ -98,6 +98,7 @@ def test_the_documents_commands_run_in_turns_with_the_lab(
     assert len(prepared) == 2
     assert found.runs["by_hand"] == [90.6, 90.6]
     assert found.runs["steps"]["install"] == 14.0
+    assert found.runs["lab_steps"]["start-cluster"] == pytest.approx(137.87, abs=0.01)
 
 
 def test_a_script_that_was_cut_off_has_no_time() -> None:

@@ -65,6 +65,17 @@ def test_prometheus_shares_the_compiled_libraries_of_the_mesh_module() -> None:
     assert {name: prometheus[name] for name in shared} == {name: mesh[name] for name in shared}
 
 
+@pytest.mark.parametrize("stage", STAGES.values(), ids=lambda stage: stage.name)
+def test_what_stands_in_for_a_module_is_here_and_asks_for_no_other_version(stage: Stage) -> None:
+    text = (stage.directory / "go.mod").read_text()
+    pinned = pins.requirements(stage.module)
+    for module, folder in re.findall(r"^replace (\S+) => (\./\S+)$", text, re.MULTILINE):
+        own = (stage.directory / folder / "go.mod").read_text()
+        assert module in pinned and own.startswith(f"module {module}\n")
+        for needed, version in re.findall(r"^\s*(?:require )?(\S+\.\S+/\S+) (v\S+)", own, re.MULTILINE):
+            assert pinned[needed] == version
+
+
 def test_stamps_name_the_pins_and_no_time() -> None:
     flags = pins.ldflags(STAGES["cluster"])
     pinned = pins.versions()
