@@ -75,7 +75,7 @@ class Bench:
         env: Mapping[str, str] | None = None,
         watch: Path | None = None,
     ) -> tuple[Cost, Path]:
-        """Run a flow with a Prefect of its own.
+        """Run a flow with the bench's own Prefect, whose database is there, as from a user's second run on.
 
         Args:
             name: Of the folder that gets the run.
@@ -94,7 +94,9 @@ class Bench:
         runs = self.folder / name
         shutil.rmtree(runs, ignore_errors=True)
         runs.mkdir(parents=True)
-        own = {"PREFECT_HOME": str(self.folder / f"{name}-prefect"), **(env or {})}
+        own = {"PREFECT_HOME": str(self.folder / "prefect"), **(env or {})}
+        if env is None and not (self.folder / "prefect" / "prefect.db").exists():
+            self.python("prefect", "server", "database", "upgrade", "-y", env=own)
         good = [code for code, word in VERDICTS.items() if word == verdict]
         start = (module,) if watch is None else ("benchmarks.watched", str(watch), module)
         cost = self.python(*start, "--runs-dir", str(runs), *more, env=own, good=good)

@@ -124,6 +124,7 @@ def first_run(bench: Bench) -> Found:
         "XDG_STATE_HOME": "s",
         "GOCACHE": "go-build",
         "GOMODCACHE": "go-mod",
+        "PREFECT_HOME": "prefect",
     }
     cost, run = bench.lab("first-run", *LAB, env={key: str(caches / name) for key, name in folders.items()})
     profiles = kept(caches / "s" / "meshlab" / "logs")

@@ -97,6 +97,8 @@ def test_the_mesh_grows_between_nights_and_shrinks_again(
             there.append(len(kube.objects("v1", "Namespace")))
             return super().answer(call)
 
+    (tmp_path / "bench" / "prefect").mkdir(parents=True)
+    (tmp_path / "bench" / "prefect" / "prefect.db").touch()
     found = growth.growth(Bench(Looking(), tmp_path / "bench", 2))
     assert there == [0, 3, 9, 1] * 2, "the kept lab's own copy is the first"
     assert not kube.objects("v1", "Namespace")

@@ -25,6 +25,7 @@ class FakeProject(FakePrograms):
         super().__init__()
         self.codes = codes or {}
         self.modules: list[str] = []
+        self.databases = 0
 
     def answer(self, call: Call) -> Completed:
         if call.words[0] == "sh":
@@ -32,6 +33,12 @@ class FakeProject(FakePrograms):
             return Completed(call.words, 0, "up 2.4\ninstall 14.0\nwhole 90.6\n", "", 90.6)
         assert call.words[1] == "-m", call.words
         module = call.words[2]
+        if module == "prefect":
+            home = Path((call.env or {})["PREFECT_HOME"])
+            home.mkdir(parents=True)
+            (home / "prefect.db").touch()
+            self.databases += 1
+            return Completed(call.words, 0, "", "", 0.1)
         self.modules.append(module)
         if "--runs-dir" in call.words:
             shutil.copytree(BASELINE, Path(call.words[call.words.index("--runs-dir") + 1]) / "a-run")
@@ -66,6 +73,7 @@ def test_red_and_green_run_in_turns(tmp_path: Path) -> None:
     assert ["red.yaml" in " ".join(words) for words in fake.commands or []] in ([], [False, True] * 2)
     assert fake.modules == ["flows.full_lab"] * 4
     assert len(found.ratios["red_green"]) == 2
+    assert fake.databases == 1, "no turn pays for Prefect's database"
 
 
 def test_a_run_with_another_verdict_is_no_measurement(tmp_path: Path) -> None:
