@@ -24,6 +24,7 @@ from tasks.cluster import start_cluster
 from tasks.dashboards_and_traces import begin_phase, check_dashboards, check_graph, check_traces
 from tasks.edge import check_edge
 from tasks.gateway_api import make_gateway_api
+from tasks.images import pull_images
 from tasks.istio import enable_injection, find_istio, install_istio
 from tasks.load import measure_load
 from tasks.mesh_checks import check_app, check_cluster, check_istio
@@ -100,6 +101,8 @@ def bring_up(run: RunRef, config: LabConfig, created: CreatedResources) -> tuple
     """
     cluster = created.cluster = start_cluster(run, config, child=created.child)
     istio = created.istio = find_istio(run, config, cluster)
+    if config.needs_pull:
+        pull_images(run, config, cluster, istio)
     created.objects = list(
         make_gateway_api(run, config, cluster, istio)
     )  # istiod looks for it when it starts

@@ -48,6 +48,7 @@ from meshlab.istio.upgrade import UpgradePlan
 from meshlab.run.journal import RunRef
 from tasks.bookinfo import deploy_bookinfo
 from tasks.cluster import start_cluster
+from tasks.images import pull_images
 from tasks.istio import enable_injection, find_istio
 from tasks.mesh_checks import check_app, check_cluster, check_istio
 from tasks.room import make_room
@@ -140,6 +141,8 @@ def bring_up_old(
     """
     cluster = created.cluster = start_cluster(run, config, child=created.child)
     istio = created.istio = find_istio(run, config, cluster)
+    if config.needs_pull:
+        pull_images(run, config, cluster, istio)
     created.mesh = install_old_istio(run, config, cluster)
     created.labelled = enable_injection(run, config, cluster)
     created.objects = list(make_room(run, config, cluster))

@@ -1,25 +1,29 @@
-"""Official images of the addons, pulled once a run for a local cluster whose nodes have no way out."""
+"""Official images, pulled for a local cluster whose nodes have no way out: all that pods name, or the addons' only."""
 
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local.cluster import LocalCluster
-from meshlab.clusters.local.pull import ANSWER_WITHIN, Puller
+from meshlab.clusters.local.pull import ANSWER_WITHIN, Pulled, Puller
 from meshlab.config.settings import LabConfig
 from meshlab.core.cancellation import stopping
 from meshlab.core.errors import ClusterError, MeshlabError
 from meshlab.core.process import SystemRunner
 from meshlab.core.registry import find, instance
 from meshlab.istio.distribution import Distribution
-from meshlab.lifecycle.context import context_of
+from meshlab.istio.install import operator_document
+from meshlab.lifecycle.context import context_of, istioctl_of
 from meshlab.observability.addons.grafana import GRAFANA
 from meshlab.observability.addons.images import images, same
 from meshlab.observability.addons.jaeger import JAEGER
 from meshlab.observability.addons.kiali import KIALI
+from meshlab.observability.addons.wanted import every_image
 from meshlab.run.journal import RunRef, report_progress
-from tasks.common import log_info
+from meshlab.security.mtls.capture import OFFICIAL_PYTHON
+from tasks.common import lab_task, log_info
 from tasks.report import progress_artifact
 
 PULLED = (
@@ -29,6 +33,60 @@ PULLED = (
 )  # Prometheus is compiled: its own page and the shorter interval come with that
 PATIENT = 60.0  # seconds for a registry's answer where images must be pulled
 WITHOUT = "grafana.* are asked of Prometheus then, kiali.graph is skipped, and a compiled Jaeger runs"
+
+
+@lab_task("pull-images", retries=1)
+def pull_images(
+    run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Distribution
+) -> tuple[str, ...]:
+    """Bring every official image that a pod of the run names to every node of a local cluster.
+
+    Where Istio is a release that is its own, its sidecars' and its gateways'; where the apps are official, theirs, the addons'
+    and those of the pods that ask.
+
+    Args:
+        run: The run.
+        config: The settings of the run.
+        cluster: The cluster; what its nodes were given already is not pulled.
+        distribution: Istio's istioctl and samples.
+
+    Returns:
+        References of the images that were brought; none where nothing may be pulled (`local.pull` is never).
+
+    Raises:
+        ClusterError: A registry refuses an image; each is named with its remedy.
+        ProcessError: The nodes could not import them, and have none of them.
+        IstioError: istioctl does not tell its images.
+    """
+    if config.local.pull == "never":
+        return ()
+    machine, runner = context_of(run).machine, SystemRunner()
+    local = LocalCluster(config.local, machine, run_id=run.run_id, runner=runner)
+    record = local.state.record()
+    held = {*cluster.images, *(record.images if record else ())}  # a run that goes on has pulled them before
+    wanted = _every_image(config, cluster, distribution)
+    missing = [image for image in wanted if not any(same(image, each) for each in held)]
+    puller = Puller(machine, runner, config.local.registry_mirrors, PATIENT, stopping())
+    with progress_artifact("progress-images", "Official images"):
+        found = puller.pull(missing, progress=report_progress)
+        log_info(found.in_one_line())
+        if found.refused:
+            raise _refused(found)
+        return local.add_archives(found.archives, progress=report_progress) if found.archives else ()
+
+
+def _every_image(config: LabConfig, cluster: ClusterRef, distribution: Distribution) -> tuple[str, ...]:
+    rendered: list[dict[str, Any]] = []
+    if config.distribution == "release":
+        operator, _ = operator_document(config, distribution)
+        rendered = istioctl_of(cluster, distribution).generate(operator)
+    capture = config.security.capture_image or OFFICIAL_PYTHON
+    return every_image(config, distribution, rendered, also=[capture])
+
+
+def _refused(found: Pulled) -> ClusterError:
+    told = "; ".join(map(str, found.refused))
+    return ClusterError(f"images must be pulled (local.pull), and: {told}", remedy=found.refused[0].remedy)
 
 
 class _Pulling:
@@ -81,10 +139,7 @@ def _pull(run: RunRef, config: LabConfig, cluster: ClusterRef, distribution: Dis
     with progress_artifact("progress-images", "Official images"):
         found = puller.pull(missing, progress=report_progress)
         if must and found.refused:
-            told = "; ".join(map(str, found.refused))
-            raise ClusterError(
-                f"images must be pulled (local.pull), and: {told}", remedy=found.refused[0].remedy
-            )
+            raise _refused(found)
         log_info(found.in_one_line() + (f". {WITHOUT}" if found.refused else ""))
         if not found.archives:
             return ()

@@ -30,7 +30,6 @@ from tasks.common import lab_task, log_info
 from tasks.resume import any_value, checks_passed, done_before
 
 Judge = Callable[[Mesh, Strict, Evidence], CheckResult]
-OFFICIAL_PYTHON = "python:3.13-alpine"
 EMBEDDED_PYTHON = "curlimages/curl"  # ours has Python, as all of ours do
 
 
@@ -136,7 +135,7 @@ def capture_image(kube: Kube, config: LabConfig) -> str:
     if config.security.capture_image is not None:
         return config.security.capture_image
     ours = replacement(EMBEDDED_PYTHON, in_cluster(kube)) if config.image_source == "embedded" else None
-    return ours or OFFICIAL_PYTHON
+    return ours or capture.OFFICIAL_PYTHON
 
 
 def _gather(kube: Kube, config: LabConfig, strict: Strict | None, interfaces: tuple[str, str]) -> Evidence:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -142,9 +143,11 @@ def audit_problems(config: LabConfig) -> list[Problem]:
 def provider_problems(config: LabConfig, machine: Machine) -> list[Problem]:
     """What the chosen provider says about this machine and its settings."""
     if config.cluster == "local":
+        from meshlab.clusters.local.pins import versions
         from meshlab.clusters.local.preflight import problems as local_problems
 
-        return local_problems(config.local, machine)
+        ours = local_problems(config.local, machine) + pull_problems(config, machine)
+        return ours + release_problems(config, machine, versions().kubernetes)
     if config.cluster == "existing":
         return existing_problems(config, machine)
     from meshlab.clusters.gke.all_problems import examine_all
@@ -153,6 +156,32 @@ def provider_problems(config: LabConfig, machine: Machine) -> list[Problem]:
     if not found.version:
         return found.problems
     return found.problems + release_problems(config, machine, found.version, found.offered)
+
+
+def pull_problems(config: LabConfig, machine: Machine) -> list[Problem]:
+    """Official images that are asked of a local cluster, whose nodes have no way out, and can't come to it."""
+    from meshlab.clusters.local.pull import problems
+
+    if not config.needs_pull:
+        return []
+    found = []
+    pull, brought = config.local.pull, bool(config.local.image_archives)
+    if pull == "never" and not brought:
+        what = "leaves a local cluster without the official images that are asked for"
+        found.append(
+            Problem("local.pull never", what, "leave it out, or bring every image: local.image_archives")
+        )
+    elif pull not in ("never", "always") and not brought:  # always is judged with the cluster's own settings
+        found += [replace(each, where="official images") for each in problems("always", machine)]
+    if config.local.cni and config.distribution == "release":
+        found.append(
+            Problem(
+                "local.cni",
+                "installs the node agent of the embedded distribution, and istio.distribution is release",
+                "leave it out",
+            )
+        )
+    return found
 
 
 def release_problems(

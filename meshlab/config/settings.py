@@ -19,6 +19,7 @@ from meshlab.config.settings_gke import GkeSettings as GkeSettings
 from meshlab.config.settings_load import LoadSettings as LoadSettings
 from meshlab.config.settings_local import LocalSettings as LocalSettings
 from meshlab.config.settings_local import Pull
+from meshlab.config.settings_report import HistorySettings as HistorySettings
 from meshlab.config.settings_report import ReportSettings as ReportSettings
 
 Provider = Literal["local", "existing", "gke"]
@@ -245,20 +246,6 @@ class PagesSettings(SettingsBase):
     )
 
 
-class HistorySettings(SettingsBase):
-    """What is kept of earlier runs."""
-
-    path: Path | None = Field(
-        None, description="SQLite file; history.sqlite in the XDG state folder when not given."
-    )
-    every_hours: float = Field(
-        24,
-        gt=0,
-        le=24 * 31,
-        description="Hours between two nights; one and a half times as many is a missed one.",
-    )
-
-
 class AcceptedRisk(SettingsBase):
     """A finding of the audit that the owner of the cluster lives with until a day."""
 
@@ -339,11 +326,17 @@ class LabConfig(SettingsBase):
     @property
     def image_source(self) -> Images:
         """Which build of the apps runs, the provider's default applied."""
-        return self.images or ("embedded" if self.cluster == "local" else "official")
+        compiled = (self.cluster, self.distribution) == ("local", "embedded")
+        return self.images or ("embedded" if compiled else "official")
+
+    @property
+    def needs_pull(self) -> bool:
+        """Whether official images must come to nodes that have no way out: those of a local cluster."""
+        return self.cluster == "local" and (self.distribution, self.image_source) != ("embedded", "embedded")
 
     @property
     def pull(self) -> Pull:
-        """Whether official images are fetched for the local cluster, the default applied."""
+        """Whether the addons' official images are fetched beside embedded ones, the default applied."""
         return self.local.pull or ("auto" if self.keep or self.serve else "never")
 
     @property

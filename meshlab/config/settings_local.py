@@ -45,8 +45,9 @@ class LocalSettings(SettingsBase):
     )
     pull: Pull | None = Field(
         None,
-        description="Fetch the addons' official images with skopeo: never, auto (where registries answer within 3 s), "
-        "or always (else the run fails); auto for kept and served labs, never for others when not given.",
+        description="Fetch official images with skopeo: never, auto (the addons', where registries answer within 3 s), "
+        "or always (else the run fails); auto for kept and served labs, never for others when not given. Where Istio is "
+        "a release, or the apps are official, all images are fetched unless it is never.",
     )
     registry_mirrors: dict[Registry, Mirror] = Field(
         {},

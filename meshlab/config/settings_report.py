@@ -1,8 +1,9 @@
-"""Where reports go."""
+"""Where reports go, and what is kept of earlier runs."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from pydantic import Field, field_validator
 
@@ -31,3 +32,17 @@ class ReportSettings(SettingsBase):
         if value is not None and value.startswith("file:") and not value.startswith("file:///"):
             raise ValueError("needs the folder's whole path: file:///folder")
         return value
+
+
+class HistorySettings(SettingsBase):
+    """What is kept of earlier runs."""
+
+    path: Path | None = Field(
+        None, description="SQLite file; history.sqlite in the XDG state folder when not given."
+    )
+    every_hours: float = Field(
+        24,
+        gt=0,
+        le=24 * 31,
+        description="Hours between two nights; one and a half times as many is a missed one.",
+    )

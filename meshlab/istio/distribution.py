@@ -152,7 +152,8 @@ def _release(
 def downloads(config: LabConfig, machine: Machine, runner: Runner | None = None) -> bool:
     """Tell whether a release is downloaded.
 
-    It is on GKE unless an istioctl is named, elsewhere where a version is asked for that the istioctl on PATH is not.
+    It is on GKE unless an istioctl is named; on a local cluster also where there is none on PATH; anywhere where a version is
+    asked for that the istioctl on PATH is not.
 
     Args:
         config: The settings of the run.
@@ -165,9 +166,11 @@ def downloads(config: LabConfig, machine: Machine, runner: Runner | None = None)
     asked = config.istio.version
     if config.distribution != "release" or config.istio.istioctl is not None:
         return False
-    if config.cluster == "gke" or asked is None:
-        return config.cluster == "gke"
+    if config.cluster == "gke":
+        return True
     on_path = _release_istioctl(config, machine)
+    if asked is None:
+        return config.cluster == "local" and on_path is None
     try:
         return on_path is None or _client_version(on_path, runner or SystemRunner()) != _number(asked)
     except IstioError:

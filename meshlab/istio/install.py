@@ -212,9 +212,12 @@ def operator_document(
     profile = spec["profile"] = profiles.chosen(config, document)
     domain = _cluster_domain(config, document)
     if not distribution.embedded:
-        hub = registries.hub_for(distribution.version, document) if config.cluster != "local" else None
+        brought = config.cluster == "local" and config.local.pull == "never"  # under the release's own names
+        hub = None if brought else registries.hub_for(distribution.version, document)
         if hub is not None:  # that release's own default is being switched off
             spec["hub"] = hub
+        if config.cluster == "local":  # its nodes have no way out
+            _set(document, "spec.values.global.imagePullPolicy", "IfNotPresent")
         return document, ()
     needed = manifests.read("embedded-operator", CLUSTER_DOMAIN=domain)
     mesh = spec.setdefault("meshConfig", {})
@@ -239,13 +242,18 @@ def _cluster_domain(config: LabConfig, document: dict[str, Any]) -> str:
     own = config.local.cluster_domain
     if config.cluster != "local" or own == CLUSTER_DOMAIN:
         return str(operator_file.at(document, path) or CLUSTER_DOMAIN)
+    _set(document, path, own)
+    return own
+
+
+def _set(document: dict[str, Any], path: str, value: str) -> None:
+    *above, last = path.split(".")
     holder = document
-    for key in path.split(".")[:-1]:
+    for key in above:
         inner = holder.get(key) or {}
         holder[key] = inner
         holder = inner
-    holder["clusterDomain"] = own
-    return own
+    holder[last] = value
 
 
 def _metrics(config: LabConfig, document: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -9,10 +9,11 @@ from meshlab.clusters.local.archives import REF_ANNOTATION
 from meshlab.clusters.local.oci import Entry, ImageSpec, Layer, RunConfig
 from meshlab.core.errors import ProcessError
 from meshlab.core.process import Completed
-from tests.examples.archives import oci_layout
+from tests.examples.archives import docker_save, oci_layout
 from tests.fakes.programs import Call, FakePrograms
 
 DIGEST = f"sha256:{'ab' * 32}"
+SPEC = ImageSpec("x", "1", (Layer.of([Entry("etc/x", data=b"x")]),), RunConfig())
 START = ("setpriv", "--pdeathsig", "TERM", "skopeo", "--override-os", "linux")
 
 
@@ -51,13 +52,18 @@ class FakeSkopeo(FakePrograms):
                 return Completed(words, 1, "", 'level=fatal msg="reading manifest: manifest unknown"\n', 0.0)
             return Completed(words, 0, f"{DIGEST} {self.images[place]}\n", "", 0.0)
         assert place.endswith(f"@{DIGEST}"), "what was inspected is copied, not what the tag names by then"
-        self._write(call, words[-1].removeprefix("oci-archive:image.tar:"), cut=self.cut)
+        form, _, reference = words[-1].partition(":image.tar:")
+        if form == "docker-archive":  # under the whole name, as skopeo completes it
+            assert call.cwd is not None
+            docker_save(SPEC, call.cwd / "image.tar", f"completed.test/{reference}")
+            return Completed(words, 0, "", "", 0.0)
+        assert form == "oci-archive"
+        self._write(call, reference, cut=self.cut)
         return Completed(words, 0, "", "", 0.0)
 
     def _write(self, call: Call, reference: str, *, cut: bool) -> None:
         assert call.cwd is not None
-        spec = ImageSpec("x", "1", (Layer.of([Entry("etc/x", data=b"x")]),), RunConfig())
-        path = oci_layout(spec, call.cwd / "image.tar", {REF_ANNOTATION: reference})
+        path = oci_layout(SPEC, call.cwd / "image.tar", {REF_ANNOTATION: reference})
         if cut:
             path.write_bytes(path.read_bytes()[:700])
         else:

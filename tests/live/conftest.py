@@ -61,6 +61,7 @@ ORDER = (
     "test_signals",
     "test_operator_file",
     "test_pulled",
+    "test_official",
     "test_resume",
     "test_upgrade",
     "test_gke",

@@ -56,6 +56,16 @@ def test_official_names_are_pulled_and_kept(machine: Machine, registry: Registry
     assert pull(machine, registry.place).fresh == 0
 
 
+def test_a_name_without_a_registry_gets_the_one_that_the_kubelet_completes(
+    machine: Machine, registry: Registry
+) -> None:
+    for short, place in (("python:3", "library/python:3"), ("curlimages/curl:8", "curlimages/curl:8")):
+        registry.push(f"registry.test/{place}")
+        [archive] = pull(machine, registry.place, short).archives
+        [whole] = archive.images
+        assert whole.endswith(f".io/{place}") and archives.read(archive.path).images == (whole,)
+
+
 def test_a_registry_that_has_it_not_and_one_that_is_not_there(machine: Machine, registry: Registry) -> None:
     found = pull(machine, registry.place, NAMES[0], "registry.test/none/none:1")
     assert [each.images for each in found.archives] == [(NAMES[0],)]

@@ -83,11 +83,15 @@ class Pulled:
 
 @dataclass(frozen=True)
 class _Source:
-    """Where one reference is fetched. place: as skopeo names it, without transport; tls: whether by HTTPS."""
+    """Where one reference is fetched.
+
+    place: as skopeo names it, without transport. tls: whether by HTTPS. short: the reference names no registry.
+    """
 
     reference: str
     place: str
     tls: bool
+    short: bool
 
     @property
     def repository(self) -> str:
@@ -148,7 +152,7 @@ class Puller:
         """Ask a registry for an image's digest and CPU."""
         source = _source(reference, self.mirrors)
         if source is None:
-            return Refusal(reference, "it names no registry", "name one: REGISTRY/REPOSITORY:TAG")
+            return Refusal(reference, "it names no registry", "name one: REGISTRY/REPOSITORY@DIGEST")
         form = "{{.Digest}} {{.Architecture}}"
         words = (
             "inspect",
@@ -195,7 +199,9 @@ class Puller:
                     )
                     raise ClusterError(why, remedy=ROOM)
                 words = ("copy", *_tls(source, "--src-tls-verify"), f"docker://{source.repository}@{digest}")
-                into = f"oci-archive:image.tar:{source.reference}"  # a path of its own may hold no colon
+                # A path of its own may hold no colon. What Docker saves has the whole name, a layout just what it is given.
+                form = "docker-archive" if source.short else "oci-archive"
+                into = f"{form}:image.tar:{source.reference}"
                 with _watched(partial, tell):
                     self._skopeo(("--tmpdir", ".", *words, into), COPY_TIMEOUT, cwd=partial)
                 archive = archives.read(partial / "image.tar")
@@ -242,13 +248,17 @@ def problems(pull: str, machine: Machine) -> list[Problem]:
 def _source(reference: str, mirrors: Mapping[str, str]) -> _Source | None:
     registry, slash, rest = reference.partition("/")
     if not slash or not (any(mark in registry for mark in ".:") or registry == "localhost"):
-        return None
+        if "@" in reference:  # what Docker saves has a tag
+            return None
+        # skopeo completes such a name as the kubelet does; a mirror has to be told what that one's own images are below.
+        registry, rest = "", reference if slash else f"library/{reference}"
     name, at, digest = rest.partition("@")
     if at:  # skopeo takes a tag or a digest; the digest says more
         head, between, last = name.rpartition("/")
         rest = f"{head}{between}{last.partition(':')[0]}@{digest}"
     mirror = mirrors.get(registry) or mirrors.get("*") or registry
-    return _Source(reference, f"{mirror.removeprefix('http://')}/{rest}", not mirror.startswith("http://"))
+    place = f"{mirror.removeprefix('http://')}/{rest}" if mirror else rest
+    return _Source(reference, place, not mirror.startswith("http://"), short=not registry)
 
 
 def _tls(source: _Source, flag: str) -> tuple[str, ...]:

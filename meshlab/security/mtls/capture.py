@@ -22,6 +22,7 @@ from meshlab.kube.exec import run_in_pod, stream_in_pod
 from meshlab.kube.pods import PodSummary
 
 WIRE, APP = "eth0", "lo"
+OFFICIAL_PYTHON = "python:3.13-alpine"  # of the capture's container, where the images are official
 LIFETIME = 600  # seconds after which the idling container ends by itself
 START_TIMEOUT = 60.0  # seconds until the container runs
 LISTEN_TIMEOUT = 20.0  # seconds until the capture listens

@@ -1,8 +1,9 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from meshlab.cli.preflight import preflight, provider_problems, runs_dir_problems
+from meshlab.cli.preflight import preflight, provider_problems, pull_problems, runs_dir_problems
 from meshlab.config.loader import load
 from meshlab.config.settings import LabConfig, Machine
 
@@ -56,6 +57,30 @@ def test_gke_needs_a_project_and_credentials(machine: Machine, monkeypatch: pyte
     [problem] = provider_problems(config, machine)
     assert (problem.where, "/nonexistent was not found" in problem.what) == ("--cluster gke", True)
     assert "gcloud auth application-default login" in problem.remedy
+
+
+@pytest.mark.parametrize(
+    ("local", "path", "said"),
+    [
+        ({"pull": "never"}, True, ["local.pull never"]),
+        ({"pull": "never", "image_archives": ["x.tar"]}, True, []),
+        ({}, True, []),
+        ({"pull": "auto"}, False, ["official images"]),
+        ({"image_archives": ["x.tar"]}, False, []),
+        ({"pull": "always"}, False, []),
+        ({"cni": True}, True, ["local.cni"]),
+    ],
+)
+def test_official_images_that_can_not_come_to_a_local_cluster_are_told_before(
+    tmp_path: Path, local: dict[str, Any], path: bool, said: list[str]
+) -> None:
+    if path:
+        (tmp_path / "skopeo").write_text("")
+        (tmp_path / "skopeo").chmod(0o755)
+    machine = Machine.here({"HOME": str(tmp_path), "PATH": str(tmp_path)})
+    config = LabConfig.model_validate({"istio": {"distribution": "release"}, "local": local})
+    assert [problem.where for problem in pull_problems(config, machine)] == said
+    assert pull_problems(LabConfig.model_validate({"local": local}), machine) == []
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from meshlab.config.settings import LabConfig, Machine
         (
             {"istio": {"distribution": "release"}, "app": {"namespace": "shop"}},
             "release",
-            "embedded",
+            "official",
             "shop",
             "mesh",
             False,
@@ -37,6 +37,23 @@ def test_the_provider_supplies_defaults_and_no_more(
     config = LabConfig.model_validate(given)
     assert (config.distribution, config.image_source, config.namespace) == (distribution, images, namespace)
     assert (config.scope, config.tuned) == (scope, tuned)
+
+
+@pytest.mark.parametrize(
+    ("given", "needs", "pull"),
+    [
+        ({}, False, "never"),
+        ({"keep": True}, False, "auto"),
+        ({"istio": {"distribution": "release"}}, True, "never"),
+        ({"images": "official", "keep": True}, True, "auto"),
+        ({"istio": {"distribution": "release"}, "images": "embedded"}, True, "never"),
+        ({"istio": {"distribution": "release"}, "local": {"pull": "never"}}, True, "never"),
+        ({"cluster": "existing"}, False, "never"),
+    ],
+)
+def test_official_images_have_to_come_to_nodes_without_a_way_out(given: dict, needs: bool, pull: str) -> None:
+    config = LabConfig.model_validate(given)
+    assert (config.needs_pull, config.pull) == (needs, pull)
 
 
 def test_a_configuration_survives_json() -> None:

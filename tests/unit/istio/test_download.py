@@ -215,4 +215,6 @@ def test_who_downloads(serve, machine: Machine, tmp_path: Path) -> None:
     assert not downloads(config(server, distribution="embedded"), machine)
     assert not downloads(config(server, cluster="existing"), machine)
     assert downloads(config(server, cluster="existing", version=VERSION), machine)
+    assert downloads(config(server, cluster="local", distribution="release"), machine)
+    assert not downloads(config(server, cluster="local"), machine), "the embedded one is compiled"
     assert problems(config(server, cluster="existing", version=VERSION), machine) == []

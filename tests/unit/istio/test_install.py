@@ -112,6 +112,23 @@ def test_drain_is_shortened_on_clusters_of_ours_only(module: Path):
     assert at(document, "spec.meshConfig.defaultConfig.drainDuration") is None
 
 
+@pytest.mark.parametrize(
+    ("cluster", "pull", "hub", "policy"),
+    [
+        ("local", None, True, "IfNotPresent"),
+        ("local", "never", False, "IfNotPresent"),
+        ("existing", None, True, None),
+    ],
+)
+def test_a_release_on_nodes_without_a_way_out_pulls_nothing_there(
+    module: Path, cluster: str, pull: str | None, hub: bool, policy: str | None
+) -> None:
+    given = {"cluster": cluster, "istio": {"distribution": "release"}, "local": {"pull": pull}}
+    document, _ = operator_document(LabConfig.model_validate(given), release(module))
+    assert (at(document, "spec.hub") == registries.table().hub) is hub
+    assert at(document, "spec.values.global.imagePullPolicy") == policy
+
+
 def test_the_users_file_is_merged_and_its_drain_stays(module: Path, tmp_path: Path):
     path = tmp_path / "operator.yaml"
     spec = {"profile": "minimal", "hub": "other", "meshConfig": {"defaultConfig": {"drainDuration": "9s"}}}

@@ -12,6 +12,7 @@ from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local.archives import ImageArchive
 from meshlab.clusters.local.cluster import LocalCluster
 from meshlab.clusters.local.pull import Pulled, Puller, Refusal
+from meshlab.clusters.local.state import Record, State
 from meshlab.config.settings import LabConfig, LocalSettings, Machine
 from meshlab.core.errors import ClusterError, ProcessError
 from meshlab.istio.distribution import Distribution
@@ -127,6 +128,113 @@ def test_an_archive_of_the_user_is_not_pulled_again(world: World, istio: Distrib
     world.cluster = ClusterRef("local", "x", Path("kubeconfig"), "x", images=("grafana/grafana:1",))
     world.official(LabConfig(keep=True), istio)
     assert world.asked == [ALL[1:]]
+
+
+SHIPPED = {
+    "bookinfo/platform/kube/bookinfo": "registry.test/release/examples-bookinfo-details-v1:1",
+    "sleep/sleep": "registry.test/curlimages/curl:8.16.0",
+    "tcp-echo/tcp-echo": "registry.test/istio/tcp-echo-server:1.3",
+    "addons/prometheus": "registry.test/prom/prometheus:v3",
+}
+
+
+@pytest.fixture
+def release(istio: Distribution, tmp_path: Path) -> Distribution:
+    for name, image in SHIPPED.items():
+        path = tmp_path / "samples" / f"{name}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        spec = {"template": {"spec": {"containers": [{"name": "x", "image": image}]}}}
+        path.write_text(
+            yaml.safe_dump({**make_object("apps/v1", "Deployment", "x", "default"), "spec": spec})
+        )
+    gateway = tmp_path / "samples" / "bookinfo" / "networking" / "bookinfo-gateway.yaml"
+    gateway.parent.mkdir(parents=True)
+    gateway.write_text(yaml.safe_dump(make_object("networking.istio.io/v1", "Gateway", "x", "default")))
+    return Distribution("release", Path("istioctl"), "1.30.2", tmp_path / "samples")
+
+
+class Generating:
+    """An istioctl that tells what it would install."""
+
+    def generate(self, document: Any) -> list[dict[str, Any]]:
+        assert document["kind"] == "IstioOperator"
+        pod = {"containers": [{"name": "discovery", "image": "registry.test/release/pilot:1.30.2"}]}
+        return [
+            {
+                **make_object("apps/v1", "Deployment", "istiod", "istio-system"),
+                "spec": {"template": {"spec": pod}},
+            }
+        ]
+
+
+def bring(world: World, config: LabConfig, distribution: Distribution) -> tuple[str, ...]:
+    begin_context(world.run, config, world.machine)
+    found: tuple[str, ...] = images.pull_images.fn(world.run, config, world.cluster, distribution)
+    return found
+
+
+def test_a_release_brings_every_image_that_a_pod_names(
+    world: World, release: Distribution, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "istioctl_of", lambda *_: Generating())
+    world.cluster = ClusterRef("local", "x", Path("kubeconfig"), "x", images=("kiali/kiali:1",))
+    brought = bring(world, LabConfig.model_validate({"istio": {"distribution": "release"}}), release)
+    expected = {
+        "registry.test/release/pilot:1.30.2",
+        *SHIPPED.values(),
+        "python:3.13-alpine",
+        ALL[0],
+        ALL[2],
+    }
+    assert set(brought) == expected and set(world.imported) == expected, "what the nodes have is not pulled"
+
+
+@pytest.mark.parametrize(
+    ("given", "there", "absent"),
+    [
+        ({"istio": {"distribution": "release"}, "images": "embedded"}, "pilot", "curl"),
+        ({"images": "official"}, "curl", "pilot"),
+        ({"images": "official", "load": {"profile": "50,8,30s"}}, "fortio", "pilot"),
+        ({"images": "official", "security": {"capture_image": "corp.test/py:3"}}, "corp.test/py:3", "python"),
+        (
+            {"images": "official", "app": {"image_prefix": "corp.test"}},
+            "corp.test/curlimages/curl",
+            "registry.test/curlimages",
+        ),
+    ],
+)
+def test_what_is_ours_is_not_pulled(
+    world: World, release: Distribution, monkeypatch: pytest.MonkeyPatch, given: Any, there: str, absent: str
+) -> None:
+    monkeypatch.setattr(images, "istioctl_of", lambda *_: Generating())
+    brought = bring(world, LabConfig.model_validate(given), release)
+    assert any(there in each for each in brought) and not any(absent in each for each in brought)
+
+
+def test_an_image_that_is_refused_ends_the_step_and_nothing_is_imported(
+    world: World, release: Distribution, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "istioctl_of", lambda *_: Generating())
+    world.refused = {SHIPPED["addons/prometheus"]: "the registry can't be reached"}
+    with pytest.raises(ClusterError, match="prometheus:v3: the registry can't be reached"):
+        bring(world, LabConfig.model_validate({"istio": {"distribution": "release"}}), release)
+    assert world.imported == []
+
+
+def test_a_run_that_goes_on_pulls_nothing_twice(
+    world: World, release: Distribution, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "istioctl_of", lambda *_: Generating())
+    config = LabConfig.model_validate({"istio": {"distribution": "release"}})
+    brought = bring(world, config, release)
+    record = Record("key", 1, "10.177", (), "link", "cgroup", images=brought)
+    monkeypatch.setattr(State, "record", lambda self: record)
+    assert bring(world, config, release) == () and world.asked[1:] == [()]
+
+
+def test_where_nothing_may_be_pulled_the_archives_are_all(world: World, release: Distribution) -> None:
+    given = {"istio": {"distribution": "release"}, "local": {"pull": "never"}}
+    assert bring(world, LabConfig.model_validate(given), release) == () and world.asked == []
 
 
 @pytest.mark.parametrize("pulled", [True, False])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from meshlab.config.settings import LabConfig
-from tasks.security import OFFICIAL_PYTHON, capture_image
+from meshlab.security.mtls.capture import OFFICIAL_PYTHON
+from tasks.security import capture_image
 from tests.fakes.kube import FakeKube, make_pod
 
 OURS = "localhost/meshlab/curl:abc"

@@ -134,9 +134,26 @@ def test_without_skopeo_nothing_is_asked(machine: Machine, tmp_path: Path) -> No
     assert pull.problems("always", machine) == pull.problems("auto", bare) == []
 
 
-def test_a_name_without_a_registry_is_asked_nowhere(machine: Machine) -> None:
+@pytest.mark.parametrize(
+    ("name", "mirrors", "place"),
+    [
+        ("grafana/grafana:1", {}, "grafana/grafana:1"),
+        ("grafana/grafana:1", {"*": "mirror.test"}, "mirror.test/grafana/grafana:1"),
+        ("grafana/grafana:1", {"one.test": "mirror.test"}, "grafana/grafana:1"),
+        ("python:3", {}, "library/python:3"),
+        ("python:3", {"*": "mirror.test/all"}, "mirror.test/all/library/python:3"),
+    ],
+)
+def test_a_name_without_a_registry_is_completed_by_skopeo(
+    machine: Machine, name: str, mirrors: dict[str, str], place: str
+) -> None:
+    found = run(machine, FakeSkopeo({place: CPU}), name, **mirrors)
+    assert [each.images for each in found.archives] == [(f"completed.test/{name}",)] and found.refused == ()
+
+
+def test_a_digest_without_a_registry_is_asked_nowhere(machine: Machine) -> None:
     fake = skopeo()
-    assert "names no registry" in run(machine, fake, "grafana/grafana:1").refused[0].why
+    assert "names no registry" in run(machine, fake, f"curlimages/curl@sha256:{'cd' * 32}").refused[0].why
     assert fake.commands == []
 
 
