@@ -20,7 +20,7 @@ from meshlab.config.settings import LabConfig
 from meshlab.core.cancellation import track
 from meshlab.core.errors import MeshlabError
 from meshlab.core.redaction import redact_exception
-from meshlab.core.signals import signal_of
+from meshlab.core.signals import raise_unanswered, signal_of
 from meshlab.kube.applied import applying
 from meshlab.lifecycle.context import context_of, kube_of
 from meshlab.lifecycle.resume import Verify
@@ -81,6 +81,7 @@ def lab_task(
             began = child.began if isinstance(child, UpChild) else None
             with track(run.run_id, name), step(run, name, attempt=task_run.run_count or 1, began=began):
                 try:
+                    raise_unanswered()
                     with noted(run, args) if records_objects else nullcontext():
                         if verify is None and not teardown:
                             made = function(*args, **kwargs)

@@ -18,15 +18,23 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Crashed, Failed
 
 from meshlab.checks.base import CHECKS, owed
-from meshlab.cli.launch import prepared
+from meshlab.cli.launch import Launch, prepared
 from meshlab.cli.preflight import report_problems
 from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local.child import UpChild
 from meshlab.config.settings import LabConfig, Machine
+from meshlab.core import registry
 from meshlab.core.attempt import attempt
 from meshlab.core.errors import InputError, KubeError, MeshlabError, WaitTimeout
 from meshlab.core.redaction import guard_logging, redact, redact_exception
-from meshlab.core.signals import signal_of, signals_wait
+from meshlab.core.signals import (
+    answer_signals,
+    raise_unanswered,
+    signal_of,
+    signals_raise,
+    signals_wait,
+    unanswered_signal,
+)
 from meshlab.core.text import pluralize
 from meshlab.history.keep import keep_run, runs_until
 from meshlab.history.trend import changed_since_green, trend_section
@@ -84,6 +92,19 @@ def begin_run(
     """
     guard_logging()
     launch = prepared()
+    try:
+        if launch is not None:
+            signals_raise()  # in place of Prefect's handler of SIGTERM, which a worker's cancellation alone needs
+        return _begin_run(config, flow, launch, holds=holds), launch.child if launch is not None else None
+    except BaseException:
+        if launch is not None:
+            registry.put(
+                launch
+            )  # what it has started is not in the flow's hands yet: the command line ends it
+        raise
+
+
+def _begin_run(config: LabConfig, flow: str, launch: Launch | None, *, holds: bool) -> RunRef:
     if launch is None and holds:  # what only removes is not kept from it
         judge_publishing(config)
     machine = launch.machine if launch is not None else Machine.here()
@@ -102,7 +123,7 @@ def begin_run(
     if flow_run.id is not None:
         mark_crashed(ledger)  # the one of a run that was killed, and goes on
         ledger.note_flow_run(str(flow_run.id))
-    return run, launch.child if launch is not None else None
+    return run
 
 
 def judge_publishing(config: LabConfig) -> None:
@@ -175,7 +196,7 @@ def note_failure(run: RunRef, problem: Exception) -> int | None:
     Returns:
         The signal that the failure stands for, None where it is a failure of its own.
     """
-    signum = signal_of(problem) or noted_signal(run)
+    signum = signal_of(problem) or noted_signal(run) or unanswered_signal()
     if signum is not None:
         note_signal(run, signum)
         return signum
@@ -248,11 +269,14 @@ def run_to_end(
     stopped = None
     try:
         work()
+        raise_unanswered()
     except Exception as problem:  # noqa: BLE001 - told in the journal, and by the exit code
         stopped = note_failure(run, problem)
+        answer_signals()
         failed()
     except BaseException as problem:
         stopped = stop_of(run, problem)
+        answer_signals()
         raise
     finally:
         with signals_wait():

@@ -36,7 +36,14 @@ from meshlab.core.errors import (
     WaitTimeout,
 )
 from meshlab.core.safe_output import SafeOutput, flush_output
-from meshlab.core.signals import signals_note, signals_raise, signals_wait
+from meshlab.core.signals import (
+    answer_signals,
+    signal_of,
+    signals_note,
+    signals_raise,
+    signals_wait,
+    unanswered_signal,
+)
 from meshlab.history.keep import keep_run
 from meshlab.lifecycle.kept_lab import KeptLab, lines, serve_pages, take_kept_lab
 from meshlab.lifecycle.resume import keep_config
@@ -94,27 +101,31 @@ def run_flow(command: Command, asked: Asked, load: Callable[[], Callable[..., An
     try:
         before = earlier(launch.run.directory, launch.run.flow, launch.config.cluster)
         with View(console, earlier=before).showing():
-            signals_raise()
             console.print(Text(f"run {launch.run.run_id}  →  {launch.run.directory}"), soft_wrap=True)
-            state = load()(launch.config, **launch.chosen, return_state=True)
+            flow = load()  # an exception that is raised in the middle of an import may be lost in it
+            signals_raise()
+            state = flow(launch.config, **launch.chosen, return_state=True)
             if getattr(state, "message", None) and not ended(launch.run):
                 fail_step(launch.run, "flow", state.message)  # it failed before it could say so itself
     except KeyboardInterrupt as problem:
         signum = problem.signum if isinstance(problem, Interrupted) else signal.SIGINT
     except Exception as problem:  # noqa: BLE001 - the flow ends itself; this is Prefect failing before or after it
+        signum = signal_of(problem) or unanswered_signal()  # whatever has taken the place of its exception
         told = str(problem) or type(problem).__name__
         server_unreachable = isinstance(problem, httpx.TransportError)
         if ended(launch.run):
             text = f"Prefect was not told how the run ended{', its server is gone' if server_unreachable else ''}: {told}"
             record(launch.run, {"event": "warning", "text": text})
             console.print(Text(f"  ! {text}", style="bold yellow"), soft_wrap=True)
-        else:
+        elif signum is None:
             fail_step(
                 launch.run,
                 "flow",
                 f"Prefect's server does not answer: {told}" if server_unreachable else told,
             )
     with signals_wait():
+        signum = signum or unanswered_signal()
+        answer_signals()
         if prepared() is not None and launch.child is not None:
             _abandon(launch)
         release_lease(launch.run.run_id)
@@ -160,6 +171,7 @@ def prepare(command: Command, asked: Asked) -> Launch:
         signals_note()
     except Interrupted as problem:
         with signals_wait():
+            answer_signals()
             release_lease(run_id)
         complain(program, f"{problem}; nothing was started")
         sys.exit(128 + problem.signum)
@@ -222,6 +234,7 @@ def hold(kept: KeptLab, console: Console) -> None:
         console.print(Text("open until Ctrl-C; the lab stays up after it"))
         kept.hold()
     except (Interrupted, KeyboardInterrupt):
+        answer_signals()
         console.print(Text("port-forwards and traffic ended"))
     finally:
         with signals_wait():

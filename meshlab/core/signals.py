@@ -1,5 +1,9 @@
 """Signals: raised where a `finally` can clean up, noted where it can't, logged during a teardown, or queued.
 
+An exception that a handler raises can be lost: what is called from compiled code, a `__del__` or a library's own
+`except` may swallow it or put another in its place. So a signal is noted before it is raised, and stays unanswered until the
+run that it ends says so (`answer_signals`); whoever begins something new asks first (`raise_unanswered`).
+
 A handler never sets a `threading.Event`, or takes another lock: it runs in the main thread, and where that thread holds
 the lock at this moment (as it does for an instant in each `Event.wait`), it waits for itself for ever.
 """
@@ -18,32 +22,46 @@ from meshlab.core.errors import Interrupted
 
 log = logging.getLogger(__name__)
 ENDING = (signal.SIGINT, signal.SIGTERM)
-_noted: list[int] = []  # signals that came while nobody could be interrupted
+_unanswered: list[int] = []  # signals of this process that came, and that nothing has ended for yet
 
 
 def signals_raise() -> None:
     """Turn SIGINT and SIGTERM into Interrupted in the main thread, so that every `finally` runs."""
 
     def on_signal(signum: int, frame: FrameType | None) -> None:
+        _unanswered.append(signum)
         raise Interrupted(signum)
 
     # A background job of a non-interactive shell inherits SIGINT ignored; we want it all the same.
     signal.signal(signal.SIGINT, on_signal)
     signal.signal(signal.SIGTERM, on_signal)
-    if _noted:
-        signum = _noted[0]
-        _noted.clear()
-        raise Interrupted(signum)
+    raise_unanswered()
 
 
 def signals_note() -> None:
     """From here until `signals_raise` a signal is only noted: no place where it is raised would undo what is done."""
 
     def on_signal(signum: int, frame: FrameType | None) -> None:
-        _noted.append(signum)
+        _unanswered.append(signum)
 
     signal.signal(signal.SIGINT, on_signal)
     signal.signal(signal.SIGTERM, on_signal)
+
+
+def unanswered_signal() -> int | None:
+    """Return the first signal that came and for which nothing has ended yet; None where there is none."""
+    return _unanswered[0] if _unanswered else None
+
+
+def raise_unanswered() -> None:
+    """Raise Interrupted where a signal came whose exception was lost on its way, or was never raised."""
+    if (signum := unanswered_signal()) is not None:
+        raise Interrupted(signum)
+
+
+def answer_signals() -> None:
+    """Say that what the signals asked for is under way: the run ends, and its removal may begin new steps."""
+    _unanswered.clear()
 
 
 @contextmanager

@@ -1,10 +1,11 @@
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -18,7 +19,7 @@ from meshlab.cli.launch import Launch, next_commands, owing, prepared
 from meshlab.cli.main import main, read_command_line
 from meshlab.config.settings import LabConfig, Machine
 from meshlab.core.errors import Interrupted, Problem
-from meshlab.core.signals import signals_raise, signals_wait
+from meshlab.core.signals import answer_signals, signals_raise, signals_wait, unanswered_signal
 from meshlab.lifecycle.kept_lab import KeptLab, hand_over, serves_pages
 from meshlab.lifecycle.resume import keep_config
 from meshlab.run.journal import create, note_end, read_journal, record_check
@@ -41,6 +42,7 @@ def process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
     yield
     prepared()
+    answer_signals()
     os.environ.clear()
     os.environ.update(before)
     for signum, handler in handlers.items():
@@ -170,6 +172,31 @@ def test_a_signal_ends_the_flow_and_is_the_exit_code(
 
     assert run_main(good, flow) == code
     assert result_of(tmp_path)["verdict"] == "error"
+
+
+def test_a_signal_in_the_import_of_the_flow_is_raised_after_it(good: list[str], tmp_path: Path) -> None:
+    began: list[str] = []
+
+    def load() -> Callable[..., None]:
+        signal.raise_signal(signal.SIGINT)
+        began.append("import done")
+        return lambda config, return_state: began.append("flow")
+
+    assert main(good, LAB, load) == 130
+    assert began == ["import done"] and result_of(tmp_path)["verdict"] == "error"
+    assert unanswered_signal() is None, "what ended the run ends no other"
+
+
+def test_a_signal_whose_exception_a_library_replaced_is_the_exit_code_all_the_same(
+    good: list[str], tmp_path: Path
+) -> None:
+    def flow(config: LabConfig, return_state: bool) -> None:
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        raise ValueError("as compiled code does with what its callback raised")
+
+    assert run_main(good, flow) == 130
+    assert result_of(tmp_path)["steps"] == []
 
 
 def test_signals_are_raised_even_where_a_shell_had_them_ignored() -> None:

@@ -1,11 +1,18 @@
+import contextlib
 import json
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import jsonschema
 import pytest
 
+import tasks.run
+from meshlab.cli.launch import Launch, prepared
 from meshlab.config.settings import HistorySettings, LabConfig, Machine
+from meshlab.core import registry
 from meshlab.core.errors import InputError, Interrupted
+from meshlab.core.signals import ENDING, answer_signals, signals_raise
 from meshlab.history.records import from_result
 from meshlab.history.store import History
 from meshlab.lifecycle.context import begin_context
@@ -14,7 +21,15 @@ from meshlab.report.markdown import summary_markdown
 from meshlab.run.journal import RunRef, create, note_signal, noted_signal, read_journal, record
 from meshlab.run.result_file import finish, schema, summarise
 from tasks.common import lab_task
-from tasks.run import begin_run, judge_publishing, note_failure, publish_files, stop_of, write_again
+from tasks.run import (
+    begin_run,
+    judge_publishing,
+    note_failure,
+    publish_files,
+    run_to_end,
+    stop_of,
+    write_again,
+)
 
 
 @pytest.fixture
@@ -65,6 +80,65 @@ def test_a_signal_in_a_step_is_written_down_before_prefect_has_it(
         install.fn(run)
     assert note_failure(run, ValueError("raised by whatever swallowed it")) == code - 128
     assert summarise(run, optional=(), signum=None)[1] == code
+
+
+@pytest.fixture
+def raising() -> Iterator[None]:
+    """Signals raise in this process, and its handlers are put back."""
+    before = {signum: signal.getsignal(signum) for signum in ENDING}
+    signals_raise()
+    yield
+    answer_signals()
+    for signum, handler in before.items():
+        signal.signal(signum, handler)
+
+
+def lose(signum: int) -> None:
+    """A signal comes, and its exception is swallowed by whatever was running."""
+    with contextlib.suppress(KeyboardInterrupt):
+        signal.raise_signal(signum)
+
+
+def test_a_signal_that_was_swallowed_ends_the_run_at_its_next_step(run: RunRef, raising: None) -> None:
+    worked: list[str] = []
+
+    @lab_task("install-istio")
+    def install(run: RunRef) -> None:
+        worked.append("installed")
+
+    lose(signal.SIGTERM)
+    with pytest.raises(Interrupted):
+        install.fn(run)
+    assert worked == [] and summarise(run, optional=(), signum=None)[1] == 143
+    answer_signals()
+    install.fn(run)
+    assert worked == ["installed"], "what removes the lab begins steps of its own"
+
+
+def test_a_signal_that_was_swallowed_in_the_last_step_ends_the_run_too(run: RunRef, raising: None) -> None:
+    config = LabConfig(cluster="existing")
+    begin_context(run, config, Machine.here())
+    left: list[int | None] = []
+    with pytest.raises(Interrupted):
+        run_to_end(run, config, lambda: lose(signal.SIGINT), leave=left.append)
+    assert left == [2] and summarise(run, optional=(), signum=None)[1] == 130
+
+
+def test_a_flow_that_is_cut_off_as_it_begins_gives_back_what_was_prepared(
+    run: RunRef, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else nobody ends the cluster that the command line has started for it."""
+    launch = Launch(LabConfig(cluster="existing"), run, None, Machine.here())
+
+    def cut_off(machine: Machine) -> None:
+        raise Interrupted(15)
+
+    registry.put(launch)
+    monkeypatch.setattr(tasks.run, "mark_orphans_crashed", cut_off)
+    monkeypatch.setattr(tasks.run, "signals_raise", lambda: None)
+    with pytest.raises(Interrupted):
+        begin_run(launch.config, "nightly-validation")
+    assert prepared() is launch
 
 
 def test_a_signal_of_before_a_resume_is_not_the_later_runs(run: RunRef) -> None:
