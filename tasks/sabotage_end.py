@@ -13,7 +13,7 @@ from meshlab.faults.fault import Fault, Site
 from meshlab.faults.held_mount import HeldMount, held_mount_of
 from meshlab.faults.planting import put_back
 from meshlab.faults.verdict import catch_of, judge, told_of_it, unproven
-from meshlab.kube.changes import Changes
+from meshlab.kube.changes import Changes, not_asked_to_go
 from meshlab.lifecycle.context import context_of, istioctl_of, kube_of, mesh_of
 from meshlab.report.catches import rows
 from meshlab.run.journal import RunRef, record, record_check, report_progress, skip_step, step
@@ -118,10 +118,11 @@ def prove_last(run: RunRef, lab: Lab, fault: Fault, make: Callable[[Lab, RunRef]
         round_ = begin_round(run, lab, fault.name)
         try:
             _, why = outcome(plant_last, round_, run, lab, fault, mount)
-            named = [each.name for each in ledger.entries() if each not in before]
+            planted = [each for each in ledger.entries() if each not in before]
             if not why:
                 make(lab, round_)
-                checks = told_of_it(checks_of(round_, lab), named)
+                untouched = not_asked_to_go(kube_of(lab.cluster), planted)
+                checks = told_of_it(checks_of(round_, lab), [each.name for each in planted], untouched)
         finally:
             _, stuck = outcome(take_out_last, round_, run, lab, mount)
             end_round(round_, lab)

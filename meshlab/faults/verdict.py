@@ -57,13 +57,14 @@ def catch_of(fault: Fault, checks: Mapping[str, Mapping[str, Any]], *, restored:
 
 
 def told_of_it(
-    checks: Mapping[str, Mapping[str, Any]], planted: Sequence[str]
+    checks: Mapping[str, Mapping[str, Any]], planted: Sequence[str], untouched: Sequence[str] = ()
 ) -> dict[str, Mapping[str, Any]]:
     """Count a check of what is left as red only where what it found names all that was planted.
 
     Args:
         checks: Id → a check with a table `inventory`, as JSON.
         planted: Names of things, or `Kind name`.
+        untouched: Those of them that the removal had not come to: they are no proof that the fault holds them.
 
     Returns:
         The checks; one that is red for something else is an infra-error, which says so.
@@ -75,6 +76,9 @@ def told_of_it(
         missing = [each for each in planted if each not in named]
         if check["verdict"] in RED and (missing or not planted):
             told = f"it is red without naming {', '.join(missing) or 'anything'}: {check['summary']}"
+            check = {**check, "verdict": Verdict.INFRA_ERROR, "summary": told}
+        elif check["verdict"] in RED and untouched:
+            told = f"the removal has not come to {', '.join(untouched)}: it is slow, or ended before"
             check = {**check, "verdict": Verdict.INFRA_ERROR, "summary": told}
         found[check_id] = check
     return found

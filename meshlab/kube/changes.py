@@ -143,6 +143,26 @@ def restore_left(kube: Kube, ledger: Ledger, *, clock: Clock | None = None) -> t
     return _put_back(kube, ledger, entries, clock)
 
 
+def not_asked_to_go(kube: Kube, entries: Sequence[Entry]) -> tuple[str, ...]:
+    """Name what was changed, is still there, and that nobody has asked to go.
+
+    Args:
+        kube: Client of the cluster.
+        entries: Of the ledger; those that are no changes are passed over.
+
+    Returns:
+        `Kind namespace/name` of each.
+
+    Raises:
+        KubeError: The API server refuses it.
+    """
+    refs = dict.fromkeys(_ref_of(each) for each in entries if each.kind == KIND)
+    found = {ref: kube.get(ref.api_version, ref.kind, ref.name, ref.namespace) for ref in refs}
+    return tuple(
+        str(ref) for ref, there in found.items() if there and "deletionTimestamp" not in there["metadata"]
+    )
+
+
 def undo_of(patch: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
     """The merge patch that takes `patch` back from an object that was `before`."""
     undo: dict[str, Any] = {}

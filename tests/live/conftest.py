@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,10 +119,29 @@ def prefect_home(runs_dir: Path) -> Path:
     return runs_dir.parent / f"{runs_dir.name}-prefect"
 
 
-def own_prefect(runs_dir: Path) -> dict[str, str]:
-    """An environment in which the runs in this folder have a Prefect server of their own."""
+@functools.cache
+def empty_database() -> tempfile.TemporaryDirectory[str]:
+    """A home of Prefect whose database is made: a server takes seconds for it at its first start."""
+    home = tempfile.TemporaryDirectory(prefix="prefect-")
+    words = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "-y"]
+    subprocess.run(words, env=with_home(Path(home.name)), check=True, capture_output=True, timeout=120)
+    return home
+
+
+def with_home(home: Path) -> dict[str, str]:
+    """This process's environment with another home of Prefect, and nothing else that is said to Prefect."""
     others = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")}
-    return {**others, "PREFECT_HOME": str(prefect_home(runs_dir))}
+    return {**others, "PREFECT_HOME": str(home)}
+
+
+def own_prefect(runs_dir: Path) -> dict[str, str]:
+    """An environment in which the runs in this folder have a Prefect server of their own.
+
+    Its database is made beforehand, as a user finds it from the second run on, unless its home is there already.
+    """
+    if not (home := prefect_home(runs_dir)).exists():
+        shutil.copytree(empty_database().name, home)
+    return with_home(home)
 
 
 def differs(record: str, directory: Path) -> list[str]:
@@ -168,7 +189,9 @@ def clean_host(able_machine: None) -> dict[str, list[str]]:
 @pytest.fixture(scope="session")
 def kept_lab(clean_host: dict[str, list[str]], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
     """A whole lab, left up for the tests that look at it, and removed at the end."""
-    ran = run_lab(tmp_path_factory.mktemp("runs"), "--keep")
+    runs = tmp_path_factory.mktemp("runs")
+    prefect_home(runs).mkdir()  # and empty, as a newcomer's is
+    ran = run_lab(runs, "--keep")
     try:
         yield ran
     finally:

@@ -124,3 +124,11 @@ def test_what_is_left_counts_where_it_is_what_was_planted(
     found = told_of_it({"uninstall.nothing-left": check, "teardown.nothing-left": green}, planted)
     assert found["uninstall.nothing-left"]["verdict"] == verdict
     assert found["teardown.nothing-left"] == green
+
+
+def test_what_the_removal_has_not_come_to_is_no_catch() -> None:
+    rows = [{"stage": "after", "kind": "ConfigMap", "name": "default/cert"}]
+    check = {"verdict": "fail", "summary": "1 left", "evidence": {"inventory": rows}}
+    planted = ["ConfigMap default/cert"]
+    [found] = told_of_it({"uninstall.nothing-left": check}, planted, planted).values()
+    assert found["verdict"] == "infra-error" and planted[0] in found["summary"]

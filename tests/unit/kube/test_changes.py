@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from meshlab.config.settings import Machine
 from meshlab.core.errors import KubeError
 from meshlab.kube.apply import ObjectRef
-from meshlab.kube.changes import KIND, Changes, restore_left, undo_of
+from meshlab.kube.changes import KIND, Changes, not_asked_to_go, restore_left, undo_of
 from meshlab.run.journal import RunRef, create
 from meshlab.run.ledger import Entry, Ledger
 from tests.fakes.clock import FakeClock
@@ -184,3 +185,16 @@ def test_what_somebody_else_changes_comes_back_as_it_was(run: RunRef, ledger: Le
     assert restore_left(kube, ledger, clock=FakeClock()) == (MAP,)  # type: ignore[arg-type]
     found = kube.get("v1", "ConfigMap", "mesh", "default")
     assert found["data"] == {"mesh": "old"} and found["metadata"]["labels"] == {"app": "theirs"}
+
+
+def test_what_nobody_has_asked_to_go_is_named(ledger: Ledger, run: RunRef) -> None:
+    kube = FakeKube([stored(), *({**config_map(name)} for name in ("other", "third"))])
+    planted = changes(kube, ledger, run)
+    for name in ("mesh", "other", "third"):
+        planted.patch(replace(MAP, name=name), {"metadata": {"finalizers": ["a/b"]}})
+    entries = (*ledger.entries(), Entry("mount", "/state/lab", "lab"))
+    assert len(not_asked_to_go(kube, entries)) == 3
+    kube.delete("v1", "ConfigMap", "other", "default")
+    assert not_asked_to_go(kube, entries) == ("ConfigMap default/mesh", "ConfigMap default/third")
+    planted.restore()
+    assert not_asked_to_go(kube, entries) == ("ConfigMap default/mesh", "ConfigMap default/third")

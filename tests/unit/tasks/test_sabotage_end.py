@@ -182,6 +182,18 @@ def test_a_fault_that_holds_nothing_is_a_miss(run: RunRef, world: World) -> None
     assert found[MOUNT.check_id] == "fail"
 
 
+def test_a_removal_that_has_not_come_to_what_is_planted_is_no_catch(run: RunRef, world: World) -> None:
+    """An uninstall that fails at its first command leaves the planted object, and everything else."""
+    world.istioctl.answers = {"uninstall": [Said(stderr="no connection", returncode=1), Said("complete")]}
+    removed(run, last(FINALIZER))
+    [catch] = recorded(run, "catch")
+    assert catch["red"] == [] and catch["restored"] is True
+    found = {check["id"]: check for check in recorded(run, "check")}
+    assert found[UNINSTALL]["verdict"] == "pass", "the run's own removal"
+    assert found[FINALIZER.check_id]["verdict"] == "fail"
+    assert "has not come to ConfigMap default/istio-ca-root-cert" in found[FINALIZER.check_id]["reason"]
+
+
 def test_what_stays_without_the_fault_is_a_lab_that_is_not_restored(run: RunRef, world: World) -> None:
     removing: Callable[..., None] = world.down
 
