@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import shutil
 import sys
@@ -100,7 +101,9 @@ class Bench:
         good = [code for code, word in VERDICTS.items() if word == verdict]
         start = (module,) if watch is None else ("benchmarks.watched", str(watch), module)
         cost = self.python(*start, "--runs-dir", str(runs), *more, env=own, good=good)
-        return cost, next(path for path in runs.iterdir() if (path / "evidence").is_dir())
+        run = next(path for path in runs.iterdir() if (path / "evidence").is_dir())
+        _need_own_cluster(run)
+        return cost, run
 
     def timeline(self) -> steps.Timeline:
         """Read the run that the user named.
@@ -122,6 +125,18 @@ def _need(done: Completed, good: Sequence[int]) -> None:
         raise MeshlabError(
             f"{' '.join(done.argv[1:4])} ended with {done.returncode}, not {' or '.join(map(str, good))}:\n{said}",
             remedy="mend that first: what failed has no time worth telling",
+        )
+
+
+def _need_own_cluster(run: Path) -> None:
+    try:
+        started = json.loads((run / "evidence" / "steps" / "start-cluster.json").read_text())["result"]
+    except FileNotFoundError:
+        return
+    if started["provider"] == "local" and started["adopted"]:
+        raise MeshlabError(
+            f"the cluster {NAME} was up before the run, which then neither starts nor removes one",
+            remedy=f'make down ARGS="{" ".join(CLUSTER)}", and run the part again',
         )
 
 

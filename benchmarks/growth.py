@@ -191,4 +191,36 @@ def growth_table(nights: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]
     for _, check, each in sorted(grown, key=lambda one: -one[0])[:10]:
         cells = (f"{one['seconds']:.2f} s, {one['calls']} calls, {one['memory_mb']:.0f} MB" for one in each)
         lines.append(f"| `{check}` | " + " | ".join(cells) + " |")
+    last = f"{COPIES[-1]} copies"
+    if last in middle:
+        faster = grown_faster(middle[names[0]]["checks"], middle[last]["checks"], COPIES[-1] / COPIES[0])
+        told = "; ".join(faster) or "none"
+        lines += [
+            "",
+            f"Checks of which seconds, calls or memory grew more than the workloads did ({COPIES[-1]} times): {told}.",
+        ]
     return lines
+
+
+def grown_faster(
+    few: Mapping[str, Mapping[str, float]], many: Mapping[str, Mapping[str, float]], times: float
+) -> list[str]:
+    """Name the checks whose cost grew more than the workloads did.
+
+    Args:
+        few: Check → its cost on the small mesh.
+        many: The same on the large one.
+        times: How often the workloads of the small one are in the large one.
+
+    Returns:
+        A line for each: the check, and what grew by how much. Times below 0.1 s and a single call count as these.
+    """
+    least = {"seconds": 0.1, "calls": 1, "memory_mb": 1}
+    found = []
+    for check, cost in few.items():
+        grown = {
+            what: many[check][what] / max(cost[what], floor) for what, floor in least.items() if check in many
+        }
+        if more := [f"{what} {by:.3g}" for what, by in grown.items() if by > times]:
+            found.append(f"`{check}` ({', '.join(more)})")
+    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,14 @@ from meshlab.config.settings import LabConfig
 from meshlab.core.errors import MeshlabError
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.images import replace
+from meshlab.kube.apply import apply
+from meshlab.kube.client import Kube
+from meshlab.kube.rollout import wait_deployments
 from meshlab.observability.addons.jaeger import JAEGER
 from meshlab.observability.addons.prometheus import PROMETHEUS
 
 SCRIPT = Path(__file__).parent / "by_hand.sh"
+READY_WITHIN = 300.0  # seconds, as the script waits
 
 
 def prepare(run: Path, folder: Path, config: LabConfig) -> None:
@@ -83,6 +88,25 @@ def distribution_of(run: Path) -> Distribution:
         Path(found["samples"]),
         tuple(found["images"]),
     )
+
+
+def bookinfo_ready(run: Path) -> float:
+    """Put Bookinfo and sleep on the cluster that is up, without a mesh, as a run of the lab on it before had them.
+
+    Args:
+        run: That run's directory.
+
+    Returns:
+        Seconds from the first object to the last Deployment that is ready.
+
+    Raises:
+        MeshlabError: The run's steps tell not all of it, or a Deployment does not get ready.
+    """
+    istio, began = distribution_of(run), time.monotonic()
+    kube = Kube.connect(Path(result_of(run, "start-cluster")["kubeconfig"]))
+    apply(kube, replace(bookinfo.manifests(istio), istio.images), namespace="default")
+    wait_deployments(kube, "default", None, timeout=READY_WITHIN)
+    return time.monotonic() - began
 
 
 def _images(run: Path) -> list[str]:

@@ -61,11 +61,12 @@ def _measure(lab: kept.Kept, folder: Path, times: int) -> list[dict[str, Any]]:
         put_up(lab.kube, lab.config, documents(name), lab.images)
     found: dict[tuple[float | None, str], list[dict[str, Any]]] = {}
     with PROMETHEUS.open(lab.kube, lab.config) as prometheus:
+        idle = idle_cores(prometheus, SERVERS["with sidecars"], time())
         for _ in range(times):
             for rate in LOADS:
                 for kind in SERVERS:
                     with Changes(lab.kube, ledger, run) as changes:
-                        one = _one(lab, changes, prometheus, rate, kind)
+                        one = _one(lab, changes, prometheus, rate, kind, idle)
                     found.setdefault((rate, kind), []).append(one)
     return [
         {"rate": rate, "kind": kind, "values": single, **_medians(single)}
@@ -81,8 +82,34 @@ def documents(name: str) -> list[dict[str, Any]]:
     return items
 
 
+def idle_cores(client: PrometheusClient, app: str, moment: float, clock: Clock | None = None) -> float:
+    """Measure what the sidecar of a server uses while nobody asks it: scrapes, and what istiod pushes.
+
+    Args:
+        client: Asks Prometheus.
+        app: The server's Deployment.
+        moment: Seconds since the epoch, from which on nobody asks.
+        clock: Of the waits; the real one where not given.
+
+    Returns:
+        Cores, over as many seconds as a load takes.
+
+    Raises:
+        WaitTimeout: Nothing was read.
+        QueryError: Prometheus refuses a query.
+    """
+    first = sidecar_use(client, app, moment, clock)
+    last = sidecar_use(client, app, first.at + SECONDS, clock)
+    return (last.cpu - first.cpu) / (last.at - first.at)
+
+
 def _one(
-    lab: kept.Kept, changes: Changes, prometheus: PrometheusClient, rate: float | None, kind: str
+    lab: kept.Kept,
+    changes: Changes,
+    prometheus: PrometheusClient,
+    rate: float | None,
+    kind: str,
+    idle: float,
 ) -> dict[str, Any]:
     url = f"http://{SERVERS[kind]}:8080/echo?size={ANSWER}"
     meshed = kind == "with sidecars"
@@ -94,16 +121,17 @@ def _one(
         lab.kube, changes, lab.config, Sender("bench-load", 1, meshed, url), measured, lab.images
     )
     after = sidecar_use(prometheus, SERVERS[kind], time()) if meshed else None
-    return row(found, before, after)
+    return row(found, before, after, idle)
 
 
-def row(found: LoadResult, before: Use | None, after: Use | None) -> dict[str, Any]:
+def row(found: LoadResult, before: Use | None, after: Use | None, idle: float = 0.0) -> dict[str, Any]:
     """Tell one load as numbers.
 
     Args:
         found: What fortio found.
         before: What the server's sidecar had used before the load; None without one.
         after: What it had used once the load was over.
+        idle: Cores that it uses while nobody asks, which are not the load's.
 
     Returns:
         Rates, errors, milliseconds; and of the sidecar CPU per 1000 requests/s and memory in megabytes.
@@ -115,7 +143,9 @@ def row(found: LoadResult, before: Use | None, after: Use | None) -> dict[str, A
         **{f"p{percent:g}": round(found.percentile(percent), 3) for percent in PERCENTILES},
     }
     if before is not None and after is not None:
-        told["vcpu_per_1000rps"] = round((after.cpu - before.cpu) / found.requests * 1000, 4)
+        used = max(0.0, after.cpu - before.cpu - idle * (after.at - before.at))
+        told["vcpu_per_1000rps"] = round(used / found.requests * 1000, 4)
+        told["idle_cores"] = round(idle, 4)
         told["memory_mb"] = round(after.memory / MEGA, 1)
     return told
 

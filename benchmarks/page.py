@@ -4,25 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from statistics import median
 from typing import Any
 from xml.etree import ElementTree as ET
 
 from benchmarks.growth import growth_table
 from benchmarks.mesh_cost import cost_table
 from benchmarks.parts import PARTS
-from benchmarks.tables import first_run_table, hand_table, number
+from benchmarks.tables import cluster_table, first_run_table, hand_table, number
 from meshlab.core.files import write_atomically
 from meshlab.report.svg import add, picture, standalone
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
-CHART = PAGE.parent / "pictures" / "performance.svg"
+PICTURES = PAGE.parent / "pictures"
+SHOWN = {
+    "performance.svg": "seconds of each thing that was measured",
+    "growth.svg": "seconds of a night while the mesh grows",
+}
 BEGIN, END = "<!-- measured: begin (make bench writes it) -->", "<!-- measured: end -->"
 ROW, LABELS, WIDTH = 26, 190, 640  # CSS pixels: height of a bar's row, width of the names, of the whole
 SAID = {
     "lab_by_hand": "lab ÷ document's commands",
     "red_green": "red run ÷ green run",
     "step_alone_cluster": "cluster as a step ÷ alone",
-    "prefect_share": "share of a run without a step",
+    "prefect_share": "share of a run in which nothing of the lab is done",
     "growth_10_copies": "10 copies of Bookinfo ÷ 1",
     "nightly_300_services": "night with 300 services ÷ without",
     "lab": "lab",
@@ -34,6 +39,7 @@ SAID = {
 TABLES: Mapping[str, Callable[[Mapping[str, Any]], list[str]]] = {
     "lab-by-hand": lambda run: hand_table(run["steps"], run["lab_steps"]),
     "first-run": lambda run: first_run_table(run["compile"], run["path"]),
+    "cluster": cluster_table,
     "growth": lambda run: growth_table(run["nights"]),
     "mesh-cost": lambda run: cost_table(run["rows"], run["published"]),
 }
@@ -74,17 +80,30 @@ def text(latest: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def chart(latest: Mapping[str, Any]) -> str | None:
-    """Draw the seconds as bars; None where there are none.
+def charts(latest: Mapping[str, Any]) -> dict[str, str]:
+    """Draw what was measured as bars: the seconds of single things, and the nights while the mesh grows.
 
     Args:
         latest: As `record.read` gives it.
+
+    Returns:
+        File's name → the picture; what was not measured has none.
     """
     seconds = {
         SAID[name]: value for name, value in sorted(latest["seconds"].items(), key=lambda item: item[1])
     }
+    nights = {
+        name: median(each["seconds"] for each in single)
+        for name, single in latest["runs"].get("growth", {}).get("nights", {}).items()
+    }
+    drawn = {"performance.svg": _bars(seconds), "growth.svg": _bars(nights)}
+    return {name: svg for name, svg in drawn.items() if svg}
+
+
+def _bars(seconds: Mapping[str, float]) -> str:
+    """Bars of seconds, "" where there are none."""
     if not seconds:
-        return None
+        return ""
     longest = max(seconds.values())
     height = ROW * len(seconds) + 8
     root = ET.Element("svg")
@@ -93,31 +112,24 @@ def chart(latest: Mapping[str, Any]) -> str | None:
         add(root, "text", name, x=LABELS - 8, y=top + 13, fill="var(--ink)", font_size=12, text_anchor="end")
         wide = max(1.0, (WIDTH - LABELS - 80) * value / longest)
         add(root, "rect", None, x=LABELS, y=top, width=wide, height=ROW - 8, fill="var(--s1)")
-        add(
-            root,
-            "text",
-            f"{number(value)} s",
-            x=LABELS + wide + 6,
-            y=top + 13,
-            fill="var(--ink)",
-            font_size=12,
-        )
+        place = {"x": LABELS + wide + 6, "y": top + 13}
+        add(root, "text", f"{number(value)} s", **place, fill="var(--ink)", font_size=12)
     alt = "Seconds: " + ", ".join(f"{name} {number(value)}" for name, value in seconds.items())
     return standalone(picture(root, alt, WIDTH, height))
 
 
-def write(latest: Mapping[str, Any], page: Path = PAGE, drawn: Path = CHART) -> None:
-    """Put the tables into the page, between its two marks, and the chart beside it.
+def write(latest: Mapping[str, Any], page: Path = PAGE, folder: Path = PICTURES) -> None:
+    """Put the tables into the page, between its two marks, and the charts beside it.
 
     Args:
         latest: As `record.read` gives it.
         page: The page.
-        drawn: The chart's file.
+        folder: Gets the charts.
     """
     before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
-    svg = chart(latest)
-    link = f"\n![seconds of each thing that was measured](pictures/{drawn.name})\n" if svg else ""
-    write_atomically(page, f"{before}{BEGIN}\n{text(latest)}{link}{END}{after}")
-    if svg:
-        write_atomically(drawn, svg)
+    drawn = charts(latest)
+    links = "".join(f"\n![{SHOWN[name]}](pictures/{name})\n" for name in drawn)
+    write_atomically(page, f"{before}{BEGIN}\n{text(latest)}{links}{END}{after}")
+    for name, svg in drawn.items():
+        write_atomically(folder / name, svg)

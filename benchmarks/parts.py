@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -11,6 +12,7 @@ from typing import Any
 from benchmarks import lab_by_hand, steps
 from benchmarks.commands import CLUSTER, LAB, NETWORK, Bench
 from benchmarks.growth import growth
+from benchmarks.kept import lab as kept_lab
 from benchmarks.kept import night_words
 from benchmarks.mesh_cost import mesh_cost
 from benchmarks.record import Found
@@ -32,7 +34,7 @@ class Part:
 
 
 def orchestration(bench: Bench) -> Found:
-    """Measure `--help`, and out of a run's journal the time in which no step ran: Prefect's share.
+    """Measure `--help`, and out of a run's journal the time in which nothing of the lab was done: Prefect's share.
 
     Args:
         bench: With a run, whose share is told; without one only `--help` is measured.
@@ -56,29 +58,43 @@ def critical_path(bench: Bench) -> Found:
     """Print the steps that a run's end waited for."""
     run = bench.timeline()
     print(steps.path_table(run), end="")
-    path = [{"step": each.name, "seconds": round(each.ended - each.began, 2)} for each in run.critical_path()]
-    return Found(runs={"run": run.run_id, "flow": run.flow, "seconds": run.seconds, "path": path})
+    return Found(runs={"run": run.run_id, "flow": run.flow, "seconds": run.seconds, "path": _path(run)})
 
 
 def by_hand(bench: Bench) -> Found:
     """Run the lab and the document's commands in turns, on the same cluster's pins and images."""
-    labs, hands, single, in_lab = [], [], [], []
+    labs, hands, single, in_lab, shares = [], [], [], [], []
     config = LabConfig(local=LocalSettings(name=CLUSTER[1], network=NETWORK))
-    for turn in range(bench.times):
-        cost, run = bench.lab(f"lab-{turn}", *LAB)
-        folder = bench.folder / f"by-hand-{turn}"
-        lab_by_hand.prepare(run, folder, config)
-        said = lab_by_hand.one_turn(bench, folder)
-        labs.append(cost.seconds)
-        hands.append(said["whole"])
-        single.append(said)
-        in_lab.append({each.name: each.ended - each.began for each in steps.read(run).steps})
+    try:
+        for turn in range(bench.times):
+            cost, run = bench.lab(f"lab-{turn}", *LAB)
+            folder = bench.folder / f"by-hand-{turn}"
+            lab_by_hand.prepare(run, folder, config)
+            said = lab_by_hand.one_turn(bench, folder)
+            read = steps.read(run)
+            labs.append(cost.seconds)
+            hands.append(said["whole"])
+            single.append(said)
+            in_lab.append({each.name: each.ended - each.began for each in read.steps})
+            shares.append(read.share_between)
+    finally:  # a command of the script may fail while its cluster is up
+        bench.python("meshlab.clusters.local", "down", *CLUSTER)
     ratios = [lab / hand for lab, hand in zip(labs, hands, strict=True)]
     return Found(
-        {"lab_by_hand": ratios},
+        {"lab_by_hand": ratios, "prefect_share": shares},
         {"lab": labs},
-        {"by_hand": hands, "steps": _medians(single), "lab_steps": _medians(in_lab)},
+        {
+            "by_hand": hands,
+            "steps": _medians(single),
+            "lab_steps": _medians(in_lab),
+            "path": _path(read),
+        },
     )
+
+
+def _path(run: steps.Timeline) -> list[dict[str, Any]]:
+    """The critical path of a run: each step with its seconds."""
+    return [{"step": each.name, "seconds": round(each.ended - each.began, 2)} for each in run.critical_path()]
 
 
 def _medians(turns: Sequence[Mapping[str, float]]) -> dict[str, float]:
@@ -100,20 +116,14 @@ def red_run(bench: Bench) -> Found:
 
 
 def nightly(bench: Bench) -> Found:
-    """Run nights on the mesh of a kept lab; the user names the lab's run."""
-    run = bench.timeline()  # says so where none is named
-    assert bench.run is not None
-    cluster = lab_by_hand.result_of(bench.run, "start-cluster")
-    words = night_words(cluster["kubeconfig"])
-    costs = []
-    for turn in range(bench.times):
-        cost, _ = bench.lab(f"night-{turn}", *words, module="flows.nightly")
-        costs.append(cost)
-    return Found(
-        {},
-        {"nightly": [cost.seconds for cost in costs]},
-        {"lab": run.run_id, "cpu": [cost.cpu for cost in costs]},
-    )
+    """Run nights on the mesh of a kept lab: that of the run which the user names, else one that goes with the part."""
+    with ExitStack() as stack:
+        if bench.run is not None:
+            words = night_words(lab_by_hand.result_of(bench.run, "start-cluster")["kubeconfig"])
+        else:
+            words = stack.enter_context(kept_lab(bench, "nightly")).night
+        costs = [bench.lab(f"night-{turn}", *words, module="flows.nightly")[0] for turn in range(bench.times)]
+    return Found({}, {"nightly": [cost.seconds for cost in costs]}, {"cpu": [cost.cpu for cost in costs]})
 
 
 def first_run(bench: Bench) -> Found:
@@ -140,26 +150,28 @@ def first_run(bench: Bench) -> Found:
         }
         for one in profiles
     }
-    path = [
-        {"step": each.name, "seconds": round(each.ended - each.began, 2)}
-        for each in steps.read(run).critical_path()
-    ]
     return Found(
-        {}, {"first_run": [cost.seconds]}, {"cpu": round(cost.cpu, 1), "compile": parts, "path": path}
+        {},
+        {"first_run": [cost.seconds]},
+        {"cpu": round(cost.cpu, 1), "compile": parts, "path": _path(steps.read(run))},
     )
 
 
 def cluster(bench: Bench) -> Found:
-    """Bring the cluster up and take it down, alone and as a step of the lab."""
-    ups, downs, lab_steps, ratios = [], [], [], []
-    for turn in range(bench.times):
-        ups.append(bench.python("meshlab.clusters.local", "up", *CLUSTER).seconds)
-        downs.append(bench.python("meshlab.clusters.local", "down", *CLUSTER).seconds)
-        _, run = bench.lab(f"cluster-{turn}", *LAB)
-        step = next(each for each in steps.read(run).steps if each.name == "start-cluster")
-        lab_steps.append(step.ended - step.began)
-        ratios.append(lab_steps[-1] / ups[-1])
-    return Found({"step_alone_cluster": ratios}, {}, {"up": ups, "down": downs, "step": lab_steps})
+    """Bring the cluster up, Bookinfo on it without a mesh, and take it down; beside it the cluster as a step of the lab."""
+    took: dict[str, list[float]] = {"up": [], "bookinfo": [], "down": [], "step": []}
+    try:
+        for turn in range(bench.times):
+            _, run = bench.lab(f"cluster-{turn}", *LAB)
+            step = next(each for each in steps.read(run).steps if each.name == "start-cluster")
+            took["step"].append(step.ended - step.began)
+            took["up"].append(bench.python("meshlab.clusters.local", "up", *CLUSTER).seconds)
+            took["bookinfo"].append(lab_by_hand.bookinfo_ready(run))
+            took["down"].append(bench.python("meshlab.clusters.local", "down", *CLUSTER).seconds)
+    finally:
+        bench.python("meshlab.clusters.local", "down", *CLUSTER)
+    ratios = [step / up for step, up in zip(took["step"], took["up"], strict=True)]
+    return Found({"step_alone_cluster": ratios}, {}, took)
 
 
 PARTS = {
@@ -179,7 +191,7 @@ PARTS = {
             by_hand,
         ),
         Part("red-run", "a red run beside a green one", "at most 1.5", red_run),
-        Part("nightly", "a night on a kept lab", "within 100 s", nightly, needs_run=True),
+        Part("nightly", "a night on a kept lab", "within 100 s", nightly),
         Part("first-run", "a first run, nothing compiled", "within 10 min on two quiet cores", first_run),
         Part("cluster", "the cluster as a step of the lab, beside itself alone", "1.0", cluster),
         Part(

@@ -102,12 +102,19 @@ def merge(before: Mapping[str, Any], part: str, found: Found, here: Mapping[str,
         "measured": when,
         "values": {name: list(each) for name, each in values.items()},
     }
+    runs = {**before["runs"], part: {**single, **found.runs}}
+    told = {name for one in runs.values() for name in one["values"]}  # a part may tell less than it did
+
+    def merged(kind: str, fresh: Mapping[str, Sequence[float]]) -> dict[str, float]:
+        every = {**before[kind], **{name: _median(each) for name, each in fresh.items()}}
+        return {name: value for name, value in every.items() if name in told}
+
     return {
         "machine": dict(here),
         "measured": when,
-        "ratios": {**before["ratios"], **{name: _median(each) for name, each in found.ratios.items()}},
-        "seconds": {**before["seconds"], **{name: _median(each) for name, each in found.seconds.items()}},
-        "runs": {**before["runs"], part: {**single, **found.runs}},
+        "ratios": merged("ratios", found.ratios),
+        "seconds": merged("seconds", found.seconds),
+        "runs": runs,
     }
 
 

@@ -13,6 +13,7 @@ from meshlab.core.errors import MeshlabError
 TOLERANCE = 0.05  # seconds by which a step may begin before the one that it waited for was written down
 # Runs beside the loops until the flow ends it: it waits for them, and nothing waits for it.
 BACKGROUND = ("mixed-traffic",)
+UP = "cluster-up.jsonl"  # what the process that brings the cluster up says
 
 
 @dataclass(frozen=True)
@@ -26,20 +27,25 @@ class Step:
 
 @dataclass(frozen=True)
 class Timeline:
-    """A run: its flow, its whole time in seconds, and its steps in the order in which they ended."""
+    """A run: its flow, its whole time in seconds, its steps in the order in which they ended, and when anything was done.
+
+    A step whose work a process began before Prefect was there (start-cluster) begins with that process. worked: from and to
+    of what was really done, in seconds: of such a step that process's own time, and the step's own from its start on.
+    """
 
     run_id: str
     flow: str
     seconds: float
     steps: tuple[Step, ...]
+    worked: tuple[tuple[float, float], ...]
 
     @property
     def between(self) -> float:
-        """Seconds in which no step ran: Prefect's own work, and that of the flow's functions."""
+        """Seconds in which nothing of the lab was done: Prefect's import, server and own work, and the flow's functions."""
         covered, reached = 0.0, 0.0
-        for one in sorted(self.steps, key=lambda step: step.began):
-            covered += max(0.0, one.ended - max(one.began, reached))
-            reached = max(reached, one.ended)
+        for began, ended in sorted(self.worked):
+            covered += max(0.0, ended - max(began, reached))
+            reached = max(reached, ended)
         return max(0.0, self.seconds - covered)
 
     @property
@@ -87,13 +93,30 @@ def read(directory: Path) -> Timeline:
     if named is None:
         raise MeshlabError(f"{path} does not say which run it is of", remedy=remedy)
     first = _moment(named["started"])
-    steps = []
+    steps, worked, started = [], [], dict[str, float]()
     for event in events:
-        if event["event"] == "step" and event["state"] in ("done", "failed") and event.get("seconds"):
-            ended = _moment(event["at"]) - first
-            steps.append(Step(event["name"], max(0.0, ended - event["seconds"]), ended))
+        if event["event"] != "step":
+            continue
+        name, at = event["name"], _moment(event["at"]) - first
+        if event["state"] == "started":
+            started[name] = at
+        elif event["state"] in ("done", "failed") and event.get("seconds"):
+            steps.append(Step(name, max(0.0, at - event["seconds"]), at))
+            if name not in BACKGROUND:
+                worked.append((max(started.get(name, 0.0), steps[-1].began), at))
+    if worked and (up := _up_ended(directory, first)) is not None:
+        worked.append((0.0, min(up, min(began for began, _ in worked))))
     last = next((event for event in reversed(events) if event["event"] == "ended"), events[-1])
-    return Timeline(named["run_id"], named["flow"], _moment(last["at"]) - first, tuple(steps))
+    seconds = _moment(last["at"]) - first
+    return Timeline(named["run_id"], named["flow"], seconds, tuple(steps), tuple(worked))
+
+
+def _up_ended(directory: Path, first: float) -> float | None:
+    """When the process that brought the cluster up, before Prefect was there, said its last word; None where there was none."""
+    try:
+        return max(0.0, (directory / "evidence" / UP).stat().st_mtime - first)
+    except OSError:
+        return None
 
 
 def _moment(text: str) -> float:
@@ -107,7 +130,10 @@ def path_table(run: Timeline) -> str:
         run: The run.
     """
     path: Sequence[Step] = run.critical_path()
-    lines = [f"{run.flow} {run.run_id}: {run.seconds:.1f} s, of which {run.between:.1f} s between steps", ""]
+    lines = [
+        f"{run.flow} {run.run_id}: {run.seconds:.1f} s, of which {run.between:.1f} s in which nothing of the lab was done",
+        "",
+    ]
     reached = 0.0
     for step in path:
         lines.append(

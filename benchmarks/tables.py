@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any
 
 
@@ -61,3 +62,26 @@ def first_run_table(
     longest = [each for each in path if each["seconds"] >= 5]
     told = ", ".join(f"{each['step']} {number(each['seconds'])}" for each in longest)
     return [*lines, "", f"The first run's end waited for these steps (s, those of 5 and more): {told}."]
+
+
+def cluster_table(took: Mapping[str, Sequence[float]]) -> list[str]:
+    """Write what the cluster took alone, and as a step of the lab.
+
+    Args:
+        took: `up`, `bookinfo`, `down` and `step`, each with the seconds of every turn.
+
+    Returns:
+        The lines of a table.
+    """
+    said = {
+        "up": "three nodes Ready, from nothing",
+        "bookinfo": "then Bookinfo and sleep ready, without a mesh",
+        "down": "then gone",
+        "step": "the step `start-cluster` of a lab, beside which Prefect is imported and its server starts",
+    }
+    lines = ["| the cluster | median, s | single values |", "|---|--:|---|"]
+    return lines + [
+        f"| {said[name]} | {number(median(took[name]))} | {', '.join(map(number, took[name]))} |"
+        for name in said
+        if name in took
+    ]

@@ -120,3 +120,13 @@ def test_the_table_has_the_checks_that_grew_most() -> None:
     checks = [line for line in lines if "`" in line]
     assert checks[0].startswith("| `a.slow` | 1.00 s, 3 calls, 150 MB | 8.00 s")
     assert checks[1].startswith("| `b.even` |")
+    assert lines[-1].endswith(": none.")
+
+
+def test_a_check_that_grows_faster_than_the_mesh_is_named() -> None:
+    few = {
+        "a.one": {"seconds": 0.01, "calls": 5, "memory_mb": 100.0},
+        "b.gone": {"seconds": 1, "calls": 1, "memory_mb": 9.0},
+    }
+    many = {"a.one": {"seconds": 0.9, "calls": 60, "memory_mb": 300.0}}
+    assert growth.grown_faster(few, many, 10) == ["`a.one` (calls 12)"]

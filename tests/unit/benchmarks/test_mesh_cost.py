@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.mesh_cost import PUBLISHED, Use, cost_table, documents, row, sidecar_use
+from benchmarks.mesh_cost import PUBLISHED, Use, cost_table, documents, idle_cores, row, sidecar_use
 from meshlab.app.load_result import combine
 from meshlab.clusters.local import pins
 from meshlab.config.settings_load import LoadProfile
@@ -51,6 +51,14 @@ def test_cpu_is_told_per_thousand_requests() -> None:
     assert told["memory_mb"] == 52
     assert (told["reached"], told["saturated"], told["errors"]) == (1000, False, 0)
     assert 1 < told["p50"] < 1.1 < told["p99"]
+
+
+def test_what_a_sidecar_uses_without_a_load_is_not_the_loads() -> None:
+    clock = FakeClock(1000.0)
+    idle = idle_cores(FakePrometheus(clock), "echo", 1003.0, clock)  # type: ignore[arg-type]
+    assert idle == pytest.approx(0.2)
+    told = row(FOUND, Use(10.0, 48e6, 1.0), Use(20.0, 52e6, 41.0), idle)
+    assert told["vcpu_per_1000rps"] == pytest.approx((10 - 0.2 * 40) / 2)
 
 
 def test_a_pair_without_sidecars_has_no_sidecar_s_cost() -> None:

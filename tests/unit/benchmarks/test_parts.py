@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from benchmarks import lab_by_hand
+from benchmarks import lab_by_hand, parts
 from benchmarks.__main__ import main
 from benchmarks.commands import Bench
 from benchmarks.parts import PARTS
@@ -81,11 +84,16 @@ def test_a_run_with_another_verdict_is_no_measurement(tmp_path: Path) -> None:
         PARTS["red-run"].measure(_bench(tmp_path, FakeProject({"flows.full_lab": 3})))
 
 
-def test_the_cluster_is_measured_alone_and_as_a_step(tmp_path: Path) -> None:
+def test_the_cluster_is_measured_alone_and_as_a_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = FakeProject()
+    monkeypatch.setattr(lab_by_hand, "bookinfo_ready", lambda run: 7.5)
     found = PARTS["cluster"].measure(_bench(tmp_path, fake))
-    assert fake.modules == ["meshlab.clusters.local", "meshlab.clusters.local", "flows.full_lab"] * 2
+    local = "meshlab.clusters.local"
+    assert fake.modules == ["flows.full_lab", local, local] * 2 + [local], (
+        "at last what a failure would leave"
+    )
     assert found.runs["step"] == [pytest.approx(137.87, abs=0.01)] * 2
+    assert found.runs["bookinfo"] == [7.5, 7.5]
 
 
 def test_nights_run_on_the_lab_that_is_named(tmp_path: Path) -> None:
@@ -95,6 +103,31 @@ def test_nights_run_on_the_lab_that_is_named(tmp_path: Path) -> None:
     assert len(found.seconds["nightly"]) == 2
 
 
+def test_nights_run_on_a_lab_of_their_own_where_none_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def kept_lab(bench: Bench, name: str) -> Iterator[SimpleNamespace]:
+        yield SimpleNamespace(night=("--kubeconfig", "kc"))
+
+    monkeypatch.setattr(parts, "kept_lab", kept_lab)
+    fake = FakeProject()
+    assert len(PARTS["nightly"].measure(_bench(tmp_path, fake, None)).seconds["nightly"]) == 2
+    assert fake.modules == ["flows.nightly"] * 2
+
+
+def test_a_cluster_that_was_up_before_is_no_measurement(tmp_path: Path) -> None:
+    class Adopting(FakeProject):
+        def answer(self, call: Call) -> Completed:
+            done = super().answer(call)
+            for path in (tmp_path / "bench").glob("*/a-run/evidence/steps/start-cluster.json"):
+                path.write_text(path.read_text().replace('"adopted": false', '"adopted": true'))
+            return done
+
+    with pytest.raises(MeshlabError, match="was up before"):
+        PARTS["red-run"].measure(_bench(tmp_path, Adopting()))
+
+
 def test_the_documents_commands_run_in_turns_with_the_lab(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,8 +135,12 @@ def test_the_documents_commands_run_in_turns_with_the_lab(
     monkeypatch.setattr(lab_by_hand, "prepare", lambda run, folder, config: prepared.append(run))
     fake = FakeProject()
     found = PARTS["lab-by-hand"].measure(_bench(tmp_path, fake))
-    assert fake.modules == ["flows.full_lab", "by_hand.sh"] * 2
+    local = "meshlab.clusters.local"
+    assert fake.modules == ["flows.full_lab", "by_hand.sh"] * 2 + [local], (
+        "at last what a failure would leave"
+    )
     assert len(prepared) == 2
+    assert len(found.ratios["prefect_share"]) == 2 and found.runs["path"][0]["step"] == "start-cluster"
     assert found.runs["by_hand"] == [90.6, 90.6]
     assert found.runs["steps"]["install"] == 14.0
     assert found.runs["lab_steps"]["start-cluster"] == pytest.approx(137.87, abs=0.01)
@@ -131,11 +168,9 @@ def test_the_script_gets_the_runs_own_operator_and_images(tmp_path: Path) -> Non
         .replace("@CACHE@/istio.io/istio@v0.0.0-20260827124520-eed52ebb66ad", str(tmp_path))
     )
     (tmp_path / "bin").mkdir()
-    try:
+    with pytest.raises(MeshlabError, match="prometheus"):
         lab_by_hand.prepare(run, tmp_path / "by-hand", LabConfig())
-    except MeshlabError as problem:
-        # The manifests here are no real ones; what comes first was written.
-        assert "prometheus" in str(problem).lower() or "kubectl" in str(problem)
+    # The manifests here are no real ones; what comes first was written.
     operator = json.loads((tmp_path / "by-hand" / "operator.json").read_text())
     assert operator["spec"]["hub"] == "localhost/meshlab"
     assert len(json.loads((tmp_path / "by-hand" / "bookinfo.json").read_text())["items"]) == 2
@@ -143,7 +178,12 @@ def test_the_script_gets_the_runs_own_operator_and_images(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     "words",
-    [["nothing"], ["orchestration", "--times", "0"], ["nightly"], ["critical-path", "--run", "/nowhere"]],
+    [
+        ["nothing"],
+        ["orchestration", "--times", "0"],
+        ["critical-path"],
+        ["critical-path", "--run", "/nowhere"],
+    ],
 )
 def test_bad_input_is_told_before_anything_runs(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == 2

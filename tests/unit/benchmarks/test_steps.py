@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -46,6 +48,21 @@ def test_the_critical_path_is_what_the_end_waited_for(tmp_path: Path) -> None:
     assert [step.name for step in run.critical_path()] == ["up", "install", "app", "check"]
     assert run.between == pytest.approx(2.5)
     assert run.share_between == pytest.approx(2.5 / 41)
+
+
+def test_what_nothing_of_the_lab_was_done_in_is_counted_though_a_step_reaches_over_it(tmp_path: Path) -> None:
+    """The cluster is up after 4 s, the step that began with it goes on at 9 s; what runs beside covers nothing."""
+    run = journal(tmp_path, ("start-cluster", 0, 10), ("mixed-traffic", 10, 30), ("load", 12, 30), ended=31)
+    path = run / "evidence" / "journal.jsonl"
+    first, *rest = path.read_text().splitlines(keepends=True)
+    started = {"event": "step", "name": "start-cluster", "state": "started", "at": "2026-11-28T10:00:09.000Z"}
+    path.write_text(first + json.dumps(started) + "\n" + "".join(rest))
+    assert steps.read(run).between == pytest.approx(9 + 2 + 1)
+    (run / "evidence" / "cluster-up.jsonl").write_text("{}\n")
+    up = datetime(2026, 11, 28, 10, 0, 4, tzinfo=UTC).timestamp()
+    os.utime(run / "evidence" / "cluster-up.jsonl", (up, up))
+    assert steps.read(run).between == pytest.approx(5 + 2 + 1)
+    assert steps.read(run).critical_path()[0].began == 0
 
 
 def test_a_long_step_beside_others_is_the_path_where_it_ends_last(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.tables import first_run_table, hand_table, number
+from benchmarks.tables import cluster_table, first_run_table, hand_table, number
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,10 @@ def test_a_first_run_tells_its_stages_and_what_its_end_waited_for() -> None:
     assert "| cluster | 548 | 27.2 | 952 | 37.2 | 108 |" in lines
     assert "start-cluster 589" in lines[-1]
     assert "label-namespace" not in lines[-1]
+
+
+def test_the_cluster_alone_stands_beside_the_step() -> None:
+    lines = cluster_table(
+        {"up": [2.8, 3.0, 3.1], "bookinfo": [6.0], "down": [0.9], "step": [10.0, 9.0, 11.0]}
+    )
+    assert "| 3 | 2.8, 3, 3.1 |" in lines[2] and "| 10 | 10, 9, 11 |" in lines[-1]
