@@ -17,6 +17,7 @@ from meshlab.clusters.local.cluster import LocalCluster
 from meshlab.config.settings import LabConfig, Machine
 from meshlab.core.errors import MeshlabError, NotHereError
 from meshlab.core.process import Runner, SystemRunner
+from meshlab.core.progress import Progress
 from meshlab.istio import tracing
 from meshlab.istio.distribution import Distribution
 from meshlab.kube.apply import ObjectRef
@@ -28,6 +29,7 @@ from meshlab.observability.addons.images import images
 from meshlab.observability.addons.jaeger import JAEGER, announce
 from meshlab.observability.addons.kiali import KIALI
 from meshlab.observability.addons.prometheus import PROMETHEUS
+from meshlab.run.compiles import noting_compiles
 from meshlab.run.journal import RunRef, record_facts, report_progress
 from meshlab.run.ledger import Entry
 from tasks.common import lab_task, log_info
@@ -52,13 +54,11 @@ def bring_image(run: RunRef, config: LabConfig, cluster: ClusterRef, name: str) 
     """
     if config.cluster != "local" or config.image_source != "embedded":
         return cluster.images
-    machine, runner = context_of(run).machine, SystemRunner()
+    machine, runner, progress = context_of(run).machine, SystemRunner(), noting_compiles(run)
     with progress_artifact(f"progress-{name}-build", f"Compile {name}"):
-        build.build(
-            [name], machine=machine, runner=runner, log_dir=machine.state / "logs", progress=report_progress
-        )
+        build.build([name], machine=machine, runner=runner, log_dir=machine.state / "logs", progress=progress)
         if name == PROMETHEUS.name and config.keep:
-            _build_page(machine, runner)
+            _build_page(machine, runner, progress)
     specs = materials.addon_images(machine, [name], runner=runner, progress=report_progress)
     missing = [spec for spec in specs if spec.reference not in cluster.images]
     LocalCluster(config.local, machine, run_id=run.run_id).add_images(missing)
@@ -66,10 +66,10 @@ def bring_image(run: RunRef, config: LabConfig, cluster: ClusterRef, name: str) 
     return (*(spec.reference for spec in specs), *cluster.images)
 
 
-def _build_page(machine: Machine, runner: Runner) -> None:
+def _build_page(machine: Machine, runner: Runner, progress: Progress) -> None:
     """Build Prometheus' web page for a lab that is kept to be looked at. Without it the lab is whole, but for the page."""
     try:
-        web_ui.build(machine, runner=runner, log_dir=machine.state / "logs", progress=report_progress)
+        web_ui.build(machine, runner=runner, log_dir=machine.state / "logs", progress=progress)
     except MeshlabError as problem:
         log_info(f"Prometheus answers queries, but has no web page: {problem}")
 
@@ -207,5 +207,7 @@ def deploy_traffic_clients(
         The objects that were applied.
     """
     # Before anything is counted: the route changes the gateway's configuration.
-    wanted = traffic_clients.documents(distribution, config)
-    return put_up(kube_of(cluster), config, wanted, distribution.images, progress=report_progress)
+    kube = kube_of(cluster)
+    ingress = config.scope == "mesh" and not traffic_clients.why_no_ingress(kube, mesh_of(run, cluster))
+    wanted = traffic_clients.documents(distribution, config, ingress=ingress)
+    return put_up(kube, config, wanted, distribution.images, progress=report_progress)

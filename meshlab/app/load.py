@@ -135,7 +135,7 @@ def _ended(
         ready=lambda states: _count(states, "terminated") == sender.pods,
         error=failed,
         describe=told,
-        timeout=config.app.rollout_timeout + profile.seconds + BEGINS_WITHIN,
+        timeout=config.app.rollout_timeout + profile.longest(sender.pods) + BEGINS_WITHIN,
         on_change=lambda text: progress(Update("load test", detail=text)),
         remedy=f"look at its pods: kubectl -n {config.namespace} get pods -l app={sender.name}",
         clock=clock,

@@ -35,8 +35,9 @@ class Bucket:
 class LoadResult:
     """What a load test found.
 
-    asked, reached: requests/s; asked is None in a closed loop. seconds: that were measured. statuses: HTTP status →
-    requests; "no answer" for those that got none. least, mean, most: milliseconds.
+    asked, reached: requests/s; asked is None in a closed loop. connections: that fortio used, which are fewer than it was
+    asked for where there are few requests. seconds: in which requests were sent. statuses: HTTP status → requests;
+    "no answer" for those that got none. least, mean, most: milliseconds.
     """
 
     asked: float | None
@@ -109,8 +110,12 @@ class LoadResult:
 
 
 def fortio_json(log: str) -> Mapping[str, Any] | None:
-    """Find fortio's result in its log, where lines of its own log come before and after; None where there is none."""
-    lines = log.splitlines()
+    """Find fortio's result in its log; None where there is none.
+
+    What it says beside goes to its standard error: the kubelet's log has both streams, each in its own order, so lines of
+    the one may stand between those of the other. All lines within the result are indented, and none of the others is.
+    """
+    lines = [line for line in log.splitlines() if line in ("{", "}") or line.startswith("  ")]
     begins = [number for number, line in enumerate(lines) if line == "{"]
     ends = [number for number, line in enumerate(lines) if line == "}"]
     if not begins or not ends or ends[-1] < begins[-1]:
@@ -137,12 +142,7 @@ def combine(profile: LoadProfile, found: Sequence[Mapping[str, Any]]) -> LoadRes
     totals = [each["DurationHistogram"] for each in found]
     reached, longest = 0.0, 0.0
     for each, total in zip(found, totals, strict=True):
-        seconds = each["ActualDuration"] / 1e9
-        if (
-            profile.rate is not None
-        ):  # a connection's last request may begin one interval after the time that was asked
-            interval = profile.connections / profile.rate
-            seconds = max(int(profile.seconds / interval) * interval, seconds - interval)
+        seconds = _sending(each, profile.seconds)
         longest = max(longest, seconds)
         reached += total["Count"] / seconds if seconds else 0.0
         for code, count in each["RetCodes"].items():
@@ -155,7 +155,7 @@ def combine(profile: LoadProfile, found: Sequence[Mapping[str, Any]]) -> LoadRes
     return LoadResult(
         profile.rate,
         reached,
-        profile.connections,
+        sum(each["NumThreads"] for each in found),
         len(found),
         longest,
         dict(sorted(statuses.items())),
@@ -164,6 +164,23 @@ def combine(profile: LoadProfile, found: Sequence[Mapping[str, Any]]) -> LoadRes
         sum(total["Sum"] for total in totals) / requests * 1000 if requests else 0.0,
         most,
     )
+
+
+def _sending(found: Mapping[str, Any], asked: float) -> float:
+    """Seconds in which one pod sent its requests: what its rate is counted by.
+
+    fortio plans as many requests of the rate as its connections can share evenly, so their time is up to one interval of a
+    connection shorter than asked; for fewer than two requests per connection it uses fewer connections, and it sends two
+    requests at least. The connections begin one after the other, within an interval: that, and the wait for the last
+    answer, is no sending. It is never longer than all of it lasted, as where it was cut short.
+    """
+    lasted: float = found["ActualDuration"] / 1e9
+    if found["RequestedQPS"] == "max":
+        return lasted
+    rate, connections = float(found["RequestedQPS"]), int(found["NumThreads"])
+    planned = max(2, int(rate * asked)) // connections * connections / rate
+    beside = connections / rate + float(found["DurationHistogram"]["Max"])
+    return min(lasted, max(planned, lasted - beside))
 
 
 def _place(seconds: float) -> int:

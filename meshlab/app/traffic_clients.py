@@ -13,6 +13,7 @@ from meshlab.app.bookinfo import PAGE_PATH, Workload
 from meshlab.app.once import RoundResult, n_requests
 from meshlab.app.source import find_source
 from meshlab.config.settings import LabConfig
+from meshlab.core.errors import NotHereError
 from meshlab.core.waiting import Clock, wait
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.mesh import Mesh
@@ -23,7 +24,9 @@ TCP_ECHO_SAMPLE = "tcp-echo/tcp-echo.yaml"
 GATEWAY_SAMPLE = "bookinfo/networking/bookinfo-gateway.yaml"
 TCP_ECHO = Workload("tcp-echo", "tcp-echo", "v1", "default", port=9000)
 CALLER = Workload("plaintext-caller", "plaintext-caller", "", "default", port=0)
-INGRESS = "istio-ingressgateway"
+INGRESS = (
+    "istio-ingressgateway"  # Deployment and Service; Istio's sample of a route and ours are for its pods
+)
 
 
 def ingress_host(mesh: Mesh) -> str:
@@ -31,7 +34,28 @@ def ingress_host(mesh: Mesh) -> str:
     return f"{INGRESS}.{mesh.ingress_namespace}.svc"
 
 
-def documents(distribution: Distribution, config: LabConfig) -> list[dict[str, Any]]:
+def why_no_ingress(kube: Kube, mesh: Mesh) -> str:
+    """Say why nothing can be sent through the ingress gateway.
+
+    Istio's Helm page calls a gateway istio-ingress, and the profile `minimal` has none: both are good meshes, whose
+    gateways take no route of the run's.
+
+    Args:
+        kube: Client of the cluster.
+        mesh: The facts of the mesh.
+
+    Returns:
+        The reason; "" where its Service is there.
+
+    Raises:
+        KubeError: The API server does not answer.
+    """
+    if kube.get("v1", "Service", INGRESS, mesh.ingress_namespace) is None:
+        return f"this installation of Istio has no {INGRESS}"
+    return ""
+
+
+def documents(distribution: Distribution, config: LabConfig, *, ingress: bool = True) -> list[dict[str, Any]]:
     """Make the objects of the traffic clients: samples as they are, and the caller of ours.
 
     The ingress route is among them only where the whole mesh may be changed: its hosts are "*", which would
@@ -40,6 +64,7 @@ def documents(distribution: Distribution, config: LabConfig) -> list[dict[str, A
     Args:
         distribution: Istio's istioctl and samples.
         config: The settings of the run.
+        ingress: The mesh has the gateway: a route for one that is not there is an error of `istioctl analyze`.
 
     Returns:
         The objects.
@@ -48,7 +73,7 @@ def documents(distribution: Distribution, config: LabConfig) -> list[dict[str, A
         InputError: A sample can't be read.
     """
     found = [*read_manifests(distribution.samples / TCP_ECHO_SAMPLE), manifests.read("plaintext-caller")]
-    if config.scope == "mesh":
+    if config.scope == "mesh" and ingress:
         found += read_manifests(distribution.samples / GATEWAY_SAMPLE)
     return found
 
@@ -68,9 +93,12 @@ def wait_ingress(kube: Kube, mesh: Mesh, *, timeout: float = 60, clock: Clock | 
         The last answer.
 
     Raises:
+        NotHereError: The mesh has no such gateway.
         WaitTimeout: It does not; its text has the last answer.
         ExecError: A request can't be sent.
     """
+    if reason := why_no_ingress(kube, mesh):
+        raise NotHereError(reason, remedy="install a profile with it (demo)")
     namespace, url = mesh.namespace, f"http://{ingress_host(mesh)}{PAGE_PATH}"
     source = find_source(kube, namespace, CALLER.selector)
 

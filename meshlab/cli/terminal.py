@@ -18,12 +18,13 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from meshlab.cli.earlier import Earlier
+from meshlab.cli.earlier import NOTHING, Earlier
 from meshlab.core.progress import Update
 from meshlab.core.text import roughly
 from meshlab.core.waiting import Clock, SystemClock
 from meshlab.report.catches import lines
 from meshlab.report.causes import Explained, arranged, best_of
+from meshlab.run.compiles import COMPILE
 from meshlab.run.journal import Event, listening
 from meshlab.run.results import NOT_MADE
 
@@ -45,7 +46,8 @@ PLAIN_EVERY = 15.0  # seconds between plain progress lines of one piece of work
 class View:
     """Draws the events and progress reports of one run on a console.
 
-    earlier: what earlier runs took, from which the time that is left is told.
+    earlier: what earlier runs took, from which the time that is left is told. As soon as this run compiles something it is
+    compared with those that did, too.
     """
 
     def __init__(
@@ -53,7 +55,8 @@ class View:
     ) -> None:
         self.console = console
         self._earlier = earlier or Earlier()
-        self._last: tuple[str, float] | None = None  # the step that began last, and when
+        self._kind = NOTHING
+        self._begun: list[tuple[str, float]] = []  # every step, and when
         self._clock = clock or SystemClock()
         self._lock = threading.RLock()
         self._start = self._clock.now()
@@ -91,6 +94,11 @@ class View:
             self._print(Text.assemble("    ", verdict, f"  {event['id']}: {said}"))
         elif event["event"] == "warning":
             self._print(Text(f"  ! {event['text']}", style="bold yellow"))
+        elif event["event"] == COMPILE and self._kind == NOTHING:
+            with self._lock:
+                self._kind = event["what"]
+                if not self._live and (left := self._left()):  # what was said before holds no longer
+                    self._print(Text(f"  … {event['what']}  ({left})"))
 
     def on_update(self, update: Update) -> None:
         """A progress report: the bar moves; plain output says it now and then."""
@@ -107,8 +115,7 @@ class View:
         with self._lock:
             if state == "started":
                 self._running[name] = self._clock.now()
-                if name in self._earlier.rest:
-                    self._last = name, self._clock.now()
+                self._begun.append((name, self._clock.now()))
                 if not self._live:
                     left = self._left()
                     self._print(Text(f"  … {name}{f'  ({left})' if left else ''}"))
@@ -129,10 +136,9 @@ class View:
 
     def _left(self) -> str:
         """How long the run still takes if it goes on as earlier ones did from the step that began last; empty where unknown."""
-        if self._last is None:
-            return ""
-        name, since = self._last
-        left = self._earlier.rest[name] - (self._clock.now() - since)
+        rest = self._earlier.of(self._kind).rest
+        ends = next((since + rest[name] for name, since in reversed(self._begun) if name in rest), 0.0)
+        left = ends - self._clock.now()
         return f"about {roughly(left)} left" if left > 0 else ""
 
     def _print(self, line: RenderableType) -> None:
@@ -151,10 +157,11 @@ class View:
     def _moving(self) -> RenderableType:
         with self._lock:
             rows = Table.grid(padding=(0, 1))
+            took = self._earlier.of(self._kind).took
             for name, since in self._running.items():
-                usual = f" of about {self._earlier.took[name]:.0f} s" if name in self._earlier.took else ""
-                took = Text(f"{self._clock.now() - since:5.1f} s{usual}", style="dim")
-                rows.add_row(Spinner("dots"), Text(name), took, "")
+                usual = f" of about {took[name]:.0f} s" if name in took else ""
+                so_far = Text(f"{self._clock.now() - since:5.1f} s{usual}", style="dim")
+                rows.add_row(Spinner("dots"), Text(name), so_far, "")
             for update in list(self._work.values())[-4:]:
                 bar = ProgressBar(
                     total=100, completed=update.percent or 0, width=24, pulse=update.percent is None

@@ -26,6 +26,23 @@ class LoadProfile:
     connections: int
     seconds: float
 
+    def longest(self, pods: int) -> float:
+        """Return the seconds in which so many pods have sent it, where all answers come in time.
+
+        fortio's last connection begins, and ends, up to one of its own intervals after the first, and has two requests at
+        least: an interval is half of the time at most. A pod sends two requests, however long they take at its rate.
+
+        Args:
+            pods: That share it.
+
+        Returns:
+            The seconds.
+        """
+        if self.rate is None:
+            return self.seconds
+        interval = min(self.connections / self.rate, self.seconds / 2)
+        return max(self.seconds + interval, 2 * pods / self.rate)
+
 
 def parse_profile(text: str) -> LoadProfile:
     """Read RATE,CONNECTIONS,DURATION. Raises ValueError, which names all that is wrong with it."""

@@ -17,11 +17,18 @@ def result(
     codes: Mapping[str, int] | None = None,
     *,
     seconds: float = 2.0,
+    rate: str | None = None,
+    connections: int = 4,
 ) -> dict[str, Any]:
-    """A result. buckets: seconds from and to, and how many."""
+    """A result. buckets: seconds from and to, and how many. rate: that was asked for, "max" for a closed loop.
+
+    Where it is not given, all requests that were asked for in the given seconds were sent.
+    """
     count = sum(number for _, _, number in buckets)
     return {
         "RunType": "HTTP",
+        "RequestedQPS": rate or f"{count / seconds:g}",
+        "NumThreads": connections,
         "ActualQPS": count / seconds,
         "ActualDuration": int(seconds * 1e9),
         "DurationHistogram": {

@@ -12,7 +12,7 @@ from meshlab.app import traffic_clients
 from meshlab.app.deployment import put_up, with_images
 from meshlab.clusters.local.images import HUB
 from meshlab.config.settings import LabConfig
-from meshlab.core.errors import IstioError, WaitTimeout
+from meshlab.core.errors import IstioError, NotHereError, WaitTimeout
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.mesh import Mesh
 from tests.fakes.clock import FakeClock
@@ -99,6 +99,26 @@ def test_the_ingress_gateway_of_others_gets_no_route(distribution: Distribution)
     assert {"Gateway", "VirtualService"} <= kinds(theirs.model_copy(update={"allow_changes": True}))
 
 
+def test_a_mesh_without_the_gateway_gets_no_route(distribution: Distribution):
+    """`istioctl analyze` calls a Gateway whose selector finds no pod an error."""
+    found = traffic_clients.documents(distribution, LabConfig(), ingress=False)
+    assert {document["kind"] for document in found} == {"Service", "Deployment"}
+
+
+@pytest.mark.parametrize(
+    "there",
+    [(), (make_object("v1", "Service", "istio-ingress", "istio-ingress"),)],
+    ids=["minimal", "Helm's own name"],
+)
+def test_without_the_gateway_nothing_is_awaited(there: tuple[Any, ...]):
+    kube, clock = FakeKube(there), FakeClock()
+    assert "has no istio-ingressgateway" in traffic_clients.why_no_ingress(kube, MESH)  # type: ignore[arg-type]
+    with pytest.raises(NotHereError, match="has no istio-ingressgateway"):
+        traffic_clients.wait_ingress(kube, MESH, clock=clock)  # type: ignore[arg-type]
+    assert (kube.opened, clock.slept) == ([], [])
+    assert traffic_clients.why_no_ingress(answering(), MESH) == ""
+
+
 def test_they_are_put_in_the_apps_namespace(distribution: Distribution):
     mesh = ReadyMesh()
     config = LabConfig.model_validate({"app": {"namespace": "shop"}})
@@ -116,8 +136,11 @@ def test_images_that_nobody_names_are_looked_up_in_the_cluster(distribution: Dis
         with_images(ReadyMesh(), LabConfig(), documents, (), clock=FakeClock())
 
 
+GATEWAY = make_object("v1", "Service", "istio-ingressgateway", "istio-system")
+
+
 def answering(*statuses: str) -> FakeKube:
-    kube = FakeKube([make_pod("caller", labels={"app": "plaintext-caller"})])
+    kube = FakeKube([make_pod("caller", labels={"app": "plaintext-caller"}), GATEWAY])
     kube.streams = [FakeExecStream([(1, f"R 1 {status} 0.1 0 1\n".encode())]) for status in statuses]
     return kube
 

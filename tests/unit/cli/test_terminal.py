@@ -4,10 +4,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from meshlab.cli.earlier import Earlier
+from meshlab.cli.earlier import NOTHING, Earlier, Times
 from meshlab.cli.terminal import View, checks_table, closing
 from meshlab.core.errors import MeshlabError
 from meshlab.core.progress import Update
+from meshlab.run.compiles import noting_compiles
 from meshlab.run.journal import RunRef, create, record_check, report_progress, skip_step, step
 from meshlab.run.results import NOT_MADE, CheckResult, Verdict
 from tests.fakes.clock import FakeClock
@@ -103,9 +104,10 @@ def test_a_terminal_shows_what_is_under_way_with_its_time_and_share(run: RunRef)
 
 
 def test_the_time_that_is_left_is_told_from_earlier_runs(run: RunRef) -> None:
-    before = Earlier(
+    usual = Times(
         {"start-cluster": 12.0, "install-istio": 14.0}, {"start-cluster": 130.0, "install-istio": 100.0}
     )
+    before = Earlier({NOTHING: usual})
     console, clock = plain(), FakeClock()
     view = View(console, clock=clock, earlier=before)
     with view.showing():
@@ -126,6 +128,41 @@ def test_the_time_that_is_left_is_told_from_earlier_runs(run: RunRef) -> None:
     moving = page.export_text()
     assert "4.0 s of about 14 s" in moving
     assert "29 s, about 2 min left" in moving
+
+
+USUAL = Times({"start-cluster": 13.0}, {"start-cluster": 150.0, "check-mtls": 40.0})
+LONGER = Times({"start-cluster": 589.0}, {"start-cluster": 1114.0})
+
+
+def shown(view: View) -> str:
+    page = Console(record=True, width=100, file=io.StringIO())
+    page.print(view._moving())
+    return page.export_text()
+
+
+def test_a_run_that_begins_to_compile_is_compared_with_those_that_did(run: RunRef) -> None:
+    console = plain()
+    view = View(console, clock=FakeClock(), earlier=Earlier({NOTHING: USUAL, "compile cluster": LONGER}))
+    with view.showing(), step(run, "start-cluster"):
+        assert "about 2 min left" in shown(view) and "of about 13 s" in shown(view)
+        noting_compiles(run)(Update("compile cluster", detail="looking up what has to be compiled"))
+        assert "about 19 min left" in shown(view) and "of about 589 s" in shown(view)
+    assert lines(console)[:2] == [
+        "  … start-cluster  (about 2 min left)",
+        "  … compile cluster  (about 19 min left)",
+    ]
+
+
+def test_a_run_that_is_the_first_to_compile_is_told_the_compile_s_time_and_no_other(run: RunRef) -> None:
+    console = plain()
+    view = View(console, clock=FakeClock(), earlier=Earlier({NOTHING: USUAL}))
+    with view.showing():
+        with step(run, "start-cluster"):
+            noting_compiles(run)(Update("compile cluster", 4, 100, "about 9 min left; x"))
+            assert shown(view).count("left") == 1 and "about 9 min left; x" in shown(view)
+        with step(run, "check-mtls"):
+            assert "left" not in shown(view)
+    assert "  … check-mtls" in lines(console)
 
 
 def test_the_table_holds_every_check_with_what_to_do_about_it() -> None:

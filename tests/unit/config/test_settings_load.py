@@ -6,7 +6,7 @@ import pytest
 
 from meshlab.config.loader import load
 from meshlab.config.settings import LabConfig
-from meshlab.config.settings_load import LoadProfile
+from meshlab.config.settings_load import LoadProfile, parse_profile
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,19 @@ from meshlab.config.settings_load import LoadProfile
 def test_a_load_is_read_as_it_is_meant(text: str, meant: LoadProfile) -> None:
     loaded = load({"load.profile": text}, environ={})
     assert loaded.problems == [] and loaded.config.load.asked == meant
+
+
+@pytest.mark.parametrize(
+    ("text", "pods", "seconds"),
+    [
+        ("max,8,30s", 1, 30),
+        ("50,10,30s", 2, 30.2),
+        ("0.1,360,60m", 1, 5400),  # two requests on each of 180 connections
+        ("1,8,5s", 4, 8),  # two requests from each pod, at a quarter of the rate
+    ],
+)
+def test_a_load_may_take_longer_than_its_duration(text: str, pods: int, seconds: float) -> None:
+    assert parse_profile(text).longest(pods) == pytest.approx(seconds)
 
 
 def test_nothing_is_sent_where_nothing_is_asked_for() -> None:
