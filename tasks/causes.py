@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 # Steps at whose end the configuration is kept whether or not a check is red: the last of the set-up, where plaintext is
 # allowed, and the last under STRICT, before what the run applied is taken away.
 KEPT_AFTER = ("check-app", "check-audit")
+RECORDING = threading.Lock()
 SABOTAGE = "sabotage-round"  # the flow of a round in which a fault is planted: its causes are put to the test
 
 
@@ -40,13 +42,7 @@ def note_causes(run: RunRef, step: str, args: tuple[Any, ...]) -> None:
     cluster = next((each for each in args if isinstance(each, ClusterRef)), None)
     if config is None or cluster is None:
         return
-    events = read_journal(run)
-    known = {check for event in events if event["event"] == "causes" for check in event["checks"]}
-    red = [
-        event
-        for event in events
-        if event["event"] == "check" and event["verdict"] == "fail" and event["id"] not in known
-    ]
+    red = _unexplained(run)
     if not red and step not in KEPT_AFTER:
         return
     try:
@@ -58,13 +54,30 @@ def note_causes(run: RunRef, step: str, args: tuple[Any, ...]) -> None:
         root, green = mesh_of(run, cluster).root_namespace, last_green(run, config, cluster)
     except MeshlabError:
         return
-    found = explain(red, objects, namespace=config.namespace, root=root, green=green)
-    checks = [event["id"] for event in red]
-    record(run, {"event": "causes", "checks": checks, "causes": [asdict(each) for each in found]})
+    # Steps run side by side: what another has explained meanwhile, it explained while its own objects were there.
+    with RECORDING:
+        ids = {event["id"] for event in _unexplained(run)}
+        red = [event for event in red if event["id"] in ids]
+        if not red:
+            return
+        found = explain(red, objects, namespace=config.namespace, root=root, green=green)
+        checks = [event["id"] for event in red]
+        record(run, {"event": "causes", "checks": checks, "causes": [asdict(each) for each in found]})
     if run.flow == SABOTAGE:
         ways = tried(red, objects, namespace=config.namespace, root=root, green=green, now=now())
         told = {way: [asdict(each) for each in causes] for way, causes in ways.items()}
         record(run, {"event": "causes-tried", "ways": told})
+
+
+def _unexplained(run: RunRef) -> list[dict[str, Any]]:
+    """The red checks of the run's journal for which no causes were noted yet."""
+    events = read_journal(run)
+    known = {check for event in events if event["event"] == "causes" for check in event["checks"]}
+    return [
+        event
+        for event in events
+        if event["event"] == "check" and event["verdict"] == "fail" and event["id"] not in known
+    ]
 
 
 def _keep(run: RunRef, step: str, objects: Iterable[Found]) -> None:

@@ -21,6 +21,7 @@ from meshlab.core.errors import MeshlabError
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.gateway_api import definitions, validates_frontend
 from meshlab.kube.changes import Changes
+from meshlab.kube.client import Kube
 from meshlab.lifecycle.context import context_of, istioctl_of, kube_of, mesh_of
 from meshlab.run.journal import RunRef, record_check
 from meshlab.run.results import CheckResult
@@ -90,7 +91,8 @@ def check_ingress(
     def open_(changes: Changes) -> AbstractContextManager[IngressProbe]:
         keys = make_keys(*ingress.HOSTS, lifetime=lifetime)
         istioctl, mesh = istioctl_of(cluster, distribution), mesh_of(run, cluster)
-        return opened(kube, istioctl, changes, mesh, keys=keys, alter=alter)
+        fit = _fit(kube, config, mesh.namespace)
+        return opened(kube, istioctl, changes, mesh, keys=keys, alter=alter, fit=fit)
 
     return _asked(run, config, cluster, "check-ingress", INGRESS, open_)
 
@@ -124,7 +126,10 @@ def check_gateway(
 
     def open_(changes: Changes) -> AbstractContextManager[IngressProbe]:
         istioctl, keys = istioctl_of(cluster, distribution), make_keys(*ingress.HOSTS, lifetime=lifetime)
-        return gateway_api.opened(kube, istioctl, changes, mesh, frontend=frontend, keys=keys, alter=alter)
+        fit = _fit(kube, config, mesh.namespace)
+        return gateway_api.opened(
+            kube, istioctl, changes, mesh, frontend=frontend, keys=keys, alter=alter, fit=fit
+        )
 
     with gateway_api.gone_afterwards(kube, mesh.namespace):
         return _asked(run, config, cluster, "check-gateway", GATEWAY, open_)
@@ -170,7 +175,6 @@ def check_egress(
         return _recorded(run, _without(found, "egress.blocked", *through))
     asked: list[tuple[egress_checks.Open, egress_checks.Closed]] = []
     where = egress.OUTSIDE if whole else config.namespace
-    restricted = enforces_restricted(kube, where)
     ledger = context_of(run).ledger
     with Changes(kube, ledger, run) as changes, Changes(kube, ledger, run) as fence:
         probe = EgressProbe(
@@ -181,7 +185,7 @@ def check_egress(
             where,
             gateways=found if isinstance(found, list) else (),
             alter=alter,
-            fit=lambda pods: fitted(config, pods, pulled=False, restricted=restricted),
+            fit=_fit(kube, config, where),
         )
 
         def blocked() -> CheckResult:
@@ -211,11 +215,20 @@ def check_egress(
             return bypass_checks.no_bypass(*bypass_checks.ask(around))
 
         checks = [run_check("egress.blocked", blocked, granted=config.scope)]
-        if isinstance(found, Missing):
-            return _recorded(run, [*checks, *_without(found, *through)])
         making = {"egress.gateway": gateway, bypass_checks.CHECK: no_bypass}
-        checks += [run_check(name, making[name], granted=config.scope) for name in through]
-        return _recorded(run, checks)
+        if isinstance(found, Missing):
+            checks += _without(found, *through)
+        else:
+            checks += [run_check(name, making[name], granted=config.scope) for name in through]
+        recorded = _recorded(run, checks)
+        note_causes(run, "check-egress", (config, cluster))  # while the stage's own objects are there
+        return recorded
+
+
+def _fit(kube: Kube, config: LabConfig, namespace: str) -> ingress.Alter:
+    """What the settings, and the namespace of its pods, make of a stage's objects; their image is the cluster's own."""
+    restricted = enforces_restricted(kube, namespace)
+    return lambda objects: fitted(config, objects, pulled=False, restricted=restricted)
 
 
 def _not_closed() -> MeshlabError:

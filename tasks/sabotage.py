@@ -89,14 +89,7 @@ def plan(
     """
     chosen = []
     for fault in catalogue.choose(only):
-        why = catalogue.why_not(
-            fault,
-            config.scope,
-            local=config.cluster == "local",
-            gateway_api=config.security.gateway_api,
-            stays=stays,
-        )
-        if why:
+        if why := catalogue.why_not(fault, config, stays=stays):
             place = "in a lab that the run makes and removes" if fault.last else "on a local cluster"
             record_check(run, unproven(fault, why, skipped=True, remedy=f"plant it {place}"))
             skip_step(run, f"fault-{fault.name}", why)

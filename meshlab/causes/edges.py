@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from meshlab.causes.effects import Does, Told, World, name_of, service_of
 from meshlab.causes.objects import Found
+
+MADE_FOR = (
+    "gateway.networking.k8s.io/gateway-name"  # label of the pods that are made for a Gateway of Gateway API
+)
 
 
 def of_gateway(found: Found, world: World) -> Told:
@@ -25,15 +32,28 @@ def of_gateway(found: Found, world: World) -> Told:
             whose,
             f"serves {', '.join(sorted(shared))} as {other.name} does, and no VirtualService routes what it takes",
         )
+    if any("*" in _names(server) for server in found.spec.get("servers") or () if server.get("tls")):
+        yield Does.EVERY_NAME, whose, "a server with TLS takes every name"
     yield Does.EDGE, whose, f"serves {', '.join(sorted(hosts))}"
 
 
+def of_gateway_api(found: Found, world: World) -> Told:
+    """Tell what a Gateway of Gateway API does."""
+    listeners = found.spec.get("listeners") or ()
+    hosts = frozenset(str(each.get("hostname") or "*") for each in listeners)
+    made = [each for each in world.objects if each.kind == "Pod" and each.labels.get(MADE_FOR) == found.name]
+    whose = hosts | {found.name} | {name_of(pod.labels) for pod in made if pod.namespace == found.namespace}
+    if any(not each.get("hostname") for each in listeners if each.get("tls")):
+        yield Does.EVERY_NAME, whose, "a listener with TLS takes every name"
+    yield Does.EDGE, whose, f"serves {', '.join(sorted(hosts))}"
+
+
+def _names(server: Mapping[str, Any]) -> frozenset[str]:
+    return frozenset(str(host).rpartition("/")[2] for host in server.get("hosts") or ())
+
+
 def _hosts(found: Found) -> frozenset[str]:
-    return frozenset(
-        str(host).rpartition("/")[2]
-        for server in found.spec.get("servers") or ()
-        for host in server.get("hosts") or ()
-    )
+    return frozenset().union(*map(_names, found.spec.get("servers") or ()))
 
 
 def _has_route(found: Found, world: World) -> bool:
@@ -68,4 +88,4 @@ def of_service_entry(found: Found, world: World) -> Told:
     if shadowed:
         yield Does.REROUTES, shadowed, f"takes the place of {', '.join(sorted(shadowed))} in the mesh"
     else:
-        yield Does.OPENS, frozenset(map(service_of, hosts)), f"declares {', '.join(hosts)}"
+        yield Does.DECLARES, frozenset(map(service_of, hosts)), f"declares {', '.join(hosts)}"

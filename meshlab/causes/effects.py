@@ -19,6 +19,7 @@ class Does(StrEnum):
     NO_MTLS = "switches mutual TLS off"
     REFUSES = "refuses requests"
     REFUSES_OTHERS = "refuses requests of other paths"
+    NO_ROUTE = "has no route for requests"
     ALLOWS = "allows requests"
     ABORTS = "answers in the service's place"
     GIVES_UP = "gives up on requests early"
@@ -27,8 +28,11 @@ class Does(StrEnum):
     LIMITS = "limits connections or ejects pods"
     HIDES = "hides services"
     OPENS = "opens the way out"
+    AROUND = "leads past the egress gateway"
+    DECLARES = "declares hosts outside"
     CUTS = "cuts connections"
     REPEATS = "repeats requests"
+    RETRIES = "asks again where a request failed"
     CONFLICTS = "is for what another object is for, too"
     TRIAL = "is on trial only"
     TOKENS = "judges tokens"
@@ -39,6 +43,7 @@ class Does(StrEnum):
     NO_PODS = "leaves no pod"
     PROTOCOL = "is taken for another protocol"
     EDGE = "opens or guards the mesh's edge"
+    EVERY_NAME = "takes every server name at the mesh's edge"
 
 
 @dataclass(frozen=True)
@@ -113,6 +118,12 @@ def name_of(labels: Mapping[str, str]) -> str:
 def service_of(host: str) -> str:
     """Return the Service's name in a host, short or whole."""
     return host.partition(".")[0]
+
+
+def targets_of(found: Found) -> frozenset[str]:
+    """Return the names of the Gateways and Services that a policy names as its targets."""
+    refs = found.spec.get("targetRefs") or [found.spec.get("targetRef")]
+    return frozenset(str(ref["name"]) for ref in refs if ref and ref.get("name"))
 
 
 def labels_of(found: Found) -> Mapping[str, str]:

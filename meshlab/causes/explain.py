@@ -12,23 +12,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from meshlab.causes.effects import Does, Effect, World
+from meshlab.causes.effects import Does, Effect, World, name_of
 from meshlab.causes.kinds import effects
-from meshlab.causes.objects import Found
+from meshlab.causes.objects import GATEWAY_API, Found
+from meshlab.causes.said import told_by
 from meshlab.causes.snapshot import Baseline
+from meshlab.causes.table import Row, row_of
 
 MOST = 5  # causes of one check
-NAMED, OF_ITS_TRAFFIC, OF_SOME = (
-    200,
-    80,
-    40,
-)  # what a name in the evidence counts, and whose traffic it concerns
+# What counts: a name in the evidence, that Envoy itself says what the object does, and whose traffic it concerns.
+NAMED, SAID_SO, OF_ITS_TRAFFIC, OF_SOME = 200, 100, 80, 40
 # A check's traffic: the services that its requests go to. Those of the document; a check of other names takes them from
 # its evidence.
 PAGE = frozenset({"productpage", "details", "reviews", "ratings", "sleep"})
 # These look at other traffic, or at objects themselves.
 OTHERS = ("ingress.", "gateway.", "egress.", "audit.", "istio.", "kiali.")
 AT_THE_EDGE, POLICIES = ("ingress.", "gateway."), ("AuthorizationPolicy", "RequestAuthentication")
+GATEWAYS = ("Gateway", GATEWAY_API)
 # The evidence of these lists all that was asked, whatever became of it; the reason alone names what went wrong.
 LISTS_ALL = (
     "grafana.",
@@ -38,64 +38,9 @@ LISTS_ALL = (
 OF_PODS = "istio.injection"  # the pods that it names are its traffic
 # What a pod or its Service does for its own traffic only: no addon or gateway of the control plane's explains the app's.
 OF_ITS_PODS = (Does.NO_SIDECAR, Does.PROTOCOL)
-_LATE = (Does.ABORTS, Does.GIVES_UP, Does.DELAYS, Does.LIMITS, Does.REROUTES)
-_LOST = (
-    Does.REROUTES,
-    Does.HIDES,
-    Does.REFUSES,
-    Does.CUTS,
-    Does.NO_PODS,
-    Does.ABORTS,
-    Does.LIMITS,
-    Does.PROTOCOL,
-)
-_TOKENS = (Does.TRIAL, Does.TOKENS, Does.REFUSES, Does.EDGE, Does.ABORTS, Does.REROUTES)
-_COUNTED = (Does.METRICS, Does.REPEATS, *_LOST, Does.NO_SIDECAR, Does.NO_MTLS, Does.FILTERS)
-# Check, or family of checks → what would explain that it is red, the likeliest first.
-EXPLAINED_BY: Mapping[str, Sequence[Does]] = {
-    "app.bookinfo": (Does.NO_PODS, Does.CUTS, Does.NO_SIDECAR, Does.FILTERS),
-    "app.productpage": (*_LATE, *_LOST, Does.TOKENS, Does.NO_MTLS, Does.FILTERS),
-    "envoy.scrape": (Does.METRICS, Does.NO_SIDECAR, Does.FILTERS),
-    "envoy.dashboard": (
-        Does.HIDES,
-        Does.NO_PODS,
-        Does.LIMITS,
-        Does.CUTS,
-        Does.PROTOCOL,
-        Does.NO_SIDECAR,
-        Does.FILTERS,
-    ),
-    "istio.injection": (Does.NO_SIDECAR,),
-    "istio.control-plane": (Does.NO_PODS,),
-    "istio.versions": (Does.NO_PODS,),
-    "istio.proxies-synced": (Does.FILTERS, Does.NO_PODS),
-    "istio.analyze": (Does.REROUTES, Does.CONFLICTS, Does.HIDES, Does.EDGE, Does.PROTOCOL, Does.NO_MTLS),
-    "prometheus.targets": (Does.METRICS, Does.NO_SIDECAR, Does.CUTS, Does.NO_PODS),
-    "prometheus": _COUNTED,
-    "grafana": _COUNTED,
-    "graph.agreement": (Does.NO_TRACES, *_COUNTED),
-    "graph": _COUNTED,
-    "kiali": _COUNTED,
-    "jaeger": (Does.NO_TRACES, *_LOST),
-    # A proxy that does not know a service passes its requests through as they are: in clear, and counted nowhere.
-    "mtls": (Does.NO_MTLS, Does.PLAINTEXT, Does.HIDES, Does.NO_SIDECAR),
-    "mtls.counter": (Does.NO_MTLS, Does.PLAINTEXT, Does.REPEATS, Does.HIDES, Does.NO_SIDECAR),
-    "mtls.refusal": (Does.PLAINTEXT, Does.NO_SIDECAR),
-    "authz": (Does.ALLOWS, Does.REFUSES, Does.TOKENS, Does.NO_MTLS, Does.PLAINTEXT, *_LATE),
-    "ingress": (Does.CONFLICTS, Does.EDGE, Does.REFUSES, Does.ABORTS, Does.REROUTES),
-    "ingress.jwt": _TOKENS,
-    "gateway": (Does.REFUSES, Does.EDGE),
-    "gateway.jwt": _TOKENS,
-    "egress": (Does.OPENS, Does.REROUTES, Does.HIDES, Does.NO_MTLS),
-    "audit.strict-mtls": (Does.PLAINTEXT,),
-    "audit.default-deny": (Does.ALLOWS,),
-    "audit.allow-all": (Does.ALLOWS,),
-    "audit.destination-rule-tls": (Does.NO_MTLS,),
-    "audit.gateway": (Does.EDGE,),
-    "audit.egress-policy": (Does.OPENS,),
-    "audit.sidecars": (Does.NO_SIDECAR,),
-    "audit.analyze": (Does.REROUTES, Does.NO_MTLS, Does.EDGE, Does.PROTOCOL),
-}
+# What changes what is seen of all traffic concerns the application's like an object of its own. A policy for all does not
+# count so much: where nothing is allowed by default, that is how it is meant.
+OF_ALL = (Does.METRICS, Does.NO_TRACES)
 
 
 @dataclass(frozen=True)
@@ -136,13 +81,14 @@ def explain(
         The causes; none for a check that nothing explains.
     """
     known = [each for each in effects(World(objects, root)) if _concerns(each, namespace, root)]
+    called = _called(objects, namespace)
     news = {str(each): news for each in objects if green and (news := green.news_of(each))}
     since = f" since the green run {green.run_id}" if green else ""
     return tuple(
         Cause(check["id"], str(each.source), _change(each.source, news, since), f"{each.does}: {each.why}")
         for check in checks
         if check["verdict"] == "fail"
-        for each in _causes(check, known, namespace, news)
+        for each in _causes(check, known, called, namespace, news)
     )
 
 
@@ -158,12 +104,17 @@ def _concerns(effect: Effect, namespace: str, root: str) -> bool:
 
 
 def _causes(
-    check: Mapping[str, Any], known: Sequence[Effect], namespace: str, news: Mapping[str, str]
+    check: Mapping[str, Any],
+    known: Sequence[Effect],
+    called: Mapping[str, str],
+    namespace: str,
+    news: Mapping[str, str],
 ) -> list[Effect]:
-    wanted = _explained_by(check["id"])
+    told = told_by(check)
+    row = row_of(check["id"], told)
     evidence = {} if check["id"].startswith(LISTS_ALL) else check["evidence"]
-    said = json.dumps([check["summary"], check.get("reason"), evidence], default=str)
-    words = frozenset(re.findall(r"[a-z0-9][a-z0-9.-]*", said.lower()))
+    said = json.dumps([check["summary"], check.get("reason"), evidence], default=str, ensure_ascii=False)
+    words = _words(said) | {called[word] for word in _reason(check) if word in called}
     if check["id"] == OF_PODS:  # of a pod's name one part is made up, or two
         words |= {word.rsplit("-", parts)[0] for word in words for parts in (1, 2)}
     guards = _gateways(known, words) if check["id"].startswith(AT_THE_EDGE) else frozenset()
@@ -175,13 +126,16 @@ def _causes(
         if effect.does in OF_ITS_PODS and not elsewhere and effect.source.namespace not in ("", namespace):
             continue
         named = effect.source.name in words and effect.source.kind.lower() in said.lower()
-        if effect.does not in wanted and not (named and check["id"].startswith(("audit.", "istio.analyze"))):
+        if effect.does not in row.wanted and not (
+            named and check["id"].startswith(("audit.", "istio.analyze"))
+        ):
             continue
         source = str(effect.source)
         policy = (
             effect.source.kind in POLICIES
         )  # one that selects the gateway selects what comes in through it
-        score = _score(effect, wanted, words | guards if policy else words, named, namespace)
+        score = _score(effect, row, words | guards if policy else words, named, namespace)
+        score += SAID_SO * (effect.does in told)
         rank = (score, source in news, effect.source.changed.partition(" ")[2])
         if source not in found or rank > found[source][0]:
             found[source] = (rank, effect)
@@ -189,29 +143,42 @@ def _causes(
     return [effect for _, effect in best]
 
 
+def _words(text: str) -> frozenset[str]:
+    """The words of a text, and for each host in it the wildcard host that covers it."""
+    found = re.findall(r"[a-z0-9][a-z0-9.-]*", text.lower())
+    return frozenset(found) | {f"*.{word.partition('.')[2]}" for word in found if "." in word}
+
+
+def _reason(check: Mapping[str, Any]) -> frozenset[str]:
+    return _words(f"{check['summary']} {check.get('reason') or ''}")
+
+
+def _called(objects: Iterable[Found], namespace: str) -> dict[str, str]:
+    """Deployment → what its workload is called: a reason speaks of the one, objects of the other."""
+    found = {}
+    for each in objects:
+        if each.kind == "Deployment" and each.namespace == namespace:
+            meta = (each.spec.get("template") or {}).get("metadata") or {}
+            found[each.name] = name_of(meta.get("labels") or {}) or each.name
+    return found
+
+
 def _gateways(known: Iterable[Effect], words: frozenset[str]) -> frozenset[str]:
     """The workloads that serve the hosts of which a check speaks."""
-    edges = (each for each in known if each.does is Does.EDGE and each.source.kind == "Gateway")
+    edges = (each for each in known if each.does is Does.EDGE and each.source.kind in GATEWAYS)
     return frozenset(name for each in edges if each.whose & words for name in each.whose)
 
 
-def _explained_by(check_id: str) -> Sequence[Does]:
-    """The most exact entry: the check's own, else that of its family."""
-    fitting = [key for key in EXPLAINED_BY if check_id == key or check_id.startswith((f"{key}.", f"{key}-"))]
-    wanted = EXPLAINED_BY[max(fitting, key=len)] if fitting else ()
-    return (*wanted, Does.REFUSES_OTHERS) if Does.REFUSES in wanted else wanted
-
-
-def _score(effect: Effect, wanted: Sequence[Does], words: frozenset[str], named: bool, namespace: str) -> int:
+def _score(effect: Effect, row: Row, words: frozenset[str], named: bool, namespace: str) -> int:
     # Twice, so that the app's own namespace decides only between two that do the same.
-    score = 2 * (len(wanted) - wanted.index(effect.does)) if effect.does in wanted else 0
+    score = 2 * (len(row.wanted) - row.wanted.index(effect.does)) if effect.does in row.wanted else 0
     if named:
         score += NAMED
-    if effect.does is Does.REFUSES_OTHERS:  # of the very workload, maybe, but not of what was asked
+    if effect.does in row.last:  # of the very workload, maybe, but it may do no harm
         return score
     if effect.whose & words:
         score += OF_ITS_TRAFFIC  # the evidence speaks of the very workload
-    elif effect.whose & PAGE:
+    elif effect.whose & PAGE or (not effect.whose and effect.does in OF_ALL):
         score += OF_SOME
     if effect.source.namespace == namespace:
         score += 1

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from meshlab.causes import cluster, edges, policies, routing, workloads
 from meshlab.causes.effects import Effect, Told, World
-from meshlab.causes.objects import Found
+from meshlab.causes.objects import GATEWAY_API, Found
 
 READERS: Mapping[str, Callable[[Found, World], Told]] = {
     "PeerAuthentication": policies.of_peer_authentication,
@@ -17,6 +17,7 @@ READERS: Mapping[str, Callable[[Found, World], Told]] = {
     "DestinationRule": routing.of_destination_rule,
     "Sidecar": routing.of_sidecar,
     "Gateway": edges.of_gateway,
+    GATEWAY_API: edges.of_gateway_api,
     "ServiceEntry": edges.of_service_entry,
     "EnvoyFilter": workloads.of_envoy_filter,
     "Telemetry": workloads.of_telemetry,

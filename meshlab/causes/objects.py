@@ -11,6 +11,8 @@ from meshlab.core.errors import KubeError
 from meshlab.kube.client import Kube
 
 NETWORKING, SECURITY = "networking.istio.io/v1", "security.istio.io/v1"
+# As kubectl tells it from Istio's kind of the same name.
+GATEWAY_API = "Gateway.gateway.networking.k8s.io"
 # Secrets are never read: what is written down here goes into results.
 KINDS: tuple[tuple[str, str], ...] = (
     *(
@@ -20,6 +22,7 @@ KINDS: tuple[tuple[str, str], ...] = (
     ("networking.istio.io/v1alpha3", "EnvoyFilter"),
     *((SECURITY, kind) for kind in ("PeerAuthentication", "RequestAuthentication", "AuthorizationPolicy")),
     ("telemetry.istio.io/v1", "Telemetry"),
+    ("gateway.networking.k8s.io/v1", GATEWAY_API),
     ("networking.k8s.io/v1", "NetworkPolicy"),
     ("v1", "Service"),
     ("apps/v1", "Deployment"),
@@ -74,7 +77,7 @@ def read(kube: Kube) -> tuple[Found, ...]:
 
 def _of_kind(kube: Kube, api_version: str, kind: str) -> Iterable[Found]:
     try:
-        objects = kube.objects(api_version, kind)
+        objects = kube.objects(api_version, kind.partition(".")[0])
     except KubeError as problem:
         if problem.status in PASSED_OVER:
             return ()

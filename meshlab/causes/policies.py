@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from meshlab.causes.effects import Does, Told, World, labels_of
+from meshlab.causes.effects import Does, Told, World, labels_of, targets_of
 from meshlab.causes.objects import Found
 
 # How the paths begin that the checks ask for; one of them may stand for all below it.
@@ -37,9 +37,14 @@ def of_peer_authentication(found: Found, world: World) -> Told:
             yield Does.NO_MTLS, whose, f"mode DISABLE{where}: the server offers no mutual TLS"
 
 
+def _whose(found: Found, world: World) -> frozenset[str]:
+    """Whose requests a policy judges: those of what it names, or else of what it selects."""
+    return targets_of(found) or world.selected(found, labels_of(found))
+
+
 def of_authorization_policy(found: Found, world: World) -> Told:
     """Tell what an AuthorizationPolicy does."""
-    whose, rules = world.selected(found, labels_of(found)), found.spec.get("rules") or []
+    whose, rules = _whose(found, world), found.spec.get("rules") or []
     if str(found.annotations.get("istio.io/dry-run", "")).lower() == "true":
         yield Does.TRIAL, whose, "istio.io/dry-run: it enforces nothing"
         return
@@ -76,7 +81,7 @@ def of_request_authentication(found: Found, world: World) -> Told:
     issuers = ", ".join(str(rule.get("issuer")) for rule in found.spec.get("jwtRules") or ())
     yield (
         Does.TOKENS,
-        world.selected(found, labels_of(found)),
+        _whose(found, world),
         f"tokens that {issuers or 'nobody'} did not issue are refused",
     )
 
@@ -84,5 +89,8 @@ def of_request_authentication(found: Found, world: World) -> Told:
 def of_network_policy(found: Found, world: World) -> Told:
     """Tell what a NetworkPolicy does."""
     selector = (found.spec.get("podSelector") or {}).get("matchLabels") or {}
-    types = found.spec.get("policyTypes") or ["Ingress"]
+    types = found.spec.get("policyTypes") or ["Ingress", *(["Egress"] if "egress" in found.spec else [])]
+    types = [each for each in types if {} not in (found.spec.get(each.lower()) or ())]
+    if not types:
+        return  # a rule without conditions lets everything pass
     yield Does.CUTS, world.selected(found, selector), f"only what it names may pass ({', '.join(types)})"

@@ -5,12 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from meshlab.causes.detours import detour_of
 from meshlab.causes.effects import Does, Told, World, labels_of, service_of, shortly
 from meshlab.causes.objects import Found
 
 LONG = 0.05  # seconds of a delay, and from which on it explains a slow answer
 SHORT = 0.1  # seconds that a page may need: a shorter timeout explains an error
 FEW = 4  # connections or requests in parallel that a pool allows: fewer than any page needs at once
+# Errors in a row after which Istio ejects a pod where no number is given. Of the 5 to 20 pages that a check asks for, so many
+# are an outage already, which something else has caused; fewer come of one hiccup, and the ejection makes an outage of it.
+ERRORS = 5
+EJECT_AFTER = (
+    "consecutive5xxErrors",
+    "consecutiveGatewayErrors",
+    "consecutiveErrors",
+    "consecutiveLocalOriginFailures",
+)
+ATTEMPTS = 2  # Istio asks so often again where nothing is said
 
 
 def of_virtual_service(found: Found, world: World) -> Told:
@@ -27,7 +38,11 @@ def of_virtual_service(found: Found, world: World) -> Told:
         )
     http = found.spec.get("http") or ()
     if http and not any(map(_takes_all, http)):
-        yield Does.REFUSES, hosts, "requests that match none of its routes are answered 404"
+        yield Does.NO_ROUTE, hosts, "requests that match none of its routes are answered 404"
+    detour = detour_of(found, hosts)
+    if detour.past:
+        past, gateways = (", ".join(sorted(names)) for names in (detour.past, detour.gateways))
+        yield Does.AROUND, hosts, f"requests to {past} do not go through {gateways}"
     for route in (
         *(found.spec.get("http") or ()),
         *(found.spec.get("tls") or ()),
@@ -51,10 +66,12 @@ def of_virtual_service(found: Found, world: World) -> Told:
         if route.get("mirror") or route.get("mirrors"):
             yield Does.REPEATS, hosts, "mirrored requests are counted beside the real ones"
         retries = route.get("retries") or {}
-        if retries.get("attempts", 0) > 0:
-            yield Does.REPEATS, hosts, f"{retries['attempts']} retries hide or repeat requests"
+        attempts = retries.get("attempts", 0)
+        if attempts > ATTEMPTS or (attempts and retries.get("retryOn")):
+            yield Does.RETRIES, hosts, f"{attempts} retries hide or repeat requests"
         for target in route.get("route") or ():
-            yield from _destination(target.get("destination") or {}, hosts, found, world)
+            destination, through = target.get("destination") or {}, bool(detour.gateways)
+            yield from _destination(destination, hosts, found, world, through=through)
 
 
 def _rivals(found: Found, hosts: frozenset[str], world: World) -> list[Found]:
@@ -78,12 +95,14 @@ def _takes_all(route: Mapping[str, Any]) -> bool:
     )
 
 
-def _destination(destination: Mapping[str, Any], hosts: frozenset[str], found: Found, world: World) -> Told:
-    """A destination that is not there, or is another service than the one that was called."""
+def _destination(
+    destination: Mapping[str, Any], hosts: frozenset[str], found: Found, world: World, *, through: bool
+) -> Told:
+    """A destination that is not there, or is another service than was called. through: it leads there by a gateway."""
     host, subset = service_of(str(destination.get("host", ""))), destination.get("subset")
     if subset and not _pods_of_subset(world, host, subset, found.namespace):
         yield Does.REROUTES, hosts | {host}, f"routes to subset {subset} of {host}, in which there is no pod"
-    if host and host not in hosts:
+    if host and host not in hosts and not through:
         yield Does.REROUTES, hosts | {host}, f"requests to {', '.join(sorted(hosts))} go to {host}"
 
 
@@ -115,16 +134,12 @@ def of_destination_rule(found: Found, world: World) -> Told:
         mode = (policy.get("tls") or {}).get("mode")
         if mode and mode != "ISTIO_MUTUAL":
             yield Does.NO_MTLS, host, f"tls.mode {mode}: callers do not speak the mesh's mutual TLS"
-        if outlier := policy.get("outlierDetection"):
+        outlier = policy.get("outlierDetection") or {}
+        if any(0 < outlier.get(name, 0) < ERRORS for name in EJECT_AFTER):
             yield Does.LIMITS, host, f"outlierDetection ejects pods ({shortly(outlier)})"
         pool = policy.get("connectionPool") or {}
         limits = {**(pool.get("tcp") or {}), **(pool.get("http") or {})}
-        for name in (
-            "maxConnections",
-            "http1MaxPendingRequests",
-            "http2MaxRequests",
-            "maxRequestsPerConnection",
-        ):
+        for name in ("maxConnections", "http1MaxPendingRequests", "http2MaxRequests"):
             if 0 < limits.get(name, 0) <= FEW:
                 yield Does.LIMITS, host, f"connectionPool: {name} {limits[name]}"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from meshlab.causes.cluster import without_endpoint
+from meshlab.causes.cluster import LABELS, without_endpoint
 from meshlab.causes.effects import Does, Told, World, labels_of, name_of, shortly
 from meshlab.causes.objects import Found
 
@@ -40,8 +40,10 @@ def of_telemetry(found: Found, world: World) -> Told:
         if each.get("disableSpanReporting") or (share is not None and share < 100):
             yield Does.NO_TRACES, whose, f"tracing: {shortly(each)}"
     for each in found.spec.get("metrics") or ():
-        if each.get("overrides"):
-            yield Does.METRICS, whose, f"metrics.overrides: {shortly(each['overrides'])}"
+        for override in each.get("overrides") or ():
+            tags = override.get("tagOverrides") or {}
+            if override.get("disabled") or LABELS & tags.keys():
+                yield Does.METRICS, whose, f"metrics.overrides: {shortly(override)}"
 
 
 def _scaled_away(found: Found, selector: Mapping[str, str], world: World) -> bool:
@@ -65,7 +67,7 @@ def of_service(found: Found, world: World) -> Told:
         if any(port.get("port") in COLLECTS for port in found.spec.get("ports") or ()):
             yield Does.NO_TRACES, frozenset(), f"{why}: spans that are sent to it are lost"
     if found.spec.get("clusterIP") == "None":
-        yield Does.PROTOCOL, whose, "it is headless: callers go to pods, not to the service"
+        yield Does.PROTOCOL, whose, "it is headless: its callers' proxies know no workload behind it"
     for port in found.spec.get("ports") or ():
         said = str(port.get("appProtocol") or port.get("name", "")).partition("-")[0]
         if said in ("tcp", "mongo", "mysql", "redis", "udp", "tls"):

@@ -119,7 +119,8 @@ class Fault:
 
     must: checks that have to turn red. may: checks that can turn red with it; any other red one is as bad as
     a miss. groups: families of checks that are made while it is planted; all others of them must stay green.
-    scope: the write scope that planting needs. local: needs a node of the local cluster. heal: selectors of
+    scope: the write scope that planting needs. local: needs a node of the local cluster. enforced: needs a cluster that
+    enforces NetworkPolicies. heal: selectors of
     pods (of the app's namespace) that don't forget it: they are restarted once it is gone. restarts_prometheus:
     so is the pod of Prometheus, which reads its configuration when it starts. takes_nodes: once it is gone, it is waited
     until every node is Ready again. pages: requests of
@@ -137,6 +138,7 @@ class Fault:
     may: tuple[str, ...] = ()
     scope: str = "namespace"
     local: bool = False
+    enforced: bool = False
     heal: tuple[str, ...] = ()
     restarts_prometheus: bool = False
     takes_nodes: bool = False

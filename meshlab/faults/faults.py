@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from meshlab.app import bookinfo
+from meshlab.config.settings import LabConfig
 from meshlab.faults import edge
 from meshlab.faults.fault import QUERIES, Edge, Fault
 from meshlab.faults.nodes import NODES
@@ -145,6 +146,7 @@ _FIRST: tuple[Fault, ...] = (
         must=("egress.blocked", "egress.gateway"),
         groups=("app", "egress"),
         edge=Edge(egress=edge.opened),
+        culprit="Sidecar NAMESPACE/meshlab-egress",
     ),
     Fault(
         "egress-direct-path",
@@ -152,6 +154,7 @@ _FIRST: tuple[Fault, ...] = (
         must=("egress.gateway",),
         groups=("app", "egress"),
         edge=Edge(egress=edge.direct),
+        culprit="VirtualService NAMESPACE/meshlab-egress",
         scope="mesh",
     ),
     Fault(
@@ -191,26 +194,24 @@ def choose(only: Sequence[str] = ()) -> tuple[Fault, ...]:
     return tuple(fault for fault in FAULTS if not only or fault.name in only)
 
 
-def why_not(fault: Fault, scope: str, *, local: bool, gateway_api: bool = False, stays: str = "") -> str:
-    """Say why a fault can't be planted with this write scope on this kind of cluster.
+def why_not(fault: Fault, config: LabConfig, *, stays: str = "") -> str:
+    """Say why a fault can't be planted with these settings.
 
     Args:
         fault: The fault.
-        scope: The write scope.
-        local: The cluster is on this machine.
-        gateway_api: The edge by Gateway API is proven, too.
+        config: The settings: the write scope, the kind of cluster, and what is asked for.
         stays: Why the run leaves the lab up; "" where it takes it down.
 
     Returns:
         The reason; empty where it can be planted.
     """
-    if "gateway" in fault.groups and not gateway_api:
+    local = config.cluster == "local"
+    if "gateway" in fault.groups and not config.security.gateway_api:
         return "not asked for: --set security.gateway_api=true"
     if fault.last and stays:
         return f"it is planted while the lab is removed, and this one stays: {stays}"
     if fault.local and not local:
         return "needs a node of the local cluster"
-    order = ("observe", "namespace", "mesh")
-    if order.index(fault.scope) > order.index(scope):
-        return f"needs scope {fault.scope}"
-    return ""
+    if fault.enforced and not (local and config.local.network_policy):
+        return "needs NetworkPolicies that are enforced: a local cluster with --set local.network_policy=true"
+    return "needs scope mesh" if fault.scope == "mesh" != config.scope else ""

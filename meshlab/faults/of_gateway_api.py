@@ -22,6 +22,7 @@ GATEWAY_API = (
         must=("gateway.https",),
         groups=GROUPS,
         edge=Edge(gateway=edge.listener_widened),
+        culprit="Gateway.gateway.networking.k8s.io NAMESPACE/meshlab-gateway",
         scope="mesh",
     ),
     Fault(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from meshlab.app import bookinfo
 from meshlab.faults import edge
 from meshlab.faults.fault import QUERIES, Edge, Fault
-from meshlab.faults.planters import plant_objects
+from meshlab.faults.planters import plant_for_new, plant_objects
 
 POLICIES = (
     Fault(
@@ -37,5 +38,16 @@ POLICIES = (
         edge=Edge(ingress=edge.on_trial),
         scope="mesh",
         culprit="AuthorizationPolicy SYSTEM/meshlab-edge",
+    ),
+    Fault(
+        "edge-cut-by-network-policy",
+        "A NetworkPolicy of details lets everybody in but productpage",
+        # Dropped packets are no answer: each page waits for details until it gives up, and comes without it.
+        must=("app.productpage", "graph.edges", "jaeger.productpage-traces"),
+        may=("graph.agreement", *QUERIES),
+        groups=("app", "load"),
+        plant=plant_for_new("edge-cut-by-network-policy", bookinfo.DETAILS),
+        heal=(bookinfo.DETAILS.selector,),
+        enforced=True,
     ),
 )

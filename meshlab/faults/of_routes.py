@@ -44,6 +44,15 @@ ROUTES = (
         plant=plant_objects("only-pod-ejected"),
     ),
     Fault(
+        "connection-pool-of-one",
+        "The connection pool of productpage is for one request at a time, and those of one host at the ingress take long",
+        must=("ingress.mtls", "ingress.jwt"),
+        may=("ingress.https",),  # whose requests take long: it holds the place, and loses it now and then
+        groups=("app", "ingress"),
+        plant=plant_objects("connection-pool-of-one"),
+        scope="mesh",
+    ),
+    Fault(
         "shadowing-service-entry",
         "A ServiceEntry with the address of details leads to ratings",
         must=("graph.edges", "jaeger.productpage-traces"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from meshlab.app import bookinfo
 from meshlab.faults.fault import QUERIES, Fault
 from meshlab.faults.injection import injector_gone, never_restarted
-from meshlab.faults.planters import plant_patches
+from meshlab.faults.planters import plant_patches, plant_replaced
 
 WORKLOADS = (
     Fault(
@@ -15,6 +15,15 @@ WORKLOADS = (
         may=("graph.edges", "graph.agreement", *QUERIES),
         groups=("app", "load"),
         plant=plant_patches("tcp-port-for-http"),
+    ),
+    Fault(
+        "headless-service",
+        "The Service of details is headless: its callers' proxies know no workload behind it",
+        must=("graph.edges",),
+        # Its requests arrive as before. The caller's own count names no workload, and its proxy forgets the address soon.
+        may=("envoy.dashboard", "graph.agreement", "jaeger.productpage-traces", *QUERIES),
+        groups=("app", "load"),
+        plant=plant_replaced("headless-service"),
     ),
     Fault(
         "selector-of-nobody",

@@ -9,6 +9,7 @@ from meshlab import manifests
 from meshlab.app import bookinfo
 from meshlab.core.errors import ClusterError, KubeError
 from meshlab.faults.fault import Fault, Site
+from meshlab.faults.restart import restart
 from meshlab.faults.scraping import wait_not_scraped
 from meshlab.kube.apply import ObjectRef
 from meshlab.kube.pods import PodSummary
@@ -31,10 +32,30 @@ def plant_patches(name: str) -> Plant:
 
     def plant(site: Site) -> None:
         for each in _objects(name, site):
-            ref = ObjectRef(
-                each["apiVersion"], each["kind"], each["metadata"]["namespace"], each["metadata"]["name"]
-            )
-            site.changes.patch(ref, {"spec": each["spec"]})
+            site.changes.patch(_ref(each), {"spec": each["spec"]})
+
+    return plant
+
+
+def plant_replaced(name: str) -> Plant:
+    """Put objects in the place of those of the same names, where what differs can't be changed in them."""
+
+    def plant(site: Site) -> None:
+        for each in _objects(name, site):
+            ref = _ref(each)
+            if not site.changes.delete(ref):
+                raise KubeError(f"can't replace {ref}: it is not there", status=404)
+            site.changes.apply(each)
+
+    return plant
+
+
+def plant_for_new(name: str, workload: bookinfo.Workload) -> Plant:
+    """Plant objects that judge new connections only, and make a workload's pods again, so that none is older."""
+
+    def plant(site: Site) -> None:
+        plant_objects(name)(site)
+        restart(site.kube, site.namespace, workload.selector)
 
     return plant
 
@@ -122,6 +143,11 @@ def cut_edge(site: Site) -> None:
         raise ClusterError("this cluster's nodes can't be entered", remedy="plant it on the local cluster")
     caller, called = pod_of(site, bookinfo.PRODUCTPAGE), pod_of(site, bookinfo.DETAILS)
     site.firewall.cut(caller.node, caller.ip, called.ip, bookinfo.PORT)
+
+
+def _ref(found: Mapping[str, Any]) -> ObjectRef:
+    meta = found["metadata"]
+    return ObjectRef(found["apiVersion"], found["kind"], meta["namespace"], meta["name"])
 
 
 def _objects(name: str, site: Site, **more: str) -> list[dict[str, Any]]:

@@ -130,7 +130,7 @@ def judge(
     verdict, reason, remedy = Verdict.PASS, "", ""
     if problems:
         verdict, reason = Verdict.FAIL, "; ".join(problems)
-        remedy = "mend the check that is blind, or the fault's declaration in meshlab/faults/faults.py"
+        remedy = f"mend the check that is blind, or the declaration of fault {fault.name} in meshlab/faults"
     elif left:
         verdict, reason = Verdict.INFRA_ERROR, f"the lab is not as it was: {'; '.join(left)}"
         remedy = "remove the lab (make down) and run again"

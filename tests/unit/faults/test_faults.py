@@ -98,6 +98,7 @@ def fake_restarts(monkeypatch: pytest.MonkeyPatch, *, sidecar: bool = False) -> 
     monkeypatch.setattr(nodes, "not_ready", lambda _: ["node-1"])
     monkeypatch.setattr(injection, "restart", restart)
     monkeypatch.setattr(scraping, "restart", restart)
+    monkeypatch.setattr(planters, "restart", restart)
     return done
 
 
@@ -179,22 +180,26 @@ def test_faults_are_chosen_by_name_in_the_catalogues_order() -> None:
         faults.choose(["nope"])
 
 
+THEIRS = LabConfig(cluster="existing")
+
+
 @pytest.mark.parametrize(
-    ("name", "scope", "local", "why"),
+    ("name", "config", "why"),
     [
-        ("gateway-api-host-widened", "mesh", True, "not asked for: --set security.gateway_api=true"),
-        ("istiod-stopped", "mesh", True, ""),
-        ("istiod-stopped", "namespace", True, "needs scope mesh"),
-        ("edge-cut-by-firewall", "mesh", False, "needs a node of the local cluster"),
-        ("abort-10-percent", "namespace", False, ""),
-        ("abort-10-percent", "observe", False, "needs scope namespace"),
+        ("gateway-api-host-widened", LabConfig(), "not asked for: --set security.gateway_api=true"),
+        ("gateway-api-host-widened", LabConfig(security={"gateway_api": True}), ""),
+        ("istiod-stopped", LabConfig(), ""),
+        ("istiod-stopped", THEIRS, "needs scope mesh"),
+        ("edge-cut-by-firewall", THEIRS, "needs a node of the local cluster"),
+        ("edge-cut-by-network-policy", LabConfig(), "needs NetworkPolicies that are enforced: "),
+        ("edge-cut-by-network-policy", LabConfig(local={"network_policy": True}), ""),
+        ("edge-cut-by-network-policy", THEIRS, "needs NetworkPolicies that are enforced: "),
+        ("abort-10-percent", THEIRS, ""),
     ],
 )
-def test_what_can_not_be_planted_somewhere_says_why(name: str, scope: str, local: bool, why: str) -> None:
+def test_what_can_not_be_planted_somewhere_says_why(name: str, config: LabConfig, why: str) -> None:
     [fault] = faults.choose([name])
-    assert faults.why_not(fault, scope, local=local) == why
-    if "not asked for" in why:
-        assert faults.why_not(fault, scope, local=local, gateway_api=True) == ""
+    assert faults.why_not(fault, config).startswith(why) and bool(why) == bool(faults.why_not(fault, config))
 
 
 def test_a_fault_is_planted_under_the_meshs_own_names(ledger: Ledger, run: RunRef) -> None:
@@ -246,13 +251,14 @@ def test_every_family_of_checks_has_two_faults_at_least() -> None:
 
 def test_a_fault_of_the_removal_is_for_labs_that_are_removed() -> None:
     finalizer, mount = (fault for fault in faults.FAULTS if fault.last)
+    ours, theirs = LabConfig(), LabConfig(cluster="existing", allow_changes=True)
     for fault in (finalizer, mount):
-        assert "--keep was given" in faults.why_not(fault, "mesh", local=True, stays="--keep was given")
-        assert faults.why_not(fault, "mesh", local=True) == ""
-    assert faults.why_not(finalizer, "mesh", local=False) == ""
-    assert faults.why_not(mount, "mesh", local=False) == "needs a node of the local cluster"
+        assert "--keep was given" in faults.why_not(fault, ours, stays="--keep was given")
+        assert faults.why_not(fault, ours) == ""
+    assert faults.why_not(finalizer, theirs) == ""
+    assert faults.why_not(mount, theirs) == "needs a node of the local cluster"
     [other] = faults.choose(["abort-10-percent"])
-    assert faults.why_not(other, "mesh", local=True, stays="--keep was given") == ""
+    assert faults.why_not(other, ours, stays="--keep was given") == ""
 
 
 def test_what_a_finalizer_holds_is_gone_once_the_fault_is_taken_out(ledger: Ledger, run: RunRef) -> None:
@@ -314,6 +320,38 @@ def test_a_fault_of_prometheus_needs_its_configuration(name: str, ledger: Ledger
     [fault] = faults.choose([name])
     with pytest.raises(KubeError, match="no ConfigMap istio-system/prometheus"):
         fault.plant(site(FakeKube(), ledger, run))
+
+
+def test_a_service_is_replaced_by_a_headless_one_and_comes_back_with_its_address(
+    ledger: Ledger, run: RunRef
+) -> None:
+    kube = lab()
+    [fault] = faults.choose(["headless-service"])
+    fault.plant(site(kube, ledger, run))
+    assert kube.get("v1", "Service", "details", "default")["spec"]["clusterIP"] == "None"
+    assert ("delete", "Service", "details") in kube.calls, "an address can't be changed in place"
+    restore_left(kube, ledger)
+    assert kube.get("v1", "Service", "details", "default")["spec"]["clusterIP"] == "10.0.0.7"
+    with pytest.raises(KubeError, match="can't replace Service default/details: it is not there"):
+        fault.plant(site(FakeKube(), ledger, run))
+
+
+def test_a_network_policy_meets_no_connection_that_is_older(
+    ledger: Ledger, run: RunRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nodes judge the first packet of a connection, and the callers' proxies keep theirs."""
+    kube = lab()
+    there: list[bool] = []
+
+    def restart(kube: FakeKube, namespace: str, selector: str) -> list:
+        found = kube.get("networking.k8s.io/v1", "NetworkPolicy", "sabotage-cut", namespace)
+        there.append(found is not None and selector == "app=details,version=v1")
+        return []
+
+    monkeypatch.setattr(planters, "restart", restart)
+    [fault] = faults.choose(["edge-cut-by-network-policy"])
+    fault.plant(site(kube, ledger, run))
+    assert there == [True], "first the policy, then the pods"
 
 
 def test_an_address_is_taken_from_the_service_that_is_shadowed(ledger: Ledger, run: RunRef) -> None:

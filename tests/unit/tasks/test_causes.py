@@ -16,11 +16,14 @@ from meshlab.core.errors import KubeError
 from meshlab.history.difference import configuration_changes
 from meshlab.history.keep import keep_run
 from meshlab.history.store import History
+from meshlab.istio.mesh import Mesh
+from meshlab.kube.changes import Changes
 from meshlab.lifecycle.context import begin_context
 from meshlab.run.journal import RunRef, create, read_journal, record_check, record_facts
 from meshlab.run.result_file import finish
 from meshlab.run.results import CheckResult, Verdict
-from tasks import causes
+from meshlab.security.gateways.entry import Missing
+from tasks import causes, edge
 from tests.fakes.kube import FakeKube
 
 ABORTS = {
@@ -135,3 +138,73 @@ def test_a_cluster_that_is_away_costs_the_step_nothing(
     check(run, Verdict.FAIL)
     causes.note_causes(run, "check-x", args(run, tmp_path))
     assert events(run) == []
+
+
+def test_checks_that_two_steps_see_at_once_are_explained_by_the_first_that_is_done(
+    run: RunRef, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ingress and egress are checked side by side, and each note names what is red by then."""
+    given = args(run, tmp_path)
+
+    def meanwhile(*_: object) -> None:
+        monkeypatch.setattr(causes, "last_green", lambda *_: None)
+        causes.note_causes(run, "check-egress", given)
+
+    monkeypatch.setattr(causes, "last_green", meanwhile)
+    check(run, Verdict.FAIL)
+    causes.note_causes(run, "check-ingress", given)
+    (event,) = events(run)
+    assert event["checks"] == ["app.productpage"]
+
+
+SIDECAR = {
+    "apiVersion": "networking.istio.io/v1",
+    "kind": "Sidecar",
+    "metadata": {"name": "meshlab-egress", "namespace": "default"},
+    "spec": {
+        "workloadSelector": {"labels": {"app": "sleep"}},
+        "outboundTrafficPolicy": {"mode": "ALLOW_ANY"},
+    },
+}
+
+
+@pytest.mark.parametrize("missing", [False, True], ids=["with a gateway", "without one"])
+def test_a_way_out_that_is_open_is_explained_by_the_stage_s_own_object(
+    missing: bool, run: RunRef, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The Sidecar is there while the egress is checked, and not before or after."""
+    config, kube = LabConfig(), mesh()
+    kube.kinds["networking.istio.io/v1", "Sidecar"] = True
+    begin_context(run, config, Machine.here({"HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path / "s")}))
+
+    class Open:
+        """A probe under which everything passes."""
+
+        def __init__(
+            self, kube: FakeKube, istioctl: object, changes: Changes, *_: object, **__: object
+        ) -> None:
+            self.changes = changes
+
+        def begin(self) -> None:
+            self.changes.apply(SIDECAR)
+
+        close = begin
+
+    def red(check_id: str) -> CheckResult:
+        return CheckResult(check_id, "", Verdict.FAIL, "expected refused, got 200")
+
+    monkeypatch.setattr(causes, "kube_of", lambda cluster: kube)
+    monkeypatch.setattr(edge, "kube_of", lambda cluster: kube)
+    monkeypatch.setattr(edge, "mesh_of", lambda *_: Mesh("default"))
+    monkeypatch.setattr(edge, "istioctl_of", lambda *_: None)
+    monkeypatch.setattr(edge, "EgressProbe", Open)
+    monkeypatch.setattr(edge, "usable", lambda *_: Missing("none is there", chosen=True) if missing else [])
+    for name in ("ask_open", "ask_closed", "ask_declared"):
+        monkeypatch.setattr(edge.egress_checks, name, lambda _: None)
+    monkeypatch.setattr(edge.egress_checks, "blocked", lambda *_: red("egress.blocked"))
+    monkeypatch.setattr(edge.egress_checks, "gateway", lambda *_: red("egress.gateway"))
+    edge.check_egress.fn(run, config, args(run, tmp_path)[2], None)
+    (event,) = events(run)
+    assert event["checks"] == ["egress.blocked", *([] if missing else ["egress.gateway"])]
+    assert {each["object"] for each in event["causes"]} == {"Sidecar default/meshlab-egress"}
+    assert kube.get("networking.istio.io/v1", "Sidecar", "meshlab-egress", "default") is None

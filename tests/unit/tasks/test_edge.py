@@ -4,14 +4,18 @@ from typing import Any
 import pytest
 
 from meshlab.clusters.base import ClusterRef
-from meshlab.config.settings import LabConfig
+from meshlab.config.settings import LabConfig, Machine
 from meshlab.core.errors import KubeError
 from meshlab.istio.distribution import Distribution
+from meshlab.istio.gateway_api import API_VERSION
 from meshlab.istio.mesh import Mesh
+from meshlab.lifecycle.context import begin_context
 from meshlab.run.journal import create
 from meshlab.run.results import CheckResult, Verdict
+from meshlab.security.gateways import entry, gateway_api
+from meshlab.security.gateways.ingress import JWKS
 from tasks import edge
-from tests.fakes.kube import CRD, FakeKube, FakeResource
+from tests.fakes.kube import CRD, FakeKube, FakeResource, make_pod
 
 CLUSTER = ClusterRef("existing", "shop", Path("kubeconfig"))
 ISTIO = Distribution("release", Path("istioctl"), "1.31.0", Path("samples"))
@@ -143,3 +147,98 @@ def test_the_edge_by_gateway_api_is_proven_where_it_is_asked_for(
     config = LabConfig(security={"gateway_api": asked})
     edge.check_edge(create(tmp_path, "full-lab"), config, CLUSTER, ISTIO)
     assert made == ["check_ingress", "check_egress", *(["check_gateway"] if asked else [])]
+
+
+class Applied(FakeKube):
+    """A cluster with an ingress gateway that keeps what was applied to it."""
+
+    def __init__(self, namespace: dict[str, str]) -> None:
+        gateway = make_pod("gateway", namespace="istio-system", labels={"istio": "ingressgateway"})
+        space = {
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {"name": "default", "labels": namespace},
+        }
+        super().__init__([SERVICE, gateway, space])
+        for kind in ("Gateway", "VirtualService"):
+            self.kinds["networking.istio.io/v1", kind] = True
+        for kind in ("AuthorizationPolicy", "RequestAuthentication"):
+            self.kinds["security.istio.io/v1", kind] = True
+        self.kinds |= {
+            ("v1", "Secret"): True,
+            (API_VERSION, "Gateway"): True,
+            (API_VERSION, "HTTPRoute"): True,
+        }
+        self.applied: list[dict[str, Any]] = []
+
+    def server_side_apply(self, document: Any, **options: Any) -> dict[str, Any]:
+        self.applied.append(document)
+        return super().server_side_apply(document, **options)
+
+
+def applied_at(
+    task: Any, config: LabConfig, labels: dict[str, str], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> list[dict[str, Any]]:
+    """What a stage applies until its gateway should take it; nothing takes it here."""
+
+    def not_taken(*_: object) -> None:
+        raise KubeError("no proxy runs here", remedy="start one")
+
+    kube = Applied(labels)
+    monkeypatch.setenv("XDG_STATE_HOME", str(folder / "state"))
+    monkeypatch.setattr(edge, "kube_of", lambda cluster: kube)
+    monkeypatch.setattr(edge, "mesh_of", lambda *_: Mesh("default"))
+    for name in ("istioctl_of", "note_causes"):
+        monkeypatch.setattr(edge, name, lambda *_: None)
+    monkeypatch.setattr(edge, "definitions", lambda _: ["some"])
+    monkeypatch.setattr(edge, "validates_frontend", lambda *_: True)
+    monkeypatch.setattr(entry, "wait_acknowledged", not_taken)
+    monkeypatch.setattr(gateway_api, "wait_programmed", not_taken)
+    for module in (entry, gateway_api):
+        monkeypatch.setattr(module, "wait_deployments", lambda *_, **__: None)
+    run = begin_context(create(folder / "runs", "full-lab"), config, Machine.here()).run
+    found = task.fn(run, config, CLUSTER, ISTIO)
+    assert {check.reason for check in found} == {"no proxy runs here"}
+    return kube.applied
+
+
+@pytest.mark.parametrize("task", [edge.check_ingress, edge.check_gateway], ids=["ingress", "gateway"])
+def test_what_the_cluster_demands_holds_for_the_gateways_objects_and_the_pod_that_serves_the_keys(
+    task: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = {
+        "labels": {"team": "mesh"},
+        "pull_secrets": ["corp"],
+        "scheduling": {
+            "node_selector": {"pool": "lab"},
+            "tolerations": [{"key": "lab", "operator": "Exists"}],
+        },
+        "image_prefix": "corp.test/hub",
+    }
+    config = LabConfig.model_validate({"images": "official", "app": app})
+    restricted = {"pod-security.kubernetes.io/enforce": "restricted"}
+    found = applied_at(task, config, restricted, tmp_path, monkeypatch)
+    assert {"Gateway", "Secret", "AuthorizationPolicy"} <= {each["kind"] for each in found}
+    assert {each["metadata"]["labels"].get("team") for each in found} == {"mesh"}
+    [deployment] = [each for each in found if each["kind"] == "Deployment"]
+    assert deployment["metadata"]["name"] == JWKS
+    template = deployment["spec"]["template"]
+    spec = template["spec"]
+    assert template["metadata"]["labels"]["team"] == "mesh"
+    assert spec["nodeSelector"] == {"pool": "lab"} and spec["imagePullSecrets"] == [{"name": "corp"}]
+    assert spec["tolerations"] == app["scheduling"]["tolerations"]  # type: ignore[index]
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    [container] = spec["containers"]
+    assert container["image"] == "proxy:1", "it is the cluster's own already"
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+
+
+@pytest.mark.parametrize("task", [edge.check_ingress, edge.check_gateway], ids=["ingress", "gateway"])
+def test_without_such_settings_objects_have_the_runs_own_labels_alone(
+    task: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = applied_at(task, LabConfig(), {}, tmp_path, monkeypatch)
+    own = {"app.kubernetes.io/managed-by", "meshlab/run", "app"}
+    assert {key for each in found for key in each["metadata"]["labels"]} == own
+    [deployment] = [each for each in found if each["kind"] == "Deployment"]
+    assert "securityContext" not in deployment["spec"]["template"]["spec"]
