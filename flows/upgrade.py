@@ -55,7 +55,6 @@ from tasks.room import make_room
 from tasks.run import begin_run
 from tasks.teardown import CreatedResources, attempt, take_down
 from tasks.upgrade import (
-    check_round,
     install_new_revision,
     install_old_istio,
     judge_upgrade,
@@ -66,7 +65,10 @@ from tasks.upgrade import (
     plan,
     retire_old_revision,
 )
-from tasks.upgrade_rollback import ask_to_go_on, check_upgrade, owes_upgrade, roll_back, rolling_back
+from tasks.upgrade_again import keep_ask, kept_plan
+from tasks.upgrade_ask import ask_to_go_on
+from tasks.upgrade_rollback import check_upgrade, owes_upgrade, roll_back, rolling_back
+from tasks.upgrade_rounds import check_round, last_look
 from tasks.upgrade_traffic import begin_upgrade_traffic, end_upgrade_traffic, remove_upgrade_client, sends
 
 EXPECTED = (
@@ -94,34 +96,43 @@ def upgrade(config: LabConfig = LabConfig(), ask: bool = False) -> State[Any]:  
     created, plans = CreatedResources(child=child), list[UpgradePlan]()
 
     def prove(run: RunRef, config: LabConfig, created: CreatedResources) -> None:
-        cluster, istio = bring_up_old(run, config, created)
-        created.objects += begin_upgrade_traffic(run, config, cluster, istio)
-        chosen = plan(run, config, cluster, istio)
-        plans.append(chosen)
+        asks = keep_ask(run, ask)
+        begun = kept_plan(run)
+        if begun is not None:  # by a life before this one: whatever fails from here on is rolled back, too
+            plans.append(begun)
         try:
-            move_all(run, config, cluster, istio, chosen, ask)
+            cluster, istio = bring_up_old(run, config, created)
+            created.objects += begin_upgrade_traffic(run, config, cluster, istio)
+            if not plans:
+                plans.append(plan(run, config, cluster, istio))
+            move_all(run, config, cluster, istio, plans[0], asks)
         except Exception as problem:
+            if not plans or created.cluster is None or created.istio is None:
+                raise
             if not owes_upgrade(run) and not rolling_back(
                 run
             ):  # nothing was changed yet, or no way leads back
                 raise
-            roll_back(run, config, cluster, istio, chosen, str(problem))
-        end_upgrade_traffic(run)
+            cluster, istio = created.cluster, created.istio
+            roll_back(run, config, cluster, istio, plans[0], str(problem))
+        if sends(run):  # not where an earlier life's upgrade was rolled back before anything was sent
+            end_upgrade_traffic(run)
         check_cluster(run, config, cluster, istio)
         check_istio(run, config, cluster, istio)
         check_app(run, config, cluster)
 
     def leave(stopped: int | None) -> None:
         cluster, istio = created.cluster, created.istio
-        stays = not config.ours or config.keep or bool(created.found_up)
-        if cluster is not None and istio is not None:
-            if plans and owes_upgrade(run) and stays:
-                attempt(roll_back, run, config, cluster, istio, plans[0], "the run was ended")
-            if sends(run):
-                attempt(end_upgrade_traffic, run)
-            if stays:
-                attempt(remove_upgrade_client, run, config, cluster)
-        take_down(run, config, created, stopped=stopped, expected=EXPECTED, why_kept=created.found_up)
+        stays, why_kept = not config.ours or config.keep or bool(created.found_up), created.found_up
+        if cluster is not None and istio is not None and plans and owes_upgrade(run) and stays:
+            attempt(roll_back, run, config, cluster, istio, plans[0], "the run was ended")
+        if sends(run):
+            attempt(end_upgrade_traffic, run)
+        if stays and owes_upgrade(run):
+            why_kept = f"the upgrade is not taken back: --resume {run.run_id} goes on with that"
+        elif stays and cluster is not None and istio is not None:
+            attempt(remove_upgrade_client, run, config, cluster)
+        take_down(run, config, created, stopped=stopped, expected=EXPECTED, why_kept=why_kept)
 
     return run_lab(run, config, created, prove, leave=leave)
 
@@ -165,18 +176,20 @@ def move_all(
     """
     if why := rolling_back(run):  # it was cut off while it rolled back
         raise IstioError(why)
-    check_round(run, config, cluster, istio, "before")
+    check_round(run, config, cluster, istio, chosen, "before")
     install_new_revision(run, config, cluster, istio, chosen)
     ours_first = sorted(chosen.moves, key=lambda each: each.namespace != config.namespace)
     for number, one in enumerate(ours_first):
         move_namespace(run, config, cluster, chosen, one)
         if number == 0:
-            check_round(run, config, cluster, istio, "side-by-side")
+            check_round(run, config, cluster, istio, chosen, "side-by-side")
             if ask:
                 ask_to_go_on(run, chosen, one.namespace)
     move_client(run, config, cluster, istio, chosen)
     move_gateways(run, config, cluster, istio, chosen)
-    check_round(run, config, cluster, istio, "all-moved")
+    check_round(run, config, cluster, istio, chosen, "all-moved")
     before = list_old_revision(run, config, cluster, chosen)
+    if owes_upgrade(run):  # else an earlier life has passed the point of no return
+        last_look(run, cluster, chosen)
     retire_old_revision(run, config, cluster, istio, chosen)
     check_upgrade(run, config, cluster, istio, chosen, before)

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from meshlab.app.upgrade_client import client_namespace
 from meshlab.checks.base import run_check
 from meshlab.checks.leftovers import teardown_nothing_left
-from meshlab.cli.launch import addons_of, note_cluster
+from meshlab.cli.launch import ADDONS, note_cluster
 from meshlab.clusters.base import ClusterRef, Leftovers
 from meshlab.clusters.local import child as local_child
 from meshlab.clusters.local.cluster import LocalCluster
 from meshlab.clusters.provider import forget_cluster, provider_of
 from meshlab.config.settings import LabConfig, Machine
 from meshlab.core.cancellation import stopping
+from meshlab.core.errors import IstioError, MeshlabError
 from meshlab.core.process import SystemRunner
 from meshlab.core.text import pluralize
 from meshlab.faults.held_mount import held_mount_of
 from meshlab.faults.planting import CHANGES, firewall_of, put_back
 from meshlab.istio.acknowledge import remove_sentinels
+from meshlab.istio.roll_back import Ending, finish_retiring, owes_here, retires_here, take_back
+from meshlab.istio.upgrade import RETIRING
 from meshlab.istio.upgrade import owes as owes_upgrade
-from meshlab.istio.upgrade import take_back
+from meshlab.kube.client import Kube
 from meshlab.lifecycle.context import context_of, kube_of
-from meshlab.run.journal import RunRef, keep_evidence, record_check, record_facts, report_progress
+from meshlab.run.compiles import noting_compiles
+from meshlab.run.journal import RunRef, keep_evidence, record, record_check, record_facts, report_progress
 from meshlab.run.ledger import Entry, Ledger
 from meshlab.run.orphans import orphans
 from meshlab.run.results import CheckResult
@@ -50,10 +55,8 @@ def start_cluster(run: RunRef, config: LabConfig, *, child: local_child.UpChild 
     with progress_artifact("progress-cluster", "Cluster"):
         if config.cluster == "local":
             Ledger.open(machine, run).intend(Entry("cluster", config.local.name, "local"))
-            child = child or local_child.start(
-                config.local, run.run_id, run.evidence, addons=addons_of(config)
-            )
-            cluster = local_child.follow(child, progress=report_progress, stop=stopping())
+            child = child or local_child.start(config.local, run.run_id, run.evidence, addons=ADDONS)
+            cluster = local_child.follow(child, progress=noting_compiles(run), stop=stopping())
         else:
             cluster = provider_of(config, machine, run.run_id).up(progress=report_progress, stop=stopping())
     if config.cluster == "gke":
@@ -76,13 +79,17 @@ def start_cluster(run: RunRef, config: LabConfig, *, child: local_child.UpChild 
 def put_back_orphans(run: RunRef, cluster: ClusterRef, machine: Machine, config: LabConfig) -> None:
     """Put back what killed runs left changed or planted here, before anything is measured.
 
-    On a cluster that is not ours, what they applied is removed, too.
+    On a cluster that is not ours, what they applied is removed, too. An upgrade that is half-way comes to an end first;
+    where it does not, nothing of its run is touched.
 
     Raises:
+        IstioError: An upgrade of an earlier run does not come to its end, and this run is one, too.
         KubeError: The API server refuses it.
         WaitTimeout: Something does not go.
     """
-    left = [ledger for ledger in orphans(machine) if any(each.kind in CHANGES for each in ledger.entries())]
+    half_way = end_upgrades(run, kube_of(cluster), machine, config)
+    others = [ledger for ledger in orphans(machine) if ledger.run_id not in half_way]
+    left = [ledger for ledger in others if any(each.kind in CHANGES for each in ledger.entries())]
     for ledger in left:
         firewall = firewall_of(config, machine, SystemRunner(), ledger)
         mount = held_mount_of(config, machine, SystemRunner(), ledger)
@@ -90,14 +97,65 @@ def put_back_orphans(run: RunRef, cluster: ClusterRef, machine: Machine, config:
         log_info(f"put back what run {ledger.run_id} left changed: {', '.join(restored) or 'nothing here'}")
     if left:
         remove_sentinels(kube_of(cluster))
-    for ledger in (each for each in orphans(machine) if owes_upgrade(each)):
-        done = take_back(kube_of(cluster), ledger, timeout=config.app.rollout_timeout)
-        log_info(f"rolled back the upgrade of run {ledger.run_id}: {', '.join(done) or 'nothing here'}")
     if config.cluster == "existing":
         kube = kube_of(cluster)
-        for ledger in (each for each in orphans(machine) if left_here(kube, each)):
+        for ledger in (each for each in others if left_here(kube, each)):
             removed = take_out(kube, ledger, config.namespace, adopting_run=run.run_id)
             log_info(f"removed what run {ledger.run_id} left: {len(removed)} objects")
+
+
+def end_upgrades(run: RunRef, kube: Kube, machine: Machine, config: LabConfig) -> set[str]:
+    """Bring upgrades of killed runs to an end: taken back, or the old revision removed where that had begun.
+
+    It changes the whole mesh, so only a run that may does it; what fails is a warning of the run, which goes on.
+
+    Args:
+        run: The run.
+        kube: Client of the cluster.
+        machine: This machine.
+        config: The settings of the run.
+
+    Returns:
+        The runs whose upgrade is half-way still.
+
+    Raises:
+        IstioError: There is one, and this run is an upgrade itself.
+    """
+    half_way: dict[str, str] = {}
+    for ledger in orphans(machine):
+        try:
+            retires = retires_here(kube, ledger)
+            if not retires and not owes_here(kube, ledger):
+                continue
+            if config.scope != "mesh":
+                ending = Ending((), ("this run may not change the mesh (--allow-changes)",))
+            elif retires:
+                ending = finish_retiring(kube, ledger, timeout=config.istio.install_timeout)
+            else:
+                timeout, client = config.app.rollout_timeout, client_namespace(config)
+                ending = take_back(kube, ledger, timeout=timeout, client=client)
+        except MeshlabError as problem:
+            ending = Ending((), (problem.message,))
+        if ending.done:
+            log_info(f"ended the upgrade of run {ledger.run_id}: {', '.join(ending.done)}")
+        if not ending.failed:
+            continue
+        why = f"the upgrade of run {ledger.run_id} did not end well: {'; '.join(ending.failed)}"
+        if retires_here(kube, ledger) or owes_here(kube, ledger):
+            half_way[ledger.run_id] = why
+            why += (
+                f". {ledger.path} has what is still to be done, by the next run here that may change the mesh"
+            )
+        record(
+            run, {"event": "warning", "text": why}
+        )  # else a workload is ill, and nothing is left to be done
+    if half_way and run.flow == "upgrade":
+        raise IstioError(
+            "; ".join(half_way.values()),
+            remedy="mend what it names, then start this again; where the mesh is as it should be, remove the ledger "
+            f"of that run below {machine.state / 'ledger'}",
+        )
+    return set(half_way)
 
 
 @lab_task("inventory", teardown=True)
@@ -123,14 +181,18 @@ def remove_cluster(run: RunRef, config: LabConfig, child: local_child.UpChild | 
 def release_cluster(run: RunRef, config: LabConfig) -> None:
     """Leave the cluster up for whoever comes next: the run no longer holds it, and no longer owes its removal.
 
-    One that costs money stays in the ledger, with its load balancers: it is still to be removed, by a teardown.
+    One that costs money stays in the ledger, with its load balancers: it is still to be removed, by a teardown. So does
+    all of a run whose upgrade is half-way: that is still to be taken back, by --resume or the next run there.
     """
     if config.cluster == "local":
         LocalCluster(config.local, context_of(run).machine, run_id=run.run_id).release()
     if config.cluster == "gke":
         return
     ledger = context_of(run).ledger
-    for entry in ledger.entries():
+    entries = ledger.entries()
+    if owes_upgrade(ledger) or any(entry.kind == RETIRING for entry in entries):
+        return
+    for entry in entries:
         ledger.gone(entry)
 
 

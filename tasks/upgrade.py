@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from meshlab.app.upgrade_client import client_namespace
@@ -12,8 +13,9 @@ from meshlab.clusters.local import materials
 from meshlab.clusters.local.cluster import LocalCluster
 from meshlab.config.settings import LabConfig
 from meshlab.core.cancellation import stopping
-from meshlab.core.errors import InputError, IstioError
+from meshlab.core.errors import InputError, IstioError, MeshlabError
 from meshlab.core.process import SystemRunner
+from meshlab.core.waiting import SystemClock
 from meshlab.istio.control_plane import control_planes, deployments
 from meshlab.istio.distribution import Distribution, earlier
 from meshlab.istio.injection import INJECTION_LABEL, REVISION_LABEL
@@ -24,32 +26,31 @@ from meshlab.istio.revision import (
     proxies_of_revision,
     remove_revision,
     revision_inventory,
+    tag_refs,
 )
 from meshlab.istio.revision_install import gateway_refs, install_revision
+from meshlab.istio.roll_back import begin_retiring, not_removed, retired, retires_here
 from meshlab.istio.upgrade import (
     Move,
     UpgradePlan,
-    finished,
     intend_move,
     intend_revision,
     move,
     plan_upgrade,
     settle_labels,
 )
-from meshlab.kube.changes import KIND as CHANGE
 from meshlab.kube.changes import Changes
 from meshlab.kube.client import Kube
-from meshlab.lifecycle import resume
 from meshlab.lifecycle.context import context_of, istioctl_of, kube_of, mesh_of
-from meshlab.run.journal import RunRef, keep_evidence, report_progress, step
+from meshlab.run.compiles import noting_compiles
+from meshlab.run.journal import RunRef, keep_evidence, report_progress
 from meshlab.run.ledger import Entry
 from tasks.common import lab_task, log_info
 from tasks.report import progress_artifact
 from tasks.resume import any_value, istio_ready
-from tasks.sabotage import Lab, begin_round, changed, check_groups, end_round
+from tasks.sabotage import changed
+from tasks.upgrade_again import PLAN_STEP
 from tasks.upgrade_traffic import check_budget, switch_client, tell_traffic
-
-GROUPS = ("istio", "app")  # of the checks that are made on both sides
 
 
 def judge_upgrade(config: LabConfig) -> None:
@@ -88,7 +89,7 @@ def install_old_istio(run: RunRef, config: LabConfig, cluster: ClusterRef) -> In
     machine, runner = context_of(run).machine, SystemRunner()
     with progress_artifact("progress-istio-earlier", "Compile the Istio to be replaced"):
         program, specs = materials.earlier_istio(
-            machine, runner=runner, progress=report_progress, stop=stopping()
+            machine, runner=runner, progress=noting_compiles(run), stop=stopping()
         )
     LocalCluster(config.local, machine, run_id=run.run_id).add_images(specs)
     held = (*(spec.reference for spec in specs), *cluster.images)
@@ -105,7 +106,7 @@ def install_old_istio(run: RunRef, config: LabConfig, cluster: ClusterRef) -> In
     return installed
 
 
-@lab_task("plan-upgrade", verify=any_value)
+@lab_task(PLAN_STEP, verify=any_value)
 def plan(run: RunRef, config: LabConfig, cluster: ClusterRef, istio: Distribution) -> UpgradePlan:
     """Ask `istioctl x precheck`, and find out what is to be moved from which revision to which.
 
@@ -144,42 +145,6 @@ def plan(run: RunRef, config: LabConfig, cluster: ClusterRef, istio: Distributio
         f"{', '.join(each.namespace for each in chosen.moves)}; {len(found)} findings of precheck"
     )
     return chosen
-
-
-def check_round(run: RunRef, config: LabConfig, cluster: ClusterRef, istio: Distribution, name: str) -> None:
-    """Make the checks of Istio and the application, in a journal of their own.
-
-    Args:
-        run: The run.
-        config: The settings of the run.
-        cluster: The cluster.
-        istio: Istio's istioctl and samples, of the new version.
-        name: Of the round.
-
-    Raises:
-        IstioError: A check is red.
-    """
-    step_name = f"round-{name}"
-    resumption = resume.active(run)
-    if resumption is not None and step_name in resumption.finished:
-        return
-    with step(run, step_name):
-        lab = Lab(config, cluster, istio)
-        context_of(run).read_mesh_again(cluster)
-        probe_run = begin_round(run, lab, name)
-        try:
-            found = check_groups(probe_run, lab, GROUPS)
-        finally:
-            end_round(probe_run, lab)
-        red = {name: each for name, each in found.items() if each["verdict"] not in ("pass", "skipped")}
-        log_info(f"round {name}: {len(found) - len(red)} of {len(found)} checks are not red")
-        if red or not found:
-            told = "; ".join(f"{name}: {each['reason'] or each['summary']}" for name, each in red.items())
-            raise IstioError(
-                f"{len(red)} checks are red in round {name}: {told or 'none was made'}",
-                remedy=f"rounds/{name} in the run's evidence has what they saw",
-            )
-    tell_traffic(run)
 
 
 @lab_task("install-new-revision", verify=istio_ready)
@@ -238,6 +203,23 @@ def none_of_the_old(kube: Kube, config: LabConfig, value: Moved) -> str:
     return f"{', '.join(left)} still of revision {value.old}" if left else ""
 
 
+class WatchingClock(SystemClock):
+    """The machine's clock, for waits that something else may end: a roll-out may take minutes.
+
+    Args:
+        check: Called after each sleep; what it raises ends the wait.
+    """
+
+    def __init__(self, check: Callable[[], None]) -> None:
+        super().__init__(stopping())
+        self._check = check
+
+    def sleep(self, seconds: float) -> None:
+        """Pause for so many seconds, or until the step is to stop, then look."""
+        super().sleep(seconds)
+        self._check()
+
+
 def move_namespace(
     run: RunRef, config: LabConfig, cluster: ClusterRef, chosen: UpgradePlan, one: Move
 ) -> Moved:
@@ -257,8 +239,8 @@ def move_namespace(
     def work(run: RunRef, config: LabConfig, cluster: ClusterRef) -> Moved:
         check_budget(run)
         move(
-            kube_of(cluster), context_of(run).ledger, one, chosen.new,
-            timeout=config.app.rollout_timeout, check=lambda: check_budget(run),
+            kube_of(cluster), context_of(run).ledger, one, chosen.new, timeout=config.app.rollout_timeout,
+            check=lambda: check_budget(run), clock=WatchingClock(lambda: check_budget(run)),
         )  # fmt: skip
         return Moved(one.namespace, chosen.new, chosen.old)
 
@@ -320,6 +302,16 @@ def move_gateways(
     return Moved(chosen.home, chosen.new, chosen.old)
 
 
+def refuse_old_proxies(kube: Kube, chosen: UpgradePlan) -> None:
+    """Raise IstioError where a proxy of the old revision runs: its control plane may not be removed."""
+    left = proxies_of_revision(kube, chosen.old)
+    if left:
+        raise IstioError(
+            f"proxies of revision {chosen.old} still run: {', '.join(left)}",
+            remedy="restart their workloads, then upgrade again",
+        )
+
+
 @lab_task("list-old-revision", verify=any_value)
 def list_old_revision(
     run: RunRef, config: LabConfig, cluster: ClusterRef, chosen: UpgradePlan
@@ -339,12 +331,7 @@ def list_old_revision(
         IstioError: A proxy of it still runs, or the error budget is broken.
     """
     kube = kube_of(cluster)
-    left = proxies_of_revision(kube, chosen.old)
-    if left:
-        raise IstioError(
-            f"proxies of revision {chosen.old} still run: {', '.join(left)}",
-            remedy="restart their workloads, then upgrade again",
-        )
+    refuse_old_proxies(kube, chosen)
     check_budget(run)
     return revision_inventory(kube, chosen.old, chosen.home)
 
@@ -355,7 +342,7 @@ def retire_old_revision(
 ) -> Removal:
     """Let the tags lead to the new revision, give the namespaces their labels, and remove the old revision.
 
-    From here on there is no way back.
+    Tags and labels can still be taken back, by what the ledger has of them; the removal is the point of no return.
 
     Args:
         run: The run.
@@ -366,16 +353,24 @@ def retire_old_revision(
 
     Returns:
         What was removed.
+
+    Raises:
+        MeshlabError: A tag or a label could not be set, or a proxy of the old revision runs.
+        IstioError: The old revision could not be removed; the text names what is left of it.
     """
     kube, ledger, istioctl = kube_of(cluster), context_of(run).ledger, istioctl_of(cluster, istio)
-    finished(kube, ledger)
-    for entry in ledger.entries():
-        if entry.kind == CHANGE:  # the gateways: they stay as they are now
-            ledger.gone(entry)
+    if not retires_here(kube, ledger):  # else an earlier life has passed the point of no return
+        Changes(kube, ledger, run).keep(*tag_refs(kube, chosen.tags, chosen.home))
     for tag in chosen.tags:
         istioctl.set_tag(tag, chosen.new)
-    settle_labels(kube, ledger, chosen)
-    removal = remove_revision(kube, chosen.old, chosen.home, istioctl)
+    settle_labels(kube, chosen)
+    refuse_old_proxies(kube, chosen)  # pods that were made before the tags led elsewhere
+    begin_retiring(kube, ledger, chosen)
+    try:
+        removal = remove_revision(kube, chosen.old, chosen.home, istioctl)
+    except MeshlabError as problem:
+        raise not_removed(kube, chosen, problem) from problem
+    retired(kube, ledger)
     keep_evidence(run, "upgrade-removal.json", removal)
     context_of(run).read_mesh_again(cluster)
     log_info(f"revision {chosen.old} removed; by us after istioctl: {len(removal.removed)} objects")

@@ -1,67 +1,35 @@
-"""The end of an upgrade: what it proved, or all of it taken back; and the question whether it may go on."""
+"""The end of an upgrade: what it proved, or all of it taken back."""
 
 from __future__ import annotations
 
 import json
-import sys
 from typing import Any
-
-from prefect.exceptions import FlowPauseTimeout
-from prefect.flow_runs import pause_flow_run
-from prefect.runtime import deployment
 
 from meshlab.app.upgrade_client import client_namespace
 from meshlab.checks import upgrade as checks
 from meshlab.checks.base import run_check
 from meshlab.checks.upgrade import Ended, Proxy, Side
-from meshlab.cli.upgrade import ANSWER_WITHIN, confirm
 from meshlab.clusters.base import ClusterRef
 from meshlab.config.settings import LabConfig
 from meshlab.core.errors import IstioError, MeshlabError
-from meshlab.core.waiting import wait, wait_or_last
-from meshlab.istio.control_plane import SIDECAR
+from meshlab.core.waiting import wait_or_last
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.injection import made_by
-from meshlab.istio.revision import proxies_of_revision, revision_inventory
+from meshlab.istio.revision import revision_inventory, running_proxies
+from meshlab.istio.roll_back import take_back
 from meshlab.istio.syncz import proxy_states
-from meshlab.istio.upgrade import UpgradePlan, moved_back, moved_from, owes, take_back
+from meshlab.istio.upgrade import Labels, UpgradePlan, owes
 from meshlab.kube.client import Kube
 from meshlab.kube.rollout import wait_deployments
 from meshlab.lifecycle.context import context_of, istioctl_of, kube_of
-from meshlab.run.journal import RunRef, keep_evidence, record, record_check, step
+from meshlab.run.journal import RunRef, keep_evidence, record_check
 from meshlab.run.results import CheckResult
 from tasks.common import lab_task, log_info
 from tasks.upgrade_traffic import sends, switch_client
 
 FILE = "upgrade-rollback.json"  # below the run's evidence: it rolls back, and why
 CONNECTED_WITHIN = 60.0  # seconds until every proxy has told its version
-
-
-def ask_to_go_on(run: RunRef, chosen: UpgradePlan, moved: str) -> None:
-    """Stop until somebody says that the other namespaces follow: on the terminal, or by resuming a paused deployment.
-
-    Args:
-        run: The run.
-        chosen: The plan.
-        moved: The namespace that was moved first.
-
-    Raises:
-        IstioError: The answer was no, or nobody answered within an hour.
-    """
-    others = ", ".join(each.namespace for each in chosen.moves if each.namespace != moved) or "the client's"
-    question = f"{moved} runs with revision {chosen.new} ({chosen.version}). Move the others ({others})?"
-    with step(run, "ask"):
-        if deployment.id:
-            record(run, {"event": "warning", "text": f"paused for an hour at most: {question}"})
-            try:
-                pause_flow_run(timeout=int(ANSWER_WITHIN), poll_interval=5, key="ask")
-                why = ""
-            except FlowPauseTimeout:
-                why = f"nobody resumed the flow run within {ANSWER_WITHIN:.0f} s"
-        else:
-            why = confirm(question, sys.stdin)
-        if why:
-            raise IstioError(f"the upgrade does not go on: {why}", remedy="start it again")
+GO_ON = "mend what it names; --resume of this run, or the next run here that may change the mesh, takes back the rest"
 
 
 def owes_upgrade(run: RunRef) -> bool:
@@ -99,6 +67,10 @@ def roll_back(
 
     Returns:
         The check.
+
+    Raises:
+        IstioError: Something could not be taken back; all the rest was, and the ledger has what is left.
+        KubeError: The cluster does not answer.
     """
     kube, ledger = kube_of(cluster), context_of(run).ledger
     kept = _kept(run)
@@ -108,28 +80,27 @@ def roll_back(
     log_info(f"rolling back: {kept['why']}")
 
     def gateways_back() -> None:
-        names = [ref.name for ref in chosen.gateways]
-        timeout = config.istio.install_timeout
-        if names:
-            wait_deployments(kube, chosen.home, names, timeout=timeout)
-        wait(
-            f"no proxy of revision {chosen.new}",
-            lambda: proxies_of_revision(kube, chosen.new),
-            ready=lambda left: not left,
-            timeout=timeout,
-        )
+        if names := [ref.name for ref in chosen.gateways]:
+            wait_deployments(kube, chosen.home, names, timeout=config.istio.install_timeout)
 
-    home, done = client_namespace(config), list[str]()
+    def switch(labels: Labels) -> None:
+        switch_client(run, config, cluster, istio, labels)
+
     try:
-        labels = moved_from(ledger, home)
-        if labels is not None and sends(run):  # else its pods are restarted like others'
-            switch_client(run, config, cluster, istio, labels)
-            moved_back(kube, ledger, home)
-            done.append(f"namespace {home} moved back")
-        done += take_back(kube, ledger, timeout=config.app.rollout_timeout, before_removal=gateways_back)
+        ending = take_back(
+            kube,
+            ledger,
+            timeout=config.app.rollout_timeout,
+            client=client_namespace(config),
+            move_client=switch if sends(run) else None,  # else its pods are restarted like others'
+            before_removal=gateways_back,
+        )
+        if ending.failed:
+            raise IstioError(f"not everything was taken back: {'; '.join(ending.failed)}", remedy=GO_ON)
     except MeshlabError as problem:
         record_check(run, checks.rollback_failed(kept["why"], problem.message, problem.remedy))
         raise
+    done = ending.done
     context_of(run).read_mesh_again(cluster)
     proxies = list_proxies(kube, cluster, istio)
     ended = Ended(kept["before"], lambda: revision_inventory(kube, chosen.new, chosen.home))
@@ -190,7 +161,7 @@ def list_proxies(kube: Kube, cluster: ClusterRef, istio: Distribution) -> list[P
     istioctl = istioctl_of(cluster, istio)
 
     def look() -> list[Proxy]:
-        pods = [pod for pod in kube.pods(None) if SIDECAR in pod.containers and not pod.deleting]
+        pods = running_proxies(kube)
         names = [f"{pod.name}.{pod.namespace}" for pod in pods]
         told = {each.name: each.version for each in proxy_states(kube, istioctl, names)}
         return [

@@ -22,10 +22,12 @@ from meshlab.istio.control_plane import asking_label, control_planes, injection_
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.upgrade import relabel
 from meshlab.kube.apply import ObjectRef, apply, delete
+from meshlab.kube.changes import MANAGED_BY, MANAGER, RUN_LABEL, labels_of
 from meshlab.kube.client import Kube
 from meshlab.lifecycle.context import kube_of
 from meshlab.run.journal import RunRef, record_check, record_measures, report_progress
 from meshlab.run.results import CheckResult, Measure
+from meshlab.shared_cluster.lease import made_by
 from tasks.common import lab_task, log_info
 from tasks.sabotage import changed
 
@@ -80,15 +82,13 @@ def begin_upgrade_traffic(
 
     Returns:
         The objects of the client.
+
+    Raises:
+        IstioError: Its namespace is somebody else's, or its requests fail before anything is changed.
+        MeshlabError: The client does not get Ready.
     """
     kube, home = kube_of(cluster), upgrade_client.client_namespace(config)
-    planes = control_planes(kube)
-    labels = ((kube.get("v1", "Namespace", config.namespace) or {}).get("metadata") or {}).get("labels") or {}
-    refs: tuple[ObjectRef, ...] = ()
-    if kube.get("v1", "Namespace", home) is None:
-        key, value = asking_label(planes, labels) or injection_label(planes)
-        meta = {"name": home, "labels": {key: value}}
-        refs += apply(kube, [{"apiVersion": "v1", "kind": "Namespace", "metadata": meta}])
+    refs = _make_namespace(run, kube, config, home)
     numbers = upgrade_client.ready_clients(kube, home)
     number = numbers[-1] if numbers else max(upgrade_client.deployed(kube, home), default=0) + 1
     if not numbers:
@@ -104,7 +104,7 @@ def begin_upgrade_traffic(
 
     def broken(spent: Spent) -> IstioError | None:
         if sending.trouble:
-            return IstioError(f"traffic fails before anything is changed: {'; '.join(sending.trouble)}")
+            return IstioError(f"traffic fails before anything more is changed: {'; '.join(sending.trouble)}")
         return None
 
     before = relay.look().requests
@@ -117,6 +117,28 @@ def begin_upgrade_traffic(
     )
     log_info(f"traffic flows: {spent}")
     return refs
+
+
+def _make_namespace(run: RunRef, kube: Kube, config: LabConfig, home: str) -> tuple[ObjectRef, ...]:
+    """Make the client's namespace, labelled as this run's own; one that an earlier run of ours left becomes its own."""
+    found = kube.get("v1", "Namespace", home)
+    own = labels_of(run)
+    if found is not None:
+        labels = found["metadata"].get("labels") or {}
+        if labels.get(MANAGED_BY) != MANAGER or RUN_LABEL not in labels:
+            raise IstioError(
+                f"the namespace {home} is there, and no run made it: the upgrade's client needs one of its own",
+                remedy=f"remove it where nobody needs it (kubectl delete namespace {home}), or choose another "
+                "namespace for the application: --namespace NAME",
+            )
+        if not made_by(found, run.run_id):
+            kube.patch("v1", "Namespace", home, {"metadata": {"labels": own}})
+        return ()
+    planes = control_planes(kube)
+    there = ((kube.get("v1", "Namespace", config.namespace) or {}).get("metadata") or {}).get("labels") or {}
+    key, value = asking_label(planes, there) or injection_label(planes)
+    meta = {"name": home, "labels": {**own, key: value}}
+    return apply(kube, [{"apiVersion": "v1", "kind": "Namespace", "metadata": meta}])
 
 
 def _deploy(kube: Kube, config: LabConfig, istio: Distribution, number: int) -> tuple[ObjectRef, ...]:
@@ -197,11 +219,13 @@ def sends(run: RunRef) -> bool:
 
 @lab_task("remove-upgrade-client")
 def remove_upgrade_client(run: RunRef, config: LabConfig, cluster: ClusterRef) -> None:
-    """Remove the namespace that sent.
+    """Remove the namespace that sent, where this run made it.
 
     Args:
         run: The run.
         config: The settings of the run.
         cluster: The cluster.
     """
-    delete(kube_of(cluster), [ObjectRef("v1", "Namespace", None, upgrade_client.client_namespace(config))])
+    kube, home = kube_of(cluster), upgrade_client.client_namespace(config)
+    if made_by(kube.get("v1", "Namespace", home), run.run_id):
+        delete(kube, [ObjectRef("v1", "Namespace", None, home)])

@@ -72,7 +72,7 @@ def spend(lives: Iterable[Sequence[Request]]) -> Spent:
     statuses: Counter[str] = Counter()
     longest_row, gap, parts = 0, None, 0
     for life in lives:
-        answered = sorted((_end(each), each) for each in life)
+        answered = sorted((each.ended, each) for each in life)
         if not answered:
             continue
         parts += 1
@@ -110,10 +110,6 @@ def overspent(spent: Spent, budget: Budget, *, ended: bool) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _end(request: Request) -> datetime:
-    return request.started + timedelta(milliseconds=request.ms)
-
-
 class RequestBook:
     """The requests on disk, as they come: what a killed run had sent is read again by the one that goes on.
 
@@ -146,15 +142,36 @@ class RequestBook:
         return spend([*self.earlier.values(), self._now])
 
 
+def spent_on_disk(path: Path) -> Spent:
+    """Count the requests in a book that somebody else may be writing to; the file stays as it is.
+
+    Args:
+        path: The CSV file.
+
+    Returns:
+        The counts of all lives; zeros where there is no file.
+    """
+    whole = _whole_lines(path.read_text(encoding="utf-8")) if path.is_file() else ""
+    return spend(_parse(whole).values())
+
+
 def _read(path: Path) -> dict[int, list[Request]]:
     """The lives that a file tells of. A last line that was cut off is no request."""
-    found: dict[int, list[Request]] = {}
     if not path.is_file():
-        return found
+        return {}
     text = path.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]
+    whole = _whole_lines(text)
     if whole != text:  # else the next line would be joined to it
         path.write_text(whole, encoding="utf-8")
+    return _parse(whole)
+
+
+def _whole_lines(text: str) -> str:
+    return text[: text.rfind("\n") + 1]
+
+
+def _parse(whole: str) -> dict[int, list[Request]]:
+    found: dict[int, list[Request]] = {}
     for number, row in enumerate(csv.DictReader(whole.splitlines()), 1):
         request = Request(
             number, row["status"], float(row["ms"]), datetime.fromisoformat(row["started"]), int(row["curl_exit"])

@@ -45,6 +45,11 @@ class Request:
     started: datetime
     exit_code: int
 
+    @property
+    def ended(self) -> datetime:
+        """When its answer was there, or was given up."""
+        return self.started + timedelta(milliseconds=self.ms)
+
 
 @dataclass(frozen=True)
 class TrafficResult:

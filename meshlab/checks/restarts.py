@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from meshlab.app.loop import Request
 from meshlab.checks.base import broken, failed, infra_error, judged
 from meshlab.checks.live_restarts import JobEnded, Restarted
 from meshlab.core.text import pluralize
@@ -96,7 +95,7 @@ def attribute(one: Restarted) -> dict[int, str]:
     nobody = sum(one.flags.get(flag, 0) for flag in NOBODY)
     found = {}
     for index in failures:
-        at = _end(one.requests[index])
+        at = one.requests[index].ended
         if nobody > 0:
             nobody -= 1
             found[index] = "readiness: there was no endpoint"
@@ -131,10 +130,6 @@ def _controls(restarted: Sequence[Restarted], job: JobEnded) -> list[str]:
     if job.condition == "Complete" and not job.sidecar:
         found.append("the Job's pod had no sidecar")
     return found
-
-
-def _end(request: Request) -> datetime:
-    return request.started + timedelta(milliseconds=request.ms)
 
 
 def _row(each: Restarted, causes: dict[int, str]) -> dict[str, object]:

@@ -178,7 +178,7 @@ def rollback(
         {"cause": why, "done": list(done)}
         | _evidence(proxies)
         | {"new_before": _counts(ended.before), "new_left": _counts(left)},
-        remedy="the run's ledger names what is left: python -m flows.upgrade --resume goes on rolling back",
+        remedy="restart or remove what is named; `istioctl proxy-status` tells which istiod serves a proxy",
     )
 
 

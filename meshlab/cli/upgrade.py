@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import select
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
 from rich.console import Console
@@ -16,6 +17,7 @@ from meshlab.core.errors import Problem
 
 PROVIDERS: tuple[Provider, ...] = ("local", "existing")
 ASK = Flag("--ask", "ask", "", "Stop after the first namespace, and ask whether the others follow.")
+LOOK_EVERY = 1.0  # seconds between two looks at what may end the wait for an answer
 ANSWER_WITHIN = 3600.0  # seconds; without an answer the upgrade is rolled back
 
 
@@ -43,20 +45,32 @@ def judge(config: LabConfig, chosen: Mapping[str, Any]) -> list[Problem]:
     return found
 
 
-def confirm(question: str, answers: TextIO, *, timeout: float = ANSWER_WITHIN) -> str:
+def confirm(
+    question: str,
+    answers: TextIO,
+    *,
+    timeout: float = ANSWER_WITHIN,
+    check: Callable[[], None] = lambda: None,
+) -> str:
     """Ask on the terminal.
 
     Args:
         question: What is asked.
         answers: Where the answer is read.
         timeout: Seconds until no answer means no.
+        check: Called each second until there is an answer; what it raises ends the wait.
 
     Returns:
         Why it is a no; "" for a yes.
     """
     Console(stderr=True).print(Text(f"{question} [y/N] "), soft_wrap=True)
-    readable, _, _ = select.select([answers], [], [], timeout)
-    if not readable:
-        return f"nobody answered within {timeout:.0f} s"
-    answer = answers.readline().strip().lower()
+    until = time.monotonic() + timeout
+    while not select.select([answers], [], [], max(0.0, min(LOOK_EVERY, until - time.monotonic())))[0]:
+        check()
+        if time.monotonic() >= until:
+            return f"nobody answered within {timeout:.0f} s"
+    line = answers.readline()
+    if not line:
+        return "there is no terminal to answer on"
+    answer = line.strip().lower()
     return "" if answer in ("y", "yes") else f"the answer was {answer or 'no'}"

@@ -1,16 +1,16 @@
-"""An upgrade of Istio by revisions: what is to be moved, moving a namespace, and taking that back.
+"""An upgrade of Istio by revisions: what is to be moved, and moving a namespace.
 
 Nothing is changed that is not in the ledger first, with what was there before; so what a killed run left can be taken
-back by the ledger alone (`take_back`).
+back by the ledger alone (`meshlab.istio.roll_back`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
 
-from meshlab.core.errors import IstioError
+from meshlab.core.errors import IstioError, KubeError
 from meshlab.core.waiting import Clock
 from meshlab.istio.control_plane import ControlPlane, control_planes, objects_if_served
 from meshlab.istio.injection import (
@@ -19,19 +19,22 @@ from meshlab.istio.injection import (
     KIND,
     REVISION_LABEL,
     called_for,
+    made_by,
     selects,
     webhooks_in,
 )
 from meshlab.istio.inventory import COMPONENT_LABEL
 from meshlab.istio.names import DEFAULT_REVISION
-from meshlab.istio.revision import GATEWAY_COMPONENTS, proxies_of_revision, remove_revision, revision_name
+from meshlab.istio.revision import GATEWAY_COMPONENTS, proxies_of_revision, revision_name, running_proxies
 from meshlab.kube.apply import ObjectRef
-from meshlab.kube.changes import restore_left
 from meshlab.kube.client import Kube
 from meshlab.kube.restart import restart_workload
 from meshlab.run.ledger import Entry, Ledger
 
-MOVED, REVISION = "moved", "revision"  # kinds of the ledger's entries that are written here
+# Kinds of the ledger's entries that are written here. retiring: the old revision is being removed, and nothing is taken
+# back any more.
+MOVED, REVISION, RETIRING = "moved", "revision", "retiring"
+RESTARTED, UPGRADED = "restarted", "upgraded"  # notes of the ledger: workloads, and of which cluster
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
 Labels = Mapping[str, str | None]  # None: the label is not there
 REMEDY = "python -m flows.upgrade --help tells what can be upgraded"
@@ -101,7 +104,7 @@ def plan_upgrade(kube: Kube, old: ControlPlane, version: str, *, but: Sequence[s
         name, labels = each["metadata"]["name"], each["metadata"].get("labels") or {}
         if name in but or (old.revision, old.namespace) not in called_for(webhooks, labels, name):
             continue
-        workloads, alone = _workloads(kube, name)
+        workloads, alone = meshed_workloads(kube, name)
         bare += alone
         before = {key: labels.get(key) for key in (INJECTION_LABEL, REVISION_LABEL)}
         moves.append(Move(name, before, workloads))
@@ -126,10 +129,27 @@ def _same(one: str, other: str) -> bool:
     return bool(one) and one.removeprefix("v") == other.removeprefix("v")
 
 
-def _workloads(kube: Kube, namespace: str) -> tuple[tuple[ObjectRef, ...], list[str]]:
-    """The workloads of a namespace whose pods have sidecars, and such pods that belong to none of them."""
-    pods = [p for p in kube.pods(namespace) if "istio-proxy" in p.containers and not p.deleting]
-    left = {pod.name: pod for pod in pods if pod.phase not in ("Succeeded", "Failed")}
+def meshed_workloads(
+    kube: Kube, namespace: str, revisions: Collection[str] | None = None
+) -> tuple[tuple[ObjectRef, ...], list[str]]:
+    """Find the workloads of a namespace whose running pods have sidecars.
+
+    Args:
+        kube: Client of the cluster.
+        namespace: The namespace.
+        revisions: Only pods whose proxies these revisions made count; all where not given.
+
+    Returns:
+        The workloads, sorted, and such pods that belong to none of them.
+
+    Raises:
+        KubeError: They can't be listed.
+    """
+    left = {
+        pod.name: pod
+        for pod in running_proxies(kube, namespace)
+        if revisions is None or made_by(pod) in revisions
+    }
     found = []
     for kind in WORKLOADS:
         for each in kube.objects("apps/v1", kind, namespace):
@@ -180,6 +200,7 @@ def move(
     intend_move(kube, ledger, one.namespace, one.before)
     relabel(kube, one.namespace, {INJECTION_LABEL: None, REVISION_LABEL: revision})
     for ref in one.workloads:
+        ledger.note(RESTARTED, {str(ref): asdict(ref)})
         restart_workload(kube, ref, timeout=timeout, clock=clock)
         check()
 
@@ -193,38 +214,8 @@ def intend_move(kube: Kube, ledger: Ledger, namespace: str, before: Labels) -> N
         namespace: The namespace.
         before: Its two injection labels.
     """
-    if moved_from(ledger, namespace) is None:
+    if not any(entry.kind == MOVED and entry.name == namespace for entry in ledger.entries()):
         ledger.intend(Entry(MOVED, namespace, kube.host, json.dumps({"before": dict(before)})))
-
-
-def moved_from(ledger: Ledger, namespace: str) -> Labels | None:
-    """Give the labels that a moved namespace had before.
-
-    Args:
-        ledger: Of the run that upgraded.
-        namespace: The namespace.
-
-    Returns:
-        Its two injection labels; None where it is not moved.
-    """
-    for entry in ledger.entries():
-        if entry.kind == MOVED and entry.name == namespace:
-            before: Labels = json.loads(entry.content)["before"]
-            return before
-    return None
-
-
-def moved_back(kube: Kube, ledger: Ledger, namespace: str) -> None:
-    """Strike a namespace that is as it was before.
-
-    Args:
-        kube: Client of the cluster.
-        ledger: Of the run that upgraded.
-        namespace: The namespace.
-    """
-    for entry in _of(ledger, kube, MOVED):
-        if entry.name == namespace:
-            ledger.gone(entry)
 
 
 def relabel(kube: Kube, namespace: str, labels: Labels) -> None:
@@ -241,12 +232,13 @@ def relabel(kube: Kube, namespace: str, labels: Labels) -> None:
     kube.patch("v1", "Namespace", namespace, {"metadata": {"labels": dict(labels)}})
 
 
-def settle_labels(kube: Kube, ledger: Ledger, plan: UpgradePlan) -> None:
+def settle_labels(kube: Kube, plan: UpgradePlan) -> None:
     """Give the moved namespaces the labels that they keep, once the tags lead to the new revision.
+
+    The ledger has them still: this can be taken back.
 
     Args:
         kube: Client of the cluster.
-        ledger: Its entries of moved namespaces are struck.
         plan: The upgrade.
 
     Raises:
@@ -254,81 +246,49 @@ def settle_labels(kube: Kube, ledger: Ledger, plan: UpgradePlan) -> None:
     """
     for one in plan.moves:
         relabel(kube, one.namespace, plan.labels_at_the_end(one))
-    for entry in _of(ledger, kube, MOVED):
-        ledger.gone(entry)
-
-
-def take_back(
-    kube: Kube,
-    ledger: Ledger,
-    *,
-    timeout: float,
-    before_removal: Callable[[], None] = lambda: None,
-    clock: Clock | None = None,
-) -> tuple[str, ...]:
-    """Roll an upgrade back by its ledger: namespaces, gateways, and the new revision, in this order.
-
-    May be called twice, and for a run that was killed.
-
-    Args:
-        kube: Client of the cluster.
-        ledger: Of the run that upgraded.
-        timeout: Seconds for the roll-out of each workload.
-        before_removal: Called when no namespace is moved any more, and the new revision is still there.
-        clock: Of the waits; the real one where not given.
-
-    Returns:
-        What was taken back, in sentences.
-
-    Raises:
-        MeshlabError: Something could not be taken back; the ledger keeps it.
-    """
-    done = []
-    for entry in reversed(_of(ledger, kube, MOVED)):
-        before = json.loads(entry.content)["before"]
-        if kube.get("v1", "Namespace", entry.name) is not None:
-            relabel(kube, entry.name, before)
-            for ref in _workloads(kube, entry.name)[0]:
-                restart_workload(kube, ref, timeout=timeout, clock=clock)
-            done.append(f"namespace {entry.name} moved back")
-        ledger.gone(entry)
-    revisions = _of(ledger, kube, REVISION)
-    if revisions:
-        done += [f"{ref} put back" for ref in restore_left(kube, ledger, clock=clock)]
-        before_removal()
-    for entry in revisions:
-        removal = remove_revision(kube, entry.name, json.loads(entry.content)["home"], timeout=timeout)
-        done.append(f"revision {entry.name} removed: {len(removal.removed)} objects")
-        ledger.gone(entry)
-    return tuple(done)
 
 
 def intend_revision(kube: Kube, ledger: Ledger, plan: UpgradePlan) -> None:
-    """Write down that the new revision is about to be installed.
+    """Write down that the new revision is about to be installed, and in which cluster.
 
     Args:
         kube: Client of the cluster.
         ledger: Where it is written down.
         plan: The upgrade.
     """
+    ledger.note(UPGRADED, {"cluster": _identity(kube)})
     ledger.intend(Entry(REVISION, plan.new, kube.host, json.dumps({"home": plan.home})))
 
 
-def finished(kube: Kube, ledger: Ledger) -> None:
-    """Strike what the ledger has of an upgrade that is not taken back any more.
+def owes(ledger: Ledger) -> bool:
+    """Tell whether a ledger names an upgrade that is neither finished nor taken back, in whatever cluster.
+
+    One whose old revision is being removed is not taken back any more.
+    """
+    kinds = {entry.kind for entry in ledger.entries()}
+    return RETIRING not in kinds and bool(kinds & {MOVED, REVISION})
+
+
+def entries_here(kube: Kube, ledger: Ledger, *kinds: str) -> list[Entry]:
+    """List what a ledger has of an upgrade of this cluster.
 
     Args:
         kube: Client of the cluster.
         ledger: Of the run that upgraded.
+        kinds: Of its entries.
+
+    Returns:
+        The entries; none where another cluster has the address now (a local lab that was made anew).
     """
-    for entry in (*_of(ledger, kube, REVISION), *_of(ledger, kube, MOVED)):
-        ledger.gone(entry)
+    found = [entry for entry in ledger.entries() if entry.kind in kinds and entry.where == kube.host]
+    cluster = str(ledger.noted(UPGRADED).get("cluster") or "") if found else ""
+    return found if not cluster or _identity(kube) in ("", cluster) else []
 
 
-def owes(ledger: Ledger) -> bool:
-    """Tell whether a ledger names an upgrade that is neither finished nor taken back."""
-    return any(entry.kind in (MOVED, REVISION) for entry in ledger.entries())
-
-
-def _of(ledger: Ledger, kube: Kube, kind: str) -> list[Entry]:
-    return [entry for entry in ledger.entries() if entry.kind == kind and entry.where == kube.host]
+def _identity(kube: Kube) -> str:
+    """What makes a cluster itself: the uid of kube-system; "" where that may not be read."""
+    try:
+        found = kube.get("v1", "Namespace", "kube-system")
+    except KubeError:
+        return ""
+    return str(found["metadata"].get("uid", "")) if found else ""

@@ -31,7 +31,7 @@ class Entry:
     """One thing that a run makes or changes: kind, name, and where it is.
 
     kind: cluster, load-balancer, istio, label, app, addon, object, change, tracing, firewall, mount,
-    restart, moved, revision. Who removes the thing, or puts it back, strikes the entry (`Ledger.gone`).
+    restart, moved, revision, retiring. Who removes the thing, or puts it back, strikes the entry (`Ledger.gone`).
 
     content: what is needed to undo it, where removing it is not enough (see `meshlab.kube.changes`).
     """

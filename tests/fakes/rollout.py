@@ -19,11 +19,13 @@ SETS = {
 class RollingMesh(FakeMesh):
     """FakeMesh in which a changed pod template makes new pods at once.
 
-    stuck: revisions whose pods never get Ready.
+    stuck: revisions whose pods never get Ready. ill: workloads whose new pods never do. frozen: workloads that never get
+    new pods: the earlier ones stay.
     """
 
     def __init__(self, objects: Iterable[Mapping[str, Any]] = (), stuck: Iterable[str] = ()) -> None:
         self.stuck = set(stuck)
+        self.ill, self.frozen = set[str](), set[str]()
         super().__init__(objects)
         self.kinds |= {
             ("policy/v1", "PodDisruptionBudget"): True,
@@ -45,8 +47,15 @@ class RollingMesh(FakeMesh):
         called = called_for(hooks, labels, namespace)
         revision = called[0][0] if called else ""
         workload = self.store["apps/v1", kind, namespace, name]
-        ready = revision not in self.stuck
-        workload["status"] = {**DONE, **SETS.get(kind, {})} if ready else {**DONE, "availableReplicas": 0}
+        ready = revision not in self.stuck and name not in self.ill | self.frozen
+        sets = SETS.get(kind, {})
+        late = {
+            "availableReplicas": 0,
+            **{key: 0 for key in ("readyReplicas", "numberAvailable") if key in sets},
+        }
+        workload["status"] = {**DONE, **sets, **({} if ready else late)}
+        if name in self.frozen:
+            return
         pod = make_pod(f"{name}-1", namespace=namespace, labels={"app": name})
         pod["metadata"]["annotations"] = {"istio.io/rev": revision}  # as the webhook does it; no label
         if not revision:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from meshlab.app.budget import Budget, RequestBook, overspent, spend
+from meshlab.app.budget import Budget, RequestBook, overspent, spend, spent_on_disk
 from meshlab.app.loop import Request
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -65,3 +65,13 @@ def test_what_a_killed_run_sent_is_read_again_without_the_line_that_was_cut(tmp_
     second.add([request(600)])
     assert (second.spent().requests, second.spent().failed, second.spent().lives) == (3, 1, 2)
     assert RequestBook(path).spent() == second.spent()
+
+
+def test_a_book_is_counted_while_it_is_written_and_stays_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "requests.csv"
+    assert spent_on_disk(path).requests == 0
+    RequestBook(path).add([request(0), request(1, "503")])
+    text = path.read_text() + "1,2026-01-01T00:0"
+    path.write_text(text)
+    assert (spent_on_disk(path).requests, spent_on_disk(path).failed) == (2, 1)
+    assert path.read_text() == text

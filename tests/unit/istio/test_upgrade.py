@@ -15,16 +15,17 @@ from meshlab.istio.revision import (
     revision_inventory,
     revision_name,
 )
+from meshlab.istio.roll_back import Ending, begin_retiring, retired, retires_here, take_back
 from meshlab.istio.upgrade import (
+    MOVED,
+    RETIRING,
     REVISION,
     UpgradePlan,
-    finished,
     intend_revision,
     move,
     owes,
     plan_upgrade,
     settle_labels,
-    take_back,
 )
 from meshlab.run.journal import create
 from meshlab.run.ledger import Ledger
@@ -132,12 +133,16 @@ def test_the_labels_come_back_where_a_tag_leads_to_the_new_revision(ledger: Ledg
     mesh.store["v1", "Namespace", None, "named"]["metadata"]["labels"] = {"istio.io/rev": "default"}
     plan = planned(mesh)
     moved(mesh, ledger, plan)
-    settle_labels(mesh, ledger, plan)
+    settle_labels(mesh, plan)
     assert labels_of(mesh, "shop") == {"istio-injection": "enabled", "team": "a"}
     assert labels_of(mesh, "named") == {"istio.io/rev": "default"}, "the tag default is there"
-    assert [entry.kind for entry in ledger.entries()] == [REVISION]
-    finished(mesh, ledger)
-    assert not owes(ledger)
+    assert [entry.kind for entry in ledger.entries()] == [REVISION, MOVED, MOVED, MOVED], (
+        "there is a way back"
+    )
+    begin_retiring(mesh, ledger, plan)
+    assert [entry.kind for entry in ledger.entries()] == [RETIRING] and not owes(ledger)
+    retired(mesh, ledger)
+    assert not retires_here(mesh, ledger) and ledger.entries() == ()
 
 
 def test_a_namespace_that_names_the_old_revision_itself_keeps_the_new_label(ledger: Ledger) -> None:
@@ -151,7 +156,7 @@ def test_a_namespace_that_names_the_old_revision_itself_keeps_the_new_label(ledg
     plan = planned(mesh)
     assert plan.tags == ("prod",)
     moved(mesh, ledger, plan)
-    settle_labels(mesh, ledger, plan)
+    settle_labels(mesh, plan)
     assert labels_of(mesh, "direct") == {"istio.io/rev": NEW}
     assert labels_of(mesh, "tagged") == {"istio.io/rev": "prod"}
 
@@ -164,7 +169,7 @@ def test_all_is_taken_back_by_the_ledger_alone_and_the_new_revision_is_gone(ledg
     assert before["Deployment"] == (f"istio-system/istiod-{NEW}",) and len(before["sidecar"]) == 3
     assert before["ClusterRole"] == (f"istiod-clusterrole-{NEW}-istio-system",)
     seen: list[int] = []
-    done = take_back(
+    ending = take_back(
         mesh, Ledger(ledger.path), timeout=30, clock=FakeClock(),
         before_removal=lambda: seen.append(len(revision_inventory(mesh, NEW, SYSTEM)["Deployment"])),
     )  # fmt: skip
@@ -172,8 +177,8 @@ def test_all_is_taken_back_by_the_ledger_alone_and_the_new_revision_is_gone(ledg
     assert not any(revision_inventory(mesh, NEW, SYSTEM).values())
     assert len(proxies_of_revision(mesh, "default")) == 3
     assert labels_of(mesh, "shop") == {"istio-injection": "enabled", "team": "a"}
-    assert len(done) == 3 and not owes(ledger)
-    assert take_back(mesh, ledger, timeout=30, clock=FakeClock()) == ()
+    assert len(ending.done) == 3 and ending.failed == () and not owes(ledger)
+    assert take_back(mesh, ledger, timeout=30, clock=FakeClock()) == Ending()
 
 
 def test_pods_that_never_get_ready_end_the_move_and_it_can_be_taken_back(ledger: Ledger) -> None:

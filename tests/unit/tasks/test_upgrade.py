@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,12 +12,14 @@ from meshlab.app.upgrade_client import client_namespace
 from meshlab.cli import upgrade as cli
 from meshlab.clusters.base import ClusterRef
 from meshlab.config.settings import LabConfig, Machine
-from meshlab.core.errors import InputError, IstioError, KubeError
+from meshlab.core.errors import InputError, IstioError, KubeError, MeshlabError
 from meshlab.istio.control_plane import control_planes
 from meshlab.istio.distribution import Distribution
-from meshlab.istio.istioctl import Istioctl
+from meshlab.istio.istioctl import Istioctl, ProxyStatus
 from meshlab.istio.revision import proxies_of_revision
-from meshlab.istio.upgrade import MOVED, UpgradePlan, intend_revision, move, owes, plan_upgrade
+from meshlab.istio.roll_back import take_back
+from meshlab.istio.upgrade import MOVED, RETIRING, UpgradePlan, intend_revision, move, owes, plan_upgrade
+from meshlab.lifecycle import resume
 from meshlab.lifecycle.context import begin_context, context_of
 from meshlab.run.journal import RunRef, create, read_journal
 from meshlab.run.ledger import Entry, Ledger
@@ -25,15 +27,18 @@ from meshlab.run.results import Verdict
 from tasks import upgrade, upgrade_rollback
 from tasks.upgrade import (
     Moved,
+    WatchingClock,
     judge_upgrade,
     list_old_revision,
     none_of_the_old,
     retire_old_revision,
     still_moved,
 )
+from tasks.upgrade_again import kept_plan
 from tasks.upgrade_rollback import check_upgrade, roll_back, rolling_back
 from tests.fakes.clock import FakeClock
 from tests.fakes.istioctl import FakeIstioctl, Said
+from tests.fakes.kube import make_pod
 from tests.fakes.rollout import RollingMesh, control_plane, two_namespaces
 
 CLUSTER = ClusterRef("existing", "c", Path("kubeconfig"))
@@ -42,6 +47,9 @@ CONFIG = LabConfig.model_validate(
     {"cluster": "existing", "allow_changes": True, "app": {"namespace": "shop"}}
 )
 NEW, VERSIONS = "1-31-0", {"default": "1.30.0", "1-31-0": "1.31.0"}
+INJECTOR = ("MutatingWebhookConfiguration", "istio-sidecar-injector")
+ALL = ("bank/ledger-1", "shop/cart-1", "shop/web-1")
+LIST_PROXIES = upgrade_rollback.list_proxies
 
 
 @pytest.fixture
@@ -57,6 +65,7 @@ def mesh(monkeypatch: pytest.MonkeyPatch) -> RollingMesh:
     for module in (upgrade, upgrade_rollback):
         monkeypatch.setattr(module, "kube_of", lambda _: mesh)
         monkeypatch.setattr(module, "istioctl_of", lambda *_: Istioctl(Path("istioctl"), runner=said))
+    monkeypatch.setattr(upgrade_rollback, "take_back", partial(take_back, clock=FakeClock()))
     monkeypatch.setattr(
         upgrade_rollback,
         "list_proxies",
@@ -75,7 +84,7 @@ def mesh(monkeypatch: pytest.MonkeyPatch) -> RollingMesh:
 
     for module in (upgrade, upgrade_rollback):
         monkeypatch.setattr(module, "context_of", without_facts)
-    mesh.commands = said.commands  # type: ignore[attr-defined]
+    mesh.commands, mesh.said = said.commands, said.answers  # type: ignore[attr-defined]
     return mesh
 
 
@@ -114,7 +123,7 @@ def test_a_roll_back_that_is_cut_off_goes_on_with_its_first_cause_and_control(
             raise KubeError("the API server is away")
 
     mesh.refuse = refuse
-    with pytest.raises(KubeError):
+    with pytest.raises(IstioError, match="the API server is away"):
         roll_back.fn(run, CONFIG, CLUSTER, ISTIO, plan, "a check is red")
     assert checks(run)["upgrade.rollback"] == "fail" and owes(context_of(run).ledger)
     mesh.refuse = lambda *_: None
@@ -135,6 +144,76 @@ def test_the_old_revision_is_retired_by_tag_label_and_removal(run: RunRef, mesh:
     assert checks(run) == {"upgrade.rollback": "skipped", "upgrade.versions": "pass"}
 
 
+def test_a_tag_that_can_not_be_set_leads_to_the_roll_back(run: RunRef, mesh: RollingMesh) -> None:
+    plan = half_way(run, mesh, namespaces=2)
+    hooks = mesh.get("admissionregistration.k8s.io/v1", *INJECTOR)["webhooks"]
+    mesh.said["tag"] = [Said("", "it does not answer", 1)]  # type: ignore[attr-defined]
+    with pytest.raises(IstioError, match="does not answer"):
+        retire_old_revision.fn(run, CONFIG, CLUSTER, ISTIO, plan)
+    assert owes(context_of(run).ledger), "there is a way back"
+    mesh.patch(
+        "admissionregistration.k8s.io/v1", *INJECTOR, {"webhooks": []}
+    )  # what tag set had done by then
+    assert roll_back.fn(run, CONFIG, CLUSTER, ISTIO, plan, "the tag").verdict is Verdict.PASS
+    assert mesh.get("admissionregistration.k8s.io/v1", *INJECTOR)["webhooks"] == hooks
+    assert context_of(run).ledger.entries() == ()
+
+
+def test_a_label_that_can_not_be_set_leads_to_the_roll_back(run: RunRef, mesh: RollingMesh) -> None:
+    plan = half_way(run, mesh, namespaces=2)
+
+    def refuse(verb: str, kind: str, name: str) -> None:
+        if (verb, name) == ("patch", "shop"):
+            raise KubeError("the API server is away")
+
+    mesh.refuse = refuse
+    with pytest.raises(KubeError):
+        retire_old_revision.fn(run, CONFIG, CLUSTER, ISTIO, plan)
+    mesh.refuse = lambda *_: None
+    assert roll_back.fn(run, CONFIG, CLUSTER, ISTIO, plan, "a label").verdict is Verdict.PASS
+    assert len(proxies_of_revision(mesh, "default")) == 3
+
+
+def test_an_old_revision_that_does_not_go_is_told_with_what_is_left_and_goes_later(
+    run: RunRef, mesh: RollingMesh
+) -> None:
+    plan = half_way(run, mesh, namespaces=2)
+
+    def refuse(verb: str, kind: str, name: str) -> None:
+        if verb == "delete":
+            raise KubeError("the API server is away")
+
+    mesh.refuse = refuse
+    with pytest.raises(IstioError) as told:
+        retire_old_revision.fn(run, CONFIG, CLUSTER, ISTIO, plan)
+    assert "Deployment istio-system/istiod" in told.value.message and "default" in told.value.remedy
+    ledger = context_of(run).ledger
+    assert not owes(ledger) and [each.kind for each in ledger.entries()] == [RETIRING]
+    mesh.refuse = lambda *_: None
+    removal = retire_old_revision.fn(run, CONFIG, CLUSTER, ISTIO, plan)  # as --resume does it
+    assert removal.before["Deployment"] and not any(removal.after.values()) and ledger.entries() == ()
+
+
+def test_a_roll_back_tells_what_it_could_not_take_back(run: RunRef, mesh: RollingMesh) -> None:
+    plan = half_way(run, mesh, namespaces=2)
+    mesh.frozen = {"web"}
+    with pytest.raises(IstioError, match="web"):
+        roll_back.fn(run, CONFIG, CLUSTER, ISTIO, plan, "web never got Ready")
+    assert checks(run) == {"upgrade.rollback": "fail"} and owes(context_of(run).ledger)
+    assert proxies_of_revision(mesh, NEW) == ("shop/web-1",), "all others are back"
+
+
+def test_a_pod_that_has_ended_is_no_proxy_that_has_to_tell_its_version(
+    run: RunRef, mesh: RollingMesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mesh.put(make_pod("job-1", namespace="shop", phase="Succeeded"))
+    names = [f"{name}.{home}" for home, _, name in (each.partition("/") for each in ALL)]
+    told = [ProxyStatus(name, name.partition(".")[2], "1.30.0", {}) for name in names]
+    monkeypatch.setattr(upgrade_rollback, "proxy_states", lambda *_: told)
+    found = LIST_PROXIES(mesh, CLUSTER, ISTIO)  # type: ignore[arg-type]
+    assert sorted((each.name, each.version) for each in found) == [(name, "1.30.0") for name in ALL]
+
+
 def test_an_old_revision_with_proxies_is_not_retired(run: RunRef, mesh: RollingMesh) -> None:
     plan = half_way(run, mesh)
     with pytest.raises(IstioError, match="shop/"):
@@ -152,6 +231,32 @@ def test_a_moved_namespace_is_trusted_while_its_label_and_its_proxies_say_so(
     assert "shop/web-1" in none_of_the_old(mesh, CONFIG, Moved("shop", NEW, "default"))
 
 
+def test_a_roll_out_ends_when_the_error_budget_breaks(run: RunRef, mesh: RollingMesh) -> None:
+    """Within one wait of the clock, and not after the five minutes that a roll-out may take."""
+    plan = half_way(run, mesh, namespaces=0)
+    mesh.stuck.add(NEW)
+    looks = iter([False, False, True])
+
+    def check() -> None:
+        if next(looks):
+            raise IstioError("four in a row")
+
+    shop = next(one for one in plan.moves if one.namespace == "shop")
+    clock = WatchingClock(check)
+    with pytest.raises(IstioError, match="four in a row"):
+        move(mesh, context_of(run).ledger, shop, plan.new, timeout=300, check=check, clock=clock)
+    assert not any(looks)
+
+
+def test_the_plan_of_a_life_before_is_read_as_it_was(run: RunRef, mesh: RollingMesh) -> None:
+    assert kept_plan(run) is None
+    plan = half_way(run, mesh)
+    with pytest.raises(MeshlabError):
+        kept_plan(run)
+    resume.keep(run, "plan-upgrade", plan, UpgradePlan, cluster="c", inputs="i", pods={})
+    assert kept_plan(run) == plan
+
+
 def test_the_client_of_a_life_before_is_moved_back_like_any_namespace(run: RunRef, mesh: RollingMesh) -> None:
     plan = half_way(run, mesh)
     home = client_namespace(CONFIG)
@@ -167,19 +272,3 @@ def test_what_an_upgrade_may_not_change_and_whom_it_can_not_ask_is_said_before()
         with pytest.raises(InputError):
             judge_upgrade(LabConfig.model_validate(config))
     assert [each.where for each in cli.judge(LabConfig(cluster="existing"), {})] == ["--cluster existing"]
-
-
-@pytest.mark.parametrize(("said", "yes"), [("y\n", True), ("yes\n", True), ("n\n", False), ("\n", False)])
-def test_a_question_on_the_terminal(said: str, yes: bool) -> None:
-    reading, writing = os.pipe()
-    os.write(writing, said.encode())
-    with os.fdopen(reading) as answers:
-        assert (cli.confirm("go on?", answers, timeout=5) == "") is yes
-    os.close(writing)
-
-
-def test_no_answer_is_a_no() -> None:
-    reading, writing = os.pipe()
-    with os.fdopen(reading) as answers:
-        assert "nobody answered" in cli.confirm("go on?", answers, timeout=0)
-    os.close(writing)
