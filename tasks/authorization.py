@@ -8,9 +8,8 @@ from meshlab.checks.authz import CHECK, truth_table
 from meshlab.checks.base import run_check
 from meshlab.clusters.base import ClusterRef
 from meshlab.config.settings import LabConfig
-from meshlab.istio.acknowledge import wait_acknowledged
 from meshlab.istio.distribution import Distribution
-from meshlab.istio.drained import wait_drained
+from meshlab.istio.drained import wait_in_force
 from meshlab.kube.changes import Changes
 from meshlab.lifecycle.context import context_of, istioctl_of, kube_of, mesh_of
 from meshlab.report.authz import matrix_rows
@@ -49,9 +48,7 @@ def check_authz(
             proof = prove(kube, istioctl, config, changes, mesh_of(run, cluster), images=cluster.images)
         keep(run, proof)
         # The stages that follow must not meet a policy of this one.
-        pods = [pod for pod in kube.pods(config.namespace) if pod.is_ready]
-        wait_acknowledged(kube, istioctl, pods)
-        wait_drained(kube, pods)
+        wait_in_force(kube, istioctl, config.namespace)
         return truth_table(proof.table, file=f"evidence/{EVIDENCE}")
 
     return record_check(run, run_check(CHECK, made, granted=config.scope))

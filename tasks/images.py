@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+from meshlab.app.deployment import as_pulled
 from meshlab.clusters.base import ClusterRef
 from meshlab.clusters.local.cluster import LocalCluster
 from meshlab.clusters.local.pull import ANSWER_WITHIN, Pulled, Puller
@@ -80,7 +81,7 @@ def _every_image(config: LabConfig, cluster: ClusterRef, distribution: Distribut
     if config.distribution == "release":
         operator, _ = operator_document(config, distribution)
         rendered = istioctl_of(cluster, distribution).generate(operator)
-    capture = config.security.capture_image or OFFICIAL_PYTHON
+    capture = config.security.capture_image or as_pulled(config, OFFICIAL_PYTHON)
     return every_image(config, distribution, rendered, also=[capture])
 
 

@@ -133,7 +133,8 @@ def enable_injection(run: RunRef, config: LabConfig, cluster: ClusterRef) -> Lab
         note(kube, ledger, ref)
     elif labelled:
         ledger.intend(Entry("label", config.namespace, cluster.endpoint))
-    log_info(f"namespace {config.namespace} has the label {label_namespace(kube, config.namespace)}")
+    label = label_namespace(kube, config.namespace, own=config.app.labels if created else None)
+    log_info(f"namespace {config.namespace} has the label {label}")
     record_facts(run, mesh=context_of(run).read_mesh_again(cluster).as_json())
     return Labelled(created=(ref,) if created else (), labelled=labelled)
 

@@ -15,6 +15,7 @@ from meshlab.config.settings import LabConfig
 from meshlab.core.errors import MeshlabError
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.install import InstallResult
+from meshlab.istio.tracing import api_version
 from meshlab.kube.apply import ObjectRef
 from meshlab.kube.client import Kube
 from meshlab.lifecycle import resume
@@ -203,7 +204,7 @@ def tracing_announced(kube: Kube, config: LabConfig, value: tuple[tuple[ObjectRe
     """Jaeger's Services and the Telemetry objects that were written are there."""
     refs, restore = value
     telemetry = [
-        ObjectRef("telemetry.istio.io/v1", "Telemetry", each.namespace, each.name) for each in restore.objects
+        ObjectRef(api_version(kube), "Telemetry", each.namespace, each.name) for each in restore.objects
     ]
     return objects_ready(kube, config, (*refs, *telemetry))
 

@@ -7,14 +7,13 @@ from typing import Any
 from meshlab.app import fence, room
 from meshlab.clusters.base import ClusterRef
 from meshlab.config.settings import LabConfig
-from meshlab.istio.acknowledge import wait_acknowledged
 from meshlab.istio.distribution import Distribution
-from meshlab.istio.drained import wait_drained
+from meshlab.istio.drained import wait_in_force
 from meshlab.istio.facts import read_facts
 from meshlab.kube.apply import ObjectRef, apply
 from meshlab.kube.changes import labels_of
 from meshlab.lifecycle.context import istioctl_of, kube_of
-from meshlab.observability.addons.whereabouts import called
+from meshlab.observability.addons.whereabouts import called, scraping_namespace
 from meshlab.run.journal import RunRef
 from meshlab.security.gateways.room import at_gateways
 from tasks.common import lab_task, log_info
@@ -35,8 +34,11 @@ def make_room(run: RunRef, config: LabConfig, cluster: ClusterRef) -> tuple[Obje
     kube = kube_of(cluster)
     mesh = read_facts(kube, config.namespace)
     prometheus = called(kube, config)
+    traffic = fence.own_traffic(kube, mesh, config, scraping_namespace(kube, config))
+    if traffic and config.prometheus.url:
+        log_info(fence.UNKNOWN_SCRAPER)
     needed = [
-        *fence.own_traffic(kube, mesh, prometheus),
+        *traffic,
         *room.before_pods(kube, mesh, config, prometheus),
         *at_gateways(kube, mesh, config),
     ]
@@ -58,7 +60,7 @@ def make_room_for_plaintext(
         What was applied.
     """
     kube = kube_of(cluster)
-    needed = room.for_plaintext(kube, read_facts(kube, config.namespace))
+    needed = room.for_plaintext(kube, read_facts(kube, config.namespace), config)
     return allow_own_plaintext(run, config, cluster, distribution, needed) if needed else ()
 
 
@@ -77,7 +79,7 @@ def allow_own_calls(
     Returns:
         What was applied.
     """
-    refs = apply(kube_of(cluster), needed, labels=labels_of(run))
+    refs = apply(kube_of(cluster), needed, labels={**config.app.labels, **labels_of(run)})
     log_info(f"the mesh is closed, so our own calls are allowed by {', '.join(map(str, refs))}")
     return refs
 
@@ -103,9 +105,8 @@ def allow_own_plaintext(
         What was applied.
     """
     kube = kube_of(cluster)
-    refs = apply(kube, needed, labels=labels_of(run))
-    pods = [pod for pod in kube.pods(config.namespace) if pod.is_ready]
-    wait_acknowledged(kube, istioctl_of(cluster, distribution), pods)
-    wait_drained(kube, pods)  # a replaced listener takes its counters with it
+    refs = apply(kube, needed, labels={**config.app.labels, **labels_of(run)})
+    # A replaced listener takes its counters with it.
+    wait_in_force(kube, istioctl_of(cluster, distribution), config.namespace)
     log_info(f"until STRICT is proven our plaintext is allowed by {', '.join(map(str, refs))}")
     return refs

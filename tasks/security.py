@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from meshlab.app.deployment import as_pulled
 from meshlab.checks import mtls
 from meshlab.checks.base import run_check
 from meshlab.clusters.base import ClusterRef
@@ -12,9 +13,8 @@ from meshlab.config.settings import LabConfig
 from meshlab.core.attempt import attempt, given
 from meshlab.core.errors import KubeError, MeshlabError
 from meshlab.core.text import pluralize
-from meshlab.istio.acknowledge import wait_acknowledged
 from meshlab.istio.distribution import Distribution
-from meshlab.istio.drained import wait_drained
+from meshlab.istio.drained import wait_in_force
 from meshlab.istio.images import in_cluster
 from meshlab.istio.mesh import Mesh
 from meshlab.kube.apply import ObjectRef
@@ -48,9 +48,7 @@ def begin_strict(run: RunRef, config: LabConfig, cluster: ClusterRef, distributi
     """
     kube, istioctl = kube_of(cluster), istioctl_of(cluster, distribution)
     if active(run) is not None:  # what was cut off has only just been put back
-        pods = [pod for pod in kube.pods(config.namespace) if pod.is_ready]
-        wait_acknowledged(kube, istioctl, pods)
-        wait_drained(kube, pods)
+        wait_in_force(kube, istioctl, config.namespace)
     ledger = context_of(run).ledger
     changes, pair = Changes(kube, ledger, run), Changes(kube, ledger, run)
     try:
@@ -131,11 +129,11 @@ def restore_changes(run: RunRef, cluster: ClusterRef) -> tuple[ObjectRef, ...]:
 
 
 def capture_image(kube: Kube, config: LabConfig) -> str:
-    """The image of the captures: the setting's, else one of ours, else the official Python image."""
+    """The image of the captures: the setting's, else one of ours, else the official Python image as nodes pull it."""
     if config.security.capture_image is not None:
         return config.security.capture_image
     ours = replacement(EMBEDDED_PYTHON, in_cluster(kube)) if config.image_source == "embedded" else None
-    return ours or capture.OFFICIAL_PYTHON
+    return ours or as_pulled(config, capture.OFFICIAL_PYTHON)
 
 
 def _gather(kube: Kube, config: LabConfig, strict: Strict | None, interfaces: tuple[str, str]) -> Evidence:

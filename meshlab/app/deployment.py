@@ -88,8 +88,21 @@ def fitted(
             spec["imagePullSecrets"] = [{"name": name} for name in app.pull_secrets]
         if pulled and app.image_prefix and config.image_source == "official":
             for container in [*(spec.get("initContainers") or ()), *spec["containers"]]:
-                container["image"] = _from_registry(app.image_prefix, container["image"])
+                container["image"] = as_pulled(config, container["image"])
     return found
+
+
+def as_pulled(config: LabConfig, image: str) -> str:
+    """Name an official image as nodes pull it.
+
+    Args:
+        config: The settings of the run.
+        image: Its official name.
+
+    Returns:
+        The name, with `app.image_prefix` in place of its registry where that is set.
+    """
+    return _from_registry(config.app.image_prefix, image) if config.app.image_prefix else image
 
 
 def _from_registry(prefix: str, image: str) -> str:

@@ -1,37 +1,64 @@
-"""A NetworkPolicy for the run's own traffic, where the namespace has some of others that close it."""
+"""NetworkPolicies for the run's own traffic, where the namespace has some of others that close it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from meshlab import manifests
-from meshlab.app.metrics_server import MetricsServer
-from meshlab.app.room import workload_labels
+from meshlab.app.bookinfo import WORKLOADS
+from meshlab.app.room import hosts_inside, pod_labels
+from meshlab.app.traffic_clients import TCP_ECHO
+from meshlab.config.settings import LabConfig
 from meshlab.core.errors import KubeError
 from meshlab.istio.control_plane import objects_if_served
+from meshlab.istio.gateway_api import OWN_GATEWAY
 from meshlab.istio.mesh import Mesh
 from meshlab.kube.client import Kube
 
 Object = dict[str, Any]
 API_VERSION, KIND = "networking.k8s.io/v1", "NetworkPolicy"
-NAME = "meshlab-own-traffic"
+INGRESS, EGRESS = "Ingress", "Egress"
+NAME = "meshlab-own-traffic"  # begins the names of ours
+APP, GATEWAY = "app", "gateway.networking.k8s.io/gateway-name"  # labels by which our pods are told
+# The label `app` of all other pods that a run may bring into its namespace. NetworkPolicies are there before the pods,
+# so these are named; a test compares them with the modules that bring them.
+LATER = (
+    "plaintext-caller",
+    "details-outside",
+    "meshlab-mtls-probe",
+    "meshlab-mtls-probe-client",
+    "authz-as-productpage",
+    "authz-as-reviews",
+    "meshlab-outside",
+    "meshlab-bypass",
+    "meshlab-jwks",
+    "meshlab-job",
+    "meshlab-load",
+    "meshlab-load-warmup",
+)
 FORBIDDEN = (401, 403)
+UNKNOWN_SCRAPER = (
+    "NetworkPolicies close the namespace, and prometheus.url does not tell from where in the cluster Prometheus scrapes: "
+    f"where it does, set prometheus.service instead, or let it in by a NetworkPolicy beside {NAME}-ingress"
+)
 
 
-def own_traffic(kube: Kube, mesh: Mesh, prometheus: MetricsServer | None) -> list[Object]:
-    """Make a NetworkPolicy that lets our pods talk to each other, to Istio, to Prometheus and to DNS.
+def own_traffic(kube: Kube, mesh: Mesh, config: LabConfig, scraping: str = "") -> list[Object]:
+    """Make NetworkPolicies that let our pods talk to each other, to Istio and what it has them call, to Prometheus and DNS.
 
-    NetworkPolicies add up, so those of others stay as they are. Whether the cluster enforces them can't be asked; where it
-    does not, this one does nothing.
+    NetworkPolicies add up, so those of others stay as they are; but the first one that selects a pod closes it to all else,
+    so ours select only pods of ours that are closed already, each direction by itself. Whether the cluster enforces them
+    can't be asked; where it does not, ours do nothing.
 
     Args:
         kube: Client of the cluster.
         mesh: Its facts for our namespace.
-        prometheus: The mesh's, where it is in the cluster.
+        config: The settings of the run.
+        scraping: The namespace of the Prometheus that scrapes our pods; "" where it is not known.
 
     Returns:
-        The object; none where no policy of others selects our pods, or where they may not be read.
+        The objects; none where no policy of others selects our pods, or where they may not be read.
 
     Raises:
         KubeError: The API server refuses it for another reason than permissions.
@@ -42,35 +69,83 @@ def own_traffic(kube: Kube, mesh: Mesh, prometheus: MetricsServer | None) -> lis
         if problem.status not in FORBIDDEN:
             raise
         return []
-    closing = [each for each in there if each["metadata"]["name"] != NAME and _selects_ours(each)]
-    directions = sorted({kind for each in closing for kind in _types(each)})
-    if not directions:
-        return []
-    policy: Object = manifests.read("room-network", NAME=NAME, NAMESPACE=mesh.namespace)
-    spec = policy["spec"]
-    others = dict.fromkeys((*mesh.istio_namespaces, *([prometheus.namespace] if prometheus else ())))
-    peers = [{"podSelector": {}}, *(_namespace(name) for name in others)]
-    spec["policyTypes"] = directions
-    spec["ingress"] = [{"from": peers}]
-    spec["egress"].insert(0, {"to": peers})
-    for direction in ("Ingress", "Egress"):
-        if direction not in directions:
-            del spec[direction.lower()]
-    return [policy]
+    others = [each for each in there if not each["metadata"]["name"].startswith(NAME)]
+    pods = _own_pods(config)
+    istio = [*mesh.istio_namespaces, *([scraping] if scraping else [])]
+    # Sidecars send spans and access logs, and ask authorizers: whatever the mesh's providers are.
+    called = [host.split(".")[1] for host in hosts_inside((each.service for each in mesh.providers), mesh)]
+    ours = [{"podSelector": each} for each in _selectors(pods).values()]
+    found = []
+    for direction, spaces in ((INGRESS, istio), (EGRESS, [*istio, *called])):
+        closing = [each for each in others if direction in directions(each)]
+        closed = [labels for labels in pods if any(_may_select(each, labels) for each in closing)]
+        peers = [*ours, *(_namespace(name) for name in dict.fromkeys(spaces))]
+        found += [
+            _policy(f"{NAME}{part}-{direction.lower()}", mesh.namespace, direction, selector, peers)
+            for part, selector in _selectors(closed).items()
+        ]
+    return found
 
 
-def _selects_ours(policy: Mapping[str, Any]) -> bool:
-    selector = (policy.get("spec") or {}).get("podSelector") or {}
-    if selector.get("matchExpressions"):
-        return True  # one too many allows what is allowed anyway
-    wanted = selector.get("matchLabels") or {}
-    return any(wanted.items() <= labels.items() for labels in workload_labels())
+def directions(policy: Mapping[str, Any]) -> Sequence[str]:
+    """Tell which directions a NetworkPolicy closes.
 
+    Args:
+        policy: The NetworkPolicy.
 
-def _types(policy: Mapping[str, Any]) -> list[str]:
-    """Which directions it closes. Where it does not say so: Ingress, and Egress where it has rules for it."""
+    Returns:
+        Those that it names; else Ingress, and Egress where it has rules for it.
+    """
     spec = policy.get("spec") or {}
-    return spec.get("policyTypes") or ["Ingress", *(["Egress"] if spec.get("egress") else [])]
+    return spec.get("policyTypes") or [INGRESS, *([EGRESS] if spec.get("egress") else [])]
+
+
+def _own_pods(config: LabConfig) -> list[dict[str, str]]:
+    """The labels of all pods of a run."""
+    found = [pod_labels(each, config) for each in (*WORKLOADS, TCP_ECHO)]
+    found += [{**config.app.labels, APP: name} for name in LATER]
+    if config.security.gateway_api and config.scope == "mesh":
+        found.append({GATEWAY: OWN_GATEWAY})  # Istio makes these pods, and labels them
+    return found
+
+
+def _selectors(pods: Sequence[Mapping[str, str]]) -> dict[str, Object]:
+    """Selectors of given pods of ours: a part of the policy's name → the selector. There is no label that all have."""
+    found = {}
+    for part, key in (("", APP), ("-gateway", GATEWAY)):
+        if values := sorted({labels[key] for labels in pods if key in labels}):
+            found[part] = {"matchExpressions": [{"key": key, "operator": "In", "values": values}]}
+    return found
+
+
+def _may_select(policy: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    """Whether it selects a pod of ours, as far as its labels are known: injection, for one, adds some."""
+    selector = (policy.get("spec") or {}).get("podSelector") or {}
+    wanted = selector.get("matchLabels") or {}
+    return wanted.items() <= labels.items() and all(
+        _may_meet(term, labels) for term in selector.get("matchExpressions") or ()
+    )
+
+
+def _may_meet(term: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    key, operator = str(term["key"]), str(term["operator"])
+    if key not in labels:
+        return True  # one too many allows what is allowed anyway
+    among = labels[key] in (term.get("values") or ())
+    return {"In": among, "NotIn": not among, "Exists": True, "DoesNotExist": False}[operator]
+
+
+def _policy(name: str, namespace: str, direction: str, selector: Object, peers: Sequence[Object]) -> Object:
+    found: Object = manifests.read("room-network", NAME=name, NAMESPACE=namespace)
+    spec = found["spec"]
+    spec["podSelector"], spec["policyTypes"] = selector, [direction]
+    if direction == INGRESS:
+        spec["ingress"] = [{"from": list(peers)}]
+        del spec["egress"]
+    else:
+        spec["egress"].insert(0, {"to": list(peers)})
+        del spec["ingress"]
+    return found
 
 
 def _namespace(name: str) -> Object:

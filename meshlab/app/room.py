@@ -7,11 +7,11 @@ mesh. The run then says in policies of its own which calls are its own; on other
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from meshlab import manifests
-from meshlab.app.bookinfo import PAGE_PATH, PORT, PRODUCTPAGE, REVIEWS_V1, SLEEPER, WORKLOADS
+from meshlab.app.bookinfo import PAGE_PATH, PORT, PRODUCTPAGE, REVIEWS_V1, SLEEPER, WORKLOADS, Workload
 from meshlab.app.metrics_server import MetricsServer
 from meshlab.app.once import n_requests
 from meshlab.app.source import find_source
@@ -37,7 +37,8 @@ POLICY, PEER, SIDECAR = "AuthorizationPolicy", "PeerAuthentication", "Sidecar"
 CALLS, PLAINTEXT = (
     "meshlab-own-calls",
     "meshlab-own-plaintext",
-)  # policies of ours: by identity, and without one
+)  # begin the names of policies of ours: by identity, and without one; the workload's follows
+SERVERS = tuple(each for each in (*WORKLOADS, TCP_ECHO) if each.port)
 SCOPE = "meshlab-own-scope"  # Sidecar of ours
 ACCOUNTS = (
     SLEEPER,
@@ -71,23 +72,28 @@ def served(kube: Kube, versions: Sequence[str], kind: str) -> str | None:
     return None
 
 
-def closing_policies(kube: Kube, mesh: Mesh) -> tuple[str, ...]:
-    """Name the policies of others that refuse our calls unless a policy allows them.
+def closed_workloads(kube: Kube, mesh: Mesh, config: LabConfig) -> tuple[Workload, ...]:
+    """Find our servers that refuse our calls unless a policy allows them.
 
-    Those are the ALLOW policies of the root namespace and of ours that are for one of our workloads: where there is
-    one, what none of them names is refused. Gateways' and dry-run policies refuse nothing here.
+    They are those for which the root namespace or ours has an ALLOW policy of others: where there is one, what none of
+    them names is refused. Gateways' and dry-run policies refuse nothing here.
 
     Args:
         kube: Client of the cluster.
         mesh: Its facts for our namespace.
+        config: The settings of the run.
 
     Returns:
-        `namespace/name` of each.
+        The workloads.
 
     Raises:
         KubeError: The API server refuses it.
     """
-    return closing_for(kube, mesh, mesh.namespace, workload_labels(), but=(CALLS, PLAINTEXT))
+    there = _of_both(kube, mesh, served(kube, SECURITY, POLICY), POLICY)
+    others = [each for each in there if not _is_own(each, mesh.namespace)]
+    return tuple(
+        server for server in SERVERS if any(_closes(each, [pod_labels(server, config)]) for each in others)
+    )
 
 
 def closing_for(
@@ -137,16 +143,34 @@ def _closes(policy: Mapping[str, Any], pods: Sequence[Mapping[str, str]]) -> boo
     return any(wanted.items() <= labels.items() for labels in pods)
 
 
-def workload_labels() -> list[dict[str, str]]:
-    """List the labels of the run's lasting pods with a sidecar."""
-    return [
-        {"app": each.app, **({"version": each.version} if each.version else {})}
-        for each in (*WORKLOADS, TCP_ECHO)
-    ]
+def _is_own(policy: Mapping[str, Any], namespace: str) -> bool:
+    own = {_name(kind, each) for kind in (CALLS, PLAINTEXT) for each in SERVERS}
+    return policy["metadata"]["namespace"] == namespace and policy["metadata"]["name"] in own
+
+
+def _name(kind: str, server: Workload) -> str:
+    return f"{kind}-{server.name}"
+
+
+def pod_labels(workload: Workload, config: LabConfig) -> dict[str, str]:
+    """List the labels of a workload's pods.
+
+    Args:
+        workload: One of the run's.
+        config: The settings of the run, which may add labels to all of its pods.
+
+    Returns:
+        The labels.
+    """
+    return {**config.app.labels, **_selector(workload)}
+
+
+def _selector(workload: Workload) -> dict[str, str]:
+    return {"app": workload.app, **({"version": workload.version} if workload.version else {})}
 
 
 def before_pods(kube: Kube, mesh: Mesh, config: LabConfig, prometheus: MetricsServer | None) -> list[Object]:
-    """Make what must be there before the first pod: the policy for our calls, and a Sidecar that shows what they need.
+    """Make what must be there before the first pod: policies for our calls, and a Sidecar that shows what they need.
 
     Args:
         kube: Client of the cluster.
@@ -161,14 +185,14 @@ def before_pods(kube: Kube, mesh: Mesh, config: LabConfig, prometheus: MetricsSe
         KubeError: The API server refuses it.
     """
     found = []
-    if closing_policies(kube, mesh):
-        found.append(_own_calls(kube, mesh, config))
+    if closed := closed_workloads(kube, mesh, config):
+        found += _own_calls(kube, mesh, config, closed)
     if (scope := _own_scope(kube, mesh, prometheus)) is not None:
         found.append(scope)
     return found
 
 
-def for_plaintext(kube: Kube, mesh: Mesh) -> list[Object]:
+def for_plaintext(kube: Kube, mesh: Mesh, config: LabConfig) -> list[Object]:
     """Make what the caller without a sidecar needs: its pod and Bookinfo must be Ready.
 
     Whether plaintext is refused is asked by a request. Where it is, our namespace allows it until STRICT is proven;
@@ -177,6 +201,7 @@ def for_plaintext(kube: Kube, mesh: Mesh) -> list[Object]:
     Args:
         kube: Client of the cluster.
         mesh: Its facts for our namespace.
+        config: The settings of the run.
 
     Returns:
         The objects; none on a mesh that does not need them.
@@ -187,9 +212,14 @@ def for_plaintext(kube: Kube, mesh: Mesh) -> list[Object]:
     """
     found = []
     namespace, version = mesh.namespace, served(kube, SECURITY, POLICY)
-    if version is not None and closing_policies(kube, mesh):
+    if version is not None and (closed := closed_workloads(kube, mesh, config)):
         callers = [pod.ip for pod in serving(kube.pods(namespace, CALLER.selector)) if pod.ip]
-        found.append(plaintext_to(PLAINTEXT, "", namespace, callers, version=version))
+        found += [
+            plaintext_to(
+                _name(PLAINTEXT, each), _selector(each), each.port, namespace, callers, version=version
+            )
+            for each in closed
+        ]
     peers = _of_both(kube, mesh, served(kube, SECURITY, PEER), PEER)
     if peers and namespace_wide(peers, namespace) is None and _plaintext_refused(kube, namespace):
         found.append(
@@ -226,18 +256,27 @@ def own_policies(kube: Kube, namespace: str) -> tuple[ObjectRef, ...]:
     if version is None:
         return ()
     return tuple(
-        ObjectRef(version, POLICY, namespace, name)
-        for name in (CALLS, PLAINTEXT)
-        if kube.get(version, POLICY, name, namespace) is not None
+        ObjectRef(version, POLICY, namespace, each["metadata"]["name"])
+        for each in kube.objects(version, POLICY, namespace)
+        if _is_own(each, namespace)
     )
 
 
-def plaintext_to(policy: str, app: str, namespace: str, callers: Sequence[str], *, version: str) -> Object:
-    """Allow plaintext from given addresses to one workload, or to all of a namespace.
+def plaintext_to(
+    policy: str,
+    selector: Mapping[str, str],
+    port: int,
+    namespace: str,
+    callers: Sequence[str],
+    *,
+    version: str,
+) -> Object:
+    """Allow plaintext from given addresses to one workload.
 
     Args:
         policy: Name of the policy.
-        app: The workload's label; empty for all.
+        selector: The workload's labels.
+        port: That is called.
         namespace: Where it is.
         callers: Addresses of the pods that call.
         version: Of the API.
@@ -247,13 +286,14 @@ def plaintext_to(policy: str, app: str, namespace: str, callers: Sequence[str], 
     """
     found: Object = manifests.read("room-plaintext", NAME=policy, NAMESPACE=namespace)
     found["apiVersion"] = version
-    if app:
-        found["spec"]["selector"] = {"matchLabels": {"app": app}}
-    found["spec"]["rules"][0]["from"][0]["source"]["ipBlocks"] = list(callers)
+    found["spec"]["selector"]["matchLabels"] = dict(selector)
+    [rule] = found["spec"]["rules"]
+    rule["from"][0]["source"]["ipBlocks"] = list(callers)
+    rule["to"][0]["operation"]["ports"] = [str(port)]
     return found
 
 
-def _own_calls(kube: Kube, mesh: Mesh, config: LabConfig) -> Object:
+def _own_calls(kube: Kube, mesh: Mesh, config: LabConfig, closed: Sequence[Workload]) -> list[Object]:
     """By account and port; where the run may route through the ingress gateway, its account too."""
     callers = [mesh.principal(mesh.namespace, each.service_account) for each in ACCOUNTS]
     if config.scope == "mesh":
@@ -261,12 +301,17 @@ def _own_calls(kube: Kube, mesh: Mesh, config: LabConfig) -> Object:
         callers += sorted({mesh.principal(pod.namespace, pod.service_account) for pod in gateways})
     if config.security.gateway_api:
         callers.append(mesh.principal(mesh.namespace, OWN_GATEWAY_ACCOUNT))
-    policy: Object = manifests.read("room-calls", NAME=CALLS, NAMESPACE=mesh.namespace)
-    policy["apiVersion"] = served(kube, SECURITY, POLICY)
-    http, tcp = policy["spec"]["rules"]
-    http["from"][0]["source"]["principals"] = callers
-    tcp["from"][0]["source"]["principals"] = callers[:1]
-    return policy
+    version, found = served(kube, SECURITY, POLICY), []
+    for each in closed:
+        policy: Object = manifests.read("room-calls", NAME=_name(CALLS, each), NAMESPACE=mesh.namespace)
+        policy["apiVersion"] = version
+        policy["spec"]["selector"]["matchLabels"] = _selector(each)
+        [rule] = policy["spec"]["rules"]
+        # Only sleep calls the TCP echo.
+        rule["from"][0]["source"]["principals"] = callers[:1] if each is TCP_ECHO else list(callers)
+        rule["to"][0]["operation"]["ports"] = [str(each.port)]
+        found.append(policy)
+    return found
 
 
 def _own_scope(kube: Kube, mesh: Mesh, prometheus: MetricsServer | None) -> Object | None:
@@ -303,9 +348,23 @@ def _own_scope(kube: Kube, mesh: Mesh, prometheus: MetricsServer | None) -> Obje
 def _called(mesh: Mesh, prometheus: MetricsServer | None) -> list[str]:
     """What our sidecars call, as a Sidecar names it: our namespace, collectors of spans, and Prometheus."""
     hosts = [mesh.service_host(prometheus.service, prometheus.namespace)] if prometheus else []
-    hosts += [_full(each.service, mesh) for each in mesh.providers if each.kind in TRACERS]
-    inside = [host for host in hosts if host.endswith(f".svc.{mesh.cluster_domain}")]
+    collectors = hosts_inside((each.service for each in mesh.providers if each.kind in TRACERS), mesh)
+    inside = [*hosts, *collectors]
     return ["./*", *dict.fromkeys(f"{host.split('.')[1]}/{host}" for host in inside)]
+
+
+def hosts_inside(services: Iterable[str], mesh: Mesh) -> list[str]:
+    """Find those services of providers that are in the cluster.
+
+    Args:
+        services: As the mesh's configuration names them: `namespace/host`, or the host, with or without the domain.
+        mesh: Its facts.
+
+    Returns:
+        Full names of the services.
+    """
+    hosts = (_full(each, mesh) for each in services)
+    return [host for host in hosts if host.endswith(f".svc.{mesh.cluster_domain}")]
 
 
 def _full(service: str, mesh: Mesh) -> str:

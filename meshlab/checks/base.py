@@ -166,7 +166,6 @@ _APART = (
 )
 CATALOG: Mapping[str, CheckSpec] = {spec.id: spec for spec in _SPECS}  # of the lab and the night
 CHECKS: Mapping[str, CheckSpec] = {spec.id: spec for spec in (*_SPECS, *_APART)}
-EVERY_RUN = tuple(spec.id for spec in _SPECS if not spec.asked_by)  # ids of the checks that need no setting
 
 
 def owed(config: LabConfig) -> tuple[str, ...]:

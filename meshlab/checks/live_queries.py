@@ -16,7 +16,7 @@ from meshlab.checks.present import metrics, scraped_within, scraping_of
 from meshlab.checks.prometheus import Sending, code_200, requests_total, sleep_to_productpage
 from meshlab.checks.reconcile import once_more, reconcile
 from meshlab.checks.snapshot import Snapshot, take_scraped, take_snapshot
-from meshlab.checks.targets import targets
+from meshlab.checks.targets import NODE_JOBS, SINGLE_JOBS, targets
 from meshlab.config.settings import LabConfig
 from meshlab.core.attempt import attempt, given
 from meshlab.core.patience import patience_of
@@ -26,6 +26,7 @@ from meshlab.kube.client import Kube
 from meshlab.observability.addons.places import ADDON
 from meshlab.observability.addons.prometheus import PROMETHEUS
 from meshlab.observability.addons.query import PrometheusClient
+from meshlab.observability.addons.scraping import job_names
 from meshlab.run.journal import RunRef, record_check
 from meshlab.run.results import CheckResult
 
@@ -85,7 +86,8 @@ def document_queries(
 
     def expected_targets(client: PrometheusClient, timeout: float) -> CheckResult:
         place = PROMETHEUS.place(kube, config)
-        addon = place is None or place.how == ADDON
+        # What stands where Istio puts its addon is the addon only where it has the addon's jobs.
+        addon = config.ours or place is None or (place.how == ADDON and has_addon_jobs(client))
         nodes = [node["metadata"]["name"] for node in kube.objects("v1", "Node")] if addon else None
         check = targets(client, lab_pods(kube, mesh), nodes, timeout=timeout, clock=clock)
         if config.ours or place is None:
@@ -105,6 +107,19 @@ def document_queries(
             client, namespace, EDGES[0], sending, reporters=kept(), timeout=timeout, clock=clock
         ),
     }
+
+
+def has_addon_jobs(client: PrometheusClient) -> bool:
+    """Tell whether a Prometheus has the scrape jobs of Istio's addon.
+
+    Args:
+        client: Asks it.
+
+    Returns:
+        True where its configuration has each of them; releases of the addon differ in hyphens.
+    """
+    has = {name.replace("-", "") for name in job_names(client)}
+    return all(job.replace("-", "") in has for job in (*NODE_JOBS, *SINGLE_JOBS))
 
 
 def read_sidecars(kube: Kube, mesh: Mesh) -> Snapshot:

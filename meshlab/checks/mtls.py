@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -34,7 +35,8 @@ STRICT_REMEDY = "look for a PeerAuthentication that allows plaintext: kubectl ge
 def refusal(permissive: Round, strict: Round, inside: Sequence[RoundResult]) -> CheckResult:
     """Make mtls.refusal: plain HTTP from outside the mesh is refused over every path, and no application heard of it.
 
-    Evidence: `plaintext` (one row per path and phase), `inside`.
+    Evidence: `plaintext` (one row per path and phase), `inside`. Skipped where nothing else is wrong, and a DENY policy of
+    others refuses the caller whatever mutual TLS says: then no control can be made.
 
     Args:
         permissive: The same requests before STRICT, which must be served and heard: the control.
@@ -51,12 +53,14 @@ def refusal(permissive: Round, strict: Round, inside: Sequence[RoundResult]) -> 
     controls = [
         f"under PERMISSIVE {path.url} gave {asked}, not {asked.sent} × 200"
         for path, asked in permissive.paths
-        if asked.served != asked.sent
+        if asked.served != asked.sent and path.name not in permissive.denied
     ]
     controls += [
         f"no count at {path.name} moved under PERMISSIVE, so none can tell under STRICT"
         for path, _ in permissive.paths
-        if not permissive.heard[path.name] and not permissive.handed_to(path.pods)
+        if not permissive.heard[path.name]
+        and not permissive.handed_to(path.pods)
+        and path.name not in permissive.denied
     ]
     controls += [
         f"under STRICT {each.url} is not served inside the mesh either: {each}"
@@ -81,6 +85,12 @@ def refusal(permissive: Round, strict: Round, inside: Sequence[RoundResult]) -> 
         if count
     ]
     # An answer is proof by itself; an odd refusal is none where the same caller could never be served.
+    if permissive.denied and not controls and not problems:
+        return _denied(permissive, evidence)
+    controls += [
+        f"AuthorizationPolicy {policy} denies plaintext to {name}"
+        for name, policy in permissive.denied.items()
+    ]
     if controls and not answered and not heard:
         return broken(REFUSAL, "; ".join(controls), evidence, remedy="look at the caller and the servers")
     if problems:
@@ -93,6 +103,16 @@ def refusal(permissive: Round, strict: Round, inside: Sequence[RoundResult]) -> 
         f"({served} of {sent} got a 200 under PERMISSIVE)",
         evidence,
     )
+
+
+def _denied(permissive: Round, evidence: Mapping[str, Any]) -> CheckResult:
+    """The skip of a mesh that does not allow the control, with the requests that it refused."""
+    policies = ", ".join(sorted(set(permissive.denied.values())))
+    reason = (
+        f"AuthorizationPolicy {policies} denies plaintext over {len(permissive.denied)} of {len(permissive.paths)} paths "
+        "before STRICT too, so it can't be shown that STRICT is what refuses it"
+    )
+    return replace(skipped(REFUSAL, reason, asked_for=True), evidence=dict(evidence))
 
 
 def _why(refused: KubeError) -> str:
@@ -337,7 +357,8 @@ def _packet_rows(edges: Sequence[Edge], window: Window) -> tuple[Table, list[str
         return rows, problems, [*controls, "the pair without mTLS was not captured"]
     wire = next(iter(probe.wire.values()), Seen())
     rows.append(_packet_row("control: a pair without mTLS", window.probe_nodes, probe, wire, asked.sent))
-    if asked.by_status.get("200", 0) != asked.sent:
+    # What a policy of others denies was on the wire all the same, in clear.
+    if asked.by_status.get("200", 0) != asked.sent and not window.probe_denied:
         controls.append(f"the pair without mTLS answered {dict(asked.by_status)}")
     if wire.marker < asked.sent:
         controls.append(

@@ -136,7 +136,7 @@ def productpage_traces(search: TraceSearch) -> CheckResult:
             "trace_id": best.trace_id if best else None,
             "tree": tree_rows(best) if best else [],
         },
-        remedy="tracing must be on before the pods are born (Telemetry, and the collector's service), and "
+        remedy="tracing must be on before the pods are created (Telemetry, and the collector's service), and "
         "each application must pass the trace's headers on",
     )
 

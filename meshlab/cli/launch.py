@@ -63,6 +63,7 @@ from meshlab.run.result_file import finish
 from meshlab.shared_cluster.lock import acquire_lease, release_lease
 
 log = logging.getLogger(__name__)
+ADDONS = ("prometheus", "jaeger")  # their images the local cluster must hold for a run
 
 
 @dataclass(frozen=True)
@@ -192,7 +193,7 @@ def prepare(command: Command, asked: Asked) -> Launch:
         child = None
         if config.cluster == "local" and decide is None and cluster is None:
             ledger.intend(Entry("cluster", config.local.name, "local"))
-            child = local_child.start(config.local, run.run_id, run.evidence, addons=addons_of(config))
+            child = local_child.start(config.local, run.run_id, run.evidence, addons=ADDONS)
     except MeshlabError as problem:
         complain(program, problem)
         if run is not None:
@@ -299,8 +300,3 @@ def next_commands(
     flag, why = ("--keep-on-failure", "when something failed") if code else ("--keep", "to look around")
     words = flag if config.cluster == "local" else f'"--cluster {config.cluster} … {flag}"'
     return [f"make {goal} ARGS={words}   (leaves the lab up {why})"]
-
-
-def addons_of(config: LabConfig) -> tuple[str, ...]:
-    """The addons whose images the local cluster must hold for this run."""
-    return ("prometheus", "jaeger")

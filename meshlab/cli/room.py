@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from meshlab.app import fence
-from meshlab.app.pod_security import enforces_restricted
-from meshlab.app.pods import MESHED, PLAIN, sample_pod
+from meshlab.app.pods import MESHED, PLAIN
+from meshlab.cli import admission
+from meshlab.cli.admission import FORBIDDEN, RAISE, listed
 from meshlab.config.settings import LabConfig
 from meshlab.core.errors import KubeError, Problem
 from meshlab.istio.facts import read_facts
@@ -29,26 +30,8 @@ from meshlab.shared_cluster.capacity import (
 )
 
 Object = Mapping[str, Any]
-FORBIDDEN = (401, 403)
 OPENING = ("create", "patch", "delete")  # what a NetworkPolicy of ours takes, from its making to its removal
-REFUSED = (400, 403, 409, 422)  # statuses with which admission says no
 MAKE_ROOM = "make room (`kubectl describe nodes` shows who requests what), or name nodes: app.scheduling"
-RAISE = "raise it, or name another namespace: app.namespace"
-SETTINGS = "set what it demands: app.labels, app.image_prefix, app.pull_secrets, app.scheduling"
-# What a refusal says → what to do about it; the first that is found counts.
-REMEDIES = (
-    (
-        ("istio-init", "istio-validation", "NET_ADMIN"),
-        "the sidecar's init container needs NET_ADMIN: install Istio CNI, or name a namespace whose label "
-        "pod-security.kubernetes.io/enforce is privileged: app.namespace",
-    ),
-    (
-        ("PodSecurity",),
-        "name a namespace whose label pod-security.kubernetes.io/enforce is less: app.namespace",
-    ),
-    (("exceeded quota", "must specify", "usage per"), RAISE),
-    (("",), SETTINGS),
-)
 
 
 def problems(kube: Kube, config: LabConfig) -> list[Problem]:
@@ -68,7 +51,7 @@ def problems(kube: Kube, config: LabConfig) -> list[Problem]:
         if not mesh.control_planes:
             return []  # the run installs Istio, or says that there is none
         found = [*_shortfalls(kube, config, mesh), *_closed(kube, config, mesh)]
-        return [*found, *_refusal(kube, config, mesh)]
+        return [*found, *admission.refusals(kube, config, mesh)]
     except KubeError:
         return []
 
@@ -95,9 +78,9 @@ def _shortfalls(kube: Kube, config: LabConfig, mesh: Mesh) -> list[Problem]:
     init = (values.get("global") or {}).get("proxy_init") or {}
     asked = need_of("istio-proxy", proxy.get("resources"))
     first = need_of("istio-init", init.get("resources") or proxy.get("resources"))
-    ranges, quotas = _listed(kube, "LimitRange", namespace), _listed(kube, "ResourceQuota", namespace)
+    ranges, quotas = listed(kube, "LimitRange", namespace), listed(kube, "ResourceQuota", namespace)
     wanted = [with_defaults(pod, ranges) for pod in wanted_pods(asked, first)]
-    pods, all_nodes = _listed(kube, "Pod"), _listed(kube, "Node")
+    pods, all_nodes = listed(kube, "Pod"), listed(kube, "Node")
     own = [pod for pod in pods if _is_own(pod, namespace)]  # of a run that goes on: there already
     nodes = rooms(
         all_nodes,
@@ -114,16 +97,6 @@ def _shortfalls(kube: Kube, config: LabConfig, mesh: Mesh) -> list[Problem]:
         *limit_problems(wanted, ranges),
     ]
     return [*found, *(Problem(f"{each.where} of namespace {namespace}", each.what, RAISE) for each in told)]
-
-
-def _listed(kube: Kube, kind: str, namespace: str | None = None) -> list[dict[str, Any]]:
-    """Objects of the core group; none where they may not be read."""
-    try:
-        return kube.objects("v1", kind, namespace)
-    except KubeError as problem:
-        if problem.status not in FORBIDDEN:
-            raise
-        return []
 
 
 def _injected(kube: Kube, mesh: Mesh) -> dict[str, Any]:
@@ -154,7 +127,7 @@ def _closed(kube: Kube, config: LabConfig, mesh: Mesh) -> list[Problem]:
     lacks = [
         verb for verb in OPENING if not kube.may(verb, "networking.k8s.io", "networkpolicies", namespace)
     ]
-    if not lacks or not fence.own_traffic(kube, mesh, None):
+    if not lacks or not fence.own_traffic(kube, mesh, config):
         return []
     what = f"NetworkPolicies close it for the run's pods, and a policy for them may not be made ({', '.join(lacks)})"
     remedy = (
@@ -162,23 +135,3 @@ def _closed(kube: Kube, config: LabConfig, mesh: Mesh) -> list[Problem]:
         f"[{', '.join(OPENING)}]; or name another namespace: app.namespace"
     )
     return [Problem(f"namespace {namespace}", what, remedy)]
-
-
-def _refusal(kube: Kube, config: LabConfig, mesh: Mesh) -> list[Problem]:
-    """A server-side dry run of a pod as the run's own are: whatever admits pods there judges it."""
-    namespace = config.namespace
-    if kube.get("v1", "Namespace", namespace) is None or not kube.may("create", "", "pods", namespace):
-        return []
-    labels: Sequence[tuple[str, str]] = ()
-    if mesh.mode != "sidecar":
-        labels = [("sidecar.istio.io/inject", "true"), ("istio.io/rev", mesh.revision)]
-    try:
-        pod = sample_pod(config, labels, restricted=enforces_restricted(kube, namespace))
-        kube.create(pod, namespace=namespace, dry_run=True)
-    except KubeError as problem:
-        if problem.status not in REFUSED:
-            return []
-        why = problem.message
-        remedy = next(told for words, told in REMEDIES if any(word in why for word in words))
-        return [Problem(f"namespace {namespace}", f"refuses the run's first pod: {why}", remedy)]
-    return []

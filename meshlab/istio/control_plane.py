@@ -223,7 +223,7 @@ def asking_label(planes: Sequence[ControlPlane], labels: Mapping[str, str]) -> t
     return key, labels[key]
 
 
-def label_namespace(kube: Kube, namespace: str) -> str:
+def label_namespace(kube: Kube, namespace: str, *, own: Mapping[str, str] | None = None) -> str:
     """Make sure that a namespace exists and that pods created in it get a sidecar.
 
     A label that is there and asks a control plane of the cluster stays as it is, and so does everything else of a
@@ -232,6 +232,7 @@ def label_namespace(kube: Kube, namespace: str) -> str:
     Args:
         kube: Client of the cluster.
         namespace: Its name.
+        own: Labels that it gets, too, where the run made it; none for one of somebody's.
 
     Returns:
         The label, `key=value`.
@@ -244,12 +245,12 @@ def label_namespace(kube: Kube, namespace: str) -> str:
     there = kube.get("v1", "Namespace", namespace)
     labels = ((there or {}).get("metadata") or {}).get("labels") or {}
     key, value = asking_label(planes, labels) or injection_label(planes)
-    asked = {"metadata": {"labels": {key: value}}}
+    wanted = {**(own or {}), key: value}
     if there is None:
-        name = {"name": namespace, "labels": {key: value}}
-        apply(kube, [{"apiVersion": "v1", "kind": "Namespace", "metadata": name}])
-    elif labels.get(key) != value:
-        kube.patch("v1", "Namespace", namespace, asked)
+        meta = {"name": namespace, "labels": wanted}
+        apply(kube, [{"apiVersion": "v1", "kind": "Namespace", "metadata": meta}])
+    elif not wanted.items() <= labels.items():
+        kube.patch("v1", "Namespace", namespace, {"metadata": {"labels": wanted}})
     return f"{key}={value}"
 
 

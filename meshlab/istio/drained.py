@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from meshlab.core.errors import QueryError
 from meshlab.core.waiting import Clock, SystemClock, wait
 from meshlab.envoy.admin import Pages, read_stats, stats_query
+from meshlab.istio.acknowledge import wait_acknowledged
 from meshlab.istio.control_plane import with_sidecar
+from meshlab.istio.istioctl import Istioctl
 from meshlab.istio.proxies import ask_proxies, opened
 from meshlab.kube.client import Kube
 from meshlab.kube.pods import PodSummary
@@ -72,6 +74,33 @@ def wait_drained(
             remedy="drainDuration in the mesh's defaultConfig says how long a proxy drains",
             clock=clock,
         )
+
+
+def wait_in_force(
+    kube: Kube,
+    istioctl: Istioctl,
+    namespace: str,
+    *,
+    clock: Clock | None = None,
+    pages: Pages | None = None,
+) -> None:
+    """Wait until the Ready pods of a namespace run with what was just changed, and no connection follows what was before.
+
+    Args:
+        kube: Client of the cluster.
+        istioctl: Runs istioctl on the mesh.
+        namespace: The namespace.
+        clock: Of the waits; the machine's where not given.
+        pages: Where the pages of istiod and the proxies come from; port-forwards where not given.
+
+    Raises:
+        WaitTimeout: A proxy does not acknowledge, or still drains; its text names it.
+        IstioError: There is no istiod, or no pod has a proxy.
+        QueryError: A page does not answer.
+    """
+    pods = [pod for pod in kube.pods(namespace) if pod.is_ready]
+    wait_acknowledged(kube, istioctl, pods, clock=clock, pages=pages)
+    wait_drained(kube, pods, clock=clock, pages=pages)
 
 
 def _drain_time(pages: Pages, pods: Sequence[PodSummary]) -> float:

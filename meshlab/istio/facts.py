@@ -175,7 +175,7 @@ class _Looking:
 
     def istio(self, group: str, kind: str, mesh: Mesh, *, fact: str) -> list[Object]:
         """Objects of one of Istio's kinds, of the namespace and of the root namespace."""
-        version = self._allowed(lambda: self._served(group, kind), fact, None)
+        version = self._allowed(lambda: served_version(self.kube, group, kind), fact, None)
         if version is None:
             return []
         spaces = dict.fromkeys((mesh.namespace, mesh.root_namespace))
@@ -183,19 +183,8 @@ class _Looking:
 
     def everywhere(self, group: str, kind: str, *, fact: str) -> list[Object]:
         """Objects of one of Istio's kinds, of all namespaces."""
-        version = self._allowed(lambda: self._served(group, kind), fact, None)
+        version = self._allowed(lambda: served_version(self.kube, group, kind), fact, None)
         return [] if version is None else self.objects(version, kind, fact=fact)
-
-    def _served(self, group: str, kind: str) -> str | None:
-        for version in VERSIONS:
-            try:
-                self.kube.resource(f"{group}/{version}", kind)
-            except KubeError as problem:
-                if problem.status != 404:
-                    raise
-            else:
-                return f"{group}/{version}"
-        return None
 
     def _allowed(self, read: Callable[[], Value], fact: str, otherwise: Value) -> Value:
         try:
@@ -205,6 +194,31 @@ class _Looking:
                 raise
             self.unknown[fact] = problem.message
             return otherwise
+
+
+def served_version(kube: Kube, group: str, kind: str) -> str | None:
+    """Find the newest version in which the cluster serves one of Istio's kinds.
+
+    Args:
+        kube: Client of the cluster.
+        group: Of the kind, such as security.istio.io.
+        kind: Its name.
+
+    Returns:
+        Group and version; None where the kind is not served.
+
+    Raises:
+        KubeError: The API server does not answer.
+    """
+    for version in VERSIONS:
+        try:
+            kube.resource(f"{group}/{version}", kind)
+        except KubeError as problem:
+            if problem.status != 404:
+                raise
+        else:
+            return f"{group}/{version}"
+    return None
 
 
 def _serving(

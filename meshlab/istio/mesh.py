@@ -146,7 +146,9 @@ class Mesh:
         return tuple(dict.fromkeys((*self.istio_namespaces, self.namespace)))
 
     def _gateway_namespace(self, kind: str) -> str:
-        found = [each.namespace for each in self.gateways if each.kind == kind]
+        mine = [each for each in self.gateways if each.kind == kind]
+        usual = [each for each in mine if each.name == f"istio-{kind}"]  # of several, the one that is asked
+        found = [each.namespace for each in usual or mine]
         return found[0] if found and self.system_namespace not in found else self.system_namespace
 
     @property

@@ -14,11 +14,12 @@ from typing import Any
 
 from meshlab.config.settings import LabConfig
 from meshlab.core.errors import IstioError, NotHereError
+from meshlab.istio.facts import TELEMETRY, served_version
 from meshlab.istio.mesh import Mesh
 from meshlab.kube.client import Kube
 from meshlab.run.ledger import Entry, Ledger
 
-API_VERSION, KIND = "telemetry.istio.io/v1", "Telemetry"
+API_VERSION, KIND = "telemetry.istio.io/v1", "Telemetry"  # before Istio 1.22 only v1alpha1 is served
 NOTED = "tracing"  # kind of the ledger's entries that are written here
 NAME = "meshlab-tracing"  # of the object and of the field manager
 PERCENT = 100.0  # of requests that are traced: the lab's are few
@@ -98,8 +99,8 @@ def restore(kube: Kube, restore: Restore) -> None:
     """
     for before in reversed(restore.objects):
         if before.made:
-            kube.delete(API_VERSION, KIND, before.name, before.namespace, foreground=False)
-        elif kube.get(API_VERSION, KIND, before.name, before.namespace) is not None:
+            kube.delete(api_version(kube), KIND, before.name, before.namespace, foreground=False)
+        elif kube.get(api_version(kube), KIND, before.name, before.namespace) is not None:
             _write(kube, before.namespace, before.name, before.tracing)
 
 
@@ -134,6 +135,21 @@ def restore_left(kube: Kube, ledger: Ledger) -> None:
     restore(kube, Restore("", tuple(Before(**json.loads(each.content)) for each in entries)))
     for entry in entries:
         ledger.gone(entry)
+
+
+def api_version(kube: Kube) -> str:
+    """Find the version in which the cluster serves Telemetry.
+
+    Args:
+        kube: Client of the cluster.
+
+    Returns:
+        Group and version; the newest, which the API server then refuses, where it serves none.
+
+    Raises:
+        KubeError: The API server does not answer.
+    """
+    return served_version(kube, TELEMETRY, KIND) or API_VERSION
 
 
 def find_provider(kube: Kube, mesh: Mesh, *, anywhere: bool = False) -> str:
@@ -220,7 +236,7 @@ def _namespace_wide(kube: Kube, namespace: str) -> dict[str, Any] | None:
     """The Telemetry object that istiod takes for all of a namespace."""
     found = [
         each
-        for each in kube.objects(API_VERSION, KIND, namespace)
+        for each in kube.objects(api_version(kube), KIND, namespace)
         if not any(each.get("spec", {}).get(key) for key in ("selector", "targetRef", "targetRefs"))
     ]
     return min(found, key=_age, default=None)
@@ -232,7 +248,7 @@ def _age(each: Mapping[str, Any]) -> tuple[str, str]:
 
 def _write(kube: Kube, namespace: str, name: str, tracing: Sequence[Mapping[str, Any]] | None) -> None:
     document = {
-        "apiVersion": API_VERSION,
+        "apiVersion": api_version(kube),
         "kind": KIND,
         "metadata": {"name": name, "namespace": namespace},
         "spec": {} if tracing is None else {"tracing": [dict(each) for each in tracing]},

@@ -44,10 +44,22 @@ class Holder:
 
 
 class ClusterHold:
-    """The Leases of one run. `acquire`, then `release`; between them a thread renews."""
+    """The Leases of one run. `acquire`, then `release`; between them a thread renews.
 
-    def __init__(self, kube: Kube, run_id: str, places: Sequence[str], *, clock: Clock | None = None) -> None:
+    demanded: labels that the cluster demands of everybody's objects (`app.labels`).
+    """
+
+    def __init__(
+        self,
+        kube: Kube,
+        run_id: str,
+        places: Sequence[str],
+        *,
+        demanded: Mapping[str, str] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
         self._kube, self._run_id, self._places = kube, run_id, tuple(places)
+        self._demanded = dict(demanded or {})
         self._clock = clock or SystemClock()
         self._identity = f"{run_id} {_owner()}"
         self._held: list[str] = []
@@ -196,7 +208,7 @@ class ClusterHold:
         return self._kube.get(API, KIND, NAME, place)
 
     def _labels(self) -> dict[str, str]:
-        return {MANAGED_BY: MANAGER, RUN_LABEL: self._run_id}
+        return {**self._demanded, MANAGED_BY: MANAGER, RUN_LABEL: self._run_id}
 
 
 def places(config: LabConfig) -> tuple[str, ...]:

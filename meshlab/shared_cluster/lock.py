@@ -29,7 +29,8 @@ def acquire_lease(config: LabConfig, machine: Machine, run_id: str) -> None:
     with _lock:
         if config.cluster != "existing" or registry.find(ClusterHold, run_id) is not None:
             return
-        taken = ClusterHold(connect(config.existing, machine), run_id, places(config))
+        kube = connect(config.existing, machine)
+        taken = ClusterHold(kube, run_id, places(config), demanded=config.app.labels)
         registry.put(taken, run_id)
         try:
             taken.acquire()

@@ -85,11 +85,6 @@ def needs(
     return _asked_for(*places_of)
 
 
-def wishes(config: LabConfig) -> tuple[Need, ...]:
-    """What a run goes without where it is refused: capturing packets, asking about room, opening NetworkPolicies."""
-    return _asked_for(("wished", config.namespace))
-
-
 def _asked_for(*parts: tuple[str, str | None]) -> tuple[Need, ...]:
     """The rules of parts of `permissions.yaml`, each in its place, without repetitions."""
     rules = manifests.read("permissions")

@@ -9,7 +9,7 @@ from typing import Any
 from tests.fakes.http_server import FakeHttpServer, Reply
 
 UID = "PBFA97CFB590B2093"
-HEALTH, DATASOURCE, QUERY = "/api/health", "/api/datasources/name/Prometheus", "POST /api/ds/query"
+HEALTH, DATASOURCES, QUERY = "/api/health", "/api/datasources", "POST /api/ds/query"
 VALUES = f"/api/datasources/uid/{UID}/resources/api/v1/label/app/values"
 
 
@@ -23,11 +23,11 @@ class FakeGrafana(FakeHttpServer):
         super().__init__(
             {
                 HEALTH: Reply({"commit": "0", "database": "ok", "version": "12.3.1"}),
-                DATASOURCE: Reply({"id": 1, "uid": UID, "name": "Prometheus", "type": "prometheus"}),
+                DATASOURCES: Reply([datasource("Loki", "loki", uid="P8E80F9AEF21F6940"), datasource()]),
                 QUERY: self._query,
                 VALUES: Reply({"status": "success", "data": ["sleep", "productpage"]}),
                 **{
-                    {"health": HEALTH, "datasource": DATASOURCE, "values": VALUES}[k]: v
+                    {"health": HEALTH, "datasources": DATASOURCES, "values": VALUES}[k]: v
                     for k, v in replies.items()
                 },
             }
@@ -50,6 +50,13 @@ class FakeGrafana(FakeHttpServer):
             failed = {"error": text, "errorSource": "downstream", "status": status}
             return Reply({"results": {asked["refId"]: failed}}, status)
         return Reply({"results": {asked["refId"]: {"status": 200, "frames": answer}}})
+
+
+def datasource(
+    name: str = "Prometheus", type_: str = "prometheus", *, uid: str = UID, default: bool = False
+) -> dict[str, Any]:
+    """One of the list that Grafana gives."""
+    return {"id": 1, "uid": uid, "name": name, "type": type_, "isDefault": default}
 
 
 def frame(labels: Mapping[str, str] | None = None, *points: tuple[float, float]) -> dict[str, Any]:

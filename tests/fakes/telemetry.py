@@ -46,7 +46,7 @@ class FakeTelemetryMesh(FakeMesh):
             return super().server_side_apply(document, namespace=namespace, field_manager=field_manager)
         name = document["metadata"]["name"]
         self.calls.append(("apply", "Telemetry", name))
-        stored = self.get(API_VERSION, "Telemetry", name, namespace)
+        stored = self.get(document["apiVersion"], "Telemetry", name, namespace)
         if stored is None:
             meta = {**document["metadata"], "creationTimestamp": "2026-06-06T00:00:00Z"}
             stored = {**document, "metadata": meta, "spec": {}}

@@ -128,6 +128,19 @@ def test_the_table_has_no_circle_and_no_arrow_that_nobody_uses() -> None:
     assert unused == []
 
 
+def floors(table: dict[str, str]) -> int:
+    """How many packages stand on each other at most."""
+    level: dict[str, int] = {}
+    for room, allowed in table.items():  # from the ground up
+        level[room] = 1 + max((level[each] for each in allowed.split()), default=0)
+    return max(level.values())
+
+
+def test_the_house_has_sixteen_floors_at_most() -> None:
+    assert floors(MAY_IMPORT) <= 16
+    assert floors({"a": "", "b": "a", "c": "a", "d": "a b"}) == 3, "the control"
+
+
 def circle(arrows: dict[str, set[str]]) -> list[str]:
     """Modules that import each other in a circle, in its order; empty without one."""
     try:

@@ -17,7 +17,14 @@ import yaml
 ROOT = Path(__file__).parents[2]
 MODULES = sorted(path for folder in ("meshlab", "tasks", "flows") for path in (ROOT / folder).rglob("*.py"))
 NAMES = re.compile(r"cluster\.local|istio-system|(?<![\w{-])istiod(?![\w-])")
-ASSUMED = {"SYSTEM_NAMESPACE", "CLUSTER_DOMAIN", "TRUST_DOMAIN", "ISTIOD", "ISTIOD_SELECTOR"}
+ASSUMED = {
+    "SYSTEM_NAMESPACE",
+    "ADDONS_NAMESPACE",
+    "CLUSTER_DOMAIN",
+    "TRUST_DOMAIN",
+    "ISTIOD",
+    "ISTIOD_SELECTOR",
+}
 # These own the names: what Istio and the local cluster are called where nobody chose, and where facts are read.
 OWNERS = {
     "meshlab/istio/names.py": "the names themselves",
@@ -30,6 +37,7 @@ OWNERS = {
     "meshlab/istio/revision_install.py": "where this lab installs a further revision",
     "meshlab/istio/revision.py": "which objects a revision without a name calls its own",
     "meshlab/istio/inventory.py": "what an installation of this lab brings",
+    "meshlab/observability/addons/addon.py": "where Istio's samples put an addon, looked at before any other place",
     "meshlab/clusters/local/layout.py": "the local cluster's own domain, by default",
     "meshlab/config/settings.py": "a setting's default",
     "meshlab/config/settings_local.py": "a setting's default",
@@ -123,6 +131,7 @@ def test_the_list_of_those_not_yet_done_holds_no_other() -> None:
         'TARGET = "istiod.mesh:15014"',
         'kube.get("v1", "ConfigMap", "istio", home)',
         "from meshlab.istio.names import SYSTEM_NAMESPACE",
+        "from meshlab.istio.names import ADDONS_NAMESPACE",
         'def of(domain: str = "cluster.local"): ...',
     ],
 )

@@ -108,7 +108,6 @@ class Versions:
 
     kubernetes: str
     istio: str
-    istio_revision: str
     prometheus: str
     jaeger: str
 
@@ -128,7 +127,7 @@ def versions() -> Versions:
     Prometheus publishes 3.X.Y as the Go module v0.3XX.Y.
     """
     mesh = requirements("mesh")
-    istio, revision = istio_of("mesh")
+    istio, _ = istio_of("mesh")
     prometheus = re.match(
         r"v0\.(\d)(\d\d)\.(\d+)", requirements("prometheus")["github.com/prometheus/prometheus"]
     )
@@ -136,7 +135,6 @@ def versions() -> Versions:
     return Versions(
         kubernetes=mesh["k8s.io/kubernetes"],
         istio=istio,
-        istio_revision=revision,
         prometheus=f"{prometheus[1]}.{int(prometheus[2])}.{prometheus[3]}",
         jaeger=requirements("jaeger")["github.com/jaegertracing/jaeger"].removeprefix("v"),
     )

@@ -30,8 +30,10 @@ from meshlab.observability.addons.places import (
     Signs,
     discover,
     from_settings,
+    is_bare,
     judge_guess,
     settled,
+    stands,
 )
 
 
@@ -143,8 +145,7 @@ class Addon(Generic[C]):
         Raises:
             KubeError: The API server does not answer.
         """
-        where = self.namespace(config)
-        addon = Place(ADDON, namespace=where, service=self.service, port=self.port)
+        addon = self._addon(config)
         if config.ours:
             return addon if own or self._stands(kube, config) else None
         section = self.asked_as
@@ -156,8 +157,8 @@ class Addon(Generic[C]):
         if chosen is not None:
             return settled(kube, chosen)
         if self._stands(kube, config):
-            return addon
-        return discover(kube, self.signs, near=(where, ADDONS_NAMESPACE))
+            return settled(kube, addon)
+        return discover(kube, self.signs, near=(addon.namespace, ADDONS_NAMESPACE))
 
     def lacking(self, kube: Kube, config: LabConfig) -> str:
         """Say why a mesh of somebody else does not have it.
@@ -191,12 +192,20 @@ class Addon(Generic[C]):
         section = self.asked_as
         return f"set {section}.url, or {section}.service as namespace/name:port"
 
+    def _addon(self, config: LabConfig) -> Place:
+        return Place(ADDON, namespace=self.namespace(config), service=self.service, port=self.port)
+
     def _stands(self, kube: Kube, config: LabConfig) -> bool:
-        return kube.get("apps/v1", "Deployment", self.name, self.namespace(config)) is not None
+        return stands(kube, self.name, self._addon(config))
 
     def is_external(self, config: LabConfig, kube: Kube) -> bool:
-        """Tell whether an external cluster has it: it is used as it is, and nothing is applied."""
-        return not config.ours and self.place(kube, config) is not None
+        """Tell whether an external cluster has it: it is used as it is, and nothing is applied.
+
+        Its own Services alone, announced before it comes, are not it.
+        """
+        place = None if config.ours else self.place(kube, config)
+        announced = place and place.found and place.namespace == self.namespace(config)
+        return place is not None and not (announced and is_bare(kube, place))
 
     def why_not(
         self, config: LabConfig, distribution: Distribution, kube: Kube, held: Sequence[str] = ()
@@ -217,9 +226,11 @@ class Addon(Generic[C]):
         """
         if self.is_external(config, kube):
             return ""
+        where = self.namespace(config)
         if config.scope != "mesh":
-            where = self.namespace(config)
             return f"there is no {self.title} in {where}, and the run may not put one there (--allow-changes)"
+        if not config.ours and kube.get("apps/v1", "Deployment", self.name, where) is not None:
+            return f"the Deployment {where}/{self.name} is somebody else's, and no Service is known for it"
         if self.compiled or config.image_source == "official":
             return ""
         return why_no_images(kube, self.manifest(distribution, config, ()), held)
@@ -324,18 +335,6 @@ class Addon(Generic[C]):
             return
         with PortForward(kube, namespace=place.namespace, port=place.port, service=place.service) as forward:
             yield self.client(forward, place)
-
-    def port_forward(self, kube: Kube, config: LabConfig) -> PortForward:
-        """Make a port-forward to its Service, to be opened.
-
-        Args:
-            kube: Client of the cluster.
-            config: The settings.
-
-        Returns:
-            It; a context manager.
-        """
-        return PortForward(kube, namespace=self.namespace(config), port=self.port, service=self.service)
 
     def client(self, forward: PortForward, place: Place | None = None) -> C:
         """Make a client behind an open port-forward, whose errors name why that leads nowhere.

@@ -53,14 +53,13 @@ class Selector:
 class Miss:
     """Why a selector matched nothing.
 
-    series: how many series have the metric's name. nearest: the one that satisfies most conditions. differs:
-    each condition that it does not satisfy → the value that it has instead (empty: the label is absent).
-    names: metrics with a similar name, where no series has this one.
+    series: how many series have the metric's name. differs: each condition that the nearest of them, the one that
+    satisfies most, does not → the value that it has instead (empty: the label is absent). names: metrics with a
+    similar name, where no series has this one.
     """
 
     selector: str
     series: int
-    nearest: Mapping[str, str] = field(default_factory=dict)
     differs: Mapping[str, str] = field(default_factory=dict)
     names: tuple[str, ...] = ()
 
@@ -99,7 +98,7 @@ def explain_miss(client: PrometheusClient, promql: str) -> Miss:
     differs = {
         str(each): nearest.get(each.label, "") for each in selector.matchers if not each.holds(nearest)
     }
-    return Miss(str(selector), len(having), nearest, differs)
+    return Miss(str(selector), len(having), differs)
 
 
 def first_selector(promql: str) -> Selector:

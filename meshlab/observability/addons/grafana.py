@@ -10,7 +10,6 @@ from meshlab.config.settings import LabConfig
 from meshlab.core.address import host_port
 from meshlab.core.errors import IstioError
 from meshlab.istio.distribution import Distribution
-from meshlab.istio.names import ADDONS_NAMESPACE
 from meshlab.observability.addons.addon import Addon
 from meshlab.observability.addons.grafana_client import GrafanaClient
 from meshlab.observability.addons.places import Signs
@@ -30,8 +29,9 @@ def _told_of_prometheus(
             remedy="this release's addon is different; compare it with meshlab/observability/addons/grafana.py",
         )
     listed = yaml.safe_load(holders[0]["data"][DATASOURCES])
+    beside = holders[0]["metadata"].get("namespace")  # a Prometheus there is reached by its name alone
     for source in listed["datasources"]:
-        if source["type"] == "prometheus" and config.prometheus.namespace != ADDONS_NAMESPACE:
+        if source["type"] == "prometheus" and config.prometheus.namespace != beside:
             host = f"{PROMETHEUS.service}.{config.prometheus.namespace}.svc"
             source["url"] = f"http://{host_port(host, PROMETHEUS.port)}"
     holders[0]["data"][DATASOURCES] = yaml.safe_dump(listed, sort_keys=False)

@@ -20,7 +20,9 @@ from meshlab.observability.addons.query import RangeSamples
 
 TIMEOUT = 20.0  # seconds for each request: Grafana waits for Prometheus before it answers
 REMEDY = "check that Grafana is Ready, that its port-forward is up, and that Prometheus answers"
-DATASOURCE = "Prometheus"  # its name in Istio's addon
+DATASOURCES = "/api/datasources"
+PROMETHEUS = "prometheus"  # the type of the datasources that are asked
+NO_DATASOURCE = "add a datasource of type prometheus to Grafana, or name another Grafana: grafana.url"
 REF = "A"
 ODD = (("NaN", math.nan), ("Inf", math.inf), ("NegInf", -math.inf))  # what JSON has no numbers for
 
@@ -58,10 +60,20 @@ class GrafanaClient:
         return time.time()
 
     def uid(self) -> str:
-        """The datasource's uid. Not retryable when there is no such datasource."""
+        """The uid of the datasource of type prometheus, of several the default one. Not retryable without one."""
         if not self._uid:
-            with self._http.reading(DATASOURCE):
-                self._uid = str(self._http.json(f"/api/datasources/name/{DATASOURCE}")["uid"])
+            with self._http.reading(DATASOURCES):
+                listed = self._http.json(DATASOURCES)
+                found = [each for each in listed if each["type"] == PROMETHEUS]
+                chosen = next((each for each in found if each.get("isDefault")), found[0] if found else None)
+                if chosen is None:
+                    has = ", ".join(f"{each['name']} ({each['type']})" for each in listed) or "none"
+                    raise QueryError(
+                        f"Grafana at {self.url} has no datasource of type {PROMETHEUS} (it has: {has})",
+                        remedy=NO_DATASOURCE,
+                        retryable=False,
+                    )
+                self._uid = str(chosen["uid"])
         return self._uid
 
     def query(

@@ -166,6 +166,46 @@ def settled(kube: Kube, place: Place) -> Place:
     return replace(place, path=path, scheme="https" if secure else "http")
 
 
+def stands(kube: Kube, deployment: str, place: Place) -> bool:
+    """Tell whether something is where Istio puts an addon: its Deployment, and its Service with the addon's port.
+
+    A Deployment of that name alone may be anybody's, with a Service of another name or port before it.
+
+    Args:
+        kube: Client of the cluster.
+        deployment: The addon's, in the place's namespace.
+        place: The addon's.
+
+    Returns:
+        True where both are there.
+
+    Raises:
+        KubeError: The API server does not answer.
+    """
+    if kube.get("apps/v1", "Deployment", deployment, place.namespace) is None:
+        return False
+    service = kube.get("v1", "Service", place.service, place.namespace)
+    ports = ((service or {}).get("spec") or {}).get("ports") or []
+    return any(each.get("port") == place.port for each in ports)
+
+
+def is_bare(kube: Kube, place: Place) -> bool:
+    """Tell whether no pod at all is behind a Service, Ready or not.
+
+    Args:
+        kube: Client of the cluster.
+        place: The Service.
+
+    Returns:
+        True where that can be seen.
+    """
+    try:
+        service = kube.get("v1", "Service", place.service, place.namespace)
+        return service is not None and not kube.pods(*_behind(service))
+    except KubeError:
+        return False
+
+
 def judge_guess(place: Place, title: str, *, remedy: str) -> None:
     """Refuse to send credentials to one of several: anybody could have put a Service there for that.
 

@@ -112,6 +112,22 @@ def read_scraping(
     return USUAL if counted else None
 
 
+def job_names(client: PrometheusClient) -> frozenset[str]:
+    """Read the names of a Prometheus's scrape jobs.
+
+    Args:
+        client: Asks it.
+
+    Returns:
+        The names; none where it tells nobody its configuration.
+    """
+    try:
+        known = yaml.safe_load(client.configuration()) or {}
+        return frozenset(str(each.get("job_name")) for each in known.get("scrape_configs") or ())
+    except (QueryError, yaml.YAMLError, AttributeError, TypeError):
+        return frozenset()
+
+
 def scrape_job() -> str:
     """Return the scrape job that makes a Prometheus scrape sidecars, as a remedy."""
     job = yaml.safe_dump([manifests.read("scrape-sidecars")], sort_keys=False, width=1000)

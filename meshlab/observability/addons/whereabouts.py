@@ -49,6 +49,23 @@ def called(kube: Kube, config: LabConfig) -> MetricsServer | None:
     return MetricsServer(place.namespace, place.service, place.port, place.path)
 
 
+def scraping_namespace(kube: Kube, config: LabConfig) -> str:
+    """Find out from which namespace Prometheus scrapes, whatever its scheme.
+
+    Args:
+        kube: Client of the cluster.
+        config: The settings.
+
+    Returns:
+        The namespace; "" where there is none, and where a URL is all that is known of it.
+
+    Raises:
+        KubeError: The API server does not answer.
+    """
+    place = PROMETHEUS.place(kube, config)
+    return place.namespace if place is not None else ""
+
+
 def _row(addon: Addon[Any], kube: Kube, config: LabConfig) -> dict[str, object]:
     try:
         place = addon.place(kube, config, own=False)

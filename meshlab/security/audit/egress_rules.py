@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from meshlab.app.fence import directions
 from meshlab.core.text import pluralize
 from meshlab.security.audit.gateways import is_egress
 from meshlab.security.audit.inventory import Inventory
@@ -55,7 +56,7 @@ def _ways_around(
         return [], (
             f"whether pods can get around the egress gateway: {inventory.unreadable[NETWORK_POLICY]}",
         )
-    held = [each for each in inventory.of(NETWORK_POLICY) if "Egress" in _directions(each)]
+    held = [each for each in inventory.of(NETWORK_POLICY) if "Egress" in directions(each)]
     free: dict[str, list[str]] = {}
     for pod in pods:
         if (_own_policy(pod, sidecars, inventory) or mode) == CLOSED and not any(
@@ -74,12 +75,6 @@ def _ways_around(
         )
         for namespace, names in sorted(free.items())
     ], ()
-
-
-def _directions(policy: Object) -> Sequence[str]:
-    """The directions that a NetworkPolicy closes; Egress without being named where it has rules for it."""
-    spec = policy.get("spec") or {}
-    return spec.get("policyTypes") or ["Ingress", *(["Egress"] if spec.get("egress") else [])]
 
 
 def _holds(policy: Object, pod: Object) -> bool:

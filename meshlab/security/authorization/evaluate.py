@@ -56,7 +56,17 @@ def decide(mesh: Mesh, workload: Workload, request: Request, *, now: float) -> D
 
 
 def decide_all(mesh: Mesh, workloads: Iterable[Workload], request: Request, *, now: float) -> Decision:
-    """The decision where any of these workloads may answer; unknown where they would not agree."""
+    """Decide where any of some workloads may answer.
+
+    Args:
+        mesh: All that decides.
+        workloads: Those that may.
+        request: The request.
+        now: Seconds since the epoch, against a token's exp and nbf.
+
+    Returns:
+        The decision; unknown where they would not agree.
+    """
     decisions = [decide(mesh, workload, request, now=now) for workload in workloads]
     if not decisions:
         return Decision(Outcome.UNKNOWN, "no workload stands behind the service")

@@ -140,6 +140,7 @@ def opened(
     *,
     keys: GatewayKeys | None = None,
     alter: Alter = unchanged,
+    fit: Alter = unchanged,
 ) -> Iterator[IngressProbe]:
     """Apply the ingress, wait until the gateway uses it, and keep port-forwards to it open.
 
@@ -150,6 +151,7 @@ def opened(
         mesh: Its facts, for the app's namespace.
         keys: Of the gateway; made when not given.
         alter: What a planted fault makes of the objects.
+        fit: What the settings make of them, and of the pod that serves the keys.
 
     Yields:
         The open gateway.
@@ -166,10 +168,10 @@ def opened(
         raise KubeError(f"no pod of {ingress.GATEWAY} is Ready", remedy=f"look at the pods of {place}")
     image = answering.proxy_image(kube, place)
     keys, issuer = keys or make_keys(*HOSTS), Issuer()
-    changes.apply(*ingress.key_server(namespace, image, issuer))
+    changes.apply(*fit(ingress.key_server(namespace, image, issuer)))
     objects = ingress.documents(mesh, keys, issuer)
     wait_deployments(kube, namespace, [ingress.JWKS], timeout=ROLLOUT_TIMEOUT)
-    changes.apply(*alter(objects))
+    changes.apply(*fit(alter(objects)))
     wait_acknowledged(kube, istioctl, pods)
     wait_key(kube, pods, issuer.key_id)
     with forwarded(kube, ingress.GATEWAY, place, keys, issuer) as probe:

@@ -78,9 +78,9 @@ class EgressProbe:
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.outside}}
         image = answering.proxy_image(self.kube, self.namespace, *self.mesh.istio_namespaces)
         self._changes.apply(
-            *([namespace] if self.outside != self.namespace else []),
+            *self._fit([namespace] if self.outside != self.namespace else []),
             *self._fit(egress.outside_pod(self.outside, image)),
-            egress.outbound_policy(self.namespace, "ALLOW_ANY"),
+            *self._fit([egress.outbound_policy(self.namespace, "ALLOW_ANY")]),
         )
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="outside") as pool:
             ready = pool.submit(wait_deployments, self.kube, self.outside, [OUTSIDE], timeout=ROLLOUT_TIMEOUT)
@@ -92,7 +92,7 @@ class EgressProbe:
         """Allow the caller only what the mesh knows; where there is an egress gateway, declare one host."""
         policy = [egress.outbound_policy(self.namespace, "REGISTRY_ONLY")]
         declared = egress.through_gateway(self.mesh, self.outside) if self.gateways else []
-        self._changes.apply(*self._alter([*policy, *declared]))
+        self._changes.apply(*self._fit(self._alter([*policy, *declared])))
         self._acknowledged()
 
     def answered(self) -> int:

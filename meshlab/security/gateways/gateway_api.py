@@ -91,6 +91,7 @@ def opened(
     frontend: bool,
     keys: GatewayKeys | None = None,
     alter: Alter = unchanged,
+    fit: Alter = unchanged,
 ) -> Iterator[IngressProbe]:
     """Apply the objects, wait until the gateway that Istio makes for them uses them, and keep port-forwards to it open.
 
@@ -102,6 +103,8 @@ def opened(
         frontend: The Gateway can say which clients it takes.
         keys: Of the gateway; made when not given.
         alter: What a planted fault makes of the objects.
+        fit: What the settings make of them, and of the pod that serves the keys. Istio gives the Gateway's labels to
+            the pods that it makes for it.
 
     Yields:
         The open gateway.
@@ -115,11 +118,11 @@ def opened(
     namespace = mesh.namespace
     image = answering.proxy_image(kube, namespace, *mesh.istio_namespaces)
     keys, issuer = keys or make_keys(*HOSTS), Issuer()
-    changes.apply(*ingress.key_server(namespace, image, issuer))
+    changes.apply(*fit(ingress.key_server(namespace, image, issuer)))
     closed = bool(closing_for(kube, mesh, namespace, [{OWNER_LABEL: OWN_GATEWAY}], but=()))
     objects = documents(mesh, keys, issuer, frontend=frontend, closed=closed)
     wait_deployments(kube, namespace, [ingress.JWKS], timeout=ROLLOUT_TIMEOUT)
-    changes.apply(*alter(objects))
+    changes.apply(*fit(alter(objects)))
     wait_deployments(kube, namespace, [SERVICE], timeout=ROLLOUT_TIMEOUT)
     wait_programmed(kube, namespace)
     pods = gateway_pods(kube, SERVICE, namespace)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from meshlab import manifests
+from meshlab.app.traffic_clients import INGRESS
 from meshlab.istio.mesh import Mesh
 from meshlab.security.gateways import answering
 from meshlab.security.gateways.pki import GatewayKeys
@@ -21,7 +22,7 @@ from meshlab.security.gateways.tokens import Issuer
 Document = dict[str, Any]
 Alter = Callable[[list[Document]], list[Document]]  # what a planted fault makes of the objects
 
-GATEWAY = "istio-ingressgateway"
+GATEWAY = INGRESS  # name of its Service
 NAME = "meshlab-edge"
 JWKS = "meshlab-jwks"
 SECURE, MUTUAL, TOKEN = "secure.meshlab.test", "mutual.meshlab.test", "token.meshlab.test"

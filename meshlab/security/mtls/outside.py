@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from meshlab.app.bookinfo import PAGE_PATH
 from meshlab.app.once import RoundResult, ask_each
@@ -41,12 +41,14 @@ class Round:
     """What came of the same requests over every path.
 
     heard: path's name → lines with its marker in the logs of the applications. handed: pod → requests that its
-    sidecar handed to the application meanwhile, over all paths, those of others included.
+    sidecar handed to the application meanwhile, over all paths, those of others included. denied: path's name → the
+    DENY policy of others that refuses every request over it, mutual TLS or not.
     """
 
     paths: tuple[tuple[ServerPath, RoundResult], ...]
     heard: Mapping[str, int]
     handed: Mapping[str, int]
+    denied: Mapping[str, str] = field(default_factory=dict)
 
     def handed_to(self, pods: Sequence[str]) -> int:
         """Requests handed to the applications of these pods."""

@@ -27,6 +27,7 @@ from meshlab.envoy.admin import PodPages
 from meshlab.envoy.stats import SidecarReader
 from meshlab.istio.acknowledge import wait_acknowledged
 from meshlab.istio.drained import wait_drained
+from meshlab.istio.facts import read_facts
 from meshlab.istio.istioctl import Istioctl
 from meshlab.istio.mesh import Mesh
 from meshlab.kube.changes import Changes
@@ -37,6 +38,7 @@ from meshlab.security.mtls import capture
 from meshlab.security.mtls.capture import Captured, CapturePlace, Captures, Target
 from meshlab.security.mtls.certificates import Held, held_by, presented
 from meshlab.security.mtls.counters import Counted, counted, read_counters
+from meshlab.security.mtls.denied import all_forbidden, denying
 from meshlab.security.mtls.edges import Edge, find_edges, servers
 from meshlab.security.mtls.outside import Round, paths, plaintext_round
 from meshlab.security.mtls.strict import (
@@ -75,8 +77,8 @@ class Strict:
 class Window:
     """Requests that carried a marker, and what was captured and counted meanwhile.
 
-    probe: the pair's requests and capture. captured: server pod → its capture. no_capture: why there are none
-    (status 403: forbidden).
+    probe: the pair's requests and capture. probe_denied: the DENY policy of others that refused the pair's requests.
+    captured: server pod → its capture. no_capture: why there are none (status 403: forbidden).
     """
 
     marker: str
@@ -86,6 +88,7 @@ class Window:
     probe_sent: RoundResult | None = None
     probe: Captured | None = None
     probe_nodes: str = ""
+    probe_denied: str = ""
     no_capture: KubeError | None = None
 
 
@@ -131,9 +134,10 @@ def begin(
         namespace,
         server=_image(next(e.target_pod for e in edges if e.target is bookinfo.DETAILS)),
         client=_image(next(pod for pod in kube.pods(namespace) if pod.name == source.pod)),
+        kube=kube,
     )
     with ThreadPoolExecutor(max_workers=1) as pool:
-        control = pool.submit(_permissive, kube, source, edges, config)
+        control = pool.submit(_permissive, kube, source, edges, config, mesh)
         restricted = enforces_restricted(kube, namespace)
         pair.apply(*fitted(config, pods, pulled=False, restricted=restricted))
         permissive = control.result()
@@ -141,11 +145,12 @@ def begin(
     if _demanded_already(permissive):
         changes.apply(peer_policy(kube, namespace, "PERMISSIVE"))
         wait_acknowledged(kube, istioctl, [pod for pod in kube.pods(namespace) if pod.is_ready])
-        permissive = _permissive(kube, source, edges, config)
+        permissive = _permissive(kube, source, edges, config, mesh)
         changes.apply(peer_policy(kube, namespace, "STRICT"))
     if own := own_policies(kube, namespace):  # the mesh refuses what nobody allows
         client = _ready(kube.pods(namespace), PROBE_CLIENT).ip
-        policies.append(plaintext_to(PROBE, PROBE, namespace, [client], version=own[0].api_version))
+        version = own[0].api_version
+        policies.append(plaintext_to(PROBE, {"app": PROBE}, PROBE_PORT, namespace, [client], version=version))
     pair.apply(*policies)
     changes.apply(strict_policy(kube, config, mesh.root_namespace))
     done = wait_acknowledged(kube, istioctl, [pod for pod in kube.pods(namespace) if pod.is_ready])
@@ -210,11 +215,34 @@ def _demanded_already(found: Round | MeshlabError) -> bool:
     return isinstance(found, Round) and all(asked.refused == asked.sent for _, asked in found.paths)
 
 
-def _permissive(kube: Kube, source: Source, edges: Sequence[Edge], config: LabConfig) -> Round | MeshlabError:
+def _permissive(
+    kube: Kube, source: Source, edges: Sequence[Edge], config: LabConfig, mesh: Mesh
+) -> Round | MeshlabError:
+    number = config.security.plain_requests
     with PodPages(kube) as pages:
         return attempt(
-            lambda: plaintext_round(kube, pages, source, edges, config.security.plain_requests, _marker())
+            lambda: _explained(
+                kube, source, edges, mesh, plaintext_round(kube, pages, source, edges, number, _marker())
+            )
         )
+
+
+def _explained(kube: Kube, source: Source, edges: Sequence[Edge], mesh: Mesh, found: Round) -> Round:
+    """With the policies of others that deny plaintext anyway; what may not be read explains nothing."""
+    refused = [
+        path
+        for path, asked in found.paths
+        if all_forbidden(asked) and not found.heard[path.name] and not found.handed_to(path.pods)
+    ]
+    if not refused:
+        return found
+    targets = {edge.target_pod.name: edge.target_pod for edge in edges}
+    asked = {path.name: (path.url, [targets[pod] for pod in path.pods]) for path in refused}
+    try:
+        caller = next((pod.ip for pod in kube.pods(source.namespace) if pod.name == source.pod), "")
+        return replace(found, denied=denying(kube, mesh, caller, asked))
+    except KubeError:
+        return found
 
 
 def _refusal(
@@ -312,7 +340,16 @@ def _window(
         probe_sent=probed,
         probe=by_pod.get(probe.name),
         probe_nodes=f"{client.node} → {probe.node}" if client.node != probe.node else probe.node,
+        probe_denied=_probe_denied(kube, probe_url, client, probe) if all_forbidden(probed) else "",
     )
+
+
+def _probe_denied(kube: Kube, url: str, client: PodSummary, probe: PodSummary) -> str:
+    try:
+        facts = read_facts(kube, client.namespace)
+        return denying(kube, facts, client.ip, {PROBE: (url, [probe])}).get(PROBE, "")
+    except KubeError:
+        return ""
 
 
 def _held(pages: PodPages, edges: Sequence[Edge]) -> dict[str, Held]:

@@ -42,7 +42,6 @@ ROOT_FILE = "/var/run/secrets/istio/root-cert.pem"  # what a proxy trusts istiod
 AT_ONCE = 8  # proxies that are asked at the same time
 Settings = Mapping[str, str]
 SHORT: Settings = {"SECRET_TTL": f"{TTL}s", "SECRET_GRACE_PERIOD_RATIO": GRACE_RATIO}
-FROZEN: Settings = {**SHORT, "SECRET_GRACE_PERIOD_RATIO": "0.01"}  # renewed two seconds before its end
 Choose = Callable[[str], Settings]  # Deployment → what its proxies are told
 
 

@@ -74,8 +74,9 @@ class Handler(BaseHTTPRequestHandler):
         place = urllib.parse.urlsplit(self.path)
         if place.path == "/api/health":
             self.reply({"database": "ok", "version": "12.0.1", "commit": "stand-in"})
-        elif place.path == "/api/datasources/name/Prometheus":
-            self.reply({"uid": UID, "name": "Prometheus", "type": "prometheus", "url": prometheus()})
+        elif place.path == "/api/datasources":
+            told = {"uid": UID, "name": "Prometheus", "type": "prometheus", "isDefault": True}
+            self.reply([{**told, "url": prometheus()}])
         elif found := VALUES.fullmatch(place.path):
             self.reply(ask(found[1], urllib.parse.parse_qs(place.query)))
         elif place.path == "/":

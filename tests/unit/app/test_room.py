@@ -48,61 +48,97 @@ def made(
 
 def test_on_an_open_mesh_nothing_is_made() -> None:
     assert room.before_pods(cluster(), MESH, NIGHT, ASKED) == []  # type: ignore[arg-type]
-    assert room.for_plaintext(cluster(), MESH) == []  # type: ignore[arg-type]
+    assert room.for_plaintext(cluster(), MESH, NIGHT) == []  # type: ignore[arg-type]
     assert room.own_policies(cluster(), "meshlab") == ()  # type: ignore[arg-type]
     assert room.before_pods(FakeKube(), MESH, NIGHT, ASKED) == []  # type: ignore[arg-type]  # no Istio is there
 
 
+EACH = (
+    "productpage-v1",
+    "details-v1",
+    "ratings-v1",
+    "reviews-v1",
+    "reviews-v2",
+    "reviews-v3",
+    "tcp-echo",
+)
+
+
 @pytest.mark.parametrize(
-    ("namespace", "spec", "meta", "closes"),
+    ("namespace", "spec", "meta", "closed"),
     [
-        ("mesh-config", {}, {}, True),
-        ("meshlab", {"rules": [{"to": [{"operation": {"methods": ["GET"]}}]}]}, {}, True),
-        ("mesh-config", {"selector": {"matchLabels": {"app": "ratings"}}}, {}, True),
-        ("mesh-config", {"selector": {"matchLabels": {"app": "payroll"}}}, {}, False),
-        ("mesh-config", {"action": "DENY", "rules": [{}]}, {}, False),
-        ("mesh-config", {"targetRefs": [{"kind": "Gateway", "name": "web"}]}, {}, False),
-        ("mesh-config", {}, {"annotations": {"istio.io/dry-run": "true"}}, False),
-        ("istio-system", {}, {}, False),  # not the root namespace of this mesh
-        ("shop", {}, {}, False),
+        ("mesh-config", {}, {}, EACH),
+        ("meshlab", {"rules": [{"to": [{"operation": {"methods": ["GET"]}}]}]}, {}, EACH),
+        ("mesh-config", {"selector": {"matchLabels": {"app": "ratings"}}}, {}, ("ratings-v1",)),
+        ("meshlab", {"selector": {"matchLabels": {"app": "reviews"}}}, {}, EACH[3:6]),
+        ("meshlab", {"selector": {"matchLabels": {"version": "v2"}}}, {}, ("reviews-v2",)),
+        ("mesh-config", {"selector": {"matchLabels": {"app": "payroll"}}}, {}, ()),
+        ("meshlab", {"selector": {"matchLabels": {"app": "sleep"}}}, {}, ()),  # nobody calls it
+        ("mesh-config", {"action": "DENY", "rules": [{}]}, {}, ()),
+        ("mesh-config", {"targetRefs": [{"kind": "Gateway", "name": "web"}]}, {}, ()),
+        ("mesh-config", {}, {"annotations": {"istio.io/dry-run": "true"}}, ()),
+        ("istio-system", {}, {}, ()),  # not the root namespace of this mesh
+        ("shop", {}, {}, ()),
     ],
 )
 def test_only_what_refuses_our_calls_is_answered(
-    namespace: str, spec: dict[str, Any], meta: dict[str, Any], closes: bool
+    namespace: str, spec: dict[str, Any], meta: dict[str, Any], closed: tuple[str, ...]
 ) -> None:
     kube = cluster(made(POLICY, namespace, spec, **meta))
-    assert bool(room.closing_policies(kube, MESH)) is closes  # type: ignore[arg-type]
-    assert bool(room.before_pods(kube, MESH, NIGHT, ASKED)) is closes  # type: ignore[arg-type]
+    assert tuple(each.name for each in room.closed_workloads(kube, MESH, NIGHT)) == closed  # type: ignore[arg-type]
+    found = room.before_pods(kube, MESH, NIGHT, ASKED)  # type: ignore[arg-type]
+    assert [each["metadata"]["name"] for each in found] == [f"{room.CALLS}-{name}" for name in closed]
+
+
+def test_labels_that_are_demanded_of_everybody_are_labels_of_our_pods() -> None:
+    kube = cluster(made(POLICY, "meshlab", {"selector": {"matchLabels": {"team": "payments"}}}))
+    demanded = LabConfig.model_validate({"cluster": "existing", "app": {"labels": {"team": "payments"}}})
+    assert len(room.before_pods(kube, MESH, demanded, ASKED)) == len(EACH)  # type: ignore[arg-type]
+    assert room.before_pods(kube, MESH, NIGHT, ASKED) == []  # type: ignore[arg-type]
+
+
+def test_our_policies_select_our_own_closed_pods_alone() -> None:
+    """The first ALLOW policy that selects a pod refuses everybody else's calls to it."""
+    theirs = made(POLICY, "meshlab", {"selector": {"matchLabels": {"app": "ratings"}}})
+    kube = cluster(theirs, pod("caller", "plaintext-caller", "10.1.2.3"))
+    [calls] = room.before_pods(kube, MESH, NIGHT, ASKED)  # type: ignore[arg-type]
+    [plaintext] = room.for_plaintext(kube, MESH, NIGHT)  # type: ignore[arg-type]
+    for each in (calls, plaintext):
+        assert each["spec"]["selector"] == {"matchLabels": {"app": "ratings", "version": "v1"}}
+    open_to_all = cluster(made(POLICY, "mesh-config", {}), pod("caller", "plaintext-caller", "10.1.2.3"))
+    wanted = [
+        *room.before_pods(open_to_all, MESH, NIGHT, ASKED),  # type: ignore[arg-type]
+        *room.for_plaintext(open_to_all, MESH, NIGHT),  # type: ignore[arg-type]
+    ]
+    assert len(wanted) == 2 * len(EACH)
+    assert all(each["spec"]["selector"]["matchLabels"]["app"] for each in wanted)
 
 
 def test_our_calls_are_allowed_by_account_and_port_of_this_mesh() -> None:
-    [policy] = room.before_pods(cluster(made(POLICY, "mesh-config", {})), MESH, NIGHT, ASKED)  # type: ignore[arg-type]
-    assert policy["metadata"] == {"name": room.CALLS, "namespace": "meshlab"}
-    http, tcp = policy["spec"]["rules"]
+    found = room.before_pods(cluster(made(POLICY, "mesh-config", {})), MESH, NIGHT, ASKED)  # type: ignore[arg-type]
+    policies = {each["spec"]["selector"]["matchLabels"]["app"]: each for each in found}
+    assert all(each["metadata"]["namespace"] == "meshlab" for each in found)
     ours = "corp.example/ns/meshlab/sa/"
-    assert http["from"] == [
-        {
-            "source": {
-                "principals": [
-                    f"{ours}{name}" for name in ("sleep", "bookinfo-productpage", "bookinfo-reviews")
-                ]
-            }
-        }
-    ]
-    assert tcp["from"] == [{"source": {"principals": [f"{ours}sleep"]}}]
-    assert [rule["to"] for rule in (http, tcp)] == [
-        [{"operation": {"ports": ["9080"]}}],
-        [{"operation": {"ports": ["9000"]}}],
-    ]
+    http = [f"{ours}{name}" for name in ("sleep", "bookinfo-productpage", "bookinfo-reviews")]
+    for app in ("productpage", "details", "reviews", "ratings"):
+        [rule] = policies[app]["spec"]["rules"]
+        assert rule["from"] == [{"source": {"principals": http}}]
+        assert rule["to"] == [{"operation": {"ports": ["9080"]}}]
+    [rule] = policies["tcp-echo"]["spec"]["rules"]
+    assert rule["from"] == [{"source": {"principals": [f"{ours}sleep"]}}]
+    assert rule["to"] == [{"operation": {"ports": ["9000"]}}]
 
 
 def test_our_own_policies_close_nothing_so_a_run_that_goes_on_finds_the_same() -> None:
     kube = cluster(made(POLICY, "mesh-config", {}))
-    [policy] = room.before_pods(kube, MESH, NIGHT, ASKED)  # type: ignore[arg-type]
-    kube.put(policy)
-    assert room.before_pods(kube, MESH, NIGHT, ASKED) == [policy]  # type: ignore[arg-type]
-    assert [ref.name for ref in room.own_policies(kube, "meshlab")] == [room.CALLS]  # type: ignore[arg-type]
-    alone = cluster(policy)
+    policies = room.before_pods(kube, MESH, NIGHT, ASKED)  # type: ignore[arg-type]
+    for each in policies:
+        kube.put(each)
+    assert room.before_pods(kube, MESH, NIGHT, ASKED) == policies  # type: ignore[arg-type]
+    assert {ref.name for ref in room.own_policies(kube, "meshlab")} == {
+        f"{room.CALLS}-{name}" for name in EACH
+    }  # type: ignore[arg-type]
+    alone = cluster(*policies)
     assert room.before_pods(alone, MESH, NIGHT, ASKED) == []  # type: ignore[arg-type]
 
 
@@ -167,10 +203,13 @@ def pod(name: str, app: str, ip: str) -> dict[str, Any]:
 
 def test_plaintext_is_allowed_from_the_callers_address_only() -> None:
     kube = cluster(made(POLICY, "mesh-config", {}), pod("caller", "plaintext-caller", "10.1.2.3"))
-    [policy] = room.for_plaintext(kube, MESH)  # type: ignore[arg-type]
-    [rule] = policy["spec"]["rules"]
-    assert rule["from"] == [{"source": {"notPrincipals": ["*"], "ipBlocks": ["10.1.2.3"]}}]
-    assert rule["to"] == [{"operation": {"ports": ["9080", "9000"]}}]
+    found = room.for_plaintext(kube, MESH, NIGHT)  # type: ignore[arg-type]
+    assert [each["metadata"]["name"] for each in found] == [f"{room.PLAINTEXT}-{name}" for name in EACH]
+    for each in found:
+        [rule] = each["spec"]["rules"]
+        echo = each["spec"]["selector"]["matchLabels"]["app"] == "tcp-echo"
+        assert rule["from"] == [{"source": {"notPrincipals": ["*"], "ipBlocks": ["10.1.2.3"]}}]
+        assert rule["to"] == [{"operation": {"ports": ["9000" if echo else "9080"]}}]
 
 
 @pytest.mark.parametrize(
@@ -182,7 +221,7 @@ def test_whether_plaintext_must_be_let_in_is_asked_by_a_request(answer: str, kin
     strict = made(PEER, "mesh-config", {"mtls": {"mode": "STRICT"}})
     kube = cluster(strict, pod("caller", "plaintext-caller", "10.1.2.3"))
     kube.streams = [FakeExecStream([(1, f"R 1 {answer} 0\n".encode())])]
-    found = room.for_plaintext(kube, MESH)  # type: ignore[arg-type]
+    found = room.for_plaintext(kube, MESH, NIGHT)  # type: ignore[arg-type]
     assert [each["kind"] for each in found] == kinds
     assert [each["spec"] for each in found] == [{"mtls": {"mode": "PERMISSIVE"}}] * len(kinds)
     assert {each["metadata"]["namespace"] for each in found} <= {"meshlab"}
@@ -191,7 +230,7 @@ def test_whether_plaintext_must_be_let_in_is_asked_by_a_request(answer: str, kin
 def test_a_namespace_with_a_peer_authentication_of_its_own_is_not_asked_and_stays_as_it_is() -> None:
     strict = made(PEER, "mesh-config", {"mtls": {"mode": "STRICT"}})
     own = made(PEER, "meshlab", {"mtls": {"mode": "STRICT"}})
-    assert room.for_plaintext(cluster(strict, own), MESH) == []  # type: ignore[arg-type]
+    assert room.for_plaintext(cluster(strict, own), MESH, NIGHT) == []  # type: ignore[arg-type]
 
 
 def test_another_prometheus_is_shown_by_its_own_name_and_none_where_there_is_none() -> None:

@@ -71,4 +71,4 @@ def test_it_is_made_where_it_is_asked_for() -> None:
     for bypass in (False, True):
         config = LabConfig(security=SecuritySettings(bypass=bypass))
         assert (CHECK in base.owed(config)) is bypass
-        assert set(base.EVERY_RUN) <= set(base.owed(config))
+        assert set(base.owed(LabConfig())) <= set(base.owed(config))

@@ -4,25 +4,33 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+import yaml
+
 from meshlab.checks.base import passed
 from meshlab.checks.live_mesh import images_of, lab_pods
-from meshlab.checks.live_queries import ask_prometheus
+from meshlab.checks.live_queries import ask_prometheus, document_queries, has_addon_jobs
 from meshlab.checks.live_views import (
     GraphChecks,
     background_edges,
     dashboard_checks,
     prometheus_workloads,
 )
+from meshlab.checks.prometheus import Sending
 from meshlab.config.settings import LabConfig
 from meshlab.core.attempt import attempt, given
-from meshlab.core.errors import KubeError
+from meshlab.core.errors import KubeError, QueryError
+from meshlab.core.patience import patience_of
 from meshlab.istio.mesh import Mesh
+from meshlab.observability.addons.query import PrometheusClient, Target
 from meshlab.observability.graph.metrics import EdgeCount, MetricGraph
 from meshlab.report.material import GraphNode
 from meshlab.run.journal import create, read_journal
 from meshlab.run.results import CheckResult, Verdict
 from tasks.common import make_checks
+from tests.fakes.clock import FakeClock
 from tests.fakes.kube import FakeKube, make_pod
+from tests.fakes.prometheus import FakePrometheus
 
 CONFIG = LabConfig(cluster="existing")
 
@@ -60,6 +68,63 @@ def test_without_a_prometheus_each_of_its_checks_says_so(tmp_path: Path) -> None
         assert [check.id for check in checks] == list(wanted)
         assert [check.verdict for check in checks] == [verdict] * 2
         assert all("no answer" not in check.summary for check in checks)
+
+
+class Told(PrometheusClient):
+    """Says its scrape jobs; None where it tells nobody its configuration."""
+
+    def __init__(self, jobs: list[str] | None) -> None:
+        self.jobs = jobs
+
+    def configuration(self) -> str:
+        if self.jobs is None:
+            raise QueryError("404", remedy="")
+        return yaml.safe_dump({"scrape_configs": [{"job_name": name} for name in self.jobs]})
+
+
+def test_a_prometheus_is_the_addon_where_it_has_the_addon_s_jobs() -> None:
+    nodes = ["kubernetes-nodes", "kubernetes-nodes-cadvisor"]
+    assert has_addon_jobs(Told(["prometheus", "kubernetes-api-servers", *nodes, "more"]))
+    assert has_addon_jobs(Told(["prometheus", "kubernetes-apiservers", *nodes]))  # an older release of it
+    for other in (["prometheus", "envoy-stats"], ["prometheus", "kubernetes-apiservers", nodes[1]], [], None):
+        assert not has_addon_jobs(Told(other))
+
+
+@pytest.mark.parametrize(
+    ("config", "verdict"), [(CONFIG, Verdict.PASS), (LabConfig(app={"namespace": "meshlab"}), Verdict.FAIL)]
+)
+def test_jobs_of_the_addon_are_asked_for_where_it_is_the_addon(
+    config: LabConfig, verdict: Verdict, tmp_path: Path
+) -> None:
+    """Somebody's Deployment and Service `prometheus` in istio-system, without the addon's jobs; on a lab of ours a fault."""
+    meta = {"name": "prometheus", "namespace": "istio-system"}
+    ports = {"ports": [{"port": 9090}]}
+    kube = FakeKube(
+        [
+            {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta},
+            {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": ports},
+            {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-1"}},
+            make_pod("sleep-1", namespace="meshlab"),
+        ]
+    )
+    clock = FakeClock()
+
+    class Scraping(FakePrometheus):
+        def targets(self) -> list[Target]:
+            last = self.time - self.time % self.interval
+            return [Target("envoy-stats", "10.0.0.1", "sleep-1", "meshlab", "up", "", last, "http://sleep-1")]
+
+        def configuration(self) -> str:
+            return "scrape_configs: [{job_name: envoy-stats}]"
+
+    run, mesh = create(tmp_path, "full-lab"), Mesh("meshlab")
+    patience = patience_of(run.run_id)
+    patience.clock = clock
+    sending = Sending(sent=dict, baseline={})
+    ask = document_queries(run, kube, config, mesh, sending)["prometheus.targets"]  # type: ignore[arg-type]
+    found = ask(Scraping(clock), 20)
+    assert found.verdict is verdict, found.reason
+    assert (verdict is Verdict.PASS) is ("kubernetes-nodes node-1" not in str(found.evidence.get("problems")))
 
 
 def test_without_a_baseline_nothing_of_the_graph_is_compared(tmp_path: Path) -> None:

@@ -8,11 +8,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cryptography import x509
 
+from meshlab.app.once import RoundResult
 from meshlab.checks import mtls
 from meshlab.core.errors import KubeError
-from meshlab.run.results import Verdict
+from meshlab.run.results import Verdict, settle_skips
 from meshlab.security.mtls.capture import Seen
 from meshlab.security.mtls.certificates import Held
+from meshlab.security.mtls.outside import Round
 from tests.unit.security.mtls import fixtures as made
 from tests.unit.security.mtls.authority import Authority
 
@@ -57,6 +59,56 @@ def test_refusal_is_broken_without_its_controls(permissive, inside, why: str) ->
     found = mtls.refusal(permissive, REFUSED, inside)
     assert found.verdict is Verdict.BROKEN
     assert why in (found.reason or "")
+
+
+def denied(*, only: str = "") -> Round:
+    """Every request, or those to one server, refused before STRICT by a policy of others."""
+    served, refused = PERMISSIVE, made.plain("403", 0, heard=0, handed=0)
+    chosen = {path.name for path, _ in served.paths if path.server.startswith(only)}
+    pods = {pod for path, _ in served.paths if path.name in chosen for pod in path.pods}
+    return Round(
+        paths=tuple(
+            next(pair for pair in (refused if path.name in chosen else served).paths if pair[0] == path)
+            for path, _ in served.paths
+        ),
+        heard={name: 0 if name in chosen else count for name, count in served.heard.items()},
+        handed={pod: 0 if pod in pods else count for pod, count in served.handed.items()},
+        denied=dict.fromkeys(chosen, "mesh-config/who-are-you"),
+    )
+
+
+@pytest.mark.parametrize("only", ["", "details"])
+def test_what_a_mesh_denies_before_strict_too_is_skipped_with_the_policy_and_the_requests(only: str) -> None:
+    found = mtls.refusal(denied(only=only), REFUSED, INSIDE)
+    assert found.verdict is Verdict.SKIPPED and "mesh-config/who-are-you" in (found.reason or "")
+    assert len(found.evidence["plaintext"]) == 8
+    assert any("403" in row["answers"] for row in found.evidence["plaintext"])
+    assert settle_skips([found], []) == [found]  # a night on this mesh is not red
+
+
+@pytest.mark.parametrize(
+    ("permissive", "strict", "inside", "verdict"),
+    [
+        (replace(denied(), denied={}), REFUSED, INSIDE, Verdict.BROKEN),  # refused, and no policy says so
+        (denied(), REFUSED, (made.asked("503", 0),), Verdict.BROKEN),
+        (denied(), made.plain("000", 28, heard=0, handed=0), INSIDE, Verdict.BROKEN),
+        (denied(), made.plain("403", 0, heard=0, handed=0), INSIDE, Verdict.FAIL),  # it was not reset
+        (denied(), made.plain("200", 0, heard=3, handed=3), INSIDE, Verdict.FAIL),
+        (denied(only="details"), made.plain("200", 0, heard=3, handed=3), INSIDE, Verdict.FAIL),
+    ],
+)
+def test_a_policy_that_denies_plaintext_excuses_nothing_else(
+    permissive: Round, strict: Round, inside: tuple[RoundResult, ...], verdict: Verdict
+) -> None:
+    assert mtls.refusal(permissive, strict, inside).verdict is verdict
+
+
+def test_what_is_denied_was_in_clear_on_the_wire_all_the_same() -> None:
+    window = replace(made.window(), probe_sent=made.sent(3, status="403"), probe_denied="mesh-config/x")
+    assert mtls.packets(made.edges(), window).verdict is Verdict.PASS
+    unseen = replace(window.probe, wire={"10.0.0.9": replace(made.CLEAR, marker=2)})
+    assert mtls.packets(made.edges(), replace(window, probe=unseen)).verdict is Verdict.BROKEN
+    assert mtls.packets(made.edges(), replace(window, probe_denied="")).verdict is Verdict.BROKEN
 
 
 def test_an_odd_answer_proves_nothing_of_a_caller_that_was_never_served() -> None:

@@ -112,10 +112,20 @@ def test_what_admission_says_to_a_dry_run_is_told_with_what_to_set(refusal: str,
     assert refusal in problem.what and remedy in problem.remedy
 
 
-def test_a_failure_to_answer_is_no_refusal_and_a_namespace_to_come_is_not_asked() -> None:
+def test_a_failure_to_answer_is_no_refusal() -> None:
     assert room.problems(Theirs(space(), refusal="timeout", status=504), NIGHT) == []  # type: ignore[arg-type]
-    kube = Theirs(refusal="never asked")
-    assert room.problems(kube, NIGHT) == [] and kube.asked == []  # type: ignore[arg-type]
+
+
+def test_a_namespace_to_come_is_judged_by_what_another_refuses() -> None:
+    refusal = "ValidatingAdmissionPolicy 'owners' denied request: label cost-center is required"
+    kube = Theirs(space("default"), refusal=refusal)
+    [problem] = room.problems(kube, NIGHT)  # type: ignore[arg-type]
+    assert problem.where == "namespace meshlab" and refusal in problem.what
+    assert "app.labels" in problem.remedy
+    [pod] = kube.asked
+    assert pod["metadata"]["namespace"] == "default"
+    assert pod["metadata"]["labels"]["sidecar.istio.io/inject"] == "true"  # as in a namespace that asks
+    assert kube.calls == []
 
 
 def test_the_pod_that_is_asked_about_is_as_the_runs_own() -> None:

@@ -93,6 +93,18 @@ def test_labelling_makes_the_namespace_and_may_run_twice():
     assert kube.get("v1", "Namespace", "shop")["metadata"]["labels"] == {"istio-injection": "enabled"}
 
 
+def test_a_namespace_of_the_runs_own_gets_the_labels_that_the_cluster_demands():
+    demanded = {"team": "mesh", "istio-injection": "disabled"}
+    wanted = {"team": "mesh", "istio-injection": "enabled"}
+    made = make_object("v1", "Namespace", "meshlab", **{"meshlab/run": "r"})
+    kube = FakeMesh([istiod(), made])
+    for name in ("shop", "meshlab", "meshlab"):
+        assert label_namespace(kube, name, own=demanded) == "istio-injection=enabled"
+    assert kube.get("v1", "Namespace", "shop")["metadata"]["labels"] == wanted
+    assert kube.get("v1", "Namespace", "meshlab")["metadata"]["labels"] == {"meshlab/run": "r", **wanted}
+    assert [call[0] for call in kube.calls] == ["apply", "patch"], "nothing is written twice"
+
+
 def test_unlabelling_keeps_other_labels_and_forgives_a_missing_namespace():
     kube = FakeMesh([make_object("v1", "Namespace", "shop", istio_injection="enabled", team="a")])
     unlabel_namespace(kube, "shop")

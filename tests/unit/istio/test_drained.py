@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from meshlab.core.errors import WaitTimeout
-from meshlab.istio.drained import wait_drained
+from meshlab.istio.drained import wait_drained, wait_in_force
 from meshlab.kube.pods import summarise
 from tests.fakes.clock import FakeClock
 from tests.fakes.kube import FakeKube, make_pod
+from tests.fakes.proxies import FakePages
+from tests.unit.istio.test_acknowledge import cluster, istioctl
 
 PODS = [summarise(make_pod(name)) for name in ("a", "b")]
 
@@ -49,3 +51,30 @@ def test_what_began_to_drain_after_the_call_is_not_awaited() -> None:
     clock = FakeClock()
     wait_drained(FakeKube(), PODS, clock=clock, pages=Gauges({"a": [0], "b": [3]}))  # type: ignore[arg-type]
     assert 45 < clock.now() < 60, "others change the mesh all the time: the proxies' own drain time is enough"
+
+
+class DrainingPages(FakePages):
+    """Pages of proxies that also tell what they drain: one listener, for so many looks."""
+
+    looks = 2
+
+    def json(
+        self, namespace: str, pod: str, port: int, path: str, params: Mapping[str, str | int] | None = None
+    ) -> Any:
+        if path not in ("/stats", "/server_info"):
+            return super().json(namespace, pod, port, path, params)
+        self.asked.append((pod, path))
+        self.looks -= path == "/stats"
+        return Gauges({pod: [int(self.looks >= 0)]}).json(namespace, pod, port, path, params)
+
+
+def test_a_change_is_in_force_when_it_is_acknowledged_and_what_was_before_has_drained() -> None:
+    kube = cluster()
+    conditions = [{"type": "Ready", "status": "False"}]
+    kube.put(make_pod("starting", conditions=conditions, containerStatuses=[]))
+    pages = DrainingPages(kube)
+    wait_in_force(kube, istioctl(), "default", clock=FakeClock(), pages=pages)
+    asked = [path for _, path in pages.asked]
+    assert "/config_dump" not in asked[asked.index("/stats") :], "acknowledged first"
+    assert pages.looks < 0, "and until none drains"
+    assert {pod for pod, _ in pages.asked} == {"istiod-1", "sleep-1", "productpage-1"}, "Ready ones only"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from meshlab.config.settings import LabConfig
-from meshlab.core.errors import IstioError, NotHereError
+from meshlab.core.errors import IstioError, KubeError, NotHereError
 from meshlab.istio.facts import read_facts
 from meshlab.istio.mesh import Mesh
 from meshlab.istio.tracing import NAME, Before, Restore, enable, find_provider, restore
@@ -39,6 +39,31 @@ def test_of_the_mesh_where_allowed_else_of_our_namespace(config: LabConfig, name
     restore(mesh, done)
     assert mesh.spec(NAME, namespace) is None
     restore(mesh, done)  # twice is fine
+
+
+@pytest.mark.parametrize("version", ["v1alpha1", "v1beta1"])
+def test_before_istio_1_22_the_version_that_is_served_is_written_and_taken_back(version: str):
+    """Istio 1.21 serves no v1."""
+    mesh, older = FakeTelemetryMesh(), f"telemetry.istio.io/{version}"
+    mesh.kinds[older, "Telemetry"] = mesh.kinds.pop((API_VERSION, "Telemetry"))
+    spec = {"tracing": [{"randomSamplingPercentage": 1}]}
+    mesh.put({**telemetry("theirs", "meshlab", spec), "apiVersion": older})
+    for config, namespace, name in ((ALLOWED, SYSTEM, NAME), (THEIRS, "meshlab", "theirs")):
+        done = enable(mesh, config, facts(mesh))
+        assert [(each.namespace, each.name) for each in done.objects][:1] == [(namespace, name)]
+        written = mesh.get(older, "Telemetry", name, namespace)
+        assert written is not None and written["spec"] == EVERY
+        restore(mesh, done)
+    assert mesh.get(older, "Telemetry", NAME, SYSTEM) is None
+    kept = mesh.get(older, "Telemetry", "theirs", "meshlab")
+    assert kept is not None and kept["spec"] == spec
+
+
+def test_a_cluster_that_serves_no_telemetry_refuses():
+    mesh = FakeTelemetryMesh()
+    del mesh.kinds[API_VERSION, "Telemetry"]
+    with pytest.raises(KubeError, match="Telemetry"):
+        enable(mesh, OURS, facts(mesh))
 
 
 def test_the_oldest_object_of_a_namespace_is_changed_because_istiod_ignores_the_others():

@@ -55,6 +55,18 @@ def test_the_second_run_is_told_who_holds_it() -> None:
     assert kube.get(API, KIND, NAME, "shop") is None
 
 
+def test_the_namespace_and_the_lease_have_the_labels_that_the_cluster_demands() -> None:
+    kube = cluster()
+    ours = ClusterHold(kube, "run-1", ("shop",), demanded={"team": "mesh"}, clock=FakeClock())  # type: ignore[arg-type]
+    ours.acquire()
+    space = kube.get("v1", "Namespace", "shop")
+    assert space is not None
+    for found in (space, lease(kube)):
+        assert found["metadata"]["labels"].items() >= {"team": "mesh", "meshlab/run": "run-1"}.items()
+    ours.release()
+    assert kube.get("v1", "Namespace", "shop") is None
+
+
 def test_an_expired_lease_is_taken_over_after_it_was_watched() -> None:
     kube, clock = cluster("shop"), FakeClock()
     first = hold(kube, "run-1")

@@ -18,6 +18,7 @@ from meshlab.core.errors import ClusterError, ProcessError
 from meshlab.istio.distribution import Distribution
 from meshlab.lifecycle.context import begin_context
 from meshlab.run.journal import RunRef, create, read_journal
+from meshlab.security.mtls.capture import OFFICIAL_PYTHON
 from tasks import addons, images
 from tests.fakes.mesh import ReadyMesh, make_object
 
@@ -199,6 +200,11 @@ def test_a_release_brings_every_image_that_a_pod_names(
         (
             {"images": "official", "app": {"image_prefix": "corp.test"}},
             "corp.test/curlimages/curl",
+            "registry.test/curlimages",
+        ),
+        (
+            {"images": "official", "app": {"image_prefix": "corp.test/hub"}},
+            f"corp.test/hub/{OFFICIAL_PYTHON}",
             "registry.test/curlimages",
         ),
     ],

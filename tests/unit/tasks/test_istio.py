@@ -9,10 +9,11 @@ from meshlab.clusters.base import ClusterRef
 from meshlab.config.settings import LabConfig, Machine
 from meshlab.core.errors import Interrupted
 from meshlab.istio.distribution import Distribution
+from meshlab.lifecycle import context
 from meshlab.lifecycle.context import begin_context
 from meshlab.run.journal import RunRef, create
 from meshlab.run.ledger import Entry, Ledger
-from tasks import istio
+from tasks import common, istio
 from tasks.teardown import istio_begun
 from tests.fakes.kube import ISTIOD, FakeKube
 
@@ -59,3 +60,20 @@ def test_an_installation_that_was_cut_off_is_owed_and_gone_on_with(
     assert begin(run, kube, monkeypatch)["begun"] is True
     assert istio_begun(run, CONFIG)
     assert not istio_begun(run, LabConfig())  # a cluster of ours goes with all that is in it
+
+
+@pytest.mark.parametrize("whose", ["ours", "somebody's"])
+def test_the_runs_own_namespace_alone_gets_the_labels_that_the_cluster_demands(
+    whose: str, run: RunRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    had = {"meshlab/run": run.run_id} if whose == "ours" else {"owner": "shop"}
+    meta = {"name": "meshlab", "labels": had}
+    kube = FakeKube([ISTIOD, {"apiVersion": "v1", "kind": "Namespace", "metadata": meta}])
+    for module in (common, context, istio):
+        monkeypatch.setattr(module, "kube_of", lambda _: kube)
+    config = LabConfig.model_validate({"cluster": "existing", "app": {"labels": {"team": "mesh"}}})
+    istio.enable_injection.fn(run, config, CLUSTER)
+    found = kube.get("v1", "Namespace", "meshlab")
+    demanded = {"team": "mesh"} if whose == "ours" else {}
+    assert found is not None
+    assert found["metadata"]["labels"] == {**had, **demanded, "istio-injection": "enabled"}

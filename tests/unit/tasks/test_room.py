@@ -9,6 +9,7 @@ from meshlab.clusters.base import ClusterRef
 from meshlab.config.settings import LabConfig, Machine
 from meshlab.core.errors import KubeError
 from meshlab.kube.applied import applied
+from meshlab.kube.changes import RUN_LABEL
 from meshlab.lifecycle.context import begin_context
 from meshlab.run.journal import RunRef, create, read_journal
 from meshlab.run.ledger import Ledger
@@ -50,13 +51,25 @@ def test_an_open_mesh_stays_as_it_is_and_the_run_has_no_such_step(run: RunRef, k
 
 def test_a_closed_mesh_gets_our_policy_in_our_namespace_noted_first(run: RunRef, kube: FakeKube) -> None:
     close(kube)
-    [ref] = room.make_room(run, CONFIG, CLUSTER)
-    assert (ref.kind, ref.namespace, ref.name) == (POLICY[1], "meshlab", own.CALLS)
-    stored = kube.get(*POLICY, own.CALLS, "meshlab")
+    refs = room.make_room(run, CONFIG, CLUSTER)
+    names = {f"{own.CALLS}-{each.name}" for each in own.SERVERS}
+    assert {(ref.kind, ref.namespace, ref.name) for ref in refs} == {(POLICY[1], "meshlab", n) for n in names}
+    stored = kube.get(*POLICY, f"{own.CALLS}-productpage-v1", "meshlab")
     assert stored is not None and stored["metadata"]["labels"]["meshlab/run"] == run.run_id
     principals = stored["spec"]["rules"][0]["from"][0]["source"]["principals"]
     assert principals[0] == "corp.example/ns/meshlab/sa/sleep"
-    assert applied(kube, Ledger.open(Machine.here(), run)) == (ref,)  # type: ignore[arg-type]
+    assert set(applied(kube, Ledger.open(Machine.here(), run))) == set(refs)  # type: ignore[arg-type]
+
+
+def test_the_policies_have_the_labels_that_the_cluster_demands(run: RunRef, kube: FakeKube) -> None:
+    close(kube)
+    config = LabConfig.model_validate(
+        {"cluster": "existing", "app": {"labels": {"team": "mesh", RUN_LABEL: "x"}}}
+    )
+    room.make_room(run, config, CLUSTER)
+    found = [each["metadata"]["labels"] for each in kube.objects(*POLICY, "meshlab")]
+    assert found and {each["team"] for each in found} == {"mesh"}
+    assert {each[RUN_LABEL] for each in found} == {run.run_id}, "whose they are is the run's to say"
 
 
 def test_what_was_to_be_applied_when_the_run_was_cut_off_is_known(run: RunRef, kube: FakeKube) -> None:
@@ -68,4 +81,4 @@ def test_what_was_to_be_applied_when_the_run_was_cut_off_is_known(run: RunRef, k
     with pytest.raises(KubeError):
         room.make_room(run, CONFIG, CLUSTER)
     [ref] = applied(kube, Ledger.open(Machine.here(), run))  # type: ignore[arg-type]
-    assert ref.name == own.CALLS
+    assert ref.name == f"{own.CALLS}-productpage-v1"

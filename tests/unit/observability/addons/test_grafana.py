@@ -35,7 +35,7 @@ def addon(data: dict[str, str] | None = None) -> list[dict[str, Any]]:
     pod = {"containers": [{"name": "grafana", "image": IMAGE}]}
     return [
         {**make_object("v1", "ConfigMap", "grafana", SYSTEM), "data": told},
-        make_object("v1", "Service", "grafana", SYSTEM),
+        {**make_object("v1", "Service", "grafana", SYSTEM), "spec": {"ports": [{"port": 3000}]}},
         {
             **make_object("apps/v1", "Deployment", "grafana", SYSTEM),
             "spec": {**spec, "template": {"spec": pod}},
@@ -101,7 +101,7 @@ def test_a_short_name_is_held_under_its_full_one(tmp_path: Path):
 
 
 def test_a_grafana_that_is_there_is_used(tmp_path: Path):
-    mesh = ReadyMesh([addon()[2]])
+    mesh = ReadyMesh(addon()[1:])
     theirs = config(allow_changes=False)
     distribution = shipped(tmp_path)
     assert GRAFANA.why_not(theirs, distribution, mesh) == ""
@@ -126,5 +126,10 @@ def test_it_is_awaited_with_its_datasource():
         GRAFANA.wait_answering(GrafanaClient(server.url), timeout=5, clock=clock)
 
 
-def test_the_port_forward_leads_to_its_service():
-    assert GRAFANA.port_forward(FakeMesh(), config()).target == "istio-system/svc/grafana:3000"
+def test_it_is_asked_at_its_service():
+    place = GRAFANA.place(FakeMesh(), LabConfig())
+    assert place is not None and (place.namespace, place.service, place.port) == (
+        "istio-system",
+        "grafana",
+        3000,
+    )

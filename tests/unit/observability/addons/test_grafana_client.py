@@ -11,7 +11,7 @@ import pytest
 
 from meshlab.core.errors import QueryError
 from meshlab.observability.addons.grafana_client import GrafanaClient
-from tests.fakes.grafana import DATASOURCE, HEALTH, QUERY, UID, VALUES, FakeGrafana, frame
+from tests.fakes.grafana import DATASOURCES, HEALTH, QUERY, UID, VALUES, FakeGrafana, datasource, frame
 from tests.fakes.http_server import Reply
 
 LOGIN = Reply("<html><title>Grafana</title><form action='/login'>")
@@ -41,7 +41,7 @@ def test_the_question_is_a_panels():
                 interval_ms=5000,
                 points=360,
             )
-        assert server.paths() == [HEALTH, DATASOURCE, QUERY, QUERY], "the datasource is looked up once"
+        assert server.paths() == [HEALTH, DATASOURCES, QUERY, QUERY], "the datasource is looked up once"
         [first, second] = server.queries
     assert (first["from"], first["to"]) == ("1000400", "2800000")
     assert first["queries"] == [
@@ -142,10 +142,28 @@ def test_a_frame_that_does_not_fit():
 
 
 def test_a_datasource_that_is_not_there():
-    gone = Reply({"message": "Data source not found"}, 404)
-    problem = refused(FakeGrafana(datasource=gone))
-    assert "Data source not found" in problem.message and not problem.retryable
-    assert "none of Grafana's" in refused(FakeGrafana(datasource=Reply({"id": 1}))).message
+    problem = refused(FakeGrafana(datasources=Reply([datasource("Logs", "loki")])))
+    assert "Logs (loki)" in problem.message and not problem.retryable and "grafana.url" in problem.remedy
+    assert "has: none" in refused(FakeGrafana(datasources=Reply([]))).message
+    gone = Reply({"message": "Not found"}, 404)
+    problem = refused(FakeGrafana(datasources=gone))
+    assert "Not found" in problem.message and not problem.retryable
+    assert "none of Grafana's" in refused(FakeGrafana(datasources=Reply({"id": 1}))).message
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        [datasource("Metrics", uid=UID)],
+        [datasource("Other", uid="other"), datasource("kube-metrics", default=True)],
+        [datasource("Logs", "loki", uid="logs", default=True), datasource("A"), datasource("B", uid="b")],
+    ],
+    ids=["another name", "the default of several", "the first where another kind is the default"],
+)
+def test_the_datasource_is_known_by_its_type(listed: list[dict[str, Any]]):
+    with FakeGrafana(datasources=Reply(listed)) as server:
+        ask(server)
+    assert [each["queries"][0]["datasource"]["uid"] for each in server.queries] == [UID]
 
 
 def test_a_database_that_is_locked():

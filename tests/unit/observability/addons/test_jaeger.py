@@ -16,10 +16,17 @@ from meshlab.observability.addons.jaeger import JAEGER, announce
 from meshlab.observability.addons.jaeger_client import JaegerClient
 from tests.fakes.clock import FakeClock
 from tests.fakes.jaeger import FakeJaeger, page_trace, refusal
+from tests.fakes.kube import make_pod
 from tests.fakes.mesh import ReadyMesh, make_object
 
 IMAGES = ("localhost/meshlab/jaeger:abc", "localhost/meshlab/prometheus:abc")
 SYSTEM = "istio-system"
+
+
+def service(name: str, port: tuple[str, int]) -> dict[str, Any]:
+    ports = [{"name": port[0], "port": port[1]}]
+    made = make_object("v1", "Service", name, SYSTEM, app="jaeger")
+    return {**made, "spec": {"selector": {"app": "jaeger"}, "ports": ports}}
 
 
 def addon() -> list[dict[str, Any]]:
@@ -28,10 +35,10 @@ def addon() -> list[dict[str, Any]]:
     deployment = make_object("apps/v1", "Deployment", "jaeger", SYSTEM)
     return [
         {**deployment, "spec": {**spec, "template": {"spec": pod}}},
-        make_object("v1", "Service", "tracing", SYSTEM),
+        service("tracing", ("http-query", 80)),
         {**make_object("v1", "ConfigMap", "jaeger", SYSTEM), "data": {"config.yaml": "service: {}\n"}},
-        make_object("v1", "Service", "zipkin", SYSTEM),
-        make_object("v1", "Service", "jaeger-collector", SYSTEM),
+        service("zipkin", ("http-query", 9411)),
+        service("jaeger-collector", ("jaeger-collector-http", 14268)),
     ]
 
 
@@ -87,10 +94,27 @@ def test_images_are_named_or_looked_up(samples: Path):
 
 
 def test_a_jaeger_that_is_there_is_used(samples: Path):
-    mesh = ReadyMesh([addon()[0]])
+    mesh = ReadyMesh(addon()[:2])
     theirs = config(allow_changes=False)
     assert announce(theirs, known(samples), mesh) == ()
     assert JAEGER.deploy(theirs, known(samples), mesh) == ()
+    assert mesh.calls == []
+
+
+def test_what_was_announced_before_a_second_attempt_is_not_taken_for_somebody_else_s(samples: Path):
+    mesh = ReadyMesh()
+    first, second = (announce(config(), known(samples), mesh) for _ in range(2))
+    assert first == second and JAEGER.place(mesh, config()) is not None
+
+
+@pytest.mark.parametrize("ready", ["True", "False"])
+def test_services_with_pods_are_somebody_else_s(samples: Path, ready: str):
+    """Of a StatefulSet, say; one that is not Ready is there all the same."""
+    status = {"conditions": [{"type": "Ready", "status": ready}]}
+    pod = make_pod("traces-0", namespace=SYSTEM, labels={"app": "jaeger"}, **status)
+    mesh = ReadyMesh([*addon()[1:], pod])
+    assert JAEGER.is_external(config(), mesh)
+    assert announce(config(), known(samples), mesh) == JAEGER.deploy(config(), known(samples), mesh) == ()
     assert mesh.calls == []
 
 

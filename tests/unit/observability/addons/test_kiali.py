@@ -31,11 +31,15 @@ def deployment() -> dict[str, Any]:
     return {**made, "spec": {**spec, "template": {"spec": pod}}}
 
 
+def service() -> dict[str, Any]:
+    return {**make_object("v1", "Service", "kiali", SYSTEM), "spec": {"ports": [{"port": 20001}]}}
+
+
 @pytest.fixture
 def known(tmp_path: Path) -> Distribution:
     path = tmp_path / "addons" / "kiali.yaml"
     path.parent.mkdir()
-    path.write_text(yaml.safe_dump_all([make_object("v1", "Service", "kiali", SYSTEM), deployment()]))
+    path.write_text(yaml.safe_dump_all([service(), deployment()]))
     return Distribution("release", Path("istioctl"), "1", tmp_path)
 
 
@@ -74,7 +78,7 @@ def test_with_embedded_images_an_archive_must_hold_it(known: Distribution, held:
 def test_on_a_cluster_that_is_not_ours(known: Distribution):
     theirs = config(allow_changes=False)
     assert "may not put one there" in KIALI.why_not(theirs, known, FakeMesh())
-    mesh = ReadyMesh([deployment()])
+    mesh = ReadyMesh([deployment(), service()])
     assert KIALI.why_not(theirs, known, mesh) == ""
     assert KIALI.deploy(theirs, known, mesh) == ()
     assert mesh.calls == []

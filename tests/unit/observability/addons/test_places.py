@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,12 +10,14 @@ import pytest
 from meshlab.config.settings import LabConfig
 from meshlab.core.access import hold_keys
 from meshlab.core.errors import KubeError, NotHereError
+from meshlab.istio.distribution import Distribution
+from meshlab.observability.addons.addon import Addon
 from meshlab.observability.addons.credentials import read_access
 from meshlab.observability.addons.grafana import GRAFANA
 from meshlab.observability.addons.jaeger import JAEGER
 from meshlab.observability.addons.kiali import KIALI
 from meshlab.observability.addons.prometheus import PROMETHEUS
-from meshlab.observability.addons.whereabouts import whereabouts
+from meshlab.observability.addons.whereabouts import called, scraping_namespace, whereabouts
 from meshlab.observability.addons.zipkin_client import ZipkinClient
 from tests.fakes.kube import FakeKube
 from tests.fakes.tls_server import ClosedServer
@@ -53,6 +56,14 @@ def deployment(name: str) -> Object:
         "kind": "Deployment",
         "metadata": {"name": name, "namespace": "istio-system"},
     }
+
+
+def addon(name: str, port: int, *, before: str = "", args: tuple[str, ...] = ()) -> list[Object]:
+    """Istio's addon as it stands: the Deployment, its Service and a pod. before: the Service, called otherwise."""
+    before = before or name
+    there = [deployment(name), service(before, "istio-system", ("http", port)), pod(before, "istio-system")]
+    there[2]["spec"]["containers"][0]["args"] = list(args)
+    return there
 
 
 def config(**more: Any) -> LabConfig:
@@ -115,16 +126,61 @@ def test_a_prometheus_that_is_not_istio_s_addon_is_found(services: list[Object],
 
 
 def test_the_addon_comes_first_and_on_a_cluster_of_ours_nothing_else_is_looked_for() -> None:
-    kube = FakeKube([deployment("prometheus"), OPERATED])
-    addon = PROMETHEUS.place(kube, config())
-    assert addon is not None and addon.where == "istio-system/prometheus:9090"
+    kube = FakeKube([*addon("prometheus", 9090), OPERATED])
+    found = PROMETHEUS.place(kube, config())
+    assert found is not None and (found.where, found.how) == ("istio-system/prometheus:9090", "Istio's addon")
     ours = PROMETHEUS.place(FakeKube([OPERATED]), LabConfig())
-    assert ours == addon and not PROMETHEUS.runs(FakeKube([OPERATED]), LabConfig())
+    assert ours == found and not PROMETHEUS.runs(FakeKube([OPERATED]), LabConfig())
     assert PROMETHEUS.lacking(FakeKube(), LabConfig()) == ""  # that it is missing there is a fault
 
 
+OPERATOR_JAEGER = [  # by Jaeger's operator: the Deployment is called as Istio's addon is
+    deployment("jaeger"),
+    service("jaeger-query", "istio-system", ("http-query", 16686), labels={"app": "jaeger"}),
+]
+CHART_GRAFANA = [  # by Grafana's Helm chart
+    deployment("grafana"),
+    service("grafana", "istio-system", ("service", 80), labels={"app.kubernetes.io/name": "grafana"}),
+]
+
+
+@pytest.mark.parametrize(
+    ("asked", "there", "where"),
+    [
+        (JAEGER, OPERATOR_JAEGER, "istio-system/jaeger-query:16686"),
+        (GRAFANA, CHART_GRAFANA, "istio-system/grafana:80"),
+        (PROMETHEUS, [deployment("prometheus"), OPERATED], "monitoring/prometheus-operated:9090"),
+        (KIALI, [deployment("kiali")], None),
+        (KIALI, addon("kiali", 20001), "istio-system/kiali:20001"),
+        (JAEGER, addon("jaeger", 80, before="tracing"), "istio-system/tracing:80"),
+    ],
+)
+def test_a_deployment_of_the_addon_s_name_is_the_addon_only_with_its_service(
+    asked: Addon[Any], there: list[Object], where: str | None
+) -> None:
+    place = asked.place(FakeKube(there), config())
+    assert (place.where if place else None) == where
+    assert place is None or (place.how == "Istio's addon") is (len(there) == 3)
+
+
+def test_what_its_flags_say_holds_for_the_addon_too() -> None:
+    kube = FakeKube(addon("prometheus", 9090, args=("--web.route-prefix=/metrics",)))
+    place = PROMETHEUS.place(kube, config())
+    assert place is not None and place.where == "istio-system/prometheus:9090/metrics"
+
+
+def test_a_deployment_of_somebody_else_is_never_replaced(tmp_path: Path) -> None:
+    allowed = config(allow_changes=True)
+    release = Distribution("release", Path("istioctl"), "1", tmp_path)
+    kube = FakeKube([deployment("grafana")])
+    assert "istio-system/grafana is somebody else's" in GRAFANA.why_not(allowed, release, kube)
+    with pytest.raises(KubeError, match="somebody else"):
+        GRAFANA.deploy(allowed, release, kube)
+    assert kube.calls == [] and GRAFANA.why_not(allowed, release, FakeKube()) == ""
+
+
 def test_a_setting_comes_first_and_is_named() -> None:
-    kube = FakeKube([deployment("prometheus"), OPERATED])
+    kube = FakeKube([*addon("prometheus", 9090), OPERATED])
     for given, where in (
         ({"url": "https://metrics.test/prom/"}, "https://metrics.test/prom"),
         ({"service": "shop/metrics:8080/prom"}, "shop/metrics:8080/prom"),
@@ -161,6 +217,16 @@ def test_the_path_in_front_of_its_api_is_read_from_its_flags(args: tuple[str, ..
     kube = FakeKube([OPERATED, pod("prometheus-operated", "monitoring", args=args)])
     place = PROMETHEUS.place(kube, config())
     assert place is not None and place.path == path
+
+
+@pytest.mark.parametrize("port", ["https-web", "http-web"])
+def test_a_prometheus_scrapes_from_its_namespace_whatever_its_scheme(port: str) -> None:
+    kube = FakeKube([service("prometheus-operated", "monitoring", (port, 9090))])
+    assert scraping_namespace(kube, config()) == "monitoring"  # type: ignore[arg-type]
+    assert (called(kube, config()) is None) is (port == "https-web")  # type: ignore[arg-type]
+    by_url = config(prometheus={"url": "https://metrics.test/prom/"})
+    assert scraping_namespace(kube, by_url) == ""  # type: ignore[arg-type]
+    assert scraping_namespace(FakeKube(), config()) == ""  # type: ignore[arg-type]
 
 
 def test_a_port_that_says_so_speaks_tls() -> None:
@@ -239,7 +305,8 @@ def test_one_of_zipkin_s_api_gets_its_client() -> None:
     said = config(tracing={"url": "https://traces.test/x", "api": "zipkin"})
     place = JAEGER.place(FakeKube(), said)
     assert place is not None and place.api == "zipkin"
-    assert JAEGER.place(FakeKube([deployment("jaeger")]), config(tracing={"api": "none"})) is None
+    there = FakeKube(addon("jaeger", 80, before="tracing"))
+    assert JAEGER.place(there, config(tracing={"api": "none"})) is None
 
 
 def test_credentials_are_not_sent_to_one_of_several_that_anybody_could_have_put_there() -> None:

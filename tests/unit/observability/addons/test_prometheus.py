@@ -126,7 +126,10 @@ def test_a_prometheus_that_is_there_is_used(samples: Path):
         "availableReplicas": 1,
     }
     spec = {"replicas": 1, "selector": {"matchLabels": {"app": "prometheus"}}}
-    service = make_object("v1", "Service", "prometheus", "istio-system")
+    service = {
+        **make_object("v1", "Service", "prometheus", "istio-system"),
+        "spec": {"ports": [{"port": 9090}]},
+    }
     kube = FakeMesh([{**deployment, "spec": spec, "status": counts}, service])
     release = Distribution("release", Path("istioctl"), "1", samples)
     assert prometheus.PROMETHEUS.deploy(LabConfig(cluster="existing"), release, kube) == ()

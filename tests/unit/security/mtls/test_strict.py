@@ -51,8 +51,22 @@ def test_the_policy_that_istiod_would_take_is_the_one_that_is_changed() -> None:
     assert strict_policy(kube, LabConfig(), ROOT)["metadata"]["name"] == "old"
 
 
+def test_policies_are_in_the_version_that_the_cluster_serves() -> None:
+    """Istio 1.21 has no v1 of either kind."""
+    older, rule = ("security.istio.io/v1beta1", PEER[1]), ("networking.istio.io/v1beta1", "DestinationRule")
+    kube = FakeKube()
+    kube.kinds |= {older: True, rule: True}
+    meta = {"name": "old", "namespace": ROOT, "creationTimestamp": "2026-01-01T00:00:00Z"}
+    kube.put({"apiVersion": older[0], "kind": older[1], "metadata": meta, "spec": {}})
+    policy = strict_policy(kube, LabConfig(), ROOT)
+    assert (policy["apiVersion"], policy["metadata"]["name"]) == (older[0], "old")
+    _, policies = probe_objects("meshlab", server="details:1", client="curl:1", kube=kube)
+    assert [(each["apiVersion"], each["kind"]) for each in policies] == [older, rule]
+    assert strict_policy(cluster(), LabConfig(), ROOT)["apiVersion"] == PEER[0]
+
+
 def test_the_pair_is_on_its_own_and_without_mutual_tls() -> None:
-    pair, policies = probe_objects("meshlab", server="details:1", client="curl:1")
+    pair, policies = probe_objects("meshlab", server="details:1", client="curl:1", kube=FakeKube())
     images = {
         each["metadata"]["name"]: each["spec"]["template"]["spec"]["containers"][0]["image"]
         for each in pair

@@ -16,11 +16,12 @@ from meshlab.kube.changes import Changes
 from meshlab.run.journal import create
 from meshlab.run.ledger import Ledger
 from meshlab.security.rotation.authorities import intermediate, new_root
-from meshlab.security.rotation.drill import FROZEN, MARK, PROXY_CONFIG, SHORT, Drill, Step, strangers
+from meshlab.security.rotation.drill import MARK, PROXY_CONFIG, SHORT, Drill, Step, strangers
 from tests.fakes.clock import FakeClock
 from tests.fakes.kube import FakeKube, make_pod
 
 MESH = Mesh("shop", gateways=(Gateway("out", "edge", EGRESS),))
+FROZEN = {**SHORT, "SECRET_GRACE_PERIOD_RATIO": "0.01"}  # renewed two seconds before its end
 
 
 def deployment(name: str, home: str, containers: list[dict[str, Any]]) -> dict[str, Any]:
