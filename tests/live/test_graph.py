@@ -70,9 +70,8 @@ def test_the_lost_edges_of_a_deleted_workload_are_named(kube: Kube) -> None:
     """Its old counters are still there, in its caller's proxy and in Prometheus; they must not count."""
     with (
         without(kube, NAMESPACE, bookinfo.REVIEWS_V2.name),
-        PROMETHEUS.port_forward(kube, LabConfig()) as forward,
+        PROMETHEUS.open(kube, LabConfig()) as client,
     ):
-        client = PrometheusClient(forward.url)
         baseline = graph.take_baseline(client, NAMESPACE)
         with RequestLoop(kube, find_source(kube, NAMESPACE), PAGE, interval=0.3):
             found = graph.wait_for_edges(client, baseline, EXPECTED, timeout=DEADLINE)
@@ -84,10 +83,9 @@ def test_the_lost_edges_of_a_deleted_workload_are_named(kube: Kube) -> None:
 
 def test_checks_end_with_the_cause_when_the_addons_are_gone(kube: Kube) -> None:
     with (
-        PROMETHEUS.port_forward(kube, LabConfig()) as metrics,
-        JAEGER.port_forward(kube, LabConfig()) as spans,
+        PROMETHEUS.open(kube, LabConfig()) as client,
+        JAEGER.open(kube, LabConfig()) as asked,
     ):
-        client, asked = PROMETHEUS.client(metrics), JAEGER.client(spans)
         baseline = graph.take_baseline(client, NAMESPACE)
         with without(kube, SYSTEM, "jaeger", "prometheus"):
             made = made_checks(client, asked, baseline)

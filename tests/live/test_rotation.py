@@ -15,9 +15,10 @@ from meshlab.run.journal import create
 from meshlab.run.ledger import Ledger
 from meshlab.run.results import Verdict
 from meshlab.security.rotation.authorities import PLUGGED, own_authority
-from meshlab.security.rotation.drill import FROZEN, SHORT, Drill, new_connections
+from meshlab.security.rotation.drill import SHORT, Drill, new_connections
 from tasks.rotation import rotate, under_load
 from tests.live.conftest import NAME, Ran
+from tests.unit.security.rotation.test_drill import FROZEN
 
 pytestmark = [pytest.mark.live, pytest.mark.long]
 

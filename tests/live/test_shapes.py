@@ -12,7 +12,7 @@ from tests.live.shapes.shape import names, read
 from tests.live.test_nightly import kubeconfig_of
 
 pytestmark = pytest.mark.live
-OFTEN = ("hardened",)  # in `make test`; the others are long
+OFTEN = ("hardened", "operator")  # in `make test`; the others are long
 SHARED = [read(name) for name in names() if not read(name).own_lab]
 
 

@@ -41,8 +41,6 @@ from tests.live.shapes.neighbours import Changing, freeze
 from tests.live.shapes.shape import FOLDER, NAMESPACE, Shape, not_as_listed
 
 LONGEST = 15 * 60  # seconds for a night, on a busy machine
-ACCEPTED = ("istio-version", "strict-mtls", "egress-policy", "limits", "run-as-root", "token-mounts", "debug-ports",
-            "analyze", "shared-accounts")  # fmt: skip
 SPARE = 0.03  # CPU that the filler of a full node leaves
 Group = Callable[[RunRef, LabConfig, ClusterRef, Distribution], list[CheckResult]]
 GROUPS: dict[str, Group] = {
@@ -182,7 +180,7 @@ def night(shape: Shape, kubeconfig: Path, folder: Path) -> tuple[subprocess.Comp
     """Run the nightly to its end; returns it and the seconds that it took."""
     risks = [
         {"rule": rule, "resource": "*", "reason": "a mesh to try things out", "expires": "2099-12-31"}
-        for rule in ACCEPTED
+        for rule in shape.accepted
     ]
     settings: dict[str, Any] = {
         "istio": {"distribution": "embedded"},

@@ -33,6 +33,7 @@ class Shape:
         gone: Namespace and label selector of pods that the fault takes away, which is awaited before pods are restarted.
         stuck: The restarted pods do not get Ready: they stay in an init container.
         freeze: Namespace and label selector of others' pods whose proxies stand still during the night.
+        accepted: Rules of the audit whose findings the night accepts, whatever they are about; the mesh has such risks.
         settings: Of the night, beside those that all nights of these tests have.
         without: Objects of the lab that the mesh does not have, each as apiVersion, kind, namespace and name.
         variables: Of the night's environment.
@@ -56,6 +57,7 @@ class Shape:
     gone: Mapping[str, str] | None = None
     stuck: bool = False
     freeze: Mapping[str, str] | None = None
+    accepted: tuple[str, ...] = ()
     settings: Mapping[str, Any] | None = None
     without: tuple[Mapping[str, str], ...] = ()
     variables: Mapping[str, str] | None = None
@@ -117,7 +119,7 @@ def read(name: str) -> Shape:
     found = yaml.safe_load((folder / "shape.yaml").read_text(encoding="utf-8"))
     expected = folder / "expected.yaml"
     listed = yaml.safe_load(expected.read_text(encoding="utf-8")) if expected.exists() else {}
-    listing = {key: tuple(found.get(key, ())) for key in ("says", "charts", "without")}
+    listing = {key: tuple(found.get(key, ())) for key in ("says", "charts", "accepted", "without")}
     return Shape(name=name, **{**found, **listing}, expected=listed)
 
 
