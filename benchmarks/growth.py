@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -175,7 +175,7 @@ def growth_table(nights: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]
     Returns:
         The lines.
     """
-    names = list(nights)
+    names = in_order(nights)
     middle = {
         name: sorted(single, key=lambda each: each["seconds"])[len(single) // 2]
         for name, single in nights.items()
@@ -200,6 +200,18 @@ def growth_table(nights: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]
             f"Checks of which seconds, calls or memory grew more than the workloads did ({COPIES[-1]} times): {told}.",
         ]
     return lines
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Sort the names of meshes: copies by their number, then Services.
+
+    Args:
+        names: `NUMBER WHAT`.
+
+    Returns:
+        The names.
+    """
+    return sorted(names, key=lambda name: (name.split()[1], int(name.split()[0])))
 
 
 def grown_faster(

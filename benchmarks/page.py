@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from benchmarks.growth import growth_table
+from benchmarks.growth import growth_table, in_order
 from benchmarks.mesh_cost import cost_table
 from benchmarks.parts import PARTS
 from benchmarks.tables import cluster_table, first_run_table, hand_table, number
@@ -92,10 +92,8 @@ def charts(latest: Mapping[str, Any]) -> dict[str, str]:
     seconds = {
         SAID[name]: value for name, value in sorted(latest["seconds"].items(), key=lambda item: item[1])
     }
-    nights = {
-        name: median(each["seconds"] for each in single)
-        for name, single in latest["runs"].get("growth", {}).get("nights", {}).items()
-    }
+    grown = latest["runs"].get("growth", {}).get("nights", {})
+    nights = {name: median(each["seconds"] for each in grown[name]) for name in in_order(grown)}
     drawn = {"performance.svg": _bars(seconds), "growth.svg": _bars(nights)}
     return {name: svg for name, svg in drawn.items() if svg}
 

@@ -123,6 +123,13 @@ def test_the_table_has_the_checks_that_grew_most() -> None:
     assert lines[-1].endswith(": none.")
 
 
+def test_meshes_stand_in_the_order_of_their_size() -> None:
+    """The record is sorted by letters."""
+    assert growth.in_order(["1 copies", "10 copies", "300 services", "4 copies"]) == [
+        "1 copies", "4 copies", "10 copies", "300 services",
+    ]  # fmt: skip
+
+
 def test_a_check_that_grows_faster_than_the_mesh_is_named() -> None:
     few = {
         "a.one": {"seconds": 0.01, "calls": 5, "memory_mb": 100.0},
