@@ -24,8 +24,8 @@ upgrade: setup ## upgrade Istio by a new revision while requests flow; it rolls 
 sabotage: setup ## break one thing at a time: the checks that must see it have to turn red   (ARGS="--only FAULT …")
 	$(PY) -m flows.sabotage $(ARGS)
 
-sabotage-page: $(VENV)/.installed ## write docs/sabotage.md from a run of `make sabotage`   (RUN=runs/RUN-ID)
-	$(PY) -m meshlab.faults.page $(RUN)/result.json docs/sabotage.md
+sabotage-page: $(VENV)/.installed ## write docs/sabotage.md from a run of `make sabotage`   (RUN="runs/RUN-ID …", later ones of single faults)
+	$(PY) -m meshlab.faults.page $(RUN:%=%/result.json) docs/sabotage.md
 
 up: setup ## bring up the local cluster only
 	$(PY) -m meshlab.clusters.local up $(ARGS)

@@ -86,14 +86,27 @@ def lines(catches: Sequence[Mapping[str, Any]]) -> list[Row]:
     ]
 
 
-def page(result: Mapping[str, Any]) -> str:
-    """docs/sabotage.md, from the `result.json` of a run of the flow sabotage."""
-    catches = result["catches"]
+def page(result: Mapping[str, Any], *later: Mapping[str, Any]) -> str:
+    """Write docs/sabotage.md from runs of the flow sabotage.
+
+    Args:
+        result: The `result.json` of a run of the whole catalogue.
+        *later: Those of later runs, of a part of it: what they say of a fault takes the place of what was said before.
+
+    Returns:
+        The page.
+    """
+    caught_of: dict[str, Mapping[str, Any]] = {}
+    planted: dict[str, Mapping[str, Any]] = {}
+    for each in (result, *later):
+        caught_of |= {catch["fault"]: catch for catch in each["catches"]}
+        planted |= {check["id"]: check for check in each["checks"] if check["id"].startswith("sabotage.")}
+    catches = list(caught_of.values())
     shown = columns(catches)
-    planted = {check["id"]: check for check in result["checks"] if check["id"].startswith("sabotage.")}
     return render_text(
         "sabotage.md",
         result=result,
+        later=later,
         caught=sum(all(cell(catch, c) not in (MISSED, EXTRA) for c in columns([catch])) for catch in catches),
         checks=shown,
         culprit=culprit,

@@ -58,6 +58,16 @@ def test_the_page_is_made_from_a_result(tmp_path: Path) -> None:
     assert "| b | ✗ unexpected |  |  | ● |  | **no** |" in text
 
 
+def test_a_later_run_of_single_faults_takes_the_place_of_what_was_said(tmp_path: Path) -> None:
+    fresh = [{**CATCHES[1], "restored": True}, {**CATCHES[0], "fault": "c"}]
+    text = page({**FULL, "catches": CATCHES}, {**FULL, "started": "2027-01-02T03:04:05Z", "catches": fresh})
+    assert [line.split(" | ")[0] for line in text.splitlines() if line.startswith(("| a |", "| b |", "| c |"))][:3] == [
+        "| a", "| b", "| c",
+    ]  # fmt: skip
+    assert "| b | ✗ unexpected |  |  | ● |  | yes |" in text and "of 3 faults caught" in text
+    assert "2027-01-02: b, c." in text
+
+
 def test_the_command_writes_the_page_or_says_what_is_wrong(tmp_path: Path, capsys) -> None:
     import json
 
