@@ -26,7 +26,7 @@ from meshlab.kube.client import Kube
 from meshlab.kube.pods import PodSummary, condition
 from meshlab.kube.restart import restart_workload
 
-LOOPS, PAUSE = 6, 0.2  # with answers within 100 ms these send 20 requests/s and more
+LOOPS, PAUSE = 8, 0.15  # with answers within 250 ms these send 20 requests/s and more
 REQUEST_TIMEOUT = 5.0  # seconds; a request that takes longer has failed
 FIRST, TO_START = 10, 30.0  # requests that must be sent before the restart, and seconds for that
 GONE_TIMEOUT = 90.0  # seconds until the old pods are gone: longer than Kubernetes' 30 s of grace

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from ipaddress import ip_network
 from typing import Any
 
 from meshlab.app.fence import directions
@@ -17,6 +18,9 @@ from meshlab.security.audit.workloads import Place, place_of
 
 RULE, CLOSED = "egress-policy", "REGISTRY_ONLY"
 NETWORK_POLICY = "NetworkPolicy"
+DNS_PORTS = (53, 5353, "dns", "dns-tcp")
+WIDE = 7  # bits of the prefix: no block of private addresses is wider (RFC 1918, RFC 4193)
+NARROW = {4: 24, 6: 64}  # version of IP → bits of the prefix from which on a block is a named destination
 KEPT_IN = "what leaves the cluster then goes through the egress gateway; add what else these pods call, such as the API server"
 
 
@@ -56,12 +60,12 @@ def _ways_around(
         return [], (
             f"whether pods can get around the egress gateway: {inventory.unreadable[NETWORK_POLICY]}",
         )
-    held = [each for each in inventory.of(NETWORK_POLICY) if "Egress" in directions(each)]
+    closing = [each for each in inventory.of(NETWORK_POLICY) if "Egress" in directions(each)]
     free: dict[str, list[str]] = {}
     for pod in pods:
-        if (_own_policy(pod, sidecars, inventory) or mode) == CLOSED and not any(
-            _holds(each, pod) for each in held
-        ):
+        chosen = [each for each in closing if _chooses(each, pod)]  # their rules add up
+        held = bool(chosen) and not any(_lets_out(rule) for each in chosen for rule in _rules(each))
+        if (_own_policy(pod, sidecars, inventory) or mode) == CLOSED and not held:
             free.setdefault(pod["metadata"]["namespace"], []).append(pod["metadata"]["name"])
     return [
         Finding(
@@ -77,14 +81,31 @@ def _ways_around(
     ], ()
 
 
-def _holds(policy: Object, pod: Object) -> bool:
-    """Whether a NetworkPolicy selects a pod, and has no rule that lets everything out."""
-    spec = policy.get("spec") or {}
-    chosen, labels = spec.get("podSelector") or {}, pod["metadata"].get("labels") or {}
-    if policy["metadata"]["namespace"] != pod["metadata"]["namespace"] or {} in (spec.get("egress") or ()):
+def _chooses(policy: Object, pod: Object) -> bool:
+    """Whether a NetworkPolicy is for a pod."""
+    if policy["metadata"]["namespace"] != pod["metadata"]["namespace"]:
         return False
+    chosen = (policy.get("spec") or {}).get("podSelector") or {}
+    labels = pod["metadata"].get("labels") or {}
     return (chosen.get("matchLabels") or {}).items() <= labels.items() and all(
         _meets(term, labels) for term in chosen.get("matchExpressions") or ()
+    )
+
+
+def _rules(policy: Object) -> Sequence[Mapping[str, Any]]:
+    return (policy.get("spec") or {}).get("egress") or ()
+
+
+def _lets_out(rule: Mapping[str, Any]) -> bool:
+    """Whether a rule lets a pod reach what is outside: anybody but for DNS, or a wide block of public addresses."""
+    if not rule.get("to"):
+        ports = [each.get("port") for each in rule.get("ports") or ()]
+        return not ports or any(port not in DNS_PORTS for port in ports)
+    blocks = [ip_network(peer["ipBlock"]["cidr"], strict=False) for peer in rule["to"] if "ipBlock" in peer]
+    # A narrow one is a destination that its owner has named, such as a database.
+    return any(
+        each.prefixlen < WIDE or (not each.is_private and each.prefixlen < NARROW[each.version])
+        for each in blocks
     )
 
 

@@ -165,8 +165,9 @@ class Prover:
             return None
         url = f"http://{host_port(istiod.ip, UNDECLARED_PORT)}/ready"
         answer = self._ask(source, url)
+        # What is outside is nobody's to be asked by an audit: this address is in the cluster.
         return Proof(
-            f"GET {url}, which no service declares, from {_who(source)}",
+            f"GET {url}, in the cluster, which no service declares, from {_who(source)}",
             str(answer),
             answer.status not in ("000", "502"),
         )

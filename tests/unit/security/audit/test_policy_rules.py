@@ -190,6 +190,19 @@ def test_without_an_egress_gateway_or_a_closed_egress_there_is_nothing_to_walk_a
         ({"podSelector": {}, "policyTypes": ["Ingress"]}, False),
         ({"podSelector": {}}, False),
         ({"podSelector": {}, "policyTypes": ["Egress"], "egress": [{}]}, False),
+        ({"podSelector": {}, "egress": [{"ports": [{"port": 443}]}]}, False),
+        ({"podSelector": {}, "egress": [{"to": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]}]}, False),
+        ({"podSelector": {}, "egress": [{"to": [{"ipBlock": {"cidr": "::/0"}}]}]}, False),
+        (
+            {
+                "podSelector": {},
+                "egress": [{"to": [{"ipBlock": {"cidr": "8.0.0.0/8"}}], "ports": [{"port": 443}]}],
+            },
+            False,
+        ),
+        ({"podSelector": {}, "egress": [{"to": [{"ipBlock": {"cidr": "8.8.8.8/32"}}]}]}, True),
+        ({"podSelector": {}, "egress": [{"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}]}, True),
+        ({"podSelector": {}, "egress": [{"to": [{"namespaceSelector": {}}]}]}, True),
         (
             {
                 "podSelector": {"matchExpressions": [{"key": "app", "operator": "In", "values": ["web"]}]},
@@ -224,6 +237,15 @@ def test_which_policies_keep_a_pod_in(spec: dict[str, Any], holds: bool) -> None
     found = examine("egress-policy", SHOP, LEAVES, kept_in(spec), mesh=CLOSED_MESH)
     assert (told(found) == []) is holds
     assert told(examine("egress-policy", SHOP, LEAVES, kept_in(spec, "other"), mesh=CLOSED_MESH)) != []
+
+
+def test_rules_of_several_policies_add_up() -> None:
+    closes, opens = (
+        kept_in({"podSelector": {}, "policyTypes": ["Egress"]}),
+        kept_in({"podSelector": {}, "egress": [{}]}),
+    )
+    opens["metadata"]["name"] = "open"
+    assert told(examine("egress-policy", SHOP, LEAVES, closes, opens, mesh=CLOSED_MESH)) != []
 
 
 def test_policies_that_may_not_be_read_are_told_and_blamed_on_nobody() -> None:
