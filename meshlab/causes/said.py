@@ -27,7 +27,7 @@ TEXTS: Mapping[str, Sequence[Does]] = {
     # Of a gateway's answer only the status is kept. It is behind the gateway that something is wrong.
     r"\bgot 503\b": (*_NOBODY, Does.CUTS, Does.NO_MTLS),
 }
-# https://www.envoyproxy.io/docs/envoy/latest/configuration/observability/access_log/usage, response flags
+# Envoy's documentation, "Access logging", command operator RESPONSE_FLAGS.
 FLAGS: Mapping[str, Sequence[Does]] = {
     "UH": _NOBODY,
     "UF": _NO_CONNECTION,

@@ -88,7 +88,7 @@ def test_without_istio_what_installs_it_is_asked_for() -> None:
 
 
 def test_a_namespace_that_is_not_there_must_be_made() -> None:
-    made = Need(("get", "create", "delete"), "", "namespaces")
+    made = Need(("get", "create", "patch", "delete"), "", "namespaces")
     assert made in needs(OWN, namespace_there=False, istio_there=True)
     assert made not in needs(OWN, namespace_there=True, istio_there=True)
 
