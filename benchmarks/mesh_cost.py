@@ -28,8 +28,8 @@ from meshlab.run.ledger import Ledger
 
 ECHO = Path(__file__).parent / "echo.yaml"
 ANSWER = 1024  # bytes, as in Istio's own measurements
-CONNECTIONS, SECONDS, WARM = 16, 30.0, 5.0
-LOADS = (100.0, 500.0, 1000.0, None)  # requests/s; None is the closed loop
+CONNECTIONS, SECONDS, WARM = 16, 20.0, 5.0
+LOADS = (100.0, 1000.0, None)  # requests/s; None is the closed loop
 SERVERS = {"with sidecars": "echo", "without": "echo-plain"}
 # Of one sidecar with two worker threads at 1000 requests/s: Istio's documentation, "Performance and Scalability".
 PUBLISHED = {"istio": "1.24", "vcpu_per_1000rps": 0.20, "memory_mb": 60}
