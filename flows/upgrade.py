@@ -42,12 +42,12 @@ from prefect.client.schemas.objects import State
 from flows.sequence import run_lab
 from meshlab.clusters.base import ClusterRef
 from meshlab.config.settings import LabConfig
-from meshlab.core.errors import IstioError
+from meshlab.core.errors import IstioError, MeshlabError
 from meshlab.istio.distribution import Distribution
 from meshlab.istio.upgrade import UpgradePlan
 from meshlab.run.journal import RunRef
 from tasks.bookinfo import deploy_bookinfo
-from tasks.cluster import start_cluster
+from tasks.cluster import refuse_half_way, start_cluster
 from tasks.images import pull_images
 from tasks.istio import enable_injection, find_istio
 from tasks.mesh_checks import check_app, check_cluster, check_istio
@@ -97,7 +97,13 @@ def upgrade(config: LabConfig = LabConfig(), ask: bool = False) -> State[Any]:  
 
     def prove(run: RunRef, config: LabConfig, created: CreatedResources) -> None:
         asks = keep_ask(run, ask)
-        begun = kept_plan(run)
+        try:
+            begun = kept_plan(run)
+        except MeshlabError:
+            created.cluster = start_cluster(
+                run, config, child=created.child
+            )  # else one that was up is removed
+            raise
         if begun is not None:  # by a life before this one: whatever fails from here on is rolled back, too
             plans.append(begun)
         try:
@@ -114,7 +120,7 @@ def upgrade(config: LabConfig = LabConfig(), ask: bool = False) -> State[Any]:  
             ):  # nothing was changed yet, or no way leads back
                 raise
             cluster, istio = created.cluster, created.istio
-            roll_back(run, config, cluster, istio, plans[0], str(problem))
+            roll_back(run, config, cluster, istio, plans[0], str(problem) or type(problem).__name__)
         if sends(run):  # not where an earlier life's upgrade was rolled back before anything was sent
             end_upgrade_traffic(run)
         check_cluster(run, config, cluster, istio)
@@ -123,7 +129,8 @@ def upgrade(config: LabConfig = LabConfig(), ask: bool = False) -> State[Any]:  
 
     def leave(stopped: int | None) -> None:
         cluster, istio = created.cluster, created.istio
-        stays, why_kept = not config.ours or config.keep or bool(created.found_up), created.found_up
+        kept = config.keep or config.keep_on_failure
+        stays, why_kept = not config.ours or kept or bool(created.found_up), created.found_up
         if cluster is not None and istio is not None and plans and owes_upgrade(run) and stays:
             attempt(roll_back, run, config, cluster, istio, plans[0], "the run was ended")
         if sends(run):
@@ -151,6 +158,7 @@ def bring_up_old(
         The cluster, and the Istio that is to come.
     """
     cluster = created.cluster = start_cluster(run, config, child=created.child)
+    refuse_half_way(run, cluster)
     istio = created.istio = find_istio(run, config, cluster)
     if config.needs_pull:
         pull_images(run, config, cluster, istio)

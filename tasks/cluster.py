@@ -35,6 +35,8 @@ from tasks.load_balancers import show_status
 from tasks.report import progress_artifact
 from tasks.resume import cluster_answers
 
+AS_IT_IS = "where the mesh is as it should be, remove that ledger"
+
 
 @lab_task("start-cluster", verify=cluster_answers)
 def start_cluster(run: RunRef, config: LabConfig, *, child: local_child.UpChild | None = None) -> ClusterRef:
@@ -83,7 +85,6 @@ def put_back_orphans(run: RunRef, cluster: ClusterRef, machine: Machine, config:
     where it does not, nothing of its run is touched.
 
     Raises:
-        IstioError: An upgrade of an earlier run does not come to its end, and this run is one, too.
         KubeError: The API server refuses it.
         WaitTimeout: Something does not go.
     """
@@ -117,11 +118,8 @@ def end_upgrades(run: RunRef, kube: Kube, machine: Machine, config: LabConfig) -
 
     Returns:
         The runs whose upgrade is half-way still.
-
-    Raises:
-        IstioError: There is one, and this run is an upgrade itself.
     """
-    half_way: dict[str, str] = {}
+    half_way = set()
     for ledger in orphans(machine):
         try:
             retires = retires_here(kube, ledger)
@@ -142,20 +140,34 @@ def end_upgrades(run: RunRef, kube: Kube, machine: Machine, config: LabConfig) -
             continue
         why = f"the upgrade of run {ledger.run_id} did not end well: {'; '.join(ending.failed)}"
         if retires_here(kube, ledger) or owes_here(kube, ledger):
-            half_way[ledger.run_id] = why
-            why += (
-                f". {ledger.path} has what is still to be done, by the next run here that may change the mesh"
-            )
+            half_way.add(ledger.run_id)
+            why += f". {ledger.path} has what is still to be done, by the next run here that may change the mesh; {AS_IT_IS}"
         record(
             run, {"event": "warning", "text": why}
         )  # else a workload is ill, and nothing is left to be done
-    if half_way and run.flow == "upgrade":
+    return half_way
+
+
+def refuse_half_way(run: RunRef, cluster: ClusterRef) -> None:
+    """Refuse to upgrade a mesh in which an upgrade of an earlier run is half-way.
+
+    Args:
+        run: The run.
+        cluster: The cluster; what killed runs left there was put back as far as it could be.
+
+    Raises:
+        IstioError: There is one.
+        KubeError: The cluster does not answer.
+    """
+    kube, machine = kube_of(cluster), context_of(run).machine
+    left = [each for each in orphans(machine) if retires_here(kube, each) or owes_here(kube, each)]
+    if left:
+        told = ", ".join(each.run_id for each in left)
         raise IstioError(
-            "; ".join(half_way.values()),
-            remedy="mend what it names, then start this again; where the mesh is as it should be, remove the ledger "
-            f"of that run below {machine.state / 'ledger'}",
+            f"the upgrade of run {told} is half-way here",
+            remedy=f"mend what this run's warnings name, then start this again; {AS_IT_IS}: "
+            f"{', '.join(str(each.path) for each in left)}",
         )
-    return set(half_way)
 
 
 @lab_task("inventory", teardown=True)

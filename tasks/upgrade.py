@@ -16,9 +16,16 @@ from meshlab.core.cancellation import stopping
 from meshlab.core.errors import InputError, IstioError, MeshlabError
 from meshlab.core.process import SystemRunner
 from meshlab.core.waiting import SystemClock
-from meshlab.istio.control_plane import control_planes, deployments
+from meshlab.istio.control_plane import control_planes, deployments, objects_if_served
 from meshlab.istio.distribution import Distribution, earlier
-from meshlab.istio.injection import INJECTION_LABEL, REVISION_LABEL
+from meshlab.istio.injection import (
+    API_VERSION,
+    INJECTION_LABEL,
+    KIND,
+    REVISION_LABEL,
+    called_for,
+    webhooks_in,
+)
 from meshlab.istio.install import InstallResult, install
 from meshlab.istio.revision import (
     Removal,
@@ -190,8 +197,11 @@ def still_moved(kube: Kube, config: LabConfig, value: Moved) -> str:
     """The namespace asks for the new revision, and no proxy of the old one runs there."""
     found = kube.get("v1", "Namespace", value.namespace) or {}
     labels = (found.get("metadata") or {}).get("labels") or {}
-    if labels.get(REVISION_LABEL) != value.revision and value.namespace:
-        return f"{value.namespace} does not name revision {value.revision}"
+    # Not by the label: at the end the namespace gets its own back, whose tag leads to the new revision then.
+    webhooks = webhooks_in(objects_if_served(kube, API_VERSION, KIND))
+    called = {revision for revision, _ in called_for(webhooks, labels, value.namespace)}
+    if value.namespace and called != {value.revision}:
+        return f"{value.namespace} does not ask revision {value.revision}"
     return none_of_the_old(kube, config, value)
 
 

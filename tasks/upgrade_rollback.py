@@ -40,6 +40,8 @@ def owes_upgrade(run: RunRef) -> bool:
 def rolling_back(run: RunRef) -> str:
     """Why the run rolls its upgrade back, also where a life of it before this one began to; "" where it does not."""
     found = _kept(run)
+    if found is None and (run.evidence / FILE).exists():
+        return "a life before this one was rolling back, and was cut off while it wrote down why"
     return str(found["why"]) if found else ""
 
 
@@ -95,12 +97,13 @@ def roll_back(
             move_client=switch if sends(run) else None,  # else its pods are restarted like others'
             before_removal=gateways_back,
         )
-        if ending.failed:
+        if ending.failed and owes(ledger):
             raise IstioError(f"not everything was taken back: {'; '.join(ending.failed)}", remedy=GO_ON)
     except MeshlabError as problem:
         record_check(run, checks.rollback_failed(kept["why"], problem.message, problem.remedy))
         raise
-    done = ending.done
+    # A workload may be ill in the old revision, too: the checks tell that, and nothing is owed.
+    done = (*ending.done, *(f"taken back, and ill: {each}" for each in ending.failed))
     context_of(run).read_mesh_again(cluster)
     proxies = list_proxies(kube, cluster, istio)
     ended = Ended(kept["before"], lambda: revision_inventory(kube, chosen.new, chosen.home))

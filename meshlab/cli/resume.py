@@ -10,6 +10,7 @@ from meshlab.clusters.local.cluster import LocalCluster
 from meshlab.config.settings import LabConfig, Machine
 from meshlab.core.errors import InputError, MeshlabError, Problem
 from meshlab.istio.acknowledge import remove_sentinels
+from meshlab.istio.roll_back import pass_no_return
 from meshlab.kube.changes import KIND as CHANGE
 from meshlab.kube.changes import restore_left
 from meshlab.kube.client import Kube
@@ -101,6 +102,7 @@ def take_up(
         return
     with step(run, "put-back"):
         kube = Kube.connect(cluster.kubeconfig, cluster.context)
+        pass_no_return(kube, ledger)
         restored = restore_left(kube, ledger)
         remove_sentinels(kube)
     record(run, {"event": "put-back", "objects": [str(ref) for ref in restored]})

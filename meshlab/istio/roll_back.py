@@ -96,10 +96,13 @@ def take_back(
         return Ending()
     revisions, moved = entries_here(kube, ledger, REVISION), entries_here(kube, ledger, MOVED)
     work = _TakeBack(kube, ledger, frozenset(entry.name for entry in revisions), timeout, clock)
-    planes = control_planes(kube)
-    if planes and all(plane.revision in work.new for plane in planes):
-        why = f"no other control plane than {', '.join(sorted(work.new))} is there: nothing leads back"
-        return Ending((), (why,))
+    there = {plane.revision for plane in control_planes(kube)}
+    old = {named for entry in revisions if (named := json.loads(entry.content).get("old"))}
+    if there and (there <= work.new or not old <= there):
+        told = ", ".join(sorted(there))
+        return Ending(
+            (), (f"of the control planes that are there ({told}) none is the old one: nothing leads back",)
+        )
     # The tags are among these: a pod that is made anew must get its proxy from the old revision.
     whole = work.tried(work.changes)
     for entry in reversed(moved):
@@ -222,7 +225,8 @@ def begin_retiring(kube: Kube, ledger: Ledger, plan: UpgradePlan) -> None:
         ledger: Of the run that upgraded.
         plan: The upgrade.
     """
-    ledger.intend(Entry(RETIRING, plan.old, kube.host, json.dumps({"home": plan.home})))
+    content = {"home": plan.home, "new": plan.new}
+    ledger.intend(Entry(RETIRING, plan.old, kube.host, json.dumps(content)))
     _no_way_back(kube, ledger)
 
 
@@ -231,6 +235,17 @@ def _no_way_back(kube: Kube, ledger: Ledger) -> None:
         kube, ledger, CHANGE, REVISION, MOVED
     ):  # tags and gateways stay as they are now
         ledger.gone(entry)
+
+
+def pass_no_return(kube: Kube, ledger: Ledger) -> None:
+    """Strike what would lead back, where a run was cut off between its point of no return and that.
+
+    Args:
+        kube: Client of the cluster.
+        ledger: Of the run.
+    """
+    if retires_here(kube, ledger):
+        _no_way_back(kube, ledger)
 
 
 def retires_here(kube: Kube, ledger: Ledger) -> bool:
@@ -281,7 +296,7 @@ def not_removed(kube: Kube, plan: UpgradePlan, problem: MeshlabError) -> IstioEr
 
 
 def finish_retiring(kube: Kube, ledger: Ledger, *, timeout: float) -> Ending:
-    """Remove the old revision that a run had begun to remove, unless a proxy of it runs again.
+    """Remove the old revision that a run had begun to remove, unless a proxy of it runs again, or nothing else serves.
 
     Args:
         kube: Client of the cluster.
@@ -296,8 +311,16 @@ def finish_retiring(kube: Kube, ledger: Ledger, *, timeout: float) -> Ending:
     """
     _no_way_back(kube, ledger)
     work = _TakeBack(kube, ledger, frozenset(), timeout, None)
+    there = {plane.revision for plane in control_planes(kube)}
     for entry in entries_here(kube, ledger, RETIRING):
-        if left := proxies_of_revision(kube, entry.name):
+        new = json.loads(entry.content).get("new")
+        if not there - {entry.name} or (new and new not in there):
+            # Somebody has installed Istio anew meanwhile: it is theirs.
+            work.done.append(
+                f"revision {entry.name} stays: the one that took its place is not there any more"
+            )
+            ledger.gone(entry)
+        elif left := proxies_of_revision(kube, entry.name):
             work.failed.append(f"proxies of revision {entry.name} run: {', '.join(left)}")
         else:
             work.tried(partial(work.revision, entry))

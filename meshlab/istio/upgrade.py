@@ -257,7 +257,7 @@ def intend_revision(kube: Kube, ledger: Ledger, plan: UpgradePlan) -> None:
         plan: The upgrade.
     """
     ledger.note(UPGRADED, {"cluster": _identity(kube)})
-    ledger.intend(Entry(REVISION, plan.new, kube.host, json.dumps({"home": plan.home})))
+    ledger.intend(Entry(REVISION, plan.new, kube.host, json.dumps({"home": plan.home, "old": plan.old})))
 
 
 def owes(ledger: Ledger) -> bool:

@@ -52,7 +52,7 @@ class World:
         self.fails = ""
         self.problem: BaseException | None = None
         self.raises: BaseException = IstioError("it failed")
-        self.owes = self.sends = self.asked_before = False
+        self.owes = self.sends = self.asked_before = self.half_way = False
         self.causes: list[str] = []
         self.why_kept = ""
         self.was_rolling_back = ""
@@ -69,6 +69,7 @@ class World:
         names += ["ask_to_go_on", "take_down", "remove_upgrade_client"]
         for name in names:
             monkeypatch.setattr(flow, name, self.task(name, gives.get(name)))
+        monkeypatch.setattr(flow, "refuse_half_way", self.refuse)
         monkeypatch.setattr(flow, "begin_run", lambda *_: (RunRef("r", Path(), "upgrade", ""), None))
         monkeypatch.setattr(flow, "kept_plan", lambda run: PLAN if self.owes else None)
         monkeypatch.setattr(flow, "keep_ask", lambda run, ask: ask or self.asked_before)
@@ -77,6 +78,11 @@ class World:
         monkeypatch.setattr(flow, "sends", lambda run: self.sends)
         monkeypatch.setattr(flow, "attempt", lambda task, *args: task(*args))
         monkeypatch.setattr(flow, "run_lab", self.run_lab)
+
+    def refuse(self, run: RunRef, cluster: ClusterRef) -> None:
+        assert self.calls[-1:] == ["start_cluster"], "a cluster that was up is known as such"
+        if self.half_way:
+            raise IstioError("the upgrade of run x is half-way here")
 
     def task(self, name: str, gives: Any) -> Callable[..., Any]:
         def call(*args: Any, **named_too: Any) -> Any:
@@ -120,6 +126,25 @@ def test_a_good_upgrade_moves_the_app_first_and_retires_the_old_revision(world: 
     end = [*AT_THE_END, "check_upgrade", *AFTER, "take_down"]
     assert world.calls == [*BRING_UP, *UNTIL_ALL_MOVED, *end]
     assert world.problem is None
+
+
+def test_a_mesh_that_is_half_way_is_refused_and_a_lab_that_was_up_stays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(monkeypatch, ClusterRef("local", "c", Path("kubeconfig"), adopted=True))
+    world.half_way = True
+    run()
+    assert world.calls == ["start_cluster", "take_down"] and "up before the run" in world.why_kept
+
+
+def test_a_plan_that_was_not_kept_does_not_cost_a_lab_that_was_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(run: RunRef) -> None:
+        raise IstioError("the plan was not kept")
+
+    world = World(monkeypatch, ClusterRef("local", "c", Path("kubeconfig"), adopted=True))
+    monkeypatch.setattr(flow, "kept_plan", lost)
+    run()
+    assert world.calls == ["start_cluster", "take_down"] and "up before the run" in world.why_kept
 
 
 @pytest.mark.parametrize("fails", [*UNTIL_ALL_MOVED[1:], *AT_THE_END[:-1]])

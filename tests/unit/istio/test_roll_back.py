@@ -17,11 +17,13 @@ from meshlab.istio.roll_back import (
     finish_retiring,
     not_removed,
     owes_here,
+    pass_no_return,
     retires_here,
     take_back,
 )
 from meshlab.istio.upgrade import (
     MOVED,
+    RETIRING,
     REVISION,
     UpgradePlan,
     intend_revision,
@@ -33,7 +35,7 @@ from meshlab.istio.upgrade import (
 from meshlab.kube.changes import KIND as CHANGE
 from meshlab.kube.changes import Changes
 from meshlab.run.journal import RunRef, create
-from meshlab.run.ledger import Ledger
+from meshlab.run.ledger import Entry, Ledger
 from tests.fakes.clock import FakeClock
 from tests.fakes.istio_objects import webhooks
 from tests.fakes.kube import make_pod
@@ -247,3 +249,40 @@ def test_past_the_point_of_no_return_the_old_revision_is_removed_and_nothing_is_
     assert finish_retiring(mesh, ledger, timeout=5).failed == ()
     assert not any(revision_inventory(mesh, "default", SYSTEM).values()) and ledger.entries() == ()
     assert len(proxies_of_revision(mesh, NEW)) == 3
+
+
+def test_where_a_third_revision_is_there_nothing_is_moved_back_to_one_that_is_gone(
+    mesh: RollingMesh, ledger: Ledger
+) -> None:
+    begun(mesh, ledger, "bank", "shop")
+    for key in [key for key, each in mesh.store.items() if each in control_plane("default", "1.30.0")]:
+        del mesh.store[key]
+    for each in control_plane("1-32-0", "1.32.0"):
+        mesh.put(each)
+    [why] = back(mesh, ledger).failed
+    assert "1-32-0" in why and restarted(mesh) == set() and owes(ledger)
+
+
+def test_an_istio_that_was_installed_anew_since_is_not_taken_for_the_old_revision(
+    mesh: RollingMesh, ledger: Ledger
+) -> None:
+    """Somebody has cleaned up by hand, and installed Istio again under the name of the old revision."""
+    plan = begun(mesh, ledger, "bank", "shop")
+    begin_retiring(mesh, ledger, plan)
+    for key in [key for key, each in mesh.store.items() if each in control_plane(NEW, "1.31.0")]:
+        del mesh.store[key]
+    assert finish_retiring(mesh, ledger, timeout=5).failed == ()
+    assert [plane.revision for plane in control_planes(mesh)] == ["default"]
+    assert not retires_here(mesh, ledger)
+
+
+def test_a_run_that_was_cut_off_at_the_point_of_no_return_leads_nothing_back(
+    mesh: RollingMesh, ledger: Ledger, run: RunRef
+) -> None:
+    plan = begun(mesh, ledger, "bank", "shop")
+    Changes(mesh, ledger, run).keep(*tag_refs(mesh, plan.tags, plan.home))
+    pass_no_return(mesh, ledger)
+    assert {each.kind for each in ledger.entries()} == {REVISION, MOVED, CHANGE}, "there is a way back"
+    ledger.intend(Entry(RETIRING, plan.old, mesh.host, "{}"))
+    pass_no_return(mesh, ledger)
+    assert [each.kind for each in ledger.entries()] == [RETIRING]

@@ -226,9 +226,40 @@ def test_a_moved_namespace_is_trusted_while_its_label_and_its_proxies_say_so(
     half_way(run, mesh)
     assert still_moved(mesh, CONFIG, Moved("bank", NEW, "default")) == ""
     assert "revision" in still_moved(mesh, CONFIG, Moved("shop", NEW, "default"))
-    mesh.patch("v1", "Namespace", "shop", {"metadata": {"labels": {"istio.io/rev": NEW}}})
+    asks = {"istio.io/rev": NEW, "istio-injection": None}
+    mesh.patch("v1", "Namespace", "shop", {"metadata": {"labels": asks}})
     assert "shop/web-1" in still_moved(mesh, CONFIG, Moved("shop", NEW, "default"))
     assert "shop/web-1" in none_of_the_old(mesh, CONFIG, Moved("shop", NEW, "default"))
+
+
+def test_a_namespace_that_has_its_own_label_back_is_moved_while_its_tag_leads_to_the_new_revision(
+    run: RunRef, mesh: RollingMesh
+) -> None:
+    """Else a run that goes on after the old revision is gone restarts everything, and takes it back at last."""
+    half_way(run, mesh, namespaces=2)
+    own = {"istio-injection": "enabled", "istio.io/rev": None}
+    mesh.patch("v1", "Namespace", "bank", {"metadata": {"labels": own}})
+    assert "revision" in still_moved(mesh, CONFIG, Moved("bank", NEW, "default")), (
+        "the tag leads to the old one"
+    )
+    hooks = mesh.store["admissionregistration.k8s.io/v1", INJECTOR[0], None, INJECTOR[1]]
+    hooks["metadata"]["labels"]["istio.io/rev"] = NEW  # what `tag set` makes of it
+    assert still_moved(mesh, CONFIG, Moved("bank", NEW, "default")) == ""
+
+
+def test_a_workload_that_is_ill_in_the_old_revision_too_is_no_failed_roll_back(
+    run: RunRef, mesh: RollingMesh
+) -> None:
+    plan = half_way(run, mesh, namespaces=2)
+    mesh.ill = {"web"}
+    assert roll_back.fn(run, CONFIG, CLUSTER, ISTIO, plan, "web never got Ready").verdict is Verdict.PASS
+    assert checks(run) == {"upgrade.versions": "fail", "upgrade.rollback": "pass"}
+    assert not owes(context_of(run).ledger)
+
+
+def test_a_roll_back_whose_cause_was_cut_off_is_one_all_the_same(run: RunRef) -> None:
+    (run.evidence / upgrade_rollback.FILE).write_text('{"why": "a check')
+    assert rolling_back(run)
 
 
 def test_a_roll_out_ends_when_the_error_budget_breaks(run: RunRef, mesh: RollingMesh) -> None:
