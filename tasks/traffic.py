@@ -23,13 +23,14 @@ from meshlab.istio.mesh import Mesh
 from meshlab.kube.client import Kube
 from meshlab.lifecycle.context import kube_of, mesh_of
 from meshlab.observability.addons.whereabouts import called
-from meshlab.run.journal import RunRef, record_measures, report_progress
+from meshlab.run.journal import RunRef, record, record_measures, report_progress
 from meshlab.run.results import Measure
 from tasks.common import lab_task, log_info
 from tasks.resume import any_value
 
 Pace = Literal["fast", "gentle"]
 INGRESS_STREAM = "http-ingress"  # of the background traffic's
+UNSENT = "nothing is sent through the ingress gateway"
 
 
 class _Brake:
@@ -131,7 +132,7 @@ def send_background_traffic(
 ) -> BackgroundResult:
     """Send plaintext, TCP and ingress traffic beside the counted loop, until `stop_background_traffic`."""
     kube, mesh = kube_of(cluster), mesh_of(run, cluster)
-    through = config.scope == "mesh" and _ingress_routes(kube, config, mesh)
+    through = config.scope == "mesh" and _ingress_routes(run, kube, config, mesh)
     wanted = streams(config, mesh, called(kube, config))
     wanted = tuple(each for each in wanted if through or each.name != INGRESS_STREAM)
     with BackgroundTraffic(kube, config.namespace, wanted) as traffic:
@@ -143,17 +144,20 @@ def send_background_traffic(
     return sent
 
 
-def _ingress_routes(kube: Kube, config: LabConfig, mesh: Mesh) -> bool:
+def _ingress_routes(run: RunRef, kube: Kube, config: LabConfig, mesh: Mesh) -> bool:
     """Wait for our route; where a mesh of somebody else has no gateway for it, say so, and the run goes on without.
 
     On a mesh of ours a gateway that takes no route is a fault of the lab.
     """
     try:
         wait_ingress(kube, mesh)
-    except (NotHereError, WaitTimeout) as problem:
-        if config.ours and not isinstance(problem, NotHereError):
+    except NotHereError as problem:  # a good mesh, whose `ingress.*` say so as well
+        log_info(f"{UNSENT}: {problem.message}")
+        return False
+    except WaitTimeout as problem:
+        if config.ours:
             raise
-        log_info(f"nothing is sent through the ingress gateway: {problem.message}")
+        record(run, {"event": "warning", "text": f"{UNSENT}: {problem.message}"})
         return False
     return True
 

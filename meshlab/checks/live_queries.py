@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, replace
@@ -33,6 +33,8 @@ from meshlab.run.results import CheckResult
 Asker = Callable[
     [PrometheusClient, float], CheckResult
 ]  # asks Prometheus, waits for so many seconds, and judges
+OWN_JOB = "prometheus"  # by which a Prometheus scrapes itself, the addon's among them
+OTHER_JOBS = "none of Istio's addon: sidecars alone are expected to be scraped"
 SECOND_WINDOW = 20  # requests, where the first window of prometheus.reconcile was void
 
 
@@ -86,14 +88,15 @@ def document_queries(
 
     def expected_targets(client: PrometheusClient, timeout: float) -> CheckResult:
         place = PROMETHEUS.place(kube, config)
-        # What stands where Istio puts its addon is the addon only where it has the addon's jobs.
-        addon = config.ours or place is None or (place.how == ADDON and has_addon_jobs(client))
+        # What stands where Istio puts its addon is the addon, unless its jobs are quite different ones.
+        addon = config.ours or place is None or (place.how == ADDON and looks_like_addon(job_names(client)))
         nodes = [node["metadata"]["name"] for node in kube.objects("v1", "Node")] if addon else None
         check = targets(client, lab_pods(kube, mesh), nodes, timeout=timeout, clock=clock)
         if config.ours or place is None:
             return check
         scraping = asdict(scraping_of(run, config))
-        return replace(check, evidence={**check.evidence, "asked": place.row(), "scraping": scraping})
+        asked = {**place.row(), **({} if addon or place.how != ADDON else {"jobs": OTHER_JOBS})}
+        return replace(check, evidence={**check.evidence, "asked": asked, "scraping": scraping})
 
     return {
         "prometheus.targets": expected_targets,
@@ -109,17 +112,22 @@ def document_queries(
     }
 
 
-def has_addon_jobs(client: PrometheusClient) -> bool:
-    """Tell whether a Prometheus has the scrape jobs of Istio's addon.
+def looks_like_addon(jobs: Collection[str] | None) -> bool:
+    """Tell whether a Prometheus that stands where Istio puts its addon is taken for it, by its scrape jobs.
+
+    One job is enough: where the others are missing, that is a fault of the addon.
 
     Args:
-        client: Asks it.
+        jobs: Their names; None where they can't be read.
 
     Returns:
-        True where its configuration has each of them; releases of the addon differ in hyphens.
+        False only where it has none of the addon's jobs, beside that which scrapes Prometheus itself: most have that
+        one. Releases of the addon differ in hyphens.
     """
-    has = {name.replace("-", "") for name in job_names(client)}
-    return all(job.replace("-", "") in has for job in (*NODE_JOBS, *SINGLE_JOBS))
+    if jobs is None:
+        return True
+    has = {name.replace("-", "") for name in jobs}
+    return any(job.replace("-", "") in has for job in (*NODE_JOBS, *SINGLE_JOBS) if job != OWN_JOB)
 
 
 def read_sidecars(kube: Kube, mesh: Mesh) -> Snapshot:

@@ -63,6 +63,7 @@ class Addon(Generic[C]):
         section: Of the settings that say where it is asked, and of its credentials; its name where empty.
         signs: By what another one than Istio's addon is known, on a cluster of somebody else.
         apis: Makes a client for a place with another API than the addon's: the API's name → as `connect`.
+        announced: Its Services are applied before it, as Istio ships them: they select its pods alone, by `app`.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Addon(Generic[C]):
     section: str = ""
     signs: tuple[Signs, ...] = ()
     apis: Mapping[str, Callable[..., C]] = field(default_factory=dict)
+    announced: bool = False
 
     @property
     def title(self) -> str:
@@ -201,11 +203,11 @@ class Addon(Generic[C]):
     def is_external(self, config: LabConfig, kube: Kube) -> bool:
         """Tell whether an external cluster has it: it is used as it is, and nothing is applied.
 
-        Its own Services alone, announced before it comes, are not it.
+        Its own Services alone, announced before it comes, are not it. Any other is somebody's, with pods or without.
         """
         place = None if config.ours else self.place(kube, config)
-        announced = place and place.found and place.namespace == self.namespace(config)
-        return place is not None and not (announced and is_bare(kube, place))
+        alone = self.announced and place and place.found and place.where == self._addon(config).where
+        return place is not None and not (alone and is_bare(kube, place, {"app": self.name}))
 
     def why_not(
         self, config: LabConfig, distribution: Distribution, kube: Kube, held: Sequence[str] = ()

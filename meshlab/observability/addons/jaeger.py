@@ -41,6 +41,7 @@ JAEGER = Addon(
         ),
     ),
     apis={"zipkin": ZipkinClient},
+    announced=True,
 )
 
 

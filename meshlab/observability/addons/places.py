@@ -189,19 +189,23 @@ def stands(kube: Kube, deployment: str, place: Place) -> bool:
     return any(each.get("port") == place.port for each in ports)
 
 
-def is_bare(kube: Kube, place: Place) -> bool:
-    """Tell whether no pod at all is behind a Service, Ready or not.
+def is_bare(kube: Kube, place: Place, selector: Mapping[str, str]) -> bool:
+    """Tell whether a Service selects certain pods, and none at all is there, Ready or not.
+
+    One without a selector, or with another, may have its answers from elsewhere, or its pods back tomorrow.
 
     Args:
         kube: Client of the cluster.
         place: The Service.
+        selector: Of those pods.
 
     Returns:
         True where that can be seen.
     """
     try:
         service = kube.get("v1", "Service", place.service, place.namespace)
-        return service is not None and not kube.pods(*_behind(service))
+        selected = ((service or {}).get("spec") or {}).get("selector")
+        return service is not None and selected == selector and not kube.pods(*_behind(service))
     except KubeError:
         return False
 

@@ -112,20 +112,21 @@ def read_scraping(
     return USUAL if counted else None
 
 
-def job_names(client: PrometheusClient) -> frozenset[str]:
+def job_names(client: PrometheusClient) -> frozenset[str] | None:
     """Read the names of a Prometheus's scrape jobs.
 
     Args:
         client: Asks it.
 
     Returns:
-        The names; none where it tells nobody its configuration.
+        The names; None where its configuration can't be read, or is told to nobody.
     """
     try:
-        known = yaml.safe_load(client.configuration()) or {}
-        return frozenset(str(each.get("job_name")) for each in known.get("scrape_configs") or ())
+        known = yaml.safe_load(client.configuration())
+        jobs = frozenset(str(each.get("job_name")) for each in known.get("scrape_configs") or ())
     except (QueryError, yaml.YAMLError, AttributeError, TypeError):
-        return frozenset()
+        return None
+    return jobs if known else None
 
 
 def scrape_job() -> str:

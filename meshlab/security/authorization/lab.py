@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from meshlab import manifests
-from meshlab.app.bookinfo import SLEEPER
+from meshlab.app.bookinfo import PAGE_PATH, PAGE_TITLE, SLEEPER
+from meshlab.app.once import n_requests
 from meshlab.app.source import Source, find_source
-from meshlab.app.traffic_clients import CALLER, INGRESS, ingress_host
+from meshlab.app.traffic_clients import CALLER, INGRESS, ingress_host, why_no_ingress
 from meshlab.config.settings import LabConfig
 from meshlab.istio.mesh import Mesh as Facts
 from meshlab.kube.client import Kube
@@ -16,6 +17,7 @@ from meshlab.kube.pods import serving
 from meshlab.security.authorization.cases import Client
 from meshlab.security.authorization.cluster import client_of, identity_of
 from meshlab.security.authorization.model import Mesh
+from meshlab.security.authorization.observe import RBAC_BODY
 
 # Caller → the service account under which it runs: those of workloads whose own images can't ask.
 STAND_INS: Mapping[str, str] = {
@@ -23,6 +25,7 @@ STAND_INS: Mapping[str, str] = {
     "reviews": "bookinfo-reviews",
 }
 PREFIX = "authz-as-"  # of the stand-ins' Deployments
+TRIES = 3  # requests that tell whether a gateway serves the page: one alone may fail by chance
 
 
 def policy_documents(facts: Facts, *, issuer: str, jwks: str, api_version: str) -> list[dict[str, Any]]:
@@ -68,6 +71,8 @@ def find_clients(
 ) -> tuple[tuple[Client, ...], dict[str, Source]]:
     """Find who asks, and from which pod. The gateway is among them where the lab has a route through it.
 
+    On a mesh of somebody else that is asked: a gateway of that name may serve other ports, or take no route of ours.
+
     Args:
         kube: Client of the cluster.
         config: The settings of the run.
@@ -79,6 +84,7 @@ def find_clients(
 
     Raises:
         KubeError: One of the pods is not Ready.
+        ExecError: The gateway can't be asked.
     """
     namespace = config.namespace
     selectors = {
@@ -90,9 +96,18 @@ def find_clients(
     pods = {pod.name: pod for pod in kube.pods(namespace)}
     clients = [client_of(name, selectors[name], pods[source.pod], mesh) for name, source in sources.items()]
     ready = serving(kube.pods(facts.ingress_namespace, f"app={INGRESS}")) if config.scope == "mesh" else []
-    if ready:
+    if ready and (config.ours or _serves_page(kube, facts, sources["outside"])):
         through = ingress_host(facts)
         ip = ready[0].ip if len(ready) == 1 else None
         clients.append(Client("gateway", CALLER.selector, identity_of(ready[0], mesh), ip, through))
         sources["gateway"] = sources["outside"]
     return tuple(clients), sources
+
+
+def _serves_page(kube: Kube, facts: Facts, outside: Source) -> bool:
+    """Whether our page, or a policy's refusal, is what the gateway answers."""
+    if why_no_ingress(kube, facts):
+        return False
+    url = f"http://{ingress_host(facts)}{PAGE_PATH}"
+    found = n_requests(kube, outside, url, TRIES, expect=PAGE_TITLE, request_timeout=5)
+    return found.passed > 0 or ("403" in found.by_status and RBAC_BODY in found.odd)

@@ -9,7 +9,7 @@ import yaml
 
 from meshlab.checks.base import passed
 from meshlab.checks.live_mesh import images_of, lab_pods
-from meshlab.checks.live_queries import ask_prometheus, document_queries, has_addon_jobs
+from meshlab.checks.live_queries import ask_prometheus, document_queries, looks_like_addon
 from meshlab.checks.live_views import (
     GraphChecks,
     background_edges,
@@ -23,6 +23,7 @@ from meshlab.core.errors import KubeError, QueryError
 from meshlab.core.patience import patience_of
 from meshlab.istio.mesh import Mesh
 from meshlab.observability.addons.query import PrometheusClient, Target
+from meshlab.observability.addons.scraping import job_names
 from meshlab.observability.graph.metrics import EdgeCount, MetricGraph
 from meshlab.report.material import GraphNode
 from meshlab.run.journal import create, read_journal
@@ -71,32 +72,60 @@ def test_without_a_prometheus_each_of_its_checks_says_so(tmp_path: Path) -> None
 
 
 class Told(PrometheusClient):
-    """Says its scrape jobs; None where it tells nobody its configuration."""
+    """Says its configuration; None where it tells nobody."""
 
-    def __init__(self, jobs: list[str] | None) -> None:
-        self.jobs = jobs
+    def __init__(self, text: str | None) -> None:
+        self.text = text
 
     def configuration(self) -> str:
-        if self.jobs is None:
+        if self.text is None:
             raise QueryError("404", remedy="")
-        return yaml.safe_dump({"scrape_configs": [{"job_name": name} for name in self.jobs]})
+        return self.text
 
 
-def test_a_prometheus_is_the_addon_where_it_has_the_addon_s_jobs() -> None:
-    nodes = ["kubernetes-nodes", "kubernetes-nodes-cadvisor"]
-    assert has_addon_jobs(Told(["prometheus", "kubernetes-api-servers", *nodes, "more"]))
-    assert has_addon_jobs(Told(["prometheus", "kubernetes-apiservers", *nodes]))  # an older release of it
-    for other in (["prometheus", "envoy-stats"], ["prometheus", "kubernetes-apiservers", nodes[1]], [], None):
-        assert not has_addon_jobs(Told(other))
+def jobs(*names: str) -> str:
+    return yaml.safe_dump({"scrape_configs": [{"job_name": name} for name in names]})
+
+
+NODES = ("kubernetes-nodes", "kubernetes-nodes-cadvisor")
+OTHERS = jobs("prometheus", "envoy-stats")
+HIDDEN = (None, "", "null", "{}", "a: [", "no mapping", "scrape_configs: [text]", "scrape_configs: 3")
+
+
+@pytest.mark.parametrize("text", HIDDEN)
+def test_a_configuration_that_cannot_be_read_is_told_from_one_without_jobs(text: str | None) -> None:
+    assert job_names(Told(text)) is None
+    assert job_names(Told("global: {}")) == frozenset()  # scrape_config_files, which the addon has not
+    assert job_names(Told(OTHERS)) == {"prometheus", "envoy-stats"}
+
+
+def test_a_prometheus_is_the_addon_unless_its_jobs_are_quite_different_ones() -> None:
+    own = "prometheus"
+    assert looks_like_addon({own, "kubernetes-api-servers", *NODES, "more"})
+    assert looks_like_addon({"kubernetes-apiservers"})  # an older release of it, all but one job gone
+    assert looks_like_addon({own, *NODES}) and looks_like_addon({own, NODES[1], "kubernetes-apiservers"})
+    assert looks_like_addon(None)
+    for other in ({own, "envoy-stats"}, {own}, set()):
+        assert not looks_like_addon(other)
 
 
 @pytest.mark.parametrize(
-    ("config", "verdict"), [(CONFIG, Verdict.PASS), (LabConfig(app={"namespace": "meshlab"}), Verdict.FAIL)]
+    ("config", "text", "verdict"),
+    [
+        (CONFIG, OTHERS, Verdict.PASS),
+        (CONFIG, jobs("prometheus", "kubernetes-apiservers", NODES[1], "envoy-stats"), Verdict.FAIL),
+        *((CONFIG, hidden, Verdict.FAIL) for hidden in HIDDEN),
+        (LabConfig(app={"namespace": "meshlab"}), OTHERS, Verdict.FAIL),
+    ],
 )
 def test_jobs_of_the_addon_are_asked_for_where_it_is_the_addon(
-    config: LabConfig, verdict: Verdict, tmp_path: Path
+    config: LabConfig, text: str | None, verdict: Verdict, tmp_path: Path
 ) -> None:
-    """Somebody's Deployment and Service `prometheus` in istio-system, without the addon's jobs; on a lab of ours a fault."""
+    """Somebody's Deployment and Service `prometheus` in istio-system, with jobs of their own, scrapes what they want.
+
+    On a lab of ours that is a fault, and so is one job that the addon lacks, wherever it is; where the jobs can't be read
+    nobody is let off.
+    """
     meta = {"name": "prometheus", "namespace": "istio-system"}
     ports = {"ports": [{"port": 9090}]}
     kube = FakeKube(
@@ -115,7 +144,7 @@ def test_jobs_of_the_addon_are_asked_for_where_it_is_the_addon(
             return [Target("envoy-stats", "10.0.0.1", "sleep-1", "meshlab", "up", "", last, "http://sleep-1")]
 
         def configuration(self) -> str:
-            return "scrape_configs: [{job_name: envoy-stats}]"
+            return Told(text).configuration()
 
     run, mesh = create(tmp_path, "full-lab"), Mesh("meshlab")
     patience = patience_of(run.run_id)
@@ -125,6 +154,9 @@ def test_jobs_of_the_addon_are_asked_for_where_it_is_the_addon(
     found = ask(Scraping(clock), 20)
     assert found.verdict is verdict, found.reason
     assert (verdict is Verdict.PASS) is ("kubernetes-nodes node-1" not in str(found.evidence.get("problems")))
+    assert (verdict is Verdict.PASS) is (
+        "jobs" in found.evidence.get("asked", {})
+    )  # less is expected: it says so
 
 
 def test_without_a_baseline_nothing_of_the_graph_is_compared(tmp_path: Path) -> None:

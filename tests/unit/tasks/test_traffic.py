@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -71,12 +72,18 @@ def sent(
     return {each.name for each in asked}, kube
 
 
+def warnings(folder: Path) -> list[str]:
+    """What the runs in a folder warn of."""
+    events = [json.loads(line) for each in folder.rglob("journal.jsonl") for line in each.open()]
+    return [event["text"] for event in events if event["event"] == "warning"]
+
+
 @pytest.mark.parametrize("config", [OURS, THEIRS], ids=["ours", "theirs"])
 def test_the_route_through_the_gateway_is_awaited_and_used(
     config: LabConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     names, kube = sent(config, monkeypatch, tmp_path, SERVICE, answers=[ROUTED])
-    assert "http-ingress" in names and len(kube.opened) == 1
+    assert "http-ingress" in names and len(kube.opened) == 1 and warnings(tmp_path) == []
 
 
 @pytest.mark.parametrize("there", [(), (HELM,)], ids=["minimal", "Helm's own name"])
@@ -85,7 +92,7 @@ def test_without_the_gateway_the_others_are_sent_and_nothing_is_waited_for(
 ) -> None:
     names, kube = sent(THEIRS, monkeypatch, tmp_path, *there)
     assert "http-ingress" not in names and {"http-plaintext-page", "tcp-mtls"} <= names
-    assert kube.opened == []
+    assert kube.opened == [] and warnings(tmp_path) == []
 
 
 def test_a_gateway_of_somebody_else_that_takes_no_route_ends_no_night(
@@ -97,6 +104,8 @@ def test_a_gateway_of_somebody_else_that_takes_no_route_ends_no_night(
     monkeypatch.setattr(traffic, "wait_ingress", never)
     names, _ = sent(THEIRS, monkeypatch, tmp_path, SERVICE)
     assert "http-ingress" not in names and "http-plaintext-page" in names
+    [warning] = warnings(tmp_path)
+    assert "status 404" in warning
     with pytest.raises(WaitTimeout):
         sent(OURS, monkeypatch, tmp_path, SERVICE)
 

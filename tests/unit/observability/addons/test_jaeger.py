@@ -118,6 +118,18 @@ def test_services_with_pods_are_somebody_else_s(samples: Path, ready: str):
     assert mesh.calls == []
 
 
+@pytest.mark.parametrize("selector", [None, {}, {"app": "tempo"}, {"app": "jaeger", "part": "query"}])
+def test_services_unlike_the_shipped_ones_are_somebody_else_s_without_pods_too(
+    samples: Path, selector: dict[str, str] | None
+):
+    """Their endpoints are written by hand, or their pods are down for the moment."""
+    theirs = service("tracing", ("http-query", 80))
+    theirs["spec"]["selector"] = selector
+    mesh = ReadyMesh([theirs])
+    assert announce(config(), known(samples), mesh) == JAEGER.deploy(config(), known(samples), mesh) == ()
+    assert mesh.calls == [] and mesh.get("v1", "Service", "tracing", SYSTEM) == theirs
+
+
 def test_without_leave_none_is_put_there(samples: Path):
     mesh = ReadyMesh()
     for step in (announce, JAEGER.deploy):

@@ -142,3 +142,21 @@ def test_waiting_until_it_answers():
         prometheus.PROMETHEUS.wait_answering(PrometheusClient(server.url), timeout=1, clock=FakeClock())
     with FakePrometheusServer({}) as server, pytest.raises(WaitTimeout, match="404"):
         prometheus.PROMETHEUS.wait_answering(PrometheusClient(server.url), timeout=1, clock=FakeClock())
+
+
+@pytest.mark.parametrize(
+    "selector",
+    [{}, {"selector": {"app": "prometheus"}}],
+    ids=["endpoints by hand", "a StatefulSet without pods"],
+)
+def test_somebody_s_service_without_pods_is_left_as_it_is(samples: Path, selector: dict[str, Any]) -> None:
+    """It would be applied over, and deleted at the teardown."""
+    where = make_object("v1", "Service", "prometheus", "istio-system")
+    theirs = {**where, "spec": {**selector, "ports": [{"name": "http", "port": 9090}]}}
+    stateful = make_object("apps/v1", "StatefulSet", "prometheus", "istio-system")
+    mesh = FakeMesh([theirs, {**stateful, "spec": {"replicas": 1}}])
+    settings = LabConfig(cluster="existing", allow_changes=True)
+    release = Distribution("release", Path("istioctl"), "1", samples)
+    assert prometheus.PROMETHEUS.is_external(settings, mesh)  # type: ignore[arg-type]
+    assert prometheus.PROMETHEUS.deploy(settings, release, mesh) == ()  # type: ignore[arg-type]
+    assert mesh.calls == [] and mesh.get("v1", "Service", "prometheus", "istio-system") == theirs
