@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from meshlab import manifests
-from meshlab.app.bookinfo import WORKLOADS
+from meshlab.app.bookinfo import SLEEPER, WORKLOADS
 from meshlab.app.room import hosts_inside, pod_labels
 from meshlab.app.traffic_clients import TCP_ECHO
 from meshlab.config.settings import LabConfig
 from meshlab.core.errors import KubeError
 from meshlab.istio.control_plane import objects_if_served
-from meshlab.istio.gateway_api import OWN_GATEWAY
+from meshlab.istio.gateway_api import OWN_GATEWAY, OWN_GATEWAY_ACCOUNT
 from meshlab.istio.mesh import Mesh
 from meshlab.kube.client import Kube
 
@@ -21,6 +21,8 @@ API_VERSION, KIND = "networking.k8s.io/v1", "NetworkPolicy"
 INGRESS, EGRESS = "Ingress", "Egress"
 NAME = "meshlab-own-traffic"  # begins the names of ours
 APP, GATEWAY = "app", "gateway.networking.k8s.io/gateway-name"  # labels by which our pods are told
+CANONICAL, HASH = "service.istio.io/canonical-name", "pod-template-hash"  # labels that pods get later
+BEYOND = "meshlab-outside"  # the namespace of the egress checks' destination, where a run may make it one
 # The label `app` of all other pods that a run may bring into its namespace. NetworkPolicies are there before the pods,
 # so these are named; a test compares them with the modules that bring them.
 LATER = (
@@ -84,6 +86,12 @@ def own_traffic(kube: Kube, mesh: Mesh, config: LabConfig, scraping: str = "") -
             _policy(f"{NAME}{part}-{direction.lower()}", mesh.namespace, direction, selector, peers)
             for part, selector in _selectors(closed).items()
         ]
+        # Only the caller of the egress checks: others that got there would be ways around the egress gateway.
+        if direction == EGRESS and config.scope == "mesh":
+            found += [
+                _policy(f"{NAME}-outside-egress", mesh.namespace, EGRESS, selector, [_namespace(BEYOND)])
+                for selector in _selectors([each for each in closed if each.get(APP) == SLEEPER.app]).values()
+            ]
     return found
 
 
@@ -105,34 +113,50 @@ def _own_pods(config: LabConfig) -> list[dict[str, str]]:
     found = [pod_labels(each, config) for each in (*WORKLOADS, TCP_ECHO)]
     found += [{**config.app.labels, APP: name} for name in LATER]
     if config.security.gateway_api and config.scope == "mesh":
-        found.append({GATEWAY: OWN_GATEWAY})  # Istio makes these pods, and labels them
+        found.append({**config.app.labels, GATEWAY: OWN_GATEWAY})  # Istio makes these pods, and labels them
     return found
 
 
 def _selectors(pods: Sequence[Mapping[str, str]]) -> dict[str, Object]:
     """Selectors of given pods of ours: a part of the policy's name → the selector. There is no label that all have."""
     found = {}
-    for part, key in (("", APP), ("-gateway", GATEWAY)):
-        if values := sorted({labels[key] for labels in pods if key in labels}):
+    gateways = [labels for labels in pods if GATEWAY in labels]
+    for part, key, told in (
+        ("", APP, [labels for labels in pods if labels not in gateways]),
+        ("-gateway", GATEWAY, gateways),
+    ):
+        if values := sorted({labels[key] for labels in told}):
             found[part] = {"matchExpressions": [{"key": key, "operator": "In", "values": values}]}
     return found
 
 
 def _may_select(policy: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    """Whether it selects a pod of ours, as far as its labels are known: injection, for one, adds some."""
+    """Whether it selects a pod of ours, as far as its labels are known: injection and controllers add some."""
     selector = (policy.get("spec") or {}).get("podSelector") or {}
     wanted = selector.get("matchLabels") or {}
-    return wanted.items() <= labels.items() and all(
+    return all(_may_be(key, [value], labels) for key, value in wanted.items()) and all(
         _may_meet(term, labels) for term in selector.get("matchExpressions") or ()
     )
 
 
 def _may_meet(term: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    key, operator = str(term["key"]), str(term["operator"])
+    key, operator, values = str(term["key"]), str(term["operator"]), term.get("values") or ()
+    if operator == "In":
+        return _may_be(key, values, labels)
     if key not in labels:
-        return True  # one too many allows what is allowed anyway
-    among = labels[key] in (term.get("values") or ())
-    return {"In": among, "NotIn": not among, "Exists": True, "DoesNotExist": False}[operator]
+        return operator in ("NotIn", "DoesNotExist") or _is_later(key) or key == HASH
+    return {"NotIn": labels[key] not in values, "Exists": True, "DoesNotExist": False}[operator]
+
+
+def _may_be(key: str, values: Sequence[str], labels: Mapping[str, str]) -> bool:
+    if key == CANONICAL and key not in labels:  # what Istio makes of the name is known
+        return labels.get(APP, OWN_GATEWAY_ACCOUNT) in values
+    return labels[key] in values if key in labels else _is_later(key)
+
+
+def _is_later(key: str) -> bool:
+    """Whether Istio may add a label. Of all others that our pods lack, a policy selects none of them."""
+    return "istio.io/" in key
 
 
 def _policy(name: str, namespace: str, direction: str, selector: Object, peers: Sequence[Object]) -> Object:

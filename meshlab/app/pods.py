@@ -21,6 +21,14 @@ MESHED: tuple[str, ...] = (
 PLAIN: tuple[str, ...] = (CALLER.name, OUTSIDE.name)
 SAMPLE = "meshlab-preflight"
 CURL = "curlimages/curl:8.16.0"
+# As every pod of the run has: rules against bare pods ask for an owner, and the API server does not look for it.
+OWNER = {
+    "apiVersion": "apps/v1",
+    "kind": "ReplicaSet",
+    "name": SAMPLE,
+    "uid": "00000000-0000-0000-0000-000000000000",
+    "controller": True,
+}
 
 
 def sample_pod(
@@ -43,6 +51,7 @@ def sample_pod(
             "name": SAMPLE,
             "namespace": config.namespace,
             "labels": {"app": SLEEPER.app, **dict(labels)},
+            "ownerReferences": [dict(OWNER)],
         },
         "spec": {
             "terminationGracePeriodSeconds": 0,

@@ -23,11 +23,14 @@ OTHERWISE = ("already exists", "does not support dry run")  # said with the same
 ASKED = {"Pod": ("", "pods"), "Deployment": ("apps", "deployments"), "Namespace": ("", "namespaces")}
 CALLED = {"Pod": "the run's first pod", "Deployment": "the run's first Deployment"}
 STAND_INS = 3  # at most; one that has a rule of its own is outvoted
+ANSWERS = 2  # at least; what one namespace alone refuses may be a rule of its own
 SYSTEM = "kube-"  # Kubernetes' own namespaces, which policies leave out
 OPEN = (None, "privileged")  # a namespace's PodSecurity label that refuses nothing
 RAISE = "raise it, or name another namespace: app.namespace"
 SETTINGS = "set what it demands: app.labels, app.image_prefix, app.pull_secrets, app.scheduling"
 OF_QUOTAS = ("exceeded quota", "failed quota", "usage per")
+# Kubernetes' plugins PodNodeSelector and PodTolerationRestriction: "conflict with its namespace whitelist".
+OF_ITS_NAMESPACE = "its namespace"
 # What a refusal says → what to do about it; the first that is found counts.
 REMEDIES = (
     (
@@ -48,7 +51,8 @@ def refusals(kube: Kube, config: LabConfig, mesh: Mesh) -> list[Problem]:
     """Ask whether the run's objects are admitted: a pod and a Deployment as its own are, and the namespace.
 
     Where the namespace is not there yet, or is going, the two are tried in others that have no rules of their own, and
-    what most of those refuse is refused. What this account may not make is not asked about.
+    what most of those refuse is refused; one of them alone decides nothing. What this account may not make is not asked
+    about.
 
     Args:
         kube: Client of the cluster.
@@ -114,7 +118,7 @@ def _elsewhere(kube: Kube, config: LabConfig, mesh: Mesh) -> Iterator[Problem]:
                 answers.setdefault(each["kind"], []).append((name, why))
     for kind, told in answers.items():
         refused = [(name, why) for name, why in told if why]
-        if 2 * len(refused) <= len(told):
+        if len(told) < ANSWERS or 2 * len(refused) <= len(told):
             continue
         where, why = ", ".join(name for name, _ in refused), refused[0][1]
         beforehand = (
@@ -127,7 +131,7 @@ def _elsewhere(kube: Kube, config: LabConfig, mesh: Mesh) -> Iterator[Problem]:
 def _own(why: str, namespace: str) -> bool:
     """Whether a refusal is about a namespace, as of a policy that keeps everybody out of `default`; not `default/NAME`."""
     named = re.search(rf"(?<![/\w]){re.escape(namespace)}(?![/\w])", why)
-    return named is not None or any(word in why for word in OF_QUOTAS)
+    return named is not None or any(word in why for word in (*OF_QUOTAS, OF_ITS_NAMESPACE))
 
 
 def _stand_ins(kube: Kube, mesh: Mesh) -> list[str]:

@@ -46,14 +46,16 @@ def problems(kube: Kube, config: LabConfig) -> list[Problem]:
     Returns:
         The problems.
     """
+    found: list[Problem] = []
     try:
         mesh = read_facts(kube, config.namespace)
         if not mesh.control_planes:
             return []  # the run installs Istio, or says that there is none
-        found = [*_shortfalls(kube, config, mesh), *_closed(kube, config, mesh)]
-        return [*found, *admission.refusals(kube, config, mesh)]
+        for asked in (_shortfalls, _closed, admission.refusals):
+            found += asked(kube, config, mesh)
     except KubeError:
-        return []
+        return found  # what was found before stays true
+    return found
 
 
 def wanted_pods(sidecar: ContainerNeed, init: ContainerNeed | None = None) -> list[PodNeed]:

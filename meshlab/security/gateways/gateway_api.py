@@ -70,7 +70,7 @@ def documents(
         **ingress.token_words(mesh, issuer),
     )
     if not closed:
-        found = [each for each in found if each["metadata"]["name"] != ALLOWING]
+        found = _without_allowing(found)
     if not frontend:
         found = [each for each in found if each["kind"] != "ConfigMap"]
         [gateway] = [each for each in found if each["kind"] == "Gateway"]
@@ -79,6 +79,16 @@ def documents(
             if listener["hostname"] == MUTUAL:  # the authority is in its Secret
                 listener["tls"]["options"] = {TERMINATE_MODE: "MUTUAL"}
     return [*ingress.key_secrets(keys, tag, namespace), *found]
+
+
+def _without_allowing(objects: Sequence[Document]) -> list[Document]:
+    return [each for each in objects if each["metadata"]["name"] != ALLOWING]
+
+
+def _pod_labels(objects: Sequence[Document], fit: Alter) -> dict[str, str]:
+    """The labels of the gateway's pods: the Gateway's, as the settings make them, and Istio's own."""
+    [gateway] = fit([each for each in objects if each["kind"] == "Gateway"])
+    return {**(gateway["metadata"].get("labels") or {}), OWNER_LABEL: OWN_GATEWAY}
 
 
 @contextmanager
@@ -119,8 +129,9 @@ def opened(
     image = answering.proxy_image(kube, namespace, *mesh.istio_namespaces)
     keys, issuer = keys or make_keys(*HOSTS), Issuer()
     changes.apply(*fit(ingress.key_server(namespace, image, issuer)))
-    closed = bool(closing_for(kube, mesh, namespace, [{OWNER_LABEL: OWN_GATEWAY}], but=()))
-    objects = documents(mesh, keys, issuer, frontend=frontend, closed=closed)
+    objects = documents(mesh, keys, issuer, frontend=frontend, closed=True)
+    if not closing_for(kube, mesh, namespace, [_pod_labels(objects, fit)], but=()):
+        objects = _without_allowing(objects)
     wait_deployments(kube, namespace, [ingress.JWKS], timeout=ROLLOUT_TIMEOUT)
     changes.apply(*fit(alter(objects)))
     wait_deployments(kube, namespace, [SERVICE], timeout=ROLLOUT_TIMEOUT)

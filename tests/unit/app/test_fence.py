@@ -104,7 +104,20 @@ def test_without_a_known_prometheus_only_istio_is_let_in() -> None:
         ({"podSelector": {}}, ["Ingress"]),
         ({"podSelector": {}, "egress": [{}]}, ["Egress", "Ingress"]),
         ({"podSelector": {"matchLabels": {"app": "ratings"}}, "policyTypes": ["Egress"]}, ["Egress"]),
-        ({"podSelector": {"matchExpressions": [{"key": "x", "operator": "Exists"}]}}, ["Ingress"]),
+        ({"podSelector": {"matchExpressions": [{"key": "x", "operator": "Exists"}]}}, None),
+        ({"podSelector": {"matchExpressions": [{"key": "x", "operator": "DoesNotExist"}]}}, ["Ingress"]),
+        ({"podSelector": {"matchExpressions": [{"key": "x", "operator": "In", "values": ["db"]}]}}, None),
+        (
+            {"podSelector": {"matchExpressions": [{"key": "x", "operator": "NotIn", "values": ["db"]}]}},
+            ["Ingress"],
+        ),
+        ({"podSelector": {"matchLabels": {"security.istio.io/tlsMode": "istio"}}}, ["Ingress"]),
+        ({"podSelector": {"matchExpressions": [{"key": "istio.io/rev", "operator": "Exists"}]}}, ["Ingress"]),
+        (
+            {"podSelector": {"matchExpressions": [{"key": "pod-template-hash", "operator": "Exists"}]}},
+            ["Ingress"],
+        ),
+        ({"podSelector": {"matchLabels": {"service.istio.io/canonical-name": "payroll"}}}, None),
         ({"podSelector": {"matchLabels": {"app": "payroll"}}}, None),
         (
             {"podSelector": {"matchExpressions": [{"key": "app", "operator": "In", "values": ["payroll"]}]}},
@@ -127,6 +140,7 @@ def test_only_the_directions_that_are_closed_for_us_are_opened(
     [
         ({"matchLabels": {"app": "ratings"}}, {"ratings"}),
         ({"matchLabels": {"version": "v2"}}, {"reviews"}),
+        ({"matchLabels": {"service.istio.io/canonical-name": "details"}}, {"details"}),
         (
             {"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["sleep"]}]},
             {*LASTING, *fence.LATER} - {"sleep"},
@@ -146,13 +160,36 @@ def test_labels_that_are_demanded_of_everybody_are_labels_of_our_pods() -> None:
     assert set(made(kube, config=demanded)) == {"ingress"}
 
 
+ASKED: dict[str, Any] = {"cluster": "existing", "allow_changes": True, "security": {"gateway_api": True}}
+
+
+@pytest.mark.parametrize("labels", [{"team": "shop"}, {"team": "shop", "app": "theirs"}])
+def test_labels_that_are_demanded_of_everybody_are_labels_of_the_gateway_s_pods(
+    labels: dict[str, str],
+) -> None:
+    config = LabConfig.model_validate({**ASKED, "app": {"labels": labels}})
+    found = made(cluster({"podSelector": {"matchLabels": {"team": "shop"}}}), config=config)
+    assert set(found) == {"ingress", "gateway-ingress"}
+    assert apps(found["ingress"]["podSelector"]) == {*LASTING, *fence.LATER}
+
+
 def test_the_gateway_that_istio_makes_for_a_run_is_one_of_its_pods() -> None:
-    asked = {"cluster": "existing", "allow_changes": True, "security": {"gateway_api": True}}
-    found = made(cluster(DENY), config=LabConfig.model_validate(asked))
-    assert set(found) == {"ingress", "egress", "gateway-ingress", "gateway-egress"}
+    found = made(cluster(DENY), config=LabConfig.model_validate(ASKED))
+    assert set(found) == {"ingress", "egress", "gateway-ingress", "gateway-egress", "outside-egress"}
     [term] = found["gateway-egress"]["podSelector"]["matchExpressions"]
     assert term == {"key": fence.GATEWAY, "operator": "In", "values": ["meshlab-gateway"]}
     assert {"podSelector": {"matchExpressions": [term]}} in found["ingress"]["ingress"][0]["from"]
+
+
+def test_where_egress_is_closed_sleep_alone_reaches_the_destination_of_the_egress_checks() -> None:
+    whole = LabConfig(cluster="existing", allow_changes=True)
+    spec = made(cluster(DENY), config=whole)["outside-egress"]
+    assert apps(spec["podSelector"]) == {"sleep"} and spec["policyTypes"] == ["Egress"]
+    assert spec["egress"][0] == {"to": spaces(OUTSIDE)}
+    others = {**DENY, "podSelector": {"matchLabels": {"app": "ratings"}}}
+    for open_to_sleep in ({**DENY, "policyTypes": ["Ingress"]}, others):
+        assert "outside-egress" not in made(cluster(open_to_sleep), config=whole)
+    assert "outside-egress" not in made(cluster(DENY)), "the destination is in the namespace itself"
 
 
 def test_every_pod_that_a_stage_brings_is_known() -> None:

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from meshlab.causes.explain import Cause, explain
+from meshlab.app import fence, room
+from meshlab.causes.explain import OWN, Cause, explain
 from meshlab.causes.kinds import READERS
 from meshlab.causes.objects import KINDS, Found, found_of, read
 from meshlab.faults import edge, scraping
@@ -91,6 +92,29 @@ def test_a_policy_in_dry_run_refuses_nothing() -> None:
     policy = document("AuthorizationPolicy", "x", {}, annotations={"istio.io/dry-run": "true"})
     found = explain([red("app.productpage")], [*bookinfo(), policy], namespace=NAMESPACE, root=ROOT)
     assert str(policy) not in {cause.object for cause in found}
+
+
+def test_what_the_run_allows_itself_on_a_closed_mesh_explains_nothing() -> None:
+    assert set(OWN) == {room.CALLS, room.PLAINTEXT, room.SCOPE, fence.NAME}
+    rules = [{"from": [{"source": {"principals": ["cluster.local/ns/shop/sa/sleep"]}}]}]
+
+    def policy(name: str, app: str, namespace: str = NAMESPACE, **meta: Any) -> Found:
+        spec = {"selector": {"matchLabels": {"app": app}}, "action": "ALLOW", "rules": rules}
+        return document("AuthorizationPolicy", name, spec, **{"namespace": namespace, **meta})
+
+    ours = [
+        policy(f"{kind}-{app}", app, **NEWER)
+        for kind in (room.CALLS, room.PLAINTEXT)
+        for app in ("productpage", "details", "reviews", "ratings")
+    ]
+    culprit = policy("only-for-nobody", "productpage")
+    check = red("app.productpage", "0 of 20", {"body": "RBAC: access denied"})
+    world = [each for each in bookinfo() if each.kind != "EnvoyFilter"]
+    found = explain([check], [*world, *ours, culprit], namespace=NAMESPACE, root=ROOT)
+    assert [each.object for each in found] == [str(culprit)]
+    elsewhere = policy(f"{room.CALLS}-x", "productpage", ROOT)
+    found = explain([check], [*world, *ours, elsewhere], namespace=NAMESPACE, root=ROOT)
+    assert [each.object for each in found] == [str(elsewhere)], "in another namespace it is somebody else's"
 
 
 def test_who_changed_it_last_stands_beside_it_and_does_not_decide_alone() -> None:

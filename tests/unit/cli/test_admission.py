@@ -22,7 +22,7 @@ Rule = Callable[[Object], bool]
 
 
 class Admitting(FakeKube):
-    """A cluster whose admission refuses what `rule` holds for; nothing may be stored."""
+    """A cluster whose admission refuses what `rule` holds for, HERE being the namespace; nothing may be stored."""
 
     def __init__(
         self, *objects: Object, rule: Rule = lambda _: False, says: str = DENIED, status: int = 403
@@ -54,7 +54,7 @@ class Admitting(FakeKube):
         assert document["metadata"].get("namespace") == namespace
         self.asked.append((document["kind"], namespace))
         if self.rule(document):
-            raise KubeError(self.says, status=self.status)
+            raise KubeError(self.says.replace("HERE", namespace or ""), status=self.status)
         return document
 
 
@@ -63,6 +63,9 @@ def space(name: str, *, going: bool = False, **labels: str) -> Object:
     if going:
         meta["deletionTimestamp"] = "2026-01-02T03:04:05Z"
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": meta}
+
+
+TWO = (space("default"), space("shop"))  # fewer decide nothing
 
 
 def bound(kind: str, namespace: str) -> Object:
@@ -85,7 +88,7 @@ def demands(*kinds: str) -> Rule:
 def test_a_label_that_the_cluster_demands_is_told_with_the_setting(
     kinds: tuple[str, ...], there: bool
 ) -> None:
-    spaces = [space("default"), *([space("meshlab")] if there else [])]
+    spaces = [*TWO, *([space("meshlab")] if there else [])]
     found = asked(Admitting(*spaces, rule=demands(*kinds)))
     assert len(found) == len(kinds), "all at once"
     assert all(each.where == "namespace meshlab" and DENIED in each.what for each in found)
@@ -100,10 +103,10 @@ def test_a_namespace_that_is_there_is_asked_itself_and_no_other() -> None:
 
 
 def test_a_namespace_that_may_not_be_made_is_named_beside_what_its_pods_lack() -> None:
-    found = asked(Admitting(space("default"), rule=demands("Namespace", "Pod")))
+    found = asked(Admitting(*TWO, rule=demands("Namespace", "Pod")))
     assert [each.where for each in found] == ["namespace meshlab"] * 2
     assert all("app.labels" in each.remedy for each in found)
-    assert asked(Admitting(space("default"), rule=demands("Namespace", "Pod")), LABELLED) == []
+    assert asked(Admitting(*TWO, rule=demands("Namespace", "Pod")), LABELLED) == []
 
 
 def test_a_namespace_that_is_going_is_asked_in_others_and_its_name_is_no_refusal() -> None:
@@ -139,20 +142,49 @@ def test_one_namespace_with_a_rule_of_its_own_is_outvoted() -> None:
     kube = Admitting(*spaces, rule=only_here)
     assert asked(kube) == []
     assert len({place for _, place in kube.asked if place}) == admission.STAND_INS
-    alone = asked(Admitting(spaces[0], rule=only_here))
-    assert alone and all("make meshlab beforehand" in each.remedy for each in alone), "nobody outvotes it"
+    assert asked(Admitting(spaces[0], rule=only_here)) == [], "alone it decides nothing"
+    told = asked(Admitting(*spaces, rule=demands("Pod", "Deployment")))
+    assert len(told) == 2 and all("make meshlab beforehand" in each.remedy for each in told)
 
 
 def test_a_policy_that_keeps_everybody_out_of_the_other_namespace_says_nothing_of_ours() -> None:
-    says = "can't create Pod default/x: 400 resource Pod/default/x was blocked: using 'default' namespace is not allowed"
-    assert asked(Admitting(space("default"), rule=demands("Pod"), says=says, status=400)) == []
-    says = "can't create Pod default/x: 400 resource Pod/default/x was blocked: a team is missing"
-    assert len(asked(Admitting(space("default"), rule=demands("Pod"), says=says, status=400))) == 1
+    says = (
+        "can't create Pod HERE/x: 400 resource Pod/HERE/x was blocked: using 'HERE' namespace is not allowed"
+    )
+    assert asked(Admitting(*TWO, rule=demands("Pod"), says=says, status=400)) == []
+    says = "can't create Pod HERE/x: 400 resource Pod/HERE/x was blocked: a team is missing"
+    assert len(asked(Admitting(*TWO, rule=demands("Pod"), says=says, status=400))) == 1
+
+
+@pytest.mark.parametrize(
+    "why",
+    [
+        "pod node label selector conflicts with its namespace node label selector",
+        "pod tolerations (possibly merged with namespace default tolerations) conflict with its namespace whitelist",
+    ],
+    ids=["PodNodeSelector", "PodTolerationRestriction"],
+)
+def test_what_kubernetes_plugins_ask_of_another_namespace_s_pods_says_nothing_of_ours(why: str) -> None:
+    says = f'pods "x" is forbidden: {why}'
+    assert asked(Admitting(*TWO, rule=lambda found: found["kind"] == "Pod", says=says)) == []
+    [ours] = asked(Admitting(space("meshlab"), rule=lambda found: found["kind"] == "Pod", says=says))
+    assert why in ours.what
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["namespace there", "namespace to come"])
+def test_a_rule_against_pods_without_an_owner_refuses_none_of_the_runs(there: bool) -> None:
+    def naked(found: Object) -> bool:
+        owners = found["metadata"].get("ownerReferences") or ()
+        return found["kind"] == "Pod" and not any(each.get("controller") for each in owners)
+
+    spaces = [*TWO, *([space("meshlab")] if there else [])]
+    kube = Admitting(*spaces, rule=naked)
+    assert asked(kube) == [] and "Pod" in {kind for kind, _ in kube.asked}
 
 
 def test_quotas_that_may_not_be_read_are_not_taken_for_ours() -> None:
     quota = 'pods "x" is forbidden: exceeded quota: team, requested: pods=1'
-    kube = Admitting(space("default"), rule=lambda found: found["kind"] == "Pod", says=quota)
+    kube = Admitting(*TWO, rule=lambda found: found["kind"] == "Pod", says=quota)
     kube.unreadable = {"ResourceQuota", "LimitRange"}
     assert asked(kube) == []
     [ours] = asked(Admitting(space("meshlab"), rule=lambda found: found["kind"] == "Pod", says=quota))
@@ -173,16 +205,16 @@ def test_quotas_that_may_not_be_read_are_not_taken_for_ours() -> None:
 )
 @pytest.mark.parametrize("there", [True, False])
 def test_what_is_no_answer_of_admission_is_no_refusal(says: str, status: int, there: bool) -> None:
-    spaces = [space("default"), *([space("meshlab")] if there else [])]
+    spaces = [*TWO, *([space("meshlab")] if there else [])]
     assert asked(Admitting(*spaces, rule=lambda _: True, says=says, status=status)) == []
     assert asked(Admitting(*spaces, rule=lambda _: True)), "the control"
 
 
 def test_what_this_account_may_not_make_is_not_asked_about() -> None:
-    kube = Admitting(space("default"), rule=lambda _: True)
+    kube = Admitting(*TWO, rule=lambda _: True)
     kube.may_not = {"pods", "namespaces"}
     [told] = asked(kube)
-    assert "Deployment" in told.what and kube.asked == [("Deployment", "default")]
+    assert "Deployment" in told.what and kube.asked == [("Deployment", "default"), ("Deployment", "shop")]
     kube = Admitting(space("default"), rule=lambda _: True)
     kube.unreadable = {"Namespace"}
     assert [each.where for each in asked(kube)] == ["namespace meshlab"], (

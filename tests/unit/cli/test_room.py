@@ -118,14 +118,25 @@ def test_a_failure_to_answer_is_no_refusal() -> None:
 
 def test_a_namespace_to_come_is_judged_by_what_another_refuses() -> None:
     refusal = "ValidatingAdmissionPolicy 'owners' denied request: label cost-center is required"
-    kube = Theirs(space("default"), refusal=refusal)
+    kube = Theirs(space("default"), space("shop"), refusal=refusal)
     [problem] = room.problems(kube, NIGHT)  # type: ignore[arg-type]
     assert problem.where == "namespace meshlab" and refusal in problem.what
     assert "app.labels" in problem.remedy
-    [pod] = kube.asked
-    assert pod["metadata"]["namespace"] == "default"
+    pod, other = kube.asked
+    assert [each["metadata"]["namespace"] for each in (pod, other)] == ["default", "shop"]
     assert pod["metadata"]["labels"]["sidecar.istio.io/inject"] == "true"  # as in a namespace that asks
     assert kube.calls == []
+
+
+def test_what_lacks_is_told_though_the_reads_for_admission_fail() -> None:
+    class Hiccup(Theirs):
+        def objects(self, api_version: str, kind: str, *rest: Any, **more: Any) -> list[dict[str, Any]]:
+            if kind == "Namespace":
+                raise KubeError("timeout", status=504)
+            return super().objects(api_version, kind, *rest, **more)
+
+    [problem] = room.problems(Hiccup(cpu="0.5"), NIGHT)  # type: ignore[arg-type]
+    assert problem.where == "nodes" and "CPU free" in problem.what
 
 
 def test_the_pod_that_is_asked_about_is_as_the_runs_own() -> None:

@@ -177,7 +177,12 @@ class Applied(FakeKube):
 
 
 def applied_at(
-    task: Any, config: LabConfig, labels: dict[str, str], folder: Path, monkeypatch: pytest.MonkeyPatch
+    task: Any,
+    config: LabConfig,
+    labels: dict[str, str],
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *there: dict[str, Any],
 ) -> list[dict[str, Any]]:
     """What a stage applies until its gateway should take it; nothing takes it here."""
 
@@ -185,6 +190,8 @@ def applied_at(
         raise KubeError("no proxy runs here", remedy="start one")
 
     kube = Applied(labels)
+    for each in there:
+        kube.put(each)
     monkeypatch.setenv("XDG_STATE_HOME", str(folder / "state"))
     monkeypatch.setattr(edge, "kube_of", lambda cluster: kube)
     monkeypatch.setattr(edge, "mesh_of", lambda *_: Mesh("default"))
@@ -200,6 +207,22 @@ def applied_at(
     found = task.fn(run, config, CLUSTER, ISTIO)
     assert {check.reason for check in found} == {"no proxy runs here"}
     return kube.applied
+
+
+@pytest.mark.parametrize(("team", "closed"), [("mesh", True), ("payroll", False)])
+def test_a_policy_on_labels_that_are_demanded_of_everybody_closes_the_gateway_too(
+    team: str, closed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = {
+        "apiVersion": "security.istio.io/v1",
+        "kind": "AuthorizationPolicy",
+        "metadata": {"name": "theirs", "namespace": "default"},
+        "spec": {"action": "ALLOW", "selector": {"matchLabels": {"team": team}}, "rules": []},
+    }
+    config = LabConfig.model_validate({"app": {"labels": {"team": "mesh"}}})
+    found = applied_at(edge.check_gateway, config, {}, tmp_path, monkeypatch, theirs)
+    allows = [each for each in found if (each.get("spec") or {}).get("action") == "ALLOW"]
+    assert bool(allows) is closed
 
 
 @pytest.mark.parametrize("task", [edge.check_ingress, edge.check_gateway], ids=["ingress", "gateway"])
