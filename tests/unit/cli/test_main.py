@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,8 +17,8 @@ from meshlab.cli.flags import Flag
 from meshlab.cli.launch import Launch, next_commands, owing, prepared
 from meshlab.cli.main import main, read_command_line
 from meshlab.config.settings import LabConfig, Machine
-from meshlab.core.errors import Interrupted, Problem
-from meshlab.core.signals import answer_signals, signals_raise, signals_wait, unanswered_signal
+from meshlab.core.errors import Problem
+from meshlab.core.signals import answer_signals, unanswered_signal
 from meshlab.lifecycle.kept_lab import KeptLab, hand_over, serves_pages
 from meshlab.lifecycle.resume import keep_config
 from meshlab.run.journal import create, note_end, read_journal, record_check
@@ -197,38 +196,6 @@ def test_a_signal_whose_exception_a_library_replaced_is_the_exit_code_all_the_sa
 
     assert run_main(good, flow) == 130
     assert result_of(tmp_path)["steps"] == []
-
-
-def test_signals_are_raised_even_where_a_shell_had_them_ignored() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signals_raise()
-    with pytest.raises(Interrupted) as caught:
-        signal.raise_signal(signal.SIGINT)
-    assert caught.value.signum == signal.SIGINT
-
-
-def test_a_teardown_is_not_ended_by_a_signal_but_answers_it() -> None:
-    said: list[str] = []
-    signals_raise()
-    with signals_wait(said.append):
-        signal.raise_signal(signal.SIGTERM)
-        signal.raise_signal(signal.SIGINT)
-    assert [line.split(":")[0] for line in said] == ["signal 15", "signal 2"]
-    with pytest.raises(Interrupted):
-        signal.raise_signal(signal.SIGTERM)
-
-
-def test_a_teardown_off_the_main_thread_goes_without_signals() -> None:
-    done: list[bool] = []
-
-    def teardown() -> None:
-        with signals_wait():
-            done.append(True)
-
-    thread = threading.Thread(target=teardown)
-    thread.start()
-    thread.join()
-    assert done == [True]
 
 
 def test_the_next_command_depends_on_what_is_left() -> None:
